@@ -1,0 +1,119 @@
+//! Settings that user space freezes into `.rodata` before the programs are loaded.
+//!
+//! The verifier reads them as constants and removes the branches of filters that are not set.
+
+use core::mem::size_of;
+
+use crate::{Address, COMM_LEN};
+
+/// How many ports a port filter can name.
+pub const MAX_PORTS: usize = 16;
+/// How many names a comm filter can name.
+pub const MAX_COMMS: usize = 8;
+/// How deep a cgroup hierarchy is walked upwards to find the cgroup of a filter.
+pub const MAX_CGROUP_DEPTH: usize = 24;
+/// How many processes can be followed at a time (`--pid`, `--children`).
+pub const MAX_PIDS: u32 = 65_536;
+
+/// Bits of [`Config::filters`]: which filters are set.
+pub mod filter {
+    /// The owner's thread-group id is in the map `PIDS`.
+    pub const PID: u32 = 1 << 0;
+    /// Children of processes in the map `PIDS` are added to it.
+    pub const CHILDREN: u32 = 1 << 1;
+    /// The owner's comm is one of [`super::Config::comms`].
+    pub const COMM: u32 = 1 << 2;
+    /// The socket's cgroup is [`super::Config::cgroup_id`] or below it.
+    pub const CGROUP: u32 = 1 << 3;
+    /// The network namespace is [`super::Config::netns`].
+    pub const NETNS: u32 = 1 << 4;
+    /// The local port is one of [`super::Config::local_ports`].
+    pub const LOCAL_PORT: u32 = 1 << 5;
+    /// The remote port is one of [`super::Config::remote_ports`].
+    pub const REMOTE_PORT: u32 = 1 << 6;
+    /// The local address is in [`super::Config::local_net`].
+    pub const LOCAL_NET: u32 = 1 << 7;
+    /// The remote address is in [`super::Config::remote_net`].
+    pub const REMOTE_NET: u32 = 1 << 8;
+    /// The family is [`super::Config::family`].
+    pub const FAMILY: u32 = 1 << 9;
+    /// The old or the new state is in [`super::Config::states`].
+    pub const STATE: u32 = 1 << 10;
+}
+
+/// A set of up to `N` ports; a slice of the first `len` entries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct Ports {
+    /// How many of `ports` count.
+    pub len: u32,
+    /// Ports in host byte order.
+    pub ports: [u16; MAX_PORTS],
+}
+
+/// An address block: `address & mask == network`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct Network {
+    /// Network address, host bits zero; IPv4 v4-mapped.
+    pub network: Address,
+    /// Network mask; of a v4 block `/n` that of `/(96 + n)`.
+    pub mask: Address,
+}
+
+/// Everything the programs need to know before they start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C, align(8))]
+pub struct Config {
+    /// Bits of [`filter`].
+    pub filters: u32,
+    /// Mask of states ([`crate::state::TcpState::bit`]).
+    pub states: u32,
+    /// cgroup v2 id (inode number of its directory).
+    pub cgroup_id: u64,
+    /// Inode number of a network namespace.
+    pub netns: u32,
+    /// `AF_INET` or `AF_INET6`.
+    pub family: u16,
+    /// Explicit padding.
+    pub pad: u16,
+    /// Bytes waiting in the ring buffer at which user space is woken before its timer.
+    pub wakeup_bytes: u32,
+    /// How many of `comms` count.
+    pub comms_len: u32,
+    /// Names of owners, NUL-padded.
+    pub comms: [[u8; COMM_LEN]; MAX_COMMS],
+    /// Local ports.
+    pub local_ports: Ports,
+    /// Remote ports.
+    pub remote_ports: Ports,
+    /// Block of local addresses.
+    pub local_net: Network,
+    /// Block of remote addresses.
+    pub remote_net: Network,
+}
+
+const _: () = assert!(size_of::<Config>() == 296);
+
+impl Config {
+    /// No filter.
+    pub const NONE: Self = Self {
+        filters: 0,
+        states: 0,
+        cgroup_id: 0,
+        netns: 0,
+        family: 0,
+        pad: 0,
+        wakeup_bytes: 0,
+        comms_len: 0,
+        comms: [[0; COMM_LEN]; MAX_COMMS],
+        local_ports: Ports { len: 0, ports: [0; MAX_PORTS] },
+        remote_ports: Ports { len: 0, ports: [0; MAX_PORTS] },
+        local_net: Network { network: [0; 16], mask: [0; 16] },
+        remote_net: Network { network: [0; 16], mask: [0; 16] },
+    };
+}
+
+#[cfg(feature = "user")]
+// SAFETY: `repr(C)`, integers and arrays of integers only, padded explicitly (the size is asserted above).
+unsafe impl aya::Pod for Config {}

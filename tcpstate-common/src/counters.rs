@@ -1,0 +1,40 @@
+//! Per-CPU counters: nothing is lost silently.
+
+/// What the BPF programs did on one CPU. User space adds up all CPUs.
+///
+/// `submitted + dropped` is the number of transitions that passed the filters.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct Counters {
+    /// Transitions put into the ring buffer.
+    pub submitted: u64,
+    /// Transitions that passed the filters and found the ring buffer full.
+    pub dropped: u64,
+    /// Transitions that a filter rejected.
+    pub filtered: u64,
+    /// Sockets whose story could not be kept because the map of sockets was full.
+    pub map_full: u64,
+    /// Transitions with a state number outside those known here (they are delivered all the same).
+    pub unknown_state: u64,
+}
+
+impl Counters {
+    /// Adds what another CPU counted.
+    pub fn add(&mut self, other: &Self) {
+        self.submitted += other.submitted;
+        self.dropped += other.dropped;
+        self.filtered += other.filtered;
+        self.map_full += other.map_full;
+        self.unknown_state += other.unknown_state;
+    }
+
+    /// Transitions that passed the filters, delivered or not.
+    #[must_use]
+    pub const fn transitions(&self) -> u64 {
+        self.submitted + self.dropped
+    }
+}
+
+#[cfg(feature = "user")]
+// SAFETY: `repr(C)`, only `u64`, no padding, every bit pattern valid.
+unsafe impl aya::Pod for Counters {}

@@ -1,0 +1,113 @@
+//! Offsets of kernel fields, read from the running kernel's BTF at start and frozen into `.rodata`.
+//!
+//! The list below is the only place that names a kernel field: the BPF side reads through the offsets, the loader resolves
+//! each name. rustc emits no CO-RE relocations, so this takes their place.
+
+use core::mem::size_of;
+
+/// A field to be looked up in the kernel's BTF.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KernelField {
+    /// The structure, such as `sock`.
+    pub structure: &'static str,
+    /// The member, with dots for members of members, such as `skc_net.net`; anonymous members are walked.
+    pub member: &'static str,
+}
+
+/// Value of an optional offset that this kernel does not have.
+pub const ABSENT: u32 = u32::MAX;
+
+macro_rules! layout {
+    ($($(#[$attribute:meta])* $name:ident = $structure:literal $member:literal,)+) => {
+        /// Byte offsets of kernel fields in their structures.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        #[repr(C)]
+        pub struct Layout {
+            $($(#[$attribute])* pub $name: u32,)+
+        }
+
+        impl Layout {
+            /// How many fields there are.
+            pub const LEN: usize = [$($structure),+].len();
+
+            /// What each offset is looked up by, in the order of the fields.
+            pub const FIELDS: [KernelField; Self::LEN] =
+                [$(KernelField { structure: $structure, member: $member }),+];
+
+            /// Every offset [`ABSENT`]: what the object holds before it is loaded.
+            pub const ABSENT: Self = Self { $($name: ABSENT,)+ };
+
+            /// Puts offsets, in the order of [`Layout::FIELDS`], into their fields.
+            #[must_use]
+            pub const fn from_offsets(offsets: [u32; Self::LEN]) -> Self {
+                let [$($name),+] = offsets;
+                Self { $($name),+ }
+            }
+        }
+    };
+}
+
+layout! {
+    /// Address family.
+    skc_family = "sock_common" "skc_family",
+    /// Local port, host byte order.
+    skc_num = "sock_common" "skc_num",
+    /// Remote port, network byte order.
+    skc_dport = "sock_common" "skc_dport",
+    /// Local IPv4 address.
+    skc_rcv_saddr = "sock_common" "skc_rcv_saddr",
+    /// Remote IPv4 address.
+    skc_daddr = "sock_common" "skc_daddr",
+    /// Local IPv6 address.
+    skc_v6_rcv_saddr = "sock_common" "skc_v6_rcv_saddr",
+    /// Remote IPv6 address.
+    skc_v6_daddr = "sock_common" "skc_v6_daddr",
+    /// TCP state.
+    skc_state = "sock_common" "skc_state",
+    /// Network namespace.
+    skc_net = "sock_common" "skc_net.net",
+    /// Socket cookie, 0 until one was asked for.
+    skc_cookie = "sock_common" "skc_cookie",
+    /// IP protocol.
+    sk_protocol = "sock" "sk_protocol",
+    /// User id of the socket's creator.
+    sk_uid = "sock" "sk_uid",
+    /// cgroup of the socket.
+    sk_cgroup = "sock" "sk_cgrp_data.cgroup",
+    /// Bound local port, network byte order; survives `skc_num` at the final CLOSE.
+    inet_sport = "inet_sock" "inet_sport",
+    /// Inode number of a network namespace.
+    net_inum = "net" "ns.inum",
+    /// kernfs node of a cgroup.
+    cgroup_kn = "cgroup" "kn",
+    /// Parent of a cgroup, as its `cgroup_subsys_state`.
+    cgroup_parent = "cgroup" "self.parent",
+    /// cgroup of a `cgroup_subsys_state`.
+    css_cgroup = "cgroup_subsys_state" "cgroup",
+    /// Id of a kernfs node: for a cgroup the inode number of its directory.
+    kernfs_id = "kernfs_node" "id",
+    /// Thread-group id of a task.
+    task_tgid = "task_struct" "tgid",
+    /// Thread id of a task.
+    task_pid = "task_struct" "pid",
+    /// Name of a task.
+    task_comm = "task_struct" "comm",
+    /// Open files of a task.
+    task_files = "task_struct" "files",
+    /// Descriptor table of open files.
+    files_fdt = "files_struct" "fdt",
+    /// Array of files in a descriptor table.
+    fdt_fd = "fdtable" "fd",
+    /// Length of that array.
+    fdt_max_fds = "fdtable" "max_fds",
+    /// Private data of a file: the `struct socket` of a socket.
+    file_private_data = "file" "private_data",
+    /// `struct sock` of a `struct socket`.
+    socket_sk = "socket" "sk",
+}
+
+const _: () = assert!(size_of::<Layout>() == 4 * Layout::LEN);
+
+#[cfg(feature = "user")]
+// SAFETY: `repr(C)`, only `u32`, no padding (asserted above), every bit pattern valid.
+unsafe impl aya::Pod for Layout {}

@@ -1,0 +1,22 @@
+//! What crosses the boundary between the BPF programs and user space, and nothing else.
+//!
+//! Every type here is `repr(C)`, fixed-width and explicitly padded; its size and the offsets that matter are asserted at
+//! compile time. No `bool`, `enum`, `Option` or `IpAddr` crosses: the kernel side writes integers, user space turns them
+//! into enums with `TryFrom` and shows what it does not know as a number.
+#![cfg_attr(not(feature = "user"), no_std)]
+
+pub mod config;
+pub mod counters;
+pub mod event;
+pub mod layout;
+pub mod state;
+
+/// Version of everything in this crate. The loader refuses an object whose `ABI_VERSION` global differs, so that a stale
+/// object is an error at start and not a table of nonsense. Bump it with every change of a type below.
+pub const ABI_VERSION: u32 = 1;
+
+/// Length of `task_struct.comm`, NUL included (`TASK_COMM_LEN`, `include/linux/sched.h`).
+pub const COMM_LEN: usize = 16;
+
+/// An IPv6 address in network byte order; IPv4 is stored v4-mapped (`::ffff:a.b.c.d`), the family tells which it was.
+pub type Address = [u8; 16];

@@ -1,0 +1,3 @@
+//! `tcpstate`.
+
+fn main() {}
