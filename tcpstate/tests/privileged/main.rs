@@ -3,6 +3,16 @@
 //! The tracer is the real binary; its `-o json` is compared with what the sockets' own processes measured and with what
 //! the kernel says elsewhere (`SO_COOKIE`, `getsockname()`, `/proc`, `ss`). `ip` and `ss` (iproute2) have to be installed.
 
+mod bad_days;
+mod dwell;
+mod filters;
+mod late_attach;
+mod limits;
+mod listeners;
+mod losses;
+mod mptcp;
+mod output;
+mod owners;
 mod sequences;
 mod simultaneous;
 mod support;
@@ -18,7 +28,7 @@ fn main() -> ExitCode {
     let arguments: Vec<String> = env::args().collect();
     // Actors and launchers are this binary again, before it has a second thread.
     let result = match arguments.get(1).map(String::as_str) {
-        Some("actor") => actor::run(&arguments[2]),
+        Some("actor") => actor::run(&arguments[2..]),
         Some("launch") => launch(&arguments[2..]),
         _ => return libtest_mimic::run(&Arguments::from_args(), trials()).exit_code(),
     };
@@ -37,5 +47,21 @@ fn launch(arguments: &[String]) -> anyhow::Result<()> {
 }
 
 fn trials() -> Vec<Trial> {
-    [sequences::trials(), simultaneous::trials()].into_iter().flatten().collect()
+    [
+        sequences::trials(),
+        simultaneous::trials(),
+        owners::trials(),
+        listeners::trials(),
+        filters::trials(),
+        late_attach::trials(),
+        losses::trials(),
+        dwell::trials(),
+        mptcp::trials(),
+        output::trials(),
+        limits::trials(),
+        bad_days::trials(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
 }

@@ -87,7 +87,7 @@ fn linger_zero_resets(pair: &Pair) -> Result<()> {
     connection.check_server(pair, &trace, "ESTABLISHED CLOSE")
 }
 
-/// The peer is entirely gone when the server, in CLOSE_WAIT, still writes to it.
+/// The peer is entirely gone when the server, in `CLOSE_WAIT`, still writes to it.
 fn reset_in_close_wait(pair: &Pair) -> Result<()> {
     let tracer = unfiltered()?;
     let connection = pair.open()?;

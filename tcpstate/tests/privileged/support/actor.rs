@@ -16,7 +16,7 @@ use rustix::{
     event::PollFlags,
     net::{self, Shutdown, sockopt},
     process::{Resource, Rlimit, Signal, getrlimit, set_parent_process_death_signal, setrlimit},
-    thread::{gettid, set_name},
+    thread::{Uid, gettid, set_name, set_thread_res_uid},
 };
 
 use super::{
@@ -28,11 +28,18 @@ use super::{
 /// What is sent; nobody looks at it.
 const SEND_CHUNK: [u8; 4096] = [b'x'; 4096];
 
-/// Runs the actor until its input ends.
-pub(crate) fn run(name: &str) -> anyhow::Result<()> {
-    set_name(&CString::new(name)?)?;
+/// Runs the actor until its input ends. `arguments` are its name and, unless it is to stay root, its user id.
+pub(crate) fn run(arguments: &[String]) -> anyhow::Result<()> {
+    let [name, user @ ..] = arguments else { anyhow::bail!("no name") };
     let limit = getrlimit(Resource::Nofile);
     setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit })?;
+    if let [user] = user {
+        let user = Uid::from_raw(user.parse()?);
+        set_thread_res_uid(user, user, user)?;
+        // The change of user cleared it.
+        set_parent_process_death_signal(Some(Signal::KILL))?;
+    }
+    set_name(&CString::new(name.as_str())?)?;
     let mut actor = Actor::default();
     let mut input: Box<dyn BufRead> = Box::new(io::stdin().lock());
     while let Some(envelope) = next(&mut input)? {
@@ -87,7 +94,7 @@ impl Actor {
         match unsafe { libc::fork() } {
             -1 => anyhow::bail!("fork: {}", io::Error::last_os_error()),
             0 => {
-                set_parent_process_death_signal(Some(Signal::KILL))?;
+                // Ends when nobody can write to its input any more, which lets it outlive its parent for one request.
                 self.children.clear();
                 Ok(Some(reader))
             }
@@ -177,6 +184,10 @@ fn act(sockets: &Sockets, request: Request) -> Result<(), Failure> {
         }
         Request::AwaitHangup { fd } => await_events(sockets.get(fd)?, PollFlags::RDHUP),
         Request::AwaitReadable { fd } => await_events(sockets.get(fd)?, PollFlags::IN),
+        Request::CloseAfterHangup { fd } => {
+            await_events(sockets.get(fd)?, PollFlags::RDHUP)?;
+            sockets.close(fd)
+        }
         Request::SetName { name } => {
             let name = CString::new(name).map_err(|error| Failure::new(error.to_string()))?;
             Ok(set_name(&name)?)

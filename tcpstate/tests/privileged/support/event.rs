@@ -58,16 +58,21 @@ pub(crate) struct Summary {
 #[derive(Clone, Debug, Deserialize)]
 pub(crate) struct DwellRow {
     pub(crate) state: String,
+    /// Sockets whose whole time in the state was seen.
     pub(crate) count: u64,
-    pub(crate) p50_ns: u64,
-    pub(crate) p90_ns: u64,
-    pub(crate) p99_ns: u64,
-    pub(crate) max_ns: u64,
+    pub(crate) p50_ns: Option<u64>,
+    pub(crate) p90_ns: Option<u64>,
+    pub(crate) p99_ns: Option<u64>,
+    pub(crate) max_ns: Option<u64>,
+    /// Sockets that were in the state when the tracer came.
+    pub(crate) at_least: u64,
 }
 
 pub(crate) enum Line {
     Probes(Value),
     Transition(Box<Transition>),
+    /// `kind: "lost"`: how many transitions had been lost by then.
+    Lost(u64),
     Summary(Summary),
 }
 
@@ -80,6 +85,7 @@ impl Line {
             Ok(match value["kind"].as_str() {
                 Some("probes") => Self::Probes(value),
                 Some("transition") => Self::Transition(Box::new(serde_json::from_value(value)?)),
+                Some("lost") => Self::Lost(value["lost"].as_u64().context("`lost` is no number")?),
                 Some("summary") => Self::Summary(serde_json::from_value(value)?),
                 _ => bail!("no known `kind`"),
             })

@@ -4,7 +4,11 @@
 
 use std::{
     env,
-    os::unix::process::CommandExt,
+    fs::File,
+    os::{
+        fd::{AsFd, AsRawFd},
+        unix::process::CommandExt,
+    },
     path::{Path, PathBuf},
     process::Command,
 };
@@ -70,6 +74,7 @@ impl Launch {
     /// Becomes `argv`.
     pub(crate) fn become_program(&self, argv: &[String]) -> Result<()> {
         let (program, arguments) = argv.split_first().context("no program to launch")?;
+        let file = File::open(program).with_context(|| format!("`{program}`"))?;
         match &self.netns {
             None => {}
             Some(Netns::New) => {
@@ -78,8 +83,8 @@ impl Launch {
                 ensure!(status.success(), "`ip link set lo up`: {status}");
             }
             Some(Netns::Existing(path)) => {
-                let file = std::fs::File::open(path).with_context(|| format!("`{}`", path.display()))?;
-                move_into_link_name_space(rustix::fd::AsFd::as_fd(&file), Some(LinkNameSpaceType::Network))?;
+                let netns = File::open(path).with_context(|| format!("`{}`", path.display()))?;
+                move_into_link_name_space(netns.as_fd(), Some(LinkNameSpaceType::Network))?;
             }
         }
         if !self.emptied.is_empty() {
@@ -97,7 +102,9 @@ impl Launch {
         }
         // Last, because a change of credentials clears it.
         set_parent_process_death_signal(Some(Signal::KILL))?;
-        Err(Command::new(program).args(arguments).exec()).with_context(|| format!("`{program}`"))
+        // By descriptor, because another user may not walk the path to it.
+        let by_descriptor = format!("/proc/self/fd/{}", file.as_raw_fd());
+        Err(Command::new(by_descriptor).arg0(program).args(arguments).exec()).with_context(|| format!("`{program}`"))
     }
 
     fn empty_directories(&self) -> Result<()> {

@@ -3,7 +3,9 @@
 pub(crate) mod actor;
 pub(crate) mod clock;
 pub(crate) mod event;
+pub(crate) mod gate;
 pub(crate) mod launch;
+pub(crate) mod medley;
 pub(crate) mod netns;
 pub(crate) mod pair;
 pub(crate) mod process;

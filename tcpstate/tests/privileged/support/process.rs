@@ -70,8 +70,21 @@ impl Actor {
     }
 
     pub(crate) fn launch(comm: &str, launch: &Launch) -> Result<Self> {
+        Self::spawn(comm, 0, launch)
+    }
+
+    /// Starts an actor of another user.
+    pub(crate) fn of_user(comm: &str, uid: u32) -> Result<Self> {
+        Self::spawn(comm, uid, &Launch::default())
+    }
+
+    fn spawn(comm: &str, uid: u32, launch: &Launch) -> Result<Self> {
         let mut command = launch.command(env::current_exe()?)?;
-        command.args(["actor", comm]).stdin(Stdio::piped()).stdout(Stdio::piped());
+        command.args(["actor", comm]);
+        if uid != 0 {
+            command.arg(uid.to_string());
+        }
+        command.stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut child = command.spawn().context("actor")?;
         let input = child.stdin.take().context("stdin of an actor")?;
         let output = child.stdout.take().context("stdout of an actor")?;
@@ -88,7 +101,7 @@ impl Actor {
             thread: 0,
             pid,
             comm: comm.to_owned(),
-            uid: launch.uid.unwrap_or(0),
+            uid,
         };
         // Its answer shows that it has become what it was launched as.
         actor.call(Request::Close { fds: Vec::new() })?;
@@ -230,14 +243,19 @@ impl Actor {
         }
     }
 
-    /// Makes this process (a child, when it is one) exit by itself.
+    /// Makes this process (a child, when it is one) exit by itself; it has when this returns.
     pub(crate) fn exit(&self) -> Result<()> {
         drop(self.submit(Request::Exit)?);
-        if self.lineage.is_empty() {
-            let mut child = self.process.child.lock().unwrap_or_else(PoisonError::into_inner);
-            child.wait()?;
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            // Behind the name in parentheses; nobody has reaped it yet.
+            let stat = fs::read_to_string(format!("/proc/{}/stat", self.pid))?;
+            if stat.rsplit_once(") ").is_some_and(|(_, state)| state.starts_with('Z')) {
+                return Ok(());
+            }
+            ensure!(Instant::now() < deadline, "{}[{}] did not exit", self.comm, self.pid);
+            thread::sleep(Duration::from_millis(1));
         }
-        Ok(())
     }
 
     /// Sends a request without waiting for what comes of it.

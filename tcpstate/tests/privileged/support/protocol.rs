@@ -68,6 +68,10 @@ pub(crate) enum Request {
     AwaitReadable {
         fd: i32,
     },
+    /// Waits as above, then closes.
+    CloseAfterHangup {
+        fd: i32,
+    },
     /// Names the calling thread (`PR_SET_NAME`).
     SetName {
         name: Vec<u8>,

@@ -9,13 +9,15 @@ use anyhow::{Context, Result, ensure};
 pub(crate) struct Listed {
     /// In the kernel's spelling, such as `CLOSE_WAIT`.
     pub(crate) state: &'static str,
+    /// Of a listener: connections that wait to be accepted.
+    pub(crate) recv_queue: usize,
     pub(crate) local: SocketAddr,
     pub(crate) remote: Option<SocketAddr>,
     /// `sk:`, the socket's cookie.
     pub(crate) cookie: u64,
 }
 
-/// TCP sockets of the test's own network namespace with this local port; no TIME_WAIT, which is no socket any more.
+/// TCP sockets of the test's own network namespace with this local port; no `TIME_WAIT`, which is no socket any more.
 pub(crate) fn with_local_port(port: u16) -> Result<Vec<Listed>> {
     let filter = format!("sport = :{port}");
     let output = Command::new("ss").args(["-tanHOe", "exclude", "time-wait", &filter]).output().context("`ss`")?;
@@ -38,6 +40,7 @@ fn parse(line: &str) -> Result<Listed> {
             "CLOSING" => "CLOSING",
             other => anyhow::bail!("state `{other}`"),
         },
+        recv_queue: fields.get(1).context("no Recv-Q")?.parse()?,
         local: fields.get(3).context("no local address")?.parse()?,
         remote: fields.get(4).context("no remote address")?.parse().ok(),
         cookie: u64::from_str_radix(cookie, 16)?,

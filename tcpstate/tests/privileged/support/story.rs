@@ -5,7 +5,7 @@ use anyhow::{Context, Result, ensure};
 use super::{
     event::{Endpoint, Owner, Transition},
     process::Actor,
-    protocol::{Socket, Transport},
+    protocol::Socket,
     sockets::nobody,
     tracer::Trace,
 };
@@ -15,11 +15,10 @@ pub(crate) struct Story<'a> {
     cookie: u64,
     local: Endpoint,
     remote: Endpoint,
-    /// Local port at CLOSE→SYN_SENT: 0 unless `bind()` came before.
+    /// Local port at `CLOSE→SYN_SENT`: 0 unless `bind()` came before.
     connecting_port: u16,
     actor: &'a Actor,
     netns: u64,
-    transport: Transport,
     steps: Vec<(Option<Owner>, String, String)>,
     first_at_least: bool,
 }
@@ -34,7 +33,6 @@ impl<'a> Story<'a> {
             connecting_port: 0,
             actor,
             netns: actor.netns()?,
-            transport: Transport::Tcp,
             steps: Vec::new(),
             first_at_least: false,
         })
@@ -48,11 +46,6 @@ impl<'a> Story<'a> {
 
     pub(crate) fn bound_before_connect(mut self) -> Self {
         self.connecting_port = self.local.port;
-        self
-    }
-
-    pub(crate) fn transport(mut self, transport: Transport) -> Self {
-        self.transport = transport;
         self
     }
 
@@ -106,11 +99,7 @@ impl<'a> Story<'a> {
         ensure!(shown.remote == self.remote, "remote end: expected {}", self.remote);
         let family = if self.local.addr.is_ipv4() { "inet" } else { "inet6" };
         ensure!(shown.family == family, "family: expected {family}, shown {}", shown.family);
-        let protocol = match self.transport {
-            Transport::Tcp => "tcp",
-            Transport::Mptcp => "mptcp",
-        };
-        ensure!(shown.protocol == protocol, "protocol: expected {protocol}, shown {}", shown.protocol);
+        ensure!(shown.protocol == "tcp", "protocol: {}", shown.protocol);
         ensure!(shown.netns == self.netns, "netns: expected {}, shown {}", self.netns, shown.netns);
         ensure!(shown.uid == self.actor.uid, "uid: expected {}, shown {}", self.actor.uid, shown.uid);
         ensure!(shown.skaddr.starts_with("0x"), "skaddr: {}", shown.skaddr);

@@ -13,6 +13,7 @@ use serde_json::Value;
 
 use super::{
     event::{DwellRow, Endpoint, Summary, Transition},
+    gate::{Gate, GatedReader},
     launch::Launch,
     transcript::Transcript,
 };
@@ -82,9 +83,14 @@ impl Setup {
 
     /// Starts it without waiting for anything, its output read as it comes.
     pub(crate) fn spawn(&self) -> Result<Tracer> {
+        self.spawn_behind(Gate::default())
+    }
+
+    fn spawn_behind(&self, gate: Gate) -> Result<Tracer> {
         let mut child = self.command()?.stdout(Stdio::piped()).spawn().context("tcpstate")?;
         let stdout = child.stdout.take().context("stdout of the tracer")?;
         let stderr = child.stderr.take().context("stderr of the tracer")?;
+        let stdout = GatedReader { inner: stdout, gate };
         let transcript = Transcript::start(self.arguments.join(" "), stdout, stderr, !self.text);
         Ok(Tracer { child, transcript })
     }
@@ -99,9 +105,15 @@ impl Setup {
 
     /// Starts it and waits until everything is attached and the snapshot is taken.
     pub(crate) fn start(&self) -> Result<Tracer> {
-        let tracer = self.spawn()?;
-        tracer.transcript.wait_until("the probes line", |transcript| transcript.probes().is_some())?;
-        Ok(tracer)
+        Ok(self.start_gated()?.0)
+    }
+
+    /// The same, with a gate before its standard output.
+    pub(crate) fn start_gated(&self) -> Result<(Tracer, Gate)> {
+        let gate = Gate::default();
+        let tracer = self.spawn_behind(gate.clone())?;
+        tracer.transcript.wait_until("the probes line", |said| said.probes().is_some())?;
+        Ok((tracer, gate))
     }
 
     /// Runs it to its end: for starts that have to fail.

@@ -79,6 +79,7 @@ impl Said {
                 self.transitions.push(*transition);
                 self.read_at_ns.push(clock::monotonic_ns());
             }
+            Line::Lost(lost) => ensure!(lost > 0, "a loss of nothing"),
             Line::Summary(summary) => self.summary = Some(summary),
         }
         Ok(())
