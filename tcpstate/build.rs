@@ -25,8 +25,8 @@ fn main() -> anyhow::Result<()> {
 
 /// Where `cargo xtask setup` puts `bpf-linker`.
 fn tools_dir() -> PathBuf {
-    let cache = env::var_os("XDG_CACHE_HOME").map(PathBuf::from).unwrap_or_else(|| {
-        PathBuf::from(env::var_os("HOME").unwrap_or_default()).join(".cache")
-    });
+    let cache = env::var_os("XDG_CACHE_HOME")
+        .map(PathBuf::from)
+        .unwrap_or_else(|| PathBuf::from(env::var_os("HOME").unwrap_or_default()).join(".cache"));
     cache.join("tcpstate/tools/bin")
 }
