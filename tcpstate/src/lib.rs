@@ -3,6 +3,10 @@
 //! A transition goes one way: `kernel` (ring buffer) → `decode` → [`model`] → `aggregate` → `report`. Only `kernel` knows
 //! aya; `aggregate` and `report` do no I/O of their own and take time as an argument.
 
+pub mod aggregate;
+pub mod cli;
 pub mod decode;
 pub mod kernel;
 pub mod model;
+pub mod report;
+pub mod settings;
