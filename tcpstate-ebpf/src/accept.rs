@@ -108,7 +108,7 @@ fn accepted(ctx: &impl EbpfContext, key: u64, details: impl FnOnce() -> Option<A
         return;
     }
     let Some(Accepted { cookie, state, local_port }) = details() else { return };
-    debug!(ctx, "sock {:x}: story begins at accept", key);
+    debug!(ctx, "socket {}: its story begins at accept", cookie);
     // SAFETY: no precondition.
     let now = unsafe { bpf_ktime_get_ns() };
     let mut story = Story::new(&known, cookie, now, state, local_port);

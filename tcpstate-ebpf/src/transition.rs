@@ -137,7 +137,7 @@ fn going_on(ctx: &BtfTracePointContext, seen: &mut Seen) -> Option<Known> {
     unsafe {
         if (*story).cookie != cookie {
             if (*story).cookie != 0 {
-                debug!(ctx, "sock {:x}: cookie {} in place of {}", key, cookie, (*story).cookie);
+                debug!(ctx, "socket {}: at the address of socket {}, whose end was not seen", cookie, (*story).cookie);
                 return begin_in_the_middle(seen);
             }
             (*story).cookie = cookie;

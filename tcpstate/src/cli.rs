@@ -40,7 +40,7 @@ const LIMITS: &str = "Limits";
 const TRACE_EXAMPLES: &str = "\
 Examples:
   tcpstate trace --pid 4242              the sockets that process 4242 opened or accepted
-  tcpstate trace --pid 4242 --children   also those of the processes it forks from now on
+  tcpstate trace --pid 4242 --children   also those of its descendants, now and later
   tcpstate trace --state close-wait      every socket that enters or leaves CLOSE_WAIT
   tcpstate trace --rport 5432,6432 --raddr 10.0.0.0/8
   tcpstate trace --cgroup system.slice/nginx.service
@@ -85,7 +85,7 @@ pub struct FilterArgs {
     #[arg(long, value_name = "PID", value_delimiter = ',', value_parser = value_parser!(u32).range(1..))]
     pub pid: Vec<u32>,
 
-    /// With --pid: also processes forked by it from now on, and by those.
+    /// With --pid: also its descendants, those of now and those it will fork.
     #[arg(long, requires = "pid")]
     pub children: bool,
 

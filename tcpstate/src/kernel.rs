@@ -11,4 +11,5 @@ mod ring;
 mod snapshot;
 mod tracer;
 
+pub use btf::BtfError;
 pub use tracer::{Options, Tracer};

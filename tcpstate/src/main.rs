@@ -1,19 +1,52 @@
-//! `tcpstate`.
+//! `tcpstate`: parse, run, exit code.
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::Parser as _;
 use tcpstate::{
-    decode,
-    kernel::{Options, Tracer},
+    cli::{Cli, Command},
+    settings::{TraceSettings, host::Host},
+    trace,
 };
-fn main() -> anyhow::Result<()> {
-    let mut config = tcpstate_common::config::Config::NONE;
-    config.wakeup_bytes = 1 << 20;
-    let t0 = std::time::Instant::now();
-    let mut t = Tracer::start(&Options { config, pids: vec![], buffer_bytes: 8 << 20, debug: false })?;
-    println!("{:?} {:?}", t0.elapsed(), t.probes());
-    for _ in 0..100 {
-        std::thread::sleep(std::time::Duration::from_millis(50));
-        t.drain(1000, |b| println!("{:?}", decode::transition(b)));
+use tracing::Level;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    log_to_stderr(cli.verbose);
+    match run(&cli) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
     }
-    t.detach();
-    println!("{:?}", t.counters());
-    Ok(())
+}
+
+fn run(cli: &Cli) -> Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    match &cli.command {
+        Command::Trace(args) => {
+            let settings = TraceSettings::new(args, &Host::detect())?;
+            let result = runtime.block_on(trace::run(&settings, cli.verbose >= 2));
+            // A writer whose reader has stopped reading must not keep us.
+            runtime.shutdown_background();
+            result
+        }
+    }
+}
+
+/// Warnings always; `-v` what was chosen, `-vv` everything, the BPF programs' own words included.
+fn log_to_stderr(verbose: u8) {
+    let level = match verbose {
+        0 => Level::WARN,
+        1 => Level::INFO,
+        _ => Level::DEBUG,
+    };
+    tracing_subscriber::fmt()
+        .with_writer(std::io::stderr)
+        .with_max_level(level)
+        .with_target(false)
+        .without_time()
+        .init();
 }

@@ -1,6 +1,9 @@
 //! The ring buffer and the counters beside it.
 
-use std::os::fd::{AsFd, BorrowedFd};
+use std::{
+    io,
+    os::fd::{AsFd as _, OwnedFd},
+};
 
 use anyhow::{Context as _, Result};
 use aya::{
@@ -8,16 +11,32 @@ use aya::{
     maps::{Map, MapData, PerCpuArray, RingBuf},
 };
 use tcpstate_common::counters::Counters;
+use tokio::io::{Interest, unix::AsyncFd};
 
 /// Records, and what became of those that are not among them. Outlives the programs.
 pub(super) struct Ring {
     records: RingBuf<MapData>,
+    /// The same map by a descriptor of its own, for the runtime to watch.
+    readiness: AsyncFd<OwnedFd>,
     counters: PerCpuArray<MapData, Counters>,
 }
 
 impl Ring {
     pub(super) fn take(ebpf: &mut Ebpf) -> Result<Self> {
-        Ok(Self { records: take(ebpf, "EVENTS")?, counters: take(ebpf, "COUNTERS")? })
+        let records: RingBuf<MapData> = take(ebpf, "EVENTS")?;
+        let watch = || -> io::Result<_> {
+            let descriptor = records.as_fd().try_clone_to_owned()?;
+            // SAFETY: an `OwnedFd` is open and the same for as long as it lives, which is as long as the `AsyncFd`.
+            Ok(unsafe { AsyncFd::register_with_interest(descriptor, Interest::READABLE) }?)
+        };
+        let readiness = watch().context("failed to watch the ring buffer")?;
+        Ok(Self { records, readiness, counters: take(ebpf, "COUNTERS")? })
+    }
+
+    /// Waits until the programs wake their reader.
+    pub(super) async fn filled(&self) -> Result<()> {
+        self.readiness.readable().await.context("failed to watch the ring buffer")?.clear_ready();
+        Ok(())
     }
 
     /// Hands out up to `limit` records; returns how many there were.
@@ -37,12 +56,6 @@ impl Ring {
         let mut sum = Counters::default();
         per_cpu.iter().for_each(|counters| sum.add(counters));
         Ok(sum)
-    }
-}
-
-impl AsFd for Ring {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.records.as_fd()
     }
 }
 

@@ -1,9 +1,6 @@
 //! The running tracer.
 
-use std::{
-    fs,
-    os::fd::{AsFd, BorrowedFd},
-};
+use std::fs;
 
 use anyhow::{Context as _, Result};
 use aya::{
@@ -64,7 +61,7 @@ impl Tracer {
     ///
     /// # Errors
     ///
-    /// When the kernel lacks what the programs need, with what and why. Optional hooks that are refused are no errors: see
+    /// When there is no tokio runtime, or the kernel lacks what the programs need, with what and why. Optional hooks that are refused are no errors: see
     /// [`Tracer::probes`].
     pub fn start(options: &Options) -> Result<Self> {
         let kernel = KernelBtf::load()?;
@@ -126,6 +123,15 @@ impl Tracer {
         &self.probes
     }
 
+    /// Waits until the ring buffer has filled up to its watermark. Cancellation-safe.
+    ///
+    /// # Errors
+    ///
+    /// When the runtime is shutting down.
+    pub async fn filled(&self) -> Result<()> {
+        self.ring.filled().await
+    }
+
     /// Hands out up to `limit` records that wait in the ring buffer; returns how many.
     pub fn drain(&mut self, limit: usize, record: impl FnMut(&[u8])) -> usize {
         self.ring.drain(limit, record)
@@ -165,13 +171,6 @@ impl Tracer {
             // tracing programs run within one (`__bpf_trace_run()`, kernel/trace/bpf_trace.c).
             let _ = membarrier(MembarrierCommand::Global);
         }
-    }
-}
-
-impl AsFd for Tracer {
-    /// Readable when the ring buffer has filled up to its watermark.
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.ring.as_fd()
     }
 }
 

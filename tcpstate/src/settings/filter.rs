@@ -92,6 +92,12 @@ impl Filter {
         &self.pids
     }
 
+    /// Whether the descendants of [`Filter::pids`] are wanted, too.
+    #[must_use]
+    pub fn children(&self) -> bool {
+        self.children
+    }
+
     /// States that a wanted transition leaves or enters; empty means any.
     #[must_use]
     pub fn states(&self) -> &[TcpState] {
