@@ -41,9 +41,20 @@ pub mod filter {
     pub const STATE: u32 = 1 << 10;
 }
 
+/// Values of the map of followed processes.
+pub mod pid_state {
+    /// Named by the user, or a descendant when the tracer came.
+    pub const GIVEN: u32 = 1;
+    /// Forked by a followed process since.
+    pub const CHILD: u32 = 2;
+    /// A [`CHILD`] that has exited; its sockets may still be on their way out.
+    pub const EXITED: u32 = 3;
+}
+
 /// A set of up to `N` ports; a slice of the first `len` entries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(C)]
+#[cfg_attr(feature = "user", derive(bytemuck::Pod, bytemuck::Zeroable))]
 pub struct Ports {
     /// How many of `ports` count.
     pub len: u32,
@@ -54,6 +65,7 @@ pub struct Ports {
 /// An address block: `address & mask == network`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(C)]
+#[cfg_attr(feature = "user", derive(bytemuck::Pod, bytemuck::Zeroable))]
 pub struct Network {
     /// Network address, host bits zero; IPv4 v4-mapped.
     pub network: Address,
@@ -63,7 +75,8 @@ pub struct Network {
 
 /// Everything the programs need to know before they start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(C, align(8))]
+#[repr(C)]
+#[cfg_attr(feature = "user", derive(bytemuck::Pod, bytemuck::Zeroable))]
 pub struct Config {
     /// Bits of [`filter`].
     pub filters: u32,
@@ -115,5 +128,5 @@ impl Config {
 }
 
 #[cfg(feature = "user")]
-// SAFETY: `repr(C)`, integers and arrays of integers only, padded explicitly (the size is asserted above).
+// SAFETY: bytemuck has derived the same promise.
 unsafe impl aya::Pod for Config {}

@@ -5,6 +5,7 @@
 /// `submitted + dropped` is the number of transitions that passed the filters.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
+#[cfg_attr(feature = "user", derive(bytemuck::Pod, bytemuck::Zeroable))]
 pub struct Counters {
     /// Transitions put into the ring buffer.
     pub submitted: u64,
@@ -36,5 +37,5 @@ impl Counters {
 }
 
 #[cfg(feature = "user")]
-// SAFETY: `repr(C)`, only `u64`, no padding, every bit pattern valid.
+// SAFETY: bytemuck has derived the same promise.
 unsafe impl aya::Pod for Counters {}

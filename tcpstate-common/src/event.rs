@@ -24,6 +24,7 @@ pub mod owner_source {
 /// The task that opened a socket, and how that is known. Ids are those of the initial pid namespace.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
+#[cfg_attr(feature = "user", derive(bytemuck::Pod, bytemuck::Zeroable))]
 pub struct Owner {
     /// Thread-group id: what user space calls the pid. 0 when unknown.
     pub tgid: u32,
@@ -43,6 +44,7 @@ pub const FLAG_NO_DWELL: u8 = 1 << 1;
 /// Fields are read from `struct sock` in the tracepoint, so they are the socket's at the moment of the transition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(C)]
+#[cfg_attr(feature = "user", derive(bytemuck::Pod, bytemuck::Zeroable))]
 pub struct Transition {
     /// [`KIND_TRANSITION`].
     pub kind: u32,

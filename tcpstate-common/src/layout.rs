@@ -22,6 +22,7 @@ macro_rules! layout {
         /// Byte offsets of kernel fields in their structures.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         #[repr(C)]
+#[cfg_attr(feature = "user", derive(bytemuck::Pod, bytemuck::Zeroable))]
         pub struct Layout {
             $($(#[$attribute])* pub $name: u32,)+
         }
@@ -70,6 +71,10 @@ layout! {
     skc_cookie = "sock_common" "skc_cookie",
     /// IP protocol.
     sk_protocol = "sock" "sk_protocol",
+    /// Socket type, `SOCK_STREAM` for TCP; a raw socket can carry the same protocol number.
+    sk_type = "sock" "sk_type",
+    /// The `struct socket`; null while nobody has accepted the connection, and after the last close.
+    sk_socket = "sock" "sk_socket",
     /// User id of the socket's creator.
     sk_uid = "sock" "sk_uid",
     /// cgroup of the socket.
@@ -92,6 +97,10 @@ layout! {
     task_pid = "task_struct" "pid",
     /// Name of a task.
     task_comm = "task_struct" "comm",
+    /// What the threads of a process share.
+    task_signal = "task_struct" "signal",
+    /// Live threads of a process.
+    signal_live = "signal_struct" "live.counter",
     /// Open files of a task.
     task_files = "task_struct" "files",
     /// Descriptor table of open files.
@@ -109,5 +118,5 @@ layout! {
 const _: () = assert!(size_of::<Layout>() == 4 * Layout::LEN);
 
 #[cfg(feature = "user")]
-// SAFETY: `repr(C)`, only `u32`, no padding (asserted above), every bit pattern valid.
+// SAFETY: bytemuck has derived the same promise.
 unsafe impl aya::Pod for Layout {}

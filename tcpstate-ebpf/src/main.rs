@@ -1,9 +1,116 @@
-//! BPF programs of tcpstate.
+//! BPF programs of tcpstate: entry points, licence and panic handler. One module per hook.
 #![no_std]
 #![no_main]
+#![feature(asm_experimental_arch)]
+
+mod accept;
+mod atomic;
+mod config;
+mod destroy;
+mod filter;
+mod fork;
+mod listener;
+mod maps;
+mod owner;
+mod snapshot;
+mod sock;
+mod story;
+mod transition;
+
+use core::ffi::c_void;
+
+use aya_ebpf::{
+    macros::{btf_tracepoint, fexit, kretprobe, tracepoint},
+    programs::{BtfTracePointContext, FExitContext, RetProbeContext, TracePointContext},
+};
+
+use crate::sock::Sock;
+
+/// Every TCP transition (`inet_sk_set_state()`, net/ipv4/af_inet.c).
+#[btf_tracepoint(function = "inet_sock_set_state")]
+fn inet_sock_set_state(ctx: BtfTracePointContext) -> i32 {
+    transition::on_transition(&ctx);
+    0
+}
+
+/// The end of a socket (`tcp_v4_destroy_sock()`, net/ipv4/tcp_ipv4.c).
+#[btf_tracepoint(function = "tcp_destroy_sock")]
+fn tcp_destroy_sock(ctx: BtfTracePointContext) -> i32 {
+    destroy::on_destroy(Sock::new(ctx.arg(0)));
+    0
+}
+
+/// A new process of a followed one.
+#[btf_tracepoint(function = "sched_process_fork")]
+fn sched_process_fork(ctx: BtfTracePointContext) -> i32 {
+    fork::on_fork(ctx.arg(0), ctx.arg(1));
+    0
+}
+
+/// The end of a followed process.
+#[btf_tracepoint(function = "sched_process_exit")]
+fn sched_process_exit(ctx: BtfTracePointContext) -> i32 {
+    fork::on_exit(ctx.arg(0));
+    0
+}
+
+/// `inet_csk_accept(sk, flags, err, kern)`, up to 6.9: its result is argument 4.
+#[fexit(function = "inet_csk_accept")]
+fn accept_fexit_args4(ctx: FExitContext) -> i32 {
+    accept::on_typed(&ctx, ctx.arg(4));
+    0
+}
+
+/// `inet_csk_accept(sk, arg)`, from 6.10 on: its result is argument 2.
+#[fexit(function = "inet_csk_accept")]
+fn accept_fexit_args2(ctx: FExitContext) -> i32 {
+    accept::on_typed(&ctx, ctx.arg(2));
+    0
+}
+
+/// `inet_csk_accept()` where trampolines are missing.
+#[kretprobe]
+fn accept_kretprobe(ctx: RetProbeContext) -> u32 {
+    accept::on_untyped(&ctx, ctx.ret());
+    0
+}
+
+/// `accept(2)` and `accept4(2)` where kprobes are missing, too.
+#[tracepoint]
+fn accept_syscall(ctx: TracePointContext) -> u32 {
+    accept::on_syscall_exit(&ctx);
+    0
+}
+
+/// Sockets with a descriptor, of every process and network namespace.
+///
+/// aya has no macro for iterators; the section's name is what the loader goes by.
+#[unsafe(no_mangle)]
+#[unsafe(link_section = "iter/task_file")]
+extern "C" fn snapshot_files(ctx: *const snapshot::TaskFileContext) -> i32 {
+    snapshot::on_file(ctx);
+    0
+}
+
+/// Sockets of one network namespace, also those without a descriptor.
+#[unsafe(no_mangle)]
+#[unsafe(link_section = "iter/tcp")]
+extern "C" fn snapshot_tcp(ctx: *const snapshot::TcpContext) -> i32 {
+    snapshot::on_tcp(ctx);
+    0
+}
+
+/// GPL-only helpers (`bpf_get_current_comm`, `bpf_probe_read_kernel`, …) want a GPL-compatible object.
+#[unsafe(no_mangle)]
+#[unsafe(link_section = "license")]
+static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";
 
 #[cfg(not(test))]
 #[panic_handler]
-fn panic(_info: &core::panic::PanicInfo) -> ! {
+fn panic(_info: &core::panic::PanicInfo<'_>) -> ! {
+    // The verifier rejects a program that could get here.
     loop {}
 }
+
+/// A kernel object that only offsets from BTF look into.
+type Opaque = c_void;

@@ -1,3 +1,52 @@
-//! `tcpstate`.
+//! `tcpstate`: parse, run, exit code.
 
-fn main() {}
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::Parser as _;
+use tcpstate::{
+    cli::{Cli, Command},
+    settings::{TraceSettings, host::Host},
+    trace,
+};
+use tracing::Level;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    log_to_stderr(cli.verbose);
+    match run(&cli) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(cli: &Cli) -> Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    match &cli.command {
+        Command::Trace(args) => {
+            let settings = TraceSettings::new(args, &Host::detect())?;
+            let result = runtime.block_on(trace::run(&settings, cli.verbose >= 2));
+            // A writer whose reader has stopped reading must not keep us.
+            runtime.shutdown_background();
+            result
+        }
+    }
+}
+
+/// Warnings always; `-v` what was chosen, `-vv` everything, the BPF programs' own words included.
+fn log_to_stderr(verbose: u8) {
+    let level = match verbose {
+        0 => Level::WARN,
+        1 => Level::INFO,
+        _ => Level::DEBUG,
+    };
+    tracing_subscriber::fmt()
+        .with_writer(std::io::stderr)
+        .with_max_level(level)
+        .with_target(false)
+        .without_time()
+        .init();
+}

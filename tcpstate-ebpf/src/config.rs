@@ -1,0 +1,45 @@
+//! What user space froze into `.rodata`. The verifier takes every value read here for a constant.
+
+use tcpstate_common::{config::Config, layout::Layout};
+
+/// Refuses a loader built for other types: it looks for the symbol of its own version.
+#[unsafe(no_mangle)]
+static TCPSTATE_ABI_1: u32 = tcpstate_common::ABI_VERSION;
+const _: () = assert!(tcpstate_common::ABI_VERSION == 1);
+
+/// Filters and settings.
+#[unsafe(no_mangle)]
+pub(crate) static CONFIG: Config = Config::NONE;
+
+/// Offsets of kernel fields.
+#[unsafe(no_mangle)]
+pub(crate) static LAYOUT: Layout = Layout::ABSENT;
+
+/// Reads a value that was replaced after compilation: the compiler must not know what it was.
+#[inline(always)]
+pub(crate) fn frozen<T: Copy>(value: &T) -> T {
+    // SAFETY: a reference is valid for reads.
+    unsafe { core::ptr::from_ref(value).read_volatile() }
+}
+
+/// Reads a setting.
+macro_rules! config {
+    ($($field:tt)+) => {
+        $crate::config::frozen(&$crate::config::CONFIG.$($field)+)
+    };
+}
+
+/// Reads the offset of a kernel field.
+macro_rules! offset {
+    ($field:ident) => {
+        $crate::config::frozen(&$crate::config::LAYOUT.$field)
+    };
+}
+
+pub(crate) use {config, offset};
+
+/// Whether any of these filters ([`tcpstate_common::config::filter`]) is set.
+#[inline(always)]
+pub(crate) fn filtering(filters: u32) -> bool {
+    config!(filters) & filters != 0
+}

@@ -1,0 +1,154 @@
+//! Who listens where.
+//!
+//! A child of a listener has no owner until `accept()` returns it, and nothing in it points back to the listener. Namespace,
+//! address and port lead to it, except under `SO_REUSEPORT` across processes: then the owner is unknown, not guessed.
+
+use core::mem::size_of;
+
+use aya_ebpf::bindings::BPF_NOEXIST;
+use tcpstate_common::{
+    Address,
+    event::{Owner, owner_source},
+    state::AF_INET6,
+};
+
+use crate::{
+    atomic,
+    maps::{LISTENERS, count},
+    owner,
+    sock::Sock,
+    story::KnownOwner,
+};
+
+/// Where a socket listens.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub(crate) struct ListenerKey {
+    addr: Address,
+    netns: u32,
+    port: u16,
+    family: u16,
+}
+
+const _: () = assert!(size_of::<ListenerKey>() == 24);
+
+/// Who listens there.
+#[repr(C)]
+pub(crate) struct Listener {
+    owner: Owner,
+    /// Sockets that listen there: more than one under `SO_REUSEPORT`.
+    sockets: u64,
+    /// They belong to several processes.
+    ambiguous: u8,
+    /// A followed process holds a descriptor of it, so it may accept its connections.
+    wanted: u8,
+    /// One of [`owner_source`].
+    source: u8,
+    /// Explicit padding.
+    pad: [u8; 5],
+}
+
+const _: () = assert!(size_of::<Listener>() == 40);
+
+impl ListenerKey {
+    #[inline(always)]
+    fn of(sk: Sock) -> Self {
+        let family = sk.family();
+        let local = sk.local(family);
+        Self { addr: local.addr, netns: sk.netns(), port: local.port, family }
+    }
+
+    /// The same port on any address of the family.
+    #[inline(always)]
+    fn on_any_address(mut self) -> Self {
+        self.addr = [0; 16];
+        if self.family != AF_INET6 {
+            // v4-mapped 0.0.0.0, as `Sock::local` writes it.
+            self.addr[10] = 0xff;
+            self.addr[11] = 0xff;
+        }
+        self
+    }
+}
+
+/// A socket began to listen, or the snapshot found one that does.
+#[inline(always)]
+pub(crate) fn add(sk: Sock, known: &KnownOwner) {
+    let key = ListenerKey::of(sk);
+    let new = Listener {
+        owner: known.owner,
+        sockets: 1,
+        ambiguous: 0,
+        wanted: u8::from(owner::wanted(&known.owner)),
+        source: known.source,
+        pad: [0; 5],
+    };
+    if LISTENERS.insert(key, new, u64::from(BPF_NOEXIST)).is_ok() {
+        return;
+    }
+    let Some(listener) = LISTENERS.get_ptr_mut(key) else {
+        count!(map_full);
+        return;
+    };
+    // SAFETY: a value in the map; its fields are independent of each other.
+    unsafe {
+        atomic::add(&raw mut (*listener).sockets, 1);
+        if (*listener).owner.tgid != known.owner.tgid {
+            (*listener).ambiguous = 1;
+        }
+        if owner::wanted(&known.owner) {
+            (*listener).wanted = 1;
+        }
+    }
+}
+
+/// A followed process holds a descriptor of this listener.
+#[inline(always)]
+pub(crate) fn want(sk: Sock) {
+    if let Some(listener) = LISTENERS.get_ptr_mut(ListenerKey::of(sk)) {
+        // SAFETY: a value in the map.
+        unsafe { (*listener).wanted = 1 }
+    }
+}
+
+/// A socket stopped listening.
+#[inline(always)]
+pub(crate) fn remove(sk: Sock, port: u16) {
+    let mut key = ListenerKey::of(sk);
+    key.port = port;
+    let Some(listener) = LISTENERS.get_ptr_mut(key) else { return };
+    // SAFETY: a value in the map.
+    let left = unsafe {
+        atomic::add(&raw mut (*listener).sockets, -1);
+        (&raw const (*listener).sockets).read_volatile()
+    };
+    if left == 0 {
+        let _ = LISTENERS.remove(key);
+    }
+}
+
+/// Whom a connection that nobody has accepted yet belongs to.
+pub(crate) struct Parent {
+    /// Unknown when several processes listen there, or none that was seen.
+    pub(crate) known: KnownOwner,
+    /// A followed process may accept it.
+    pub(crate) wanted: bool,
+}
+
+/// Looks up the listener of a child socket.
+#[inline(always)]
+pub(crate) fn of_child(child: Sock) -> Parent {
+    let key = ListenerKey::of(child);
+    let Some(listener) = LISTENERS.get_ptr(key).or_else(|| LISTENERS.get_ptr(key.on_any_address())) else {
+        return Parent { known: KnownOwner::UNKNOWN, wanted: false };
+    };
+    // SAFETY: a value in the map; its owner never changes.
+    unsafe {
+        let known = if (*listener).ambiguous == 0 && (*listener).source != owner_source::UNKNOWN {
+            KnownOwner { owner: (*listener).owner, source: owner_source::LISTEN }
+        } else {
+            KnownOwner::UNKNOWN
+        };
+        Parent { known, wanted: (*listener).wanted != 0 }
+    }
+}

@@ -1,0 +1,55 @@
+//! Every map.
+
+use aya_ebpf::{
+    macros::map,
+    maps::{Array, HashMap, PerCpuArray, RingBuf},
+};
+use tcpstate_common::{config::MAX_PIDS, counters::Counters};
+
+use crate::{
+    listener::{Listener, ListenerKey},
+    story::Story,
+};
+
+/// Records for user space. The loader sets the size.
+#[map]
+pub(crate) static EVENTS: RingBuf = RingBuf::with_byte_size(8 << 20, 0);
+
+/// The story of each live socket, by the address of its `struct sock`.
+///
+/// Preallocated: allocation in softirq context is neither cheap nor, before 6.1, safe. `BPF_MAP_TYPE_SK_STORAGE` costs more
+/// per transition and does not exist on 5.10. The loader sets the size from the number of sockets it finds.
+#[map]
+pub(crate) static SOCKETS: HashMap<u64, Story> = HashMap::with_max_entries(65_536, 0);
+
+/// Who listens where: a passive connection's only owner until somebody accepts it.
+#[map]
+pub(crate) static LISTENERS: HashMap<ListenerKey, Listener> = HashMap::with_max_entries(16_384, 0);
+
+/// Processes that `--pid` and `--children` follow, by thread-group id.
+#[map]
+pub(crate) static PIDS: HashMap<u32, u32> = HashMap::with_max_entries(MAX_PIDS, 0);
+
+/// Live processes in [`PIDS`] that a followed process forked: the sum over the CPUs, wrapping.
+#[map]
+pub(crate) static LIVE_CHILDREN: PerCpuArray<u64> = PerCpuArray::with_max_entries(1, 0);
+
+/// 0 until the snapshot is in: before that, transitions update the stories and nothing is sent.
+#[map]
+pub(crate) static ARMED: Array<u32> = Array::with_max_entries(1, 0);
+
+/// What was delivered and what was not.
+#[map]
+pub(crate) static COUNTERS: PerCpuArray<Counters> = PerCpuArray::with_max_entries(1, 0);
+
+/// Adds one to a counter of this CPU.
+macro_rules! count {
+    ($counter:ident) => {
+        if let Some(counters) = $crate::maps::COUNTERS.get_ptr_mut(0) {
+            // SAFETY: this CPU's own value; programs of this object don't interrupt each other on one CPU in mid-update
+            // in a way that could tear a 64-bit add.
+            unsafe { (*counters).$counter += 1 }
+        }
+    };
+}
+pub(crate) use count;

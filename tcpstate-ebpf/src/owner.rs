@@ -1,0 +1,60 @@
+//! Whose socket it is. `current` is asked only where the kernel runs in the owner's own context.
+
+use aya_ebpf::helpers::{bpf_get_current_comm, bpf_get_current_pid_tgid};
+use tcpstate_common::{
+    COMM_LEN,
+    config::{MAX_COMMS, filter},
+    event::Owner,
+};
+
+use crate::{
+    Opaque,
+    config::{config, filtering, offset},
+    maps::PIDS,
+    sock::load,
+};
+
+/// Nobody: nothing that ran in the owner's context was seen.
+pub(crate) const UNKNOWN: Owner = Owner { tgid: 0, tid: 0, comm: [0; COMM_LEN] };
+
+/// The running task. Only for hooks that run in process context on behalf of the caller.
+#[inline(always)]
+pub(crate) fn current() -> Owner {
+    let pid_tgid = bpf_get_current_pid_tgid();
+    Owner { tgid: (pid_tgid >> 32) as u32, tid: pid_tgid as u32, comm: bpf_get_current_comm().unwrap_or([0; COMM_LEN]) }
+}
+
+/// A task that an iterator or a tracepoint hands over.
+///
+/// # Safety
+///
+/// `task` has to be a `struct task_struct` that the verifier knows the type of.
+#[inline(always)]
+pub(crate) unsafe fn of_task(task: *const Opaque) -> Owner {
+    let mut comm = [0u8; COMM_LEN];
+    // SAFETY: the caller's promise.
+    unsafe {
+        let words = comm.as_mut_ptr().cast::<u64>();
+        words.write_unaligned(load(task, offset!(task_comm)));
+        words.add(1).write_unaligned(load(task, offset!(task_comm) + 8));
+        Owner { tgid: load(task, offset!(task_tgid)), tid: load(task, offset!(task_pid)), comm }
+    }
+}
+
+/// Whether the filters on owners let this one pass.
+#[inline(always)]
+pub(crate) fn wanted(owner: &Owner) -> bool {
+    (!filtering(filter::PID) || followed(owner.tgid)) && (!filtering(filter::COMM) || named(&owner.comm))
+}
+
+/// Whether a process is one of `--pid` or, with `--children`, a descendant.
+#[inline(always)]
+pub(crate) fn followed(tgid: u32) -> bool {
+    PIDS.get_ptr(tgid).is_some()
+}
+
+#[inline(always)]
+fn named(comm: &[u8; COMM_LEN]) -> bool {
+    let halves = |name: &[u8; COMM_LEN]| u128::from_ne_bytes(*name);
+    (0..MAX_COMMS).any(|i| (i as u32) < config!(comms_len) && halves(comm) == halves(&config!(comms[i])))
+}

@@ -1,0 +1,159 @@
+//! Sockets older than the tracer: iterators write their stories, in the kernel, where an event's newer one wins.
+
+use aya_ebpf::{
+    bindings::{file, seq_file},
+    helpers::{
+        bpf_ktime_get_ns,
+        generated::{bpf_seq_write, bpf_skc_to_tcp_sock, bpf_sock_from_file},
+    },
+};
+use tcpstate_common::{
+    config::filter as set,
+    event::owner_source,
+    state::{AF_INET, AF_INET6, TcpState},
+};
+
+use crate::{
+    Opaque,
+    config::{filtering, offset},
+    filter::{self, Unset},
+    listener,
+    maps::SOCKETS,
+    owner,
+    sock::{Sock, load},
+    story::{KnownOwner, SINCE_BEFORE, Story},
+};
+
+const SOCK_STREAM: u16 = 1;
+const LISTEN: u8 = TcpState::Listen as u8;
+const ESTABLISHED: u8 = TcpState::Established as u8;
+const CLOSE: u8 = TcpState::Close as u8;
+const CLOSE_WAIT: u8 = TcpState::CloseWait as u8;
+
+/// `struct bpf_iter_meta`.
+#[repr(C)]
+pub(crate) struct Meta {
+    seq: *mut seq_file,
+}
+
+/// `struct bpf_iter__task_file`.
+#[repr(C)]
+pub(crate) struct TaskFileContext {
+    meta: *const Meta,
+    task: *const Opaque,
+    fd: u32,
+    file: *mut file,
+}
+
+/// `struct bpf_iter__tcp`.
+#[repr(C)]
+pub(crate) struct TcpContext {
+    meta: *const Meta,
+    sk_common: *const Opaque,
+}
+
+/// A descriptor of a task. The iterator holds a reference to the file, so the socket lives while this runs.
+#[inline(always)]
+pub(crate) fn on_file(ctx: *const TaskFileContext) {
+    // SAFETY: the iterator's context; null task or file mark the end.
+    unsafe {
+        let (task, file) = ((*ctx).task, (*ctx).file);
+        if task.is_null() || file.is_null() {
+            return;
+        }
+        let socket = bpf_sock_from_file(file);
+        if socket.is_null() {
+            return;
+        }
+        let sk: *const Opaque = load(socket.cast(), offset!(socket_sk));
+        if sk.is_null() {
+            return;
+        }
+        let sk = Sock::new(sk);
+        if !matches!(sk.family(), AF_INET | AF_INET6) || !sk.is_tcp() || sk.kind() != SOCK_STREAM {
+            return;
+        }
+        let known = KnownOwner { owner: owner::of_task(task), source: owner_source::SNAPSHOT };
+        if found(sk, &known) {
+            report((*ctx).meta, sk);
+        }
+    }
+}
+
+/// A socket in the hash tables of a network namespace; TIME_WAIT and request sockets are not full ones.
+#[inline(always)]
+pub(crate) fn on_tcp(ctx: *const TcpContext) {
+    // SAFETY: the iterator's context; null marks the end.
+    unsafe {
+        let common = (*ctx).sk_common;
+        if common.is_null() {
+            return;
+        }
+        let tcp = bpf_skc_to_tcp_sock(common.cast_mut().cast());
+        if tcp.is_null() {
+            return;
+        }
+        let sk = Sock::new(tcp.cast());
+        if SOCKETS.get_ptr(sk.address()).is_some() {
+            return;
+        }
+        // Without a `struct socket` a connection in these states waits in its listener's backlog; in later states it is an
+        // orphan whose owner has closed it and may be gone.
+        let waiting = matches!(sk.state(), ESTABLISHED | CLOSE_WAIT) && sk.socket() == 0;
+        let known = if waiting { listener::of_child(sk).known } else { KnownOwner::UNKNOWN };
+        if found(sk, &known) {
+            report((*ctx).meta, sk);
+        }
+    }
+}
+
+/// Keeps the story of a socket that the snapshot found. Returns whether it is new.
+#[inline(always)]
+fn found(sk: Sock, known: &KnownOwner) -> bool {
+    let state = sk.state();
+    if state == CLOSE {
+        // Never connected, or a corpse: its next life starts with an event.
+        return false;
+    }
+    let wanted = owner::wanted(&known.owner);
+    if state == LISTEN && wanted {
+        listener::want(sk);
+    }
+    let key = sk.address();
+    if let Some(story) = SOCKETS.get_ptr_mut(key) {
+        // An event came first, and knew less.
+        // SAFETY: a value in the map.
+        unsafe {
+            if (*story).source == owner_source::UNKNOWN {
+                Story::set_owner(story, known);
+            }
+        }
+        return false;
+    }
+    let family = sk.family();
+    let (local, remote) = (sk.local(family), sk.remote(family));
+    // Whoever accepts from a listener need not be its owner, so every listener is kept; a story for each also tells its first
+    // descriptor from the copies that were inherited.
+    let keep = state == LISTEN
+        || (!filtering(set::PID | set::COMM) || wanted) && filter::socket(sk, family, &local, &remote, Unset::Passes);
+    if !keep {
+        return false;
+    }
+    // SAFETY: no precondition.
+    let now = unsafe { bpf_ktime_get_ns() };
+    let mut story = Story::new(known, sk.cookie(), now, state, local.port);
+    story.flags = SINCE_BEFORE;
+    let first = story.begin_if_absent(key);
+    if first && state == LISTEN {
+        listener::add(sk, known);
+    }
+    first
+}
+
+/// Tells user space of a story that began, so that it can say how many there are.
+#[inline(always)]
+unsafe fn report(meta: *const Meta, sk: Sock) {
+    let key = sk.address();
+    // SAFETY: the iterator's own `seq_file`.
+    unsafe { bpf_seq_write((*meta).seq, (&raw const key).cast(), size_of::<u64>() as u32) };
+}

@@ -1,0 +1,108 @@
+//! What the kernel side keeps of a live socket.
+
+use core::{mem::size_of, ptr};
+
+use aya_ebpf::bindings::{BPF_ANY, BPF_NOEXIST};
+use tcpstate_common::event::{Owner, owner_source};
+
+use crate::maps::{SOCKETS, count};
+
+/// [`Story::flags`]: the socket was in its state before the tracer came; `since_ns` is when it was found.
+pub(crate) const SINCE_BEFORE: u8 = 1 << 0;
+
+/// The story of a live socket. Network namespace and cgroup are not in it: the socket itself has them at every event.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub(crate) struct Story {
+    /// `SO_COOKIE`; 0 while not known. Tells the socket from a later one at the same address.
+    pub(crate) cookie: u64,
+    /// When the current state was entered.
+    pub(crate) since_ns: u64,
+    /// Who opened the socket.
+    pub(crate) owner: Owner,
+    /// Last local port seen; `skc_num` is gone at the final CLOSE.
+    pub(crate) local_port: u16,
+    /// The current state.
+    pub(crate) state: u8,
+    /// One of [`owner_source`].
+    pub(crate) source: u8,
+    /// See [`SINCE_BEFORE`].
+    pub(crate) flags: u8,
+    /// Explicit padding.
+    pub(crate) pad: [u8; 3],
+}
+
+const _: () = assert!(size_of::<Story>() == 48);
+
+/// An owner and how it is known.
+#[derive(Clone, Copy)]
+pub(crate) struct KnownOwner {
+    pub(crate) owner: Owner,
+    pub(crate) source: u8,
+}
+
+impl KnownOwner {
+    pub(crate) const UNKNOWN: Self = Self { owner: crate::owner::UNKNOWN, source: owner_source::UNKNOWN };
+}
+
+impl Story {
+    #[inline(always)]
+    pub(crate) fn new(known: &KnownOwner, cookie: u64, since_ns: u64, state: u8, local_port: u16) -> Self {
+        Self { cookie, since_ns, owner: known.owner, local_port, state, source: known.source, flags: 0, pad: [0; 3] }
+    }
+
+    /// Starts a story, in place of any that a former socket at the same address left.
+    #[inline(always)]
+    pub(crate) fn begin(self, key: u64) {
+        if SOCKETS.insert(key, self, u64::from(BPF_ANY)).is_err() {
+            count!(map_full);
+        }
+    }
+
+    /// Starts a story unless there is one: what an event wrote wins over what a snapshot found.
+    ///
+    /// Returns whether it is the first.
+    #[inline(always)]
+    pub(crate) fn begin_if_absent(self, key: u64) -> bool {
+        const EEXIST: i32 = -17;
+        match SOCKETS.insert(key, self, u64::from(BPF_NOEXIST)) {
+            Ok(()) => true,
+            Err(EEXIST) => false,
+            Err(_) => {
+                count!(map_full);
+                false
+            }
+        }
+    }
+
+    /// Reads the owner while another CPU may be in [`Story::set_owner`]: a torn one is an unknown one.
+    ///
+    /// # Safety
+    ///
+    /// `story` has to be a value in the map.
+    #[inline(always)]
+    pub(crate) unsafe fn known_owner(story: *const Self) -> KnownOwner {
+        // SAFETY: the caller's promise.
+        unsafe {
+            let before = (&raw const (*story).source).read_volatile();
+            let owner = (&raw const (*story).owner).read_volatile();
+            let after = (&raw const (*story).source).read_volatile();
+            if before == after { KnownOwner { owner, source: after } } else { KnownOwner::UNKNOWN }
+        }
+    }
+
+    /// Changes the owner. The source is unknown meanwhile, so that no reader pairs halves of two owners.
+    ///
+    /// # Safety
+    ///
+    /// `story` has to be a value in the map.
+    #[inline(always)]
+    pub(crate) unsafe fn set_owner(story: *mut Self, known: &KnownOwner) {
+        // SAFETY: the caller's promise.
+        unsafe {
+            (&raw mut (*story).source).write_volatile(owner_source::UNKNOWN);
+            ptr::write_volatile(&raw mut (*story).owner, known.owner);
+            (&raw mut (*story).source).write_volatile(known.source);
+        }
+    }
+}

@@ -1,0 +1,3 @@
+//! Figures over many transitions. No I/O, no clock: time comes with the transitions.
+
+pub mod dwell;

@@ -1,0 +1,181 @@
+//! The command line as clap sees it; `settings` makes sense of it.
+
+use std::{ffi::OsString, num::NonZeroU64, path::PathBuf, time::Duration};
+
+use clap::{
+    ArgAction, Args, ColorChoice, Parser, Subcommand, ValueEnum, ValueHint,
+    builder::{PossibleValue, RangedI64ValueParser},
+    value_parser,
+};
+use ipnet::IpNet;
+use tcpstate_common::state::TcpState;
+
+use crate::{
+    report::clock::TimeStyle,
+    settings::parse::{byte_count, count, duration, network, state},
+};
+
+/// Traces TCP state transitions and names the code that leaks `CLOSE_WAIT` sockets.
+#[derive(Debug, Parser)]
+#[command(name = "tcpstate", version, max_term_width = 100, arg_required_else_help = true)]
+pub struct Cli {
+    /// Say more: the hooks in use (-v), diagnostics of the BPF programs (-vv).
+    #[arg(short, long, global = true, action = ArgAction::Count)]
+    pub verbose: u8,
+
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Show every TCP state transition as it happens, with the process that opened the socket.
+    Trace(TraceArgs),
+}
+
+const LIMITS: &str = "Limits";
+
+const TRACE_EXAMPLES: &str = "\
+Examples:
+  tcpstate trace --pid 4242              the sockets that process 4242 opened or accepted
+  tcpstate trace --pid 4242 --children   also those of its descendants, now and later
+  tcpstate trace --state close-wait      every socket that enters or leaves CLOSE_WAIT
+  tcpstate trace --rport 5432,6432 --raddr 10.0.0.0/8
+  tcpstate trace --cgroup system.slice/nginx.service
+  tcpstate trace --netns blue --duration 30s -o json > transitions.jsonl
+
+A filter given more than once matches any of its values; different filters must all match.
+The process is the one that opened the socket: the peer's FIN is shown under the pid that has
+to close, not under the pid that happened to run when the packet came.";
+
+/// `tcpstate trace`.
+#[derive(Args, Debug)]
+#[command(after_help = TRACE_EXAMPLES)]
+pub struct TraceArgs {
+    /// Which transitions to show.
+    #[command(flatten)]
+    pub filter: FilterArgs,
+
+    /// How to write them.
+    #[command(flatten)]
+    pub output: OutputArgs,
+
+    /// Ring buffer between kernel and tcpstate; K, M and G are powers of 1024.
+    ///
+    /// Rounded up to a power of two of at least one page.
+    #[arg(long, help_heading = LIMITS, value_name = "BYTES", default_value = "8M", value_parser = byte_count)]
+    pub buffer: u64,
+
+    /// Stop after this long, such as 500ms, 30s, 5m or 1h30m.
+    #[arg(long, help_heading = LIMITS, value_name = "TIME", value_parser = duration)]
+    pub duration: Option<Duration>,
+
+    /// Stop after this many transitions.
+    #[arg(long, help_heading = LIMITS, value_name = "N", value_parser = count)]
+    pub count: Option<NonZeroU64>,
+}
+
+/// Which sockets and transitions are of interest; the kernel side rejects the rest.
+#[derive(Args, Debug, Default)]
+#[command(next_help_heading = "Filters")]
+pub struct FilterArgs {
+    /// Only sockets opened by this process; repeat or separate with commas.
+    #[arg(long, value_name = "PID", value_delimiter = ',', value_parser = value_parser!(u32).range(1..))]
+    pub pid: Vec<u32>,
+
+    /// With --pid: also its descendants, those of now and those it will fork.
+    #[arg(long, requires = "pid")]
+    pub children: bool,
+
+    /// Only sockets opened by a thread of this name (`/proc/PID/comm`); repeatable.
+    #[arg(long, value_name = "NAME")]
+    pub comm: Vec<OsString>,
+
+    /// Only sockets of this cgroup v2 and those below it.
+    ///
+    /// A directory, or a path relative to the cgroup2 mount as in `/proc/PID/cgroup`.
+    #[arg(long, value_name = "PATH", value_hint = ValueHint::DirPath)]
+    pub cgroup: Option<PathBuf>,
+
+    /// Only sockets of this network namespace.
+    ///
+    /// A name as in `ip netns`, a path such as `/proc/PID/ns/net`, or an inode number.
+    #[arg(long, value_name = "NAME|PATH|INODE")]
+    pub netns: Option<OsString>,
+
+    /// Only this local port; repeat or separate with commas.
+    #[arg(long, value_name = "PORT", value_delimiter = ',', value_parser = port())]
+    pub lport: Vec<u16>,
+
+    /// Only this remote port; repeat or separate with commas.
+    #[arg(long, value_name = "PORT", value_delimiter = ',', value_parser = port())]
+    pub rport: Vec<u16>,
+
+    /// Only local addresses in this block, such as `10.0.0.0/8` or `::1`.
+    #[arg(long, value_name = "CIDR", value_parser = network)]
+    pub laddr: Option<IpNet>,
+
+    /// Only remote addresses in this block.
+    #[arg(long, value_name = "CIDR", value_parser = network)]
+    pub raddr: Option<IpNet>,
+
+    /// Only IPv4 sockets.
+    #[arg(short = '4', long, conflicts_with = "ipv6")]
+    pub ipv4: bool,
+
+    /// Only IPv6 sockets, also those that carry IPv4 (v4-mapped addresses).
+    #[arg(short = '6', long)]
+    pub ipv6: bool,
+
+    /// Only transitions out of or into this state, such as `close-wait`; repeat or separate with commas.
+    #[arg(long, value_name = "STATE", value_delimiter = ',', value_parser = state)]
+    pub state: Vec<TcpState>,
+}
+
+/// How to write what was observed.
+#[derive(Args, Debug)]
+#[command(next_help_heading = "Output")]
+pub struct OutputArgs {
+    /// Columns for people, or one JSON object a line.
+    #[arg(short, long, value_enum, value_name = "FORMAT", default_value_t)]
+    pub output: OutputFormat,
+
+    /// How text output shows the time; JSON always carries both clocks.
+    #[arg(long, value_enum, value_name = "STYLE", default_value_t)]
+    pub time: TimeStyle,
+
+    /// Whether text output is coloured: auto means on a terminal, unless `NO_COLOR` is set.
+    #[arg(long, value_name = "WHEN", default_value_t = ColorChoice::Auto)]
+    pub color: ColorChoice,
+}
+
+/// Format of the output.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum OutputFormat {
+    /// Columns.
+    #[default]
+    Text,
+    /// One JSON object a line, as documented by `trace-v1.schema.json`.
+    Json,
+}
+
+impl ValueEnum for TimeStyle {
+    fn value_variants<'a>() -> &'a [Self] {
+        &[Self::Local, Self::Rfc3339, Self::Relative, Self::None]
+    }
+
+    fn to_possible_value(&self) -> Option<PossibleValue> {
+        Some(match self {
+            Self::Local => PossibleValue::new("local").help("Local wall clock, HH:MM:SS.mmm"),
+            Self::Rfc3339 => PossibleValue::new("rfc3339").help("Local date, time and offset, microseconds"),
+            Self::Relative => PossibleValue::new("relative").help("Seconds since the trace began"),
+            Self::None => PossibleValue::new("none").help("No column of times"),
+        })
+    }
+}
+
+fn port() -> RangedI64ValueParser<u16> {
+    value_parser!(u16).range(1..)
+}

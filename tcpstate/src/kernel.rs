@@ -1,0 +1,15 @@
+//! The kernel side as user space sees it: the only user of aya.
+//!
+//! [`Tracer::start`] reads the kernel's BTF, loads and attaches the programs, takes the snapshot, and only then lets records
+//! flow; [`Tracer::drain`] hands them out as bytes.
+
+mod btf;
+mod loader;
+mod namespaces;
+mod probes;
+mod ring;
+mod snapshot;
+mod tracer;
+
+pub use btf::BtfError;
+pub use tracer::{Options, Tracer};

@@ -1,0 +1,58 @@
+//! From the embedded object to maps and programs.
+
+use anyhow::{Context as _, Result, anyhow};
+use aya::{Btf, Ebpf, EbpfError, EbpfLoader, VerifierLogLevel, include_bytes_aligned};
+use tcpstate_common::{ABI_SYMBOL, ABI_VERSION, config::Config, layout::Layout};
+
+/// The programs, built by `build.rs`.
+static OBJECT: &[u8] = include_bytes_aligned!(concat!(env!("OUT_DIR"), "/tcpstate-ebpf"));
+
+/// Creates the maps. Programs are loaded one by one later, since one that this kernel refuses must not take the others with it.
+pub(super) fn load(
+    btf: &Btf,
+    config: &Config,
+    layout: &Layout,
+    buffer_bytes: u32,
+    max_sockets: u32,
+    log_level: u8,
+) -> Result<Ebpf> {
+    EbpfLoader::new()
+        .btf(Some(btf))
+        .verifier_log_level(VerifierLogLevel::DEBUG)
+        .override_global("CONFIG", config, true)
+        .override_global("LAYOUT", layout, true)
+        .override_global(ABI_SYMBOL, &ABI_VERSION, true)
+        .override_global(aya_log::LEVEL, &log_level, true)
+        .map_max_entries("EVENTS", buffer_bytes)
+        .map_max_entries("SOCKETS", max_sockets)
+        .load(OBJECT)
+        .map_err(explain)
+}
+
+fn explain(error: EbpfError) -> anyhow::Error {
+    let hint = match &error {
+        EbpfError::ParseError(_) => Some(
+            "the embedded BPF object does not fit this program; rebuild it with `cargo clean -p tcpstate && cargo xtask build`",
+        ),
+        EbpfError::MapError(_) => Some(
+            "the kernel refused a map; with `--buffer` set, try a smaller one, or see `ulimit -l` on kernels before 5.11",
+        ),
+        _ => None,
+    };
+    let error = anyhow!(error);
+    match hint {
+        Some(hint) => error.context(format!("failed to load the BPF programs: {hint}")),
+        None => error.context("failed to load the BPF programs"),
+    }
+}
+
+/// A program of the object by its name and type.
+pub(super) fn program<'a, T>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut T>
+where
+    &'a mut T: TryFrom<&'a mut aya::programs::Program, Error = aya::programs::ProgramError>,
+{
+    ebpf.program_mut(name)
+        .with_context(|| format!("the BPF object has no program `{name}`"))?
+        .try_into()
+        .with_context(|| format!("the program `{name}` of the BPF object is of another type"))
+}

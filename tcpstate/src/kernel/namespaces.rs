@@ -1,0 +1,80 @@
+//! Network namespaces to visit, and a mount namespace of our own.
+
+use std::{
+    collections::HashSet,
+    fs::{self, File},
+    io,
+    os::{fd::AsFd as _, unix::fs::MetadataExt as _},
+    path::{Path, PathBuf},
+    thread,
+};
+
+use rustix::{
+    mount::{MountFlags, MountPropagationFlags, mount, mount_change},
+    thread::{LinkNameSpaceType, UnshareFlags, move_into_link_name_space},
+};
+
+const TRACEFS: &str = "/sys/kernel/tracing";
+const DEBUG_TRACEFS: &str = "/sys/kernel/debug/tracing";
+
+/// Network namespaces other than our own: of every process, and those that `ip netns` keeps without one.
+///
+/// Processes and names that vanish meanwhile are passed over.
+pub(super) fn other_network_namespaces() -> Vec<File> {
+    let mut seen = HashSet::new();
+    if let Ok(own) = fs::metadata("/proc/self/ns/net") {
+        seen.insert(own.ino());
+    }
+    let of_processes = entries("/proc")
+        .filter(|path| path.file_name().is_some_and(|name| name.as_encoded_bytes().iter().all(u8::is_ascii_digit)));
+    of_processes
+        .map(|process| process.join("ns/net"))
+        .chain(entries("/run/netns"))
+        .filter_map(|path| {
+            let inode = fs::metadata(&path).ok()?.ino();
+            seen.insert(inode).then(|| File::open(&path).ok())?
+        })
+        .collect()
+}
+
+fn entries(directory: &str) -> impl Iterator<Item = PathBuf> {
+    fs::read_dir(directory).into_iter().flatten().filter_map(|entry| Some(entry.ok()?.path()))
+}
+
+/// Runs `work` in another network namespace, on a thread that ends with it.
+///
+/// # Errors
+///
+/// When the namespace cannot be entered (`CAP_SYS_ADMIN`).
+pub(super) fn in_network_namespace<T: Send>(namespace: &File, work: impl FnOnce() -> T + Send) -> io::Result<T> {
+    on_own_thread(|| {
+        move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Network))?;
+        Ok(work())
+    })
+}
+
+/// Runs `work` where tracefs is mounted: here if it is, else in a mount namespace that only `work`'s thread sees, so that
+/// nothing is left mounted.
+///
+/// # Errors
+///
+/// When tracefs is not mounted and cannot be.
+pub(super) fn with_tracefs<T: Send>(work: impl FnOnce() -> T + Send) -> io::Result<T> {
+    if [TRACEFS, DEBUG_TRACEFS].iter().any(|path| Path::new(path).join("events").is_dir()) {
+        return Ok(work());
+    }
+    on_own_thread(|| {
+        // SAFETY: `NEWNS` unshares this thread's root and working directory as well; descriptors stay shared.
+        unsafe { rustix::thread::unshare_unsafe(UnshareFlags::NEWNS) }?;
+        mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)?;
+        mount("tracefs", TRACEFS, "tracefs", MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC, None)?;
+        Ok(work())
+    })
+}
+
+fn on_own_thread<T: Send>(work: impl FnOnce() -> io::Result<T> + Send) -> io::Result<T> {
+    thread::scope(|scope| {
+        let thread = thread::Builder::new().name("tcpstate-ns".into()).spawn_scoped(scope, work)?;
+        thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    })
+}

@@ -1,0 +1,82 @@
+//! The ring buffer and the counters beside it.
+
+use std::{
+    io,
+    os::fd::{AsFd as _, OwnedFd},
+};
+
+use anyhow::{Context as _, Result};
+use aya::{
+    Ebpf,
+    maps::{Map, MapData, PerCpuArray, RingBuf},
+};
+use tcpstate_common::counters::Counters;
+use tokio::io::{Interest, unix::AsyncFd};
+
+/// Records, and what became of those that are not among them. Outlives the programs.
+pub(super) struct Ring {
+    records: RingBuf<MapData>,
+    /// The same map by a descriptor of its own, for the runtime to watch.
+    readiness: AsyncFd<OwnedFd>,
+    counters: PerCpuArray<MapData, Counters>,
+}
+
+impl Ring {
+    pub(super) fn take(ebpf: &mut Ebpf) -> Result<Self> {
+        let records: RingBuf<MapData> = take(ebpf, "EVENTS")?;
+        let watch = || -> io::Result<_> {
+            let descriptor = records.as_fd().try_clone_to_owned()?;
+            // SAFETY: an `OwnedFd` is open and the same for as long as it lives, which is as long as the `AsyncFd`.
+            Ok(unsafe { AsyncFd::register_with_interest(descriptor, Interest::READABLE) }?)
+        };
+        let readiness = watch().context("failed to watch the ring buffer")?;
+        Ok(Self { records, readiness, counters: take(ebpf, "COUNTERS")? })
+    }
+
+    /// Waits until the programs wake their reader.
+    pub(super) async fn filled(&self) -> Result<()> {
+        self.readiness.readable().await.context("failed to watch the ring buffer")?.clear_ready();
+        Ok(())
+    }
+
+    /// Hands out up to `limit` records; returns how many there were.
+    pub(super) fn drain(&mut self, limit: usize, mut record: impl FnMut(&[u8])) -> usize {
+        for drained in 0..limit {
+            match self.records.next() {
+                Some(item) => record(&item),
+                None => return drained,
+            }
+        }
+        limit
+    }
+
+    /// The sum over all CPUs.
+    pub(super) fn counters(&self) -> Result<Counters> {
+        let per_cpu = self.counters.get(&0, 0).context("failed to read the counters of the BPF programs")?;
+        let mut sum = Counters::default();
+        per_cpu.iter().for_each(|counters| sum.add(counters));
+        Ok(sum)
+    }
+}
+
+/// Takes a map out of the object.
+pub(super) fn take<T>(ebpf: &mut Ebpf, name: &str) -> Result<T>
+where
+    T: TryFrom<Map, Error = aya::maps::MapError>,
+{
+    ebpf.take_map(name)
+        .with_context(|| format!("the BPF object has no map `{name}`"))?
+        .try_into()
+        .with_context(|| format!("the map `{name}` of the BPF object is of another type"))
+}
+
+/// Borrows a map of the object.
+pub(super) fn borrow<'a, T>(ebpf: &'a mut Ebpf, name: &str) -> Result<T>
+where
+    T: TryFrom<&'a mut Map, Error = aya::maps::MapError>,
+{
+    ebpf.map_mut(name)
+        .with_context(|| format!("the BPF object has no map `{name}`"))?
+        .try_into()
+        .with_context(|| format!("the map `{name}` of the BPF object is of another type"))
+}

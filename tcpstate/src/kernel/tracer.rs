@@ -1,0 +1,199 @@
+//! The running tracer.
+
+use std::fs;
+
+use anyhow::{Context as _, Result};
+use aya::{
+    Btf, Ebpf,
+    maps::{Array, HashMap, MapData, PerCpuArray},
+};
+use aya_log::EbpfLogger;
+use rustix::thread::{MembarrierCommand, membarrier};
+use tcpstate_common::{
+    config::{Config, filter, pid_state},
+    counters::Counters,
+};
+
+use super::{
+    btf::{BtfError, KernelBtf},
+    loader, probes,
+    ring::{self, Ring},
+    snapshot,
+};
+use crate::model::Probes;
+
+/// Fewest sockets that there is room for.
+const MIN_SOCKETS: u32 = 65_536;
+/// Most sockets that room is made for at start, about 0.5 GiB of kernel memory.
+const MAX_SOCKETS: u32 = 4 << 20;
+
+/// How to trace.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Filters and settings of the BPF side.
+    pub config: Config,
+    /// Processes to follow, when [`filter::PID`] is set.
+    pub pids: Vec<u32>,
+    /// Bytes of the ring buffer: a power of two and a multiple of the page size.
+    pub buffer_bytes: u32,
+    /// Diagnostics of the BPF side, on the hot path: slow.
+    pub debug: bool,
+}
+
+/// Attached programs and the ring buffer that they write to. Dropping it detaches everything; nothing is pinned.
+pub struct Tracer {
+    /// `None` once detached.
+    ebpf: Option<Ebpf>,
+    ring: Ring,
+    live_children: PerCpuArray<MapData, u64>,
+    logger: Option<EbpfLogger<&'static dyn log::Log>>,
+    probes: Probes,
+}
+
+impl std::fmt::Debug for Tracer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Tracer").field("probes", &self.probes).finish_non_exhaustive()
+    }
+}
+
+impl Tracer {
+    /// Attaches to the kernel, takes the snapshot of open sockets, then lets records flow.
+    ///
+    /// # Errors
+    ///
+    /// When there is no tokio runtime, or the kernel lacks what the programs need, with what and why. Optional hooks that are refused are no errors: see
+    /// [`Tracer::probes`].
+    pub fn start(options: &Options) -> Result<Self> {
+        let kernel = KernelBtf::load()?;
+        let layout = kernel.layout()?;
+        let btf = Btf::from_sys_fs().map_err(|_| BtfError::Missing)?;
+        raise_memlock_limit();
+        let mut ebpf = loader::load(
+            &btf,
+            &options.config,
+            &layout,
+            options.buffer_bytes,
+            room_for_sockets(),
+            if options.debug { aya_log::Level::Debug as u8 } else { 0 },
+        )?;
+        follow(&mut ebpf, &options.pids)?;
+
+        // From the end of a socket's life to its beginning: a story that begins is sure to end.
+        let destroy = probes::attach_tp_btf(&mut ebpf, &btf, "tcp_destroy_sock")?;
+        let accept = probes::attach_accept(&mut ebpf, &btf, &kernel);
+        if options.config.filters & filter::PID != 0 {
+            probes::attach_tp_btf(&mut ebpf, &btf, "sched_process_fork")?;
+            probes::attach_tp_btf(&mut ebpf, &btf, "sched_process_exit")?;
+        }
+        let transition = probes::attach_tp_btf(&mut ebpf, &btf, "inet_sock_set_state")?;
+        let found = snapshot::take(&mut ebpf, &btf)?;
+        if found.refused > 0 {
+            tracing::warn!(
+                "{} network namespaces could not be entered (CAP_SYS_ADMIN): sockets there that no process holds are unknown until they change state",
+                found.refused
+            );
+        }
+
+        let logger = if options.debug { Some(EbpfLogger::init(&mut ebpf)?) } else { None };
+        let tracer = Self {
+            ring: Ring::take(&mut ebpf)?,
+            live_children: ring::take(&mut ebpf, "LIVE_CHILDREN")?,
+            logger,
+            probes: Probes {
+                kernel: rustix::system::uname().release().to_string_lossy().into_owned(),
+                transition,
+                destroy,
+                accept,
+                snapshot_sockets: found.sockets,
+                snapshot_netns: found.namespaces,
+                buffer_bytes: options.buffer_bytes,
+            },
+            ebpf: Some({
+                let mut armed: Array<_, u32> = ring::borrow(&mut ebpf, "ARMED")?;
+                armed.set(0, 1, 0).context("failed to start the BPF programs")?;
+                ebpf
+            }),
+        };
+        Ok(tracer)
+    }
+
+    /// What is attached.
+    #[must_use]
+    pub fn probes(&self) -> &Probes {
+        &self.probes
+    }
+
+    /// Waits until the ring buffer has filled up to its watermark. Cancellation-safe.
+    ///
+    /// # Errors
+    ///
+    /// When the runtime is shutting down.
+    pub async fn filled(&self) -> Result<()> {
+        self.ring.filled().await
+    }
+
+    /// Hands out up to `limit` records that wait in the ring buffer; returns how many.
+    pub fn drain(&mut self, limit: usize, record: impl FnMut(&[u8])) -> usize {
+        self.ring.drain(limit, record)
+    }
+
+    /// What the programs counted until now.
+    ///
+    /// # Errors
+    ///
+    /// When the kernel refuses to read a map.
+    pub fn counters(&self) -> Result<Counters> {
+        self.ring.counters()
+    }
+
+    /// Followed processes that were forked since the start and live.
+    ///
+    /// # Errors
+    ///
+    /// When the kernel refuses to read a map.
+    pub fn live_children(&self) -> Result<u64> {
+        let per_cpu = self.live_children.get(&0, 0).context("failed to read the number of followed processes")?;
+        // One CPU's count may be negative: a child can end on another one than it began on.
+        Ok(per_cpu.iter().fold(0, |sum: u64, &count| sum.wrapping_add(count)))
+    }
+
+    /// Passes the BPF side's diagnostics on to the log.
+    pub fn flush_log(&mut self) {
+        if let Some(logger) = &mut self.logger {
+            logger.flush();
+        }
+    }
+
+    /// Detaches every program and waits until none is running, so that the counters and the ring buffer are final.
+    pub fn detach(&mut self) {
+        if self.ebpf.take().is_some() {
+            // A program on another CPU may still be in mid-record. `membarrier` waits for an RCU grace period, and
+            // tracing programs run within one (`__bpf_trace_run()`, kernel/trace/bpf_trace.c).
+            let _ = membarrier(MembarrierCommand::Global);
+        }
+    }
+}
+
+fn follow(ebpf: &mut Ebpf, pids: &[u32]) -> Result<()> {
+    let mut map: HashMap<_, u32, u32> = ring::borrow(ebpf, "PIDS")?;
+    for pid in pids {
+        map.insert(pid, pid_state::GIVEN, 0).with_context(|| format!("failed to follow pid {pid}"))?;
+    }
+    Ok(())
+}
+
+/// Room for four times the sockets there are, in the map that is allocated at start.
+fn room_for_sockets() -> u32 {
+    let allocated = fs::read_to_string("/proc/net/sockstat").ok().and_then(|text| {
+        let tcp = text.lines().find_map(|line| line.strip_prefix("TCP:"))?;
+        let mut words = tcp.split_ascii_whitespace().skip_while(|word| *word != "alloc");
+        words.nth(1)?.parse::<u32>().ok()
+    });
+    allocated.unwrap_or(0).saturating_mul(4).clamp(MIN_SOCKETS, MAX_SOCKETS).next_power_of_two()
+}
+
+/// Before 5.11 maps count against `RLIMIT_MEMLOCK`. Best effort: a map that does not fit says so itself.
+fn raise_memlock_limit() {
+    use rustix::process::{Resource, Rlimit, setrlimit};
+    let _ = setrlimit(Resource::Memlock, Rlimit { current: None, maximum: None });
+}

@@ -1,0 +1,55 @@
+//! What this user may do, checked before anything is attached, so that the kernel's bare `EPERM` is never the answer.
+
+use anyhow::{Context as _, Result, bail};
+use rustix::thread::{CapabilitySet, capabilities};
+
+/// What loading and attaching the programs takes (capabilities(7)); `CAP_SYS_ADMIN` stands for all of them.
+const NEEDED: [(CapabilitySet, &str, &str); 2] = [
+    (CapabilitySet::BPF, "CAP_BPF", "loading BPF programs"),
+    (CapabilitySet::PERFMON, "CAP_PERFMON", "attaching them to kernel tracepoints"),
+];
+
+/// Makes sure that the process has the capabilities that tracing needs.
+///
+/// # Errors
+///
+/// Names the capabilities that are missing, what each is for, and how to get them.
+pub fn check_capabilities() -> Result<()> {
+    let effective = capabilities(None).context("failed to read the capabilities of this process")?.effective;
+    let missing = missing(effective);
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let list = missing.iter().map(|(name, purpose)| format!("`{name}` ({purpose})")).collect::<Vec<_>>().join(" and ");
+    let hint = if rustix::process::geteuid().is_root() {
+        "root without them is usual in containers: start it with `--privileged` or on the host"
+    } else {
+        "run it with sudo"
+    };
+    bail!("missing capability {list}: {hint}")
+}
+
+fn missing(effective: CapabilitySet) -> Vec<(&'static str, &'static str)> {
+    if effective.contains(CapabilitySet::SYS_ADMIN) {
+        return Vec::new();
+    }
+    NEEDED
+        .into_iter()
+        .filter(|(capability, ..)| !effective.contains(*capability))
+        .map(|(_, name, purpose)| (name, purpose))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_what_is_missing() {
+        let names = |set| missing(set).into_iter().map(|(name, _)| name).collect::<Vec<_>>();
+        assert_eq!(names(CapabilitySet::empty()), ["CAP_BPF", "CAP_PERFMON"]);
+        assert_eq!(names(CapabilitySet::BPF | CapabilitySet::NET_ADMIN), ["CAP_PERFMON"]);
+        assert!(names(CapabilitySet::BPF | CapabilitySet::PERFMON).is_empty());
+        assert!(names(CapabilitySet::SYS_ADMIN).is_empty());
+    }
+}

@@ -1,0 +1,26 @@
+//! What is shown, and one renderer for each format.
+//!
+//! Renderers write to any [`std::io::Write`] and hand its errors to the caller, so that a closed pipe ends the program
+//! quietly. They read no clock.
+
+pub mod clock;
+mod columns;
+pub mod escape;
+pub mod summary_text;
+pub mod trace_json;
+pub mod trace_text;
+
+use std::time::Duration;
+
+use crate::{aggregate::dwell::DwellRow, model::Totals};
+
+/// What a trace amounts to, at its end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Summary {
+    /// From the start of the trace to its end.
+    pub elapsed: Duration,
+    /// What was counted.
+    pub totals: Totals,
+    /// Time spent in the states that were left.
+    pub dwell: Vec<DwellRow>,
+}

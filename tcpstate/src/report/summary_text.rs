@@ -1,0 +1,125 @@
+//! The end of a trace, for people; goes to standard error.
+
+use std::{fmt, io};
+
+use anstyle::Style;
+
+use super::{
+    Summary,
+    columns::{Align, Column, Columns},
+};
+use crate::{aggregate::dwell::DwellRow, model::Totals};
+
+/// Writes what was counted, what is missing and how to get it, and how long sockets stayed in each state.
+///
+/// # Errors
+///
+/// Those of `out`.
+pub fn write_summary(out: &mut impl io::Write, summary: &Summary) -> io::Result<()> {
+    let Totals { seen, lost, filtered, map_full, unknown_state, .. } = summary.totals;
+    let elapsed = HumanTime(u64::try_from(summary.elapsed.as_nanos()).unwrap_or(u64::MAX));
+    writeln!(out, "{} seen, {lost} lost, {filtered} filtered out, in {elapsed}", Count(seen, "transition"))?;
+    if lost > 0 {
+        writeln!(
+            out,
+            "incomplete: {} found the ring buffer full and are missing from the counts and times below; \
+             ask for a larger `--buffer`, or for less with filters",
+            Count(lost, "transition")
+        )?;
+    }
+    if map_full > 0 {
+        writeln!(
+            out,
+            "incomplete: the map of sockets was full for {}, whose owners and times are unknown; \
+             trace less at a time with filters",
+            Count(map_full, "socket")
+        )?;
+    }
+    if unknown_state > 0 {
+        writeln!(
+            out,
+            "{} had a state unknown to this tcpstate, shown by its number",
+            Count(unknown_state, "transition")
+        )?;
+    }
+    if summary.dwell.is_empty() {
+        return Ok(());
+    }
+    writeln!(out)?;
+    write_dwell(out, &summary.dwell)
+}
+
+fn write_dwell(out: &mut impl io::Write, rows: &[DwellRow]) -> io::Result<()> {
+    let column = |title, align, group, width| Column { title, align, group, width, steps: &[] };
+    let mut columns = Columns::new(vec![
+        column("TIME IN", Align::Left, 0, "ESTABLISHED".len()),
+        column("COUNT", Align::Right, 1, 8),
+        column("P50", Align::Right, 2, 8),
+        column("P90", Align::Right, 2, 8),
+        column("P99", Align::Right, 2, 8),
+        column("MAX", Align::Right, 2, 8),
+        column("", Align::Left, 3, 1),
+    ]);
+    for row in rows {
+        set_row(&mut columns, row).map_err(io::Error::other)?;
+        columns.grow();
+    }
+    columns.write_titles(out, Style::new())?;
+    for row in rows {
+        set_row(&mut columns, row).map_err(io::Error::other)?;
+        columns.write_line(out)?;
+    }
+    Ok(())
+}
+
+fn set_row(columns: &mut Columns, row: &DwellRow) -> fmt::Result {
+    let plain = Style::new();
+    columns.set(0, plain, row.state)?;
+    columns.set(1, plain, row.count)?;
+    let quantiles = row.exact.map(|exact| [exact.p50_ns, exact.p90_ns, exact.p99_ns, exact.max_ns].map(HumanTime));
+    for (index, column) in (2..6).enumerate() {
+        match quantiles {
+            Some(quantiles) => columns.set(column, plain, quantiles[index])?,
+            None => columns.set(column, plain, '-')?,
+        }
+    }
+    match row.at_least {
+        0 => columns.set(6, plain, ""),
+        count => {
+            let longest = HumanTime(row.at_least_max_ns);
+            columns.set(6, plain, format_args!("and {count} begun before the trace, the longest ≥ {longest}"))
+        }
+    }
+}
+
+/// A number of things.
+struct Count(u64, &'static str);
+
+impl fmt::Display for Count {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(count, thing) = self;
+        write!(f, "{count} {thing}{}", if *count == 1 { "" } else { "s" })
+    }
+}
+
+/// Nanoseconds as three significant digits and a unit, cut off.
+#[derive(Clone, Copy)]
+struct HumanTime(u64);
+
+impl fmt::Display for HumanTime {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(ns) = *self;
+        let (unit_ns, unit) = match ns {
+            0..1_000 => return write!(f, "{ns} ns"),
+            1_000..1_000_000 => (1_000, "µs"),
+            1_000_000..1_000_000_000 => (1_000_000, "ms"),
+            _ => (1_000_000_000, "s"),
+        };
+        let (whole, thousandths) = (ns / unit_ns, ns % unit_ns * 1_000 / unit_ns);
+        match whole {
+            0..10 => write!(f, "{whole}.{:02} {unit}", thousandths / 10),
+            10..100 => write!(f, "{whole}.{} {unit}", thousandths / 100),
+            _ => write!(f, "{whole} {unit}"),
+        }
+    }
+}

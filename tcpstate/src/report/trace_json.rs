@@ -1,0 +1,324 @@
+//! `tcpstate trace -o json`: one object a line, as `schema/trace-v1.schema.json` says.
+//!
+//! Names that processes chose are escaped as in text output before they become JSON strings, so that they reach no
+//! terminal through `jq -r` either.
+
+use std::{io, num::NonZeroU64};
+
+use jiff::Timestamp;
+use serde::{Serialize, Serializer};
+
+use super::{Summary, clock::WallClock, escape::Escaped};
+use crate::{
+    aggregate::dwell::DwellRow,
+    model::{
+        Dwell, Endpoint, Family, HookAttempt, MonotonicNs, Owner, OwnerSource, Probes, Protocol, State, Transition,
+    },
+};
+
+/// Version of the schema, in every object. Fields may be added within a version; a field that changes its meaning or goes
+/// away makes a new one.
+pub const SCHEMA: u32 = 1;
+
+/// Renders a trace as JSON lines.
+#[derive(Debug)]
+pub struct TraceJson {
+    clock: WallClock,
+    line: Vec<u8>,
+}
+
+impl TraceJson {
+    /// A renderer with the wall time of the kernel's clock.
+    #[must_use]
+    pub fn new(clock: WallClock) -> Self {
+        Self { clock, line: Vec::new() }
+    }
+
+    /// Writes what is attached, once at the start.
+    ///
+    /// # Errors
+    ///
+    /// Those of `out`.
+    pub fn probes(&mut self, out: &mut impl io::Write, at: MonotonicNs, probes: &Probes) -> io::Result<()> {
+        self.write(out, "probes", at, ProbesBody::from(probes))
+    }
+
+    /// Writes a transition.
+    ///
+    /// # Errors
+    ///
+    /// Those of `out`.
+    pub fn transition(&mut self, out: &mut impl io::Write, transition: &Transition) -> io::Result<()> {
+        self.write(out, "transition", transition.at, TransitionBody::from(transition))
+    }
+
+    /// Writes how many transitions have been lost until now; to be called when that number has grown.
+    ///
+    /// # Errors
+    ///
+    /// Those of `out`.
+    pub fn lost(&mut self, out: &mut impl io::Write, at: MonotonicNs, lost: u64) -> io::Result<()> {
+        self.write(out, "lost", at, LostBody { lost })
+    }
+
+    /// Writes what the trace amounts to, once at the end.
+    ///
+    /// # Errors
+    ///
+    /// Those of `out`.
+    pub fn summary(&mut self, out: &mut impl io::Write, at: MonotonicNs, summary: &Summary) -> io::Result<()> {
+        self.write(out, "summary", at, SummaryBody::from(summary))
+    }
+
+    fn write(
+        &mut self,
+        out: &mut impl io::Write,
+        kind: &'static str,
+        at: MonotonicNs,
+        body: impl Serialize,
+    ) -> io::Result<()> {
+        self.line.clear();
+        let time = self.clock.at(at);
+        serde_json::to_writer(&mut self.line, &Line { schema: SCHEMA, kind, time, mono_ns: at.0, body })?;
+        self.line.push(b'\n');
+        out.write_all(&self.line)
+    }
+}
+
+#[derive(Serialize)]
+struct Line<B> {
+    schema: u32,
+    kind: &'static str,
+    #[serde(serialize_with = "nanoseconds")]
+    time: Timestamp,
+    mono_ns: u64,
+    #[serde(flatten)]
+    body: B,
+}
+
+#[derive(Serialize)]
+struct ProbesBody<'a> {
+    tcpstate: &'static str,
+    kernel: &'a str,
+    hooks: Hooks<'a>,
+    snapshot: SnapshotBody,
+    buffer_bytes: u32,
+}
+
+#[derive(Serialize)]
+struct Hooks<'a> {
+    transition: &'a str,
+    destroy: &'a str,
+    accept: Option<&'a str>,
+    refused: Vec<Refusal<'a>>,
+}
+
+#[derive(Serialize)]
+struct Refusal<'a> {
+    hook: &'a str,
+    reason: &'a str,
+}
+
+#[derive(Serialize)]
+struct SnapshotBody {
+    sockets: u64,
+    netns: u32,
+}
+
+impl<'a> From<&'a Probes> for ProbesBody<'a> {
+    fn from(probes: &'a Probes) -> Self {
+        let refusal =
+            |attempt: &'a HookAttempt| attempt.refused.as_deref().map(|reason| Refusal { hook: &attempt.hook, reason });
+        Self {
+            tcpstate: env!("CARGO_PKG_VERSION"),
+            kernel: &probes.kernel,
+            hooks: Hooks {
+                transition: &probes.transition,
+                destroy: &probes.destroy,
+                accept: probes.accept_in_use(),
+                refused: probes.accept.iter().filter_map(refusal).collect(),
+            },
+            snapshot: SnapshotBody { sockets: probes.snapshot_sockets, netns: probes.snapshot_netns },
+            buffer_bytes: probes.buffer_bytes,
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct TransitionBody<'a> {
+    cookie: Option<NonZeroU64>,
+    #[serde(serialize_with = "hexadecimal")]
+    skaddr: u64,
+    netns: u32,
+    cgroup: Option<NonZeroU64>,
+    uid: u32,
+    #[serde(serialize_with = "protocol")]
+    protocol: Protocol,
+    family: &'static str,
+    local: EndpointBody,
+    remote: EndpointBody,
+    #[serde(serialize_with = "state")]
+    old: State,
+    #[serde(serialize_with = "state")]
+    new: State,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    in_old_ns: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    in_old_at_least_ns: Option<u64>,
+    owner: Option<OwnerBody<'a>>,
+}
+
+#[derive(Serialize)]
+struct EndpointBody {
+    addr: std::net::IpAddr,
+    port: u16,
+}
+
+#[derive(Serialize)]
+struct OwnerBody<'a> {
+    pid: u32,
+    tid: u32,
+    #[serde(serialize_with = "escaped")]
+    comm: &'a [u8],
+    via: &'static str,
+}
+
+impl<'a> From<&'a Transition> for TransitionBody<'a> {
+    fn from(transition: &'a Transition) -> Self {
+        let (in_old_ns, in_old_at_least_ns) = match transition.in_old {
+            Dwell::Exact(ns) => (Some(ns), None),
+            Dwell::AtLeast(ns) => (None, Some(ns)),
+            Dwell::Unknown => (None, None),
+        };
+        Self {
+            cookie: transition.socket.cookie,
+            skaddr: transition.socket.skaddr,
+            netns: transition.netns,
+            cgroup: transition.cgroup,
+            uid: transition.uid,
+            protocol: transition.protocol,
+            family: match transition.family {
+                Family::Inet => "inet",
+                Family::Inet6 => "inet6",
+            },
+            local: transition.local.into(),
+            remote: transition.remote.into(),
+            old: transition.old,
+            new: transition.new,
+            in_old_ns,
+            in_old_at_least_ns,
+            owner: transition.owner.as_ref().map(OwnerBody::from),
+        }
+    }
+}
+
+impl From<Endpoint> for EndpointBody {
+    fn from(Endpoint { addr, port }: Endpoint) -> Self {
+        Self { addr, port }
+    }
+}
+
+impl<'a> From<&'a Owner> for OwnerBody<'a> {
+    fn from(owner: &'a Owner) -> Self {
+        let via = match owner.source {
+            OwnerSource::Connect => "connect",
+            OwnerSource::Accept => "accept",
+            OwnerSource::Listen => "listen",
+            OwnerSource::Snapshot => "snapshot",
+        };
+        Self { pid: owner.pid, tid: owner.tid, comm: owner.comm.bytes(), via }
+    }
+}
+
+#[derive(Serialize)]
+struct LostBody {
+    lost: u64,
+}
+
+#[derive(Serialize)]
+struct SummaryBody {
+    elapsed_ns: u64,
+    transitions: u64,
+    seen: u64,
+    lost: u64,
+    filtered: u64,
+    map_full: u64,
+    unknown_state: u64,
+    dwell: Vec<DwellBody>,
+}
+
+#[derive(Serialize)]
+struct DwellBody {
+    #[serde(serialize_with = "state")]
+    state: State,
+    count: u64,
+    #[serde(flatten)]
+    exact: Option<QuantilesBody>,
+    at_least: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    at_least_max_ns: Option<u64>,
+}
+
+#[derive(Serialize)]
+struct QuantilesBody {
+    p50_ns: u64,
+    p90_ns: u64,
+    p99_ns: u64,
+    max_ns: u64,
+}
+
+impl From<&Summary> for SummaryBody {
+    fn from(Summary { elapsed, totals, dwell }: &Summary) -> Self {
+        Self {
+            elapsed_ns: u64::try_from(elapsed.as_nanos()).unwrap_or(u64::MAX),
+            transitions: totals.transitions,
+            seen: totals.seen,
+            lost: totals.lost,
+            filtered: totals.filtered,
+            map_full: totals.map_full,
+            unknown_state: totals.unknown_state,
+            dwell: dwell.iter().map(DwellBody::from).collect(),
+        }
+    }
+}
+
+impl From<&DwellRow> for DwellBody {
+    fn from(row: &DwellRow) -> Self {
+        let exact = row.exact.map(|quantiles| QuantilesBody {
+            p50_ns: quantiles.p50_ns,
+            p90_ns: quantiles.p90_ns,
+            p99_ns: quantiles.p99_ns,
+            max_ns: quantiles.max_ns,
+        });
+        let at_least_max_ns = (row.at_least > 0).then_some(row.at_least_max_ns);
+        Self { state: row.state, count: row.count, exact, at_least: row.at_least, at_least_max_ns }
+    }
+}
+
+fn nanoseconds<S: Serializer>(time: &Timestamp, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(&format_args!("{time:.9}"))
+}
+
+fn hexadecimal<S: Serializer>(address: &u64, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(&format_args!("{address:#018x}"))
+}
+
+fn escaped<S: Serializer>(bytes: &&[u8], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(&Escaped(bytes))
+}
+
+/// Its name, or the number of one that has none here.
+fn state<S: Serializer>(state: &State, serializer: S) -> Result<S::Ok, S::Error> {
+    match state {
+        State::Known(state) => serializer.serialize_str(state.name()),
+        State::Unknown(number) => serializer.serialize_u8(*number),
+    }
+}
+
+fn protocol<S: Serializer>(protocol: &Protocol, serializer: S) -> Result<S::Ok, S::Error> {
+    match protocol {
+        Protocol::Tcp => serializer.serialize_str("tcp"),
+        Protocol::Mptcp => serializer.serialize_str("mptcp"),
+        Protocol::Other(number) => serializer.serialize_u16(*number),
+    }
+}

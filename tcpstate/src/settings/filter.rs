@@ -1,0 +1,195 @@
+//! Which transitions are of interest, in the form the kernel side wants.
+
+use std::{ffi::OsStr, net::IpAddr, num::NonZeroU64, os::unix::ffi::OsStrExt};
+
+use ipnet::IpNet;
+use tcpstate_common::{
+    COMM_LEN,
+    config::{Config, MAX_COMMS, MAX_PIDS, MAX_PORTS, Network, Ports, filter},
+    state::{AF_INET, AF_INET6, TcpState},
+};
+use thiserror::Error;
+
+use super::host::{Host, HostError};
+use crate::{cli::FilterArgs, model::Family};
+
+/// Why a filter was refused.
+#[derive(Debug, Error)]
+pub enum FilterError {
+    /// What it names does not exist here.
+    #[error(transparent)]
+    Host(#[from] HostError),
+    /// A thread cannot have this name.
+    #[error(
+        "no thread can be called `{}`: the kernel keeps 1 to {} bytes of a name; take it from `/proc/PID/comm`",
+        .0.escape_ascii(), COMM_LEN - 1
+    )]
+    Comm(Vec<u8>),
+    /// More values than the kernel side has room for.
+    #[error("{given} values of `{option}` are too many: give at most {max}")]
+    TooMany {
+        /// The option.
+        option: &'static str,
+        /// How many distinct values were given.
+        given: usize,
+        /// How many are possible.
+        max: usize,
+    },
+    /// An IPv6 block with `-4`.
+    #[error("an IPv4 socket has no address in `{0}`: drop `-4`, or give an IPv4 block")]
+    Family(IpNet),
+}
+
+/// Validated filters. Values of one kind are alternatives; different kinds must all match.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Filter {
+    pids: Vec<u32>,
+    children: bool,
+    comms: Vec<[u8; COMM_LEN]>,
+    cgroup: Option<NonZeroU64>,
+    netns: Option<u32>,
+    local_ports: Vec<u16>,
+    remote_ports: Vec<u16>,
+    local_net: Option<IpNet>,
+    remote_net: Option<IpNet>,
+    family: Option<Family>,
+    states: Vec<TcpState>,
+}
+
+impl Filter {
+    /// Checks what was asked for against this host.
+    ///
+    /// # Errors
+    ///
+    /// When a process, cgroup or network namespace does not exist, or a value could never match.
+    pub fn new(args: &FilterArgs, host: &Host) -> Result<Self, FilterError> {
+        let pids = distinct("--pid", &args.pid, MAX_PIDS as usize)?;
+        pids.iter().try_for_each(|&pid| host.check_process(pid))?;
+        let comms = args.comm.iter().map(|name| comm(name)).collect::<Result<Vec<_>, _>>()?;
+        let family = match (args.ipv4, args.ipv6) {
+            (true, _) => Some(Family::Inet),
+            (false, true) => Some(Family::Inet6),
+            (false, false) => None,
+        };
+        Ok(Self {
+            pids,
+            children: args.children,
+            comms: distinct("--comm", &comms, MAX_COMMS)?,
+            cgroup: args.cgroup.as_deref().map(|path| host.cgroup_id(path)).transpose()?,
+            netns: args.netns.as_deref().map(|name| host.netns_inode(name)).transpose()?,
+            local_ports: distinct("--lport", &args.lport, MAX_PORTS)?,
+            remote_ports: distinct("--rport", &args.rport, MAX_PORTS)?,
+            local_net: args.laddr,
+            remote_net: args.raddr,
+            family: family_of_blocks(family, [args.laddr, args.raddr])?,
+            states: args.state.clone(),
+        })
+    }
+
+    /// The processes whose sockets are wanted; empty means everybody's.
+    #[must_use]
+    pub fn pids(&self) -> &[u32] {
+        &self.pids
+    }
+
+    /// Whether the descendants of [`Filter::pids`] are wanted, too.
+    #[must_use]
+    pub fn children(&self) -> bool {
+        self.children
+    }
+
+    /// States that a wanted transition leaves or enters; empty means any.
+    #[must_use]
+    pub fn states(&self) -> &[TcpState] {
+        &self.states
+    }
+
+    /// What the BPF programs are loaded with. `wakeup_bytes` is [`Config::wakeup_bytes`].
+    #[must_use]
+    pub fn to_config(&self, wakeup_bytes: u32) -> Config {
+        let mut config = Config { wakeup_bytes, ..Config::NONE };
+        let mut set = |wanted: bool, bit: u32| config.filters |= if wanted { bit } else { 0 };
+        set(!self.pids.is_empty(), filter::PID);
+        set(self.children, filter::CHILDREN);
+        set(!self.comms.is_empty(), filter::COMM);
+        set(self.cgroup.is_some(), filter::CGROUP);
+        set(self.netns.is_some(), filter::NETNS);
+        set(!self.local_ports.is_empty(), filter::LOCAL_PORT);
+        set(!self.remote_ports.is_empty(), filter::REMOTE_PORT);
+        set(self.local_net.is_some(), filter::LOCAL_NET);
+        set(self.remote_net.is_some(), filter::REMOTE_NET);
+        set(self.family.is_some(), filter::FAMILY);
+        set(!self.states.is_empty(), filter::STATE);
+
+        for (slot, comm) in config.comms.iter_mut().zip(&self.comms) {
+            *slot = *comm;
+            config.comms_len += 1;
+        }
+        config.cgroup_id = self.cgroup.map_or(0, NonZeroU64::get);
+        config.netns = self.netns.unwrap_or(0);
+        config.family = self.family.map_or(0, |family| match family {
+            Family::Inet => AF_INET,
+            Family::Inet6 => AF_INET6,
+        });
+        config.states = self.states.iter().fold(0, |mask, state| mask | state.bit());
+        config.local_ports = encode_ports(&self.local_ports);
+        config.remote_ports = encode_ports(&self.remote_ports);
+        config.local_net = self.local_net.map_or(Config::NONE.local_net, encode_network);
+        config.remote_net = self.remote_net.map_or(Config::NONE.remote_net, encode_network);
+        config
+    }
+}
+
+/// The values sorted and without repetitions.
+fn distinct<T: Clone + Ord>(option: &'static str, values: &[T], max: usize) -> Result<Vec<T>, FilterError> {
+    let mut values = values.to_vec();
+    values.sort_unstable();
+    values.dedup();
+    match values.len() {
+        given if given > max => Err(FilterError::TooMany { option, given, max }),
+        _ => Ok(values),
+    }
+}
+
+fn comm(name: &OsStr) -> Result<[u8; COMM_LEN], FilterError> {
+    let bytes = name.as_bytes();
+    let mut comm = [0; COMM_LEN];
+    if bytes.is_empty() || bytes.len() >= COMM_LEN {
+        return Err(FilterError::Comm(bytes.to_vec()));
+    }
+    comm[..bytes.len()].copy_from_slice(bytes);
+    Ok(comm)
+}
+
+/// The family that the address blocks leave, as in `ss`: an IPv4 block also matches v4-mapped addresses, an IPv6 block
+/// no IPv4 socket, not even `::/0`.
+fn family_of_blocks(asked: Option<Family>, blocks: [Option<IpNet>; 2]) -> Result<Option<Family>, FilterError> {
+    let ipv6 = blocks.into_iter().flatten().find(|block| matches!(block, IpNet::V6(_)));
+    match (asked, ipv6) {
+        (Some(Family::Inet), Some(block)) => Err(FilterError::Family(block)),
+        (_, Some(_)) => Ok(Some(Family::Inet6)),
+        (asked, None) => Ok(asked),
+    }
+}
+
+fn encode_ports(ports: &[u16]) -> Ports {
+    let mut encoded = Config::NONE.local_ports;
+    for (slot, &port) in encoded.ports.iter_mut().zip(ports) {
+        *slot = port;
+        encoded.len += 1;
+    }
+    encoded
+}
+
+fn encode_network(net: IpNet) -> Network {
+    let prefix = match net {
+        IpNet::V4(_) => 96 + net.prefix_len(),
+        IpNet::V6(_) => net.prefix_len(),
+    };
+    let mask = u128::MAX.checked_shl(128 - u32::from(prefix)).unwrap_or(0).to_be_bytes();
+    let network = match net.network() {
+        IpAddr::V4(address) => address.to_ipv6_mapped(),
+        IpAddr::V6(address) => address,
+    };
+    Network { network: network.octets(), mask }
+}

@@ -1,0 +1,233 @@
+//! `tcpstate trace`: from the ring buffer to standard output, until something ends it.
+
+mod ending;
+mod followed;
+mod output;
+mod render;
+
+use std::{
+    io::{self, Write as _},
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result};
+use rustix::time::{ClockId, clock_gettime};
+use tokio::time::{MissedTickBehavior, interval};
+
+use self::{
+    ending::{End, Endings},
+    followed::Followed,
+    output::Output,
+    render::Renderer,
+};
+use crate::{
+    aggregate::dwell::DwellTable,
+    decode,
+    kernel::{Options, Tracer},
+    model::{MonotonicNs, Totals},
+    preflight,
+    report::{Summary, clock::WallClock, summary_text::write_summary},
+    settings::TraceSettings,
+};
+
+/// How long an event waits for a reader at most: nobody is woken for a single one.
+const TICK: Duration = Duration::from_millis(50);
+/// Records rendered at a time, so that a busy system does not keep signals waiting.
+const BATCH: usize = 2048;
+/// How often losses are spoken of at most.
+const LOSS_INTERVAL: Duration = Duration::from_secs(1);
+/// The buffer fills to this part before its reader is woken ahead of the tick.
+const WAKEUP_PART: u32 = 4;
+
+/// Runs the command to its end.
+///
+/// # Errors
+///
+/// When the tracer cannot start, or the output cannot be written; a closed pipe is no error.
+pub async fn run(settings: &TraceSettings, debug: bool) -> Result<()> {
+    preflight::check_capabilities()?;
+    if let Some(asked) = settings.buffer.rounded_from {
+        tracing::warn!(
+            "buffer of {asked} bytes rounded up to {}: the kernel takes powers of two of at least one page",
+            settings.buffer.bytes
+        );
+    }
+    let followed = Followed::new(settings.filter.pids(), settings.filter.children())?;
+    let tracer = Tracer::start(&Options {
+        config: settings.filter.to_config(settings.buffer.bytes / WAKEUP_PART),
+        pids: followed.pids().to_vec(),
+        buffer_bytes: settings.buffer.bytes,
+        debug,
+    })?;
+    render::log_probes(tracer.probes());
+    let clock = Clock::start()?;
+    let mut session = Session {
+        tracer,
+        renderer: Renderer::new(settings, clock.wall, clock.start),
+        output: Output::start(io::stdout())?,
+        dwell: DwellTable::default(),
+        totals: Totals::default(),
+        left: settings.count.map(u64::from),
+        losses_reported: None,
+        clock,
+    };
+    match session.run(Endings::new(settings.duration, followed)?).await {
+        Err(error) if is_broken_pipe(&error) => Ok(()),
+        other => other,
+    }
+}
+
+/// The moment of the start on both clocks.
+#[derive(Clone, Copy)]
+struct Clock {
+    start: MonotonicNs,
+    began: Instant,
+    wall: WallClock,
+}
+
+impl Clock {
+    fn start() -> Result<Self> {
+        let nanoseconds = |clock| {
+            let now = clock_gettime(clock);
+            now.tv_sec * 1_000_000_000 + now.tv_nsec
+        };
+        let monotonic = nanoseconds(ClockId::Monotonic);
+        let offset_ns = nanoseconds(ClockId::Realtime) - monotonic;
+        let start = MonotonicNs(u64::try_from(monotonic).context("the monotonic clock is before its start")?);
+        Ok(Self { start, began: Instant::now(), wall: WallClock { offset_ns } })
+    }
+
+    fn now(&self) -> MonotonicNs {
+        let elapsed = u64::try_from(self.began.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        MonotonicNs(self.start.0.saturating_add(elapsed))
+    }
+}
+
+struct Session {
+    tracer: Tracer,
+    renderer: Renderer,
+    output: Output,
+    dwell: DwellTable,
+    totals: Totals,
+    /// Transitions still to be shown, with `--count`.
+    left: Option<u64>,
+    losses_reported: Option<Instant>,
+    clock: Clock,
+}
+
+impl Session {
+    async fn run(&mut self, mut endings: Endings) -> Result<()> {
+        let mut first = self.output.buffer().await?;
+        self.renderer.start(&mut first, self.clock.start, self.tracer.probes())?;
+        self.output.write(first)?;
+
+        let end = self.follow(&mut endings).await?;
+        let elapsed = self.clock.began.elapsed();
+        self.tracer.detach();
+        let counted_out = end == End::Counted;
+        while !counted_out && self.batch().await? == BATCH {}
+        self.finish(&mut endings, elapsed, counted_out).await
+    }
+
+    /// Shows records as they come.
+    async fn follow(&mut self, endings: &mut Endings) -> Result<End> {
+        let mut tick = interval(TICK);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                biased;
+                end = endings.next() => return Ok(end),
+                filled = self.tracer.filled() => filled?,
+                _ = tick.tick() => {
+                    self.tracer.flush_log();
+                    endings.check_processes(&self.tracer)?;
+                }
+            }
+            // While the output's reader is slow this waits, the ring buffer fills, and the kernel counts what it cannot keep.
+            loop {
+                let batch = tokio::select! {
+                    biased;
+                    end = endings.next() => return Ok(end),
+                    batch = self.batch() => batch?,
+                };
+                if self.left == Some(0) {
+                    return Ok(End::Counted);
+                }
+                if batch < BATCH {
+                    break;
+                }
+            }
+        }
+    }
+
+    /// Renders what waits in the ring buffer, up to [`BATCH`] records; returns how many.
+    ///
+    /// Waits only before the first record is taken, so that giving up on it loses nothing.
+    async fn batch(&mut self) -> Result<usize> {
+        let mut out = self.output.buffer().await?;
+        let Self { tracer, renderer, dwell, totals, left, .. } = self;
+        let limit = left.map_or(BATCH, |left| BATCH.min(usize::try_from(left).unwrap_or(BATCH)));
+        let mut result = Ok(());
+        let drained = tracer.drain(limit, |record| {
+            if result.is_err() {
+                return;
+            }
+            result = decode::transition(record).map_err(anyhow::Error::from).and_then(|transition| {
+                totals.seen += 1;
+                dwell.record(&transition);
+                Ok(renderer.transition(&mut out, &transition)?)
+            });
+        });
+        result?;
+        if let Some(left) = left {
+            *left -= drained as u64;
+        }
+        self.report_losses(&mut out)?;
+        self.output.write(out)?;
+        Ok(drained)
+    }
+
+    /// Says so when more was lost than was said before.
+    fn report_losses(&mut self, out: &mut Vec<u8>) -> Result<()> {
+        let lost = self.tracer.counters()?.dropped;
+        if lost > self.totals.lost && self.losses_reported.is_none_or(|last| last.elapsed() >= LOSS_INTERVAL) {
+            self.totals.lost = lost;
+            self.losses_reported = Some(Instant::now());
+            self.renderer.lost(out, self.clock.now(), lost)?;
+        }
+        Ok(())
+    }
+
+    /// Writes the summary and waits for the output's reader, but not against the user's will.
+    async fn finish(&mut self, endings: &mut Endings, elapsed: Duration, counted_out: bool) -> Result<()> {
+        let counters = self.tracer.counters()?;
+        self.totals.lost = counters.dropped;
+        self.totals.filtered = counters.filtered;
+        self.totals.map_full = counters.map_full;
+        self.totals.unknown_state = counters.unknown_state;
+        // A trace that ends at its `--count` ends there: what the kernel counted after that is not part of it.
+        self.totals.transitions =
+            if counted_out { self.totals.seen + self.totals.lost } else { counters.transitions() };
+        let summary = Summary { elapsed, totals: self.totals, dwell: self.dwell.rows().collect() };
+
+        let mut out = self.output.buffer().await?;
+        self.renderer.summary(&mut out, self.clock.now(), &summary)?;
+        self.output.write(out)?;
+        tokio::select! {
+            written = self.output.finish() => written?,
+            () = endings.signal() => anyhow::bail!("interrupted while the reader of standard output was not reading; the end of the output is missing"),
+        }
+        let mut text = Vec::new();
+        write_summary(&mut text, &summary)?;
+        // Whoever closed standard error does not want to read it.
+        let _ = io::stderr().write_all(&text);
+        Ok(())
+    }
+}
+
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    error
+        .chain()
+        .filter_map(|cause| cause.downcast_ref::<io::Error>())
+        .any(|error| error.kind() == io::ErrorKind::BrokenPipe)
+}

@@ -1,0 +1,84 @@
+//! The renderer that the settings ask for.
+
+use std::io;
+
+use crate::{
+    cli::OutputFormat,
+    model::{MonotonicNs, Probes, Transition},
+    report::{
+        Summary,
+        clock::{TimeFormat, WallClock},
+        trace_json::TraceJson,
+        trace_text::TraceText,
+    },
+    settings::TraceSettings,
+};
+
+pub(super) enum Renderer {
+    Text(TraceText),
+    Json(TraceJson),
+}
+
+impl Renderer {
+    pub(super) fn new(settings: &TraceSettings, clock: WallClock, start: MonotonicNs) -> Self {
+        match settings.output {
+            OutputFormat::Json => Self::Json(TraceJson::new(clock)),
+            OutputFormat::Text => {
+                let zone = jiff::tz::TimeZone::system();
+                Self::Text(TraceText::new(TimeFormat { style: settings.time, clock, start, zone }, settings.color))
+            }
+        }
+    }
+
+    pub(super) fn start(&mut self, out: &mut Vec<u8>, at: MonotonicNs, probes: &Probes) -> io::Result<()> {
+        match self {
+            Self::Text(text) => text.header(out),
+            Self::Json(json) => json.probes(out, at, probes),
+        }
+    }
+
+    pub(super) fn transition(&mut self, out: &mut Vec<u8>, transition: &Transition) -> io::Result<()> {
+        match self {
+            Self::Text(text) => text.transition(out, transition),
+            Self::Json(json) => json.transition(out, transition),
+        }
+    }
+
+    /// Text output has it on standard error, where it does not break the columns.
+    pub(super) fn lost(&mut self, out: &mut Vec<u8>, at: MonotonicNs, lost: u64) -> io::Result<()> {
+        tracing::warn!(
+            "{lost} transitions lost so far: the ring buffer is full; a larger `--buffer` or a filter helps"
+        );
+        match self {
+            Self::Text(_) => Ok(()),
+            Self::Json(json) => json.lost(out, at, lost),
+        }
+    }
+
+    /// In JSON the summary is part of the stream; people find theirs on standard error.
+    pub(super) fn summary(&mut self, out: &mut Vec<u8>, at: MonotonicNs, summary: &Summary) -> io::Result<()> {
+        match self {
+            Self::Text(_) => Ok(()),
+            Self::Json(json) => json.summary(out, at, summary),
+        }
+    }
+}
+
+/// Says which hooks are in use, and why others are not.
+pub(super) fn log_probes(probes: &Probes) {
+    tracing::info!("kernel {}: transitions from {}, ends from {}", probes.kernel, probes.transition, probes.destroy);
+    for attempt in &probes.accept {
+        match &attempt.refused {
+            None => tracing::info!("accept() from {}", attempt.hook),
+            Some(reason) => tracing::info!("accept() not from {}: {reason}", attempt.hook),
+        }
+    }
+    if probes.accept_in_use().is_none() {
+        tracing::warn!("no way to see accept() on this kernel: accepted sockets are shown under the listener's owner");
+    }
+    tracing::info!(
+        "{} sockets of before the start in {} network namespaces",
+        probes.snapshot_sockets,
+        probes.snapshot_netns
+    );
+}
