@@ -24,17 +24,17 @@ pub(crate) fn trials() -> Vec<Trial> {
 
 fn not_root() -> Result<()> {
     let launch = Launch { uid: Some(65_534), ..Launch::default() };
-    refused(&Setup::new([""; 0]).launch(launch), &["CAP_BPF", "CAP_PERFMON", "sudo"])
+    refused(&Setup::default().launch(launch), &["CAP_BPF", "CAP_PERFMON", "sudo"])
 }
 
 fn without_cap_bpf() -> Result<()> {
     let launch = Launch { without_capabilities: vec![Capability::Bpf, Capability::SysAdmin], ..Launch::default() };
-    refused(&Setup::new([""; 0]).launch(launch), &["CAP_BPF"])
+    refused(&Setup::default().launch(launch), &["CAP_BPF"])
 }
 
 fn without_cap_perfmon() -> Result<()> {
     let launch = Launch { without_capabilities: vec![Capability::Perfmon, Capability::SysAdmin], ..Launch::default() };
-    refused(&Setup::new([""; 0]).launch(launch), &["CAP_PERFMON"])
+    refused(&Setup::default().launch(launch), &["CAP_PERFMON"])
 }
 
 /// Without `CAP_SYS_ADMIN` it either works or says what it lacks; it never fails with a bare EPERM.
@@ -48,7 +48,7 @@ fn with_only_what_it_takes() -> Result<()> {
 
 fn no_btf() -> Result<()> {
     let launch = Launch { emptied: vec![PathBuf::from("/sys/kernel/btf")], ..Launch::default() };
-    refused(&Setup::new([""; 0]).launch(launch), &["BTF", "/sys/kernel/btf/vmlinux", "CONFIG_DEBUG_INFO_BTF"])
+    refused(&Setup::default().launch(launch), &["BTF", "/sys/kernel/btf/vmlinux", "CONFIG_DEBUG_INFO_BTF"])
 }
 
 /// Where tracefs is not mounted the tracer has its own, which nobody else ever sees.
@@ -98,7 +98,7 @@ fn unparsable_arguments() -> Result<()> {
         refused(&Setup::new(arguments), &[named]).with_context(|| arguments.join(" "))?;
     }
     refused(&Setup::new(["--children"]), &["--pid"])?;
-    refused(&Setup::new(["-4", "-6"]), &["-6"])
+    refused(&Setup::new(["-4", "-6"]), &["--ipv4", "--ipv6"])
 }
 
 /// To a power of two of at least one page, and it says so.
@@ -115,8 +115,8 @@ fn buffer_is_rounded_up() -> Result<()> {
 /// Two tracers do not disturb each other, nor does the end of one the other.
 fn second_instance() -> Result<()> {
     let pair = Setting::Ipv4.pair()?;
-    let first = Tracer::start([""; 0])?;
-    let second = Tracer::start([""; 0])?;
+    let first = Tracer::unfiltered()?;
+    let second = Tracer::unfiltered()?;
     let connection = pair.open()?;
     first.wait_entered("ESTABLISHED", &[connection.client.cookie, connection.server.cookie])?;
     first.finish()?;
@@ -131,7 +131,7 @@ fn second_instance() -> Result<()> {
 
 /// After SIGKILL the kernel has none of its programs, maps and links any more: nothing was pinned, nothing stays attached.
 fn killed() -> Result<()> {
-    let tracer = Tracer::start([""; 0])?;
+    let tracer = Tracer::unfiltered()?;
     let held = held_in_kernel(tracer.pid())?;
     for kind in ["prog_id", "map_id", "link_id"] {
         ensure!(held.iter().any(|(held, _)| held == kind), "no {kind} among {held:?}, so nothing was tried");

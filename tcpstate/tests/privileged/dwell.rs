@@ -10,7 +10,7 @@ use crate::support::{
     process::Actor,
     protocol::Held,
     run::trials,
-    tracer::{Trace, Tracer},
+    tracer::{Setup, Trace},
 };
 
 /// How long each group is held; its sockets are closed one after the other.
@@ -27,10 +27,8 @@ pub(crate) fn trials() -> Vec<Trial> {
 fn two_hundred_closes() -> Result<()> {
     let program = Actor::start("ts-holder")?;
     let listeners = (0..HOLD_MS.len()).map(|_| program.listen((Ipv4Addr::LOCALHOST, 0))).collect::<Result<Vec<_>>>()?;
-    let tracers = listeners
-        .iter()
-        .map(|listener| Tracer::start(["--lport", &listener.local.port().to_string()]))
-        .collect::<Result<Vec<_>>>()?;
+    let setups = listeners.iter().map(|listener| Setup::new(["--lport", &listener.local.port().to_string()]));
+    let tracers = Setup::start_all(setups)?;
     let held = program.hold_close_wait(&listeners, &HOLD_MS, PER_GROUP)?;
     ensure!(held.len() == HOLD_MS.len() * PER_GROUP, "{} were held", held.len());
     for (group, tracer) in tracers.into_iter().enumerate() {

@@ -15,7 +15,7 @@ use crate::support::{
     medley::{APART, Medley},
     process::Actor,
     run::trials,
-    tracer::{Trace, Tracer},
+    tracer::{Setup, Trace, Tracer},
 };
 
 pub(crate) fn trials() -> Vec<Trial> {
@@ -193,7 +193,8 @@ fn compare(medley: &Medley, filter: &[&str], wanted: impl Fn(&Transition) -> boo
 }
 
 fn two_tracers(filter: &[&str]) -> Result<[Tracer; 2]> {
-    Ok([Tracer::start([""; 0])?, Tracer::start(filter)?])
+    let tracers = Setup::start_all([Setup::default(), Setup::new(filter)])?;
+    tracers.try_into().ok().context("two were asked for")
 }
 
 fn finish(all: Tracer, filtered: Tracer, cookies: &[u64]) -> Result<(Trace, Trace)> {

@@ -20,7 +20,7 @@ fn to_a_thousand_connections() -> Result<()> {
     let listener = server.listen((Ipv4Addr::LOCALHOST, 0))?;
     let opened = client.connect_many(listener.local, CONNECTIONS)?;
     let accepted = server.accept_many(&listener, CONNECTIONS)?;
-    let tracer = Tracer::start([""; 0])?;
+    let tracer = Tracer::unfiltered()?;
     let closing = client.close_many(&opened)?;
     let cookies = |sockets: &[Socket]| sockets.iter().map(|socket| socket.cookie).collect::<Vec<_>>();
     tracer.wait_entered("CLOSE_WAIT", &cookies(&accepted))?;
@@ -50,7 +50,7 @@ fn to_a_thousand_connections() -> Result<()> {
 fn to_a_listener() -> Result<()> {
     let pair = Setting::Ipv4.pair()?;
     let listener = pair.listen()?;
-    let tracer = Tracer::start([""; 0])?;
+    let tracer = Tracer::unfiltered()?;
     let peer = pair.client.connect(listener.local)?;
     let accepted = pair.server.accept(&listener)?;
     pair.client.close(&peer)?;
@@ -76,7 +76,7 @@ fn to_a_close_wait_in_every_setting() -> Result<()> {
         let connection = pair.open()?;
         let closed = pair.client.close(&connection.client)?;
         pair.server.await_hangup(&connection.server)?;
-        let tracer = Tracer::start([""; 0])?;
+        let tracer = Tracer::unfiltered()?;
         let close = pair.server.close(&connection.server)?;
         tracer.wait_closed(&[connection.server.cookie])?;
         let trace = tracer.finish()?;
@@ -98,7 +98,7 @@ fn to_a_backlog() -> Result<()> {
     let listener = pair.listen()?;
     let (left, taken) = (pair.client.connect(listener.local)?, pair.client.connect(listener.local)?);
     // The kernel hands them out in order, so the one that is to stay in the backlog goes last.
-    let tracer = Tracer::start([""; 0])?;
+    let tracer = Tracer::unfiltered()?;
     let first = pair.server.accept(&listener)?;
     ensure!(first.remote == Some(left.local), "{first:?} is not the first");
     pair.client.close(&left)?;
@@ -156,7 +156,7 @@ fn to_an_inherited_listener() -> Result<()> {
 /// At a moment of rest the state last shown of each socket is the one that the kernel lists.
 fn agrees_with_ss() -> Result<()> {
     let pair = Setting::Ipv4.pair()?;
-    let tracer = Tracer::start([""; 0])?;
+    let tracer = Tracer::unfiltered()?;
     let listener = pair.listen()?;
     let clients = pair.client.connect_many(listener.local, 4)?;
     let accepted = pair.server.accept_many(&listener, 3)?;

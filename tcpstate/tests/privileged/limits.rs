@@ -119,7 +119,7 @@ fn children_outlive_their_parent() -> Result<()> {
 fn reader_goes_away() -> Result<()> {
     let pair = Setting::Ipv4.pair()?;
     let (reader, writer) = io::pipe()?;
-    let tracer = Setup::new([""; 0]).spawn_with_stdout(writer)?;
+    let tracer = Setup::default().spawn_with_stdout(writer)?;
     let mut first = String::new();
     let mut reader = BufReader::new(reader);
     reader.read_line(&mut first)?;
@@ -136,7 +136,7 @@ fn reader_goes_away() -> Result<()> {
 fn reader_is_gone_before_the_start() -> Result<()> {
     let (reader, writer) = io::pipe()?;
     drop(reader);
-    let ended = Setup::new([""; 0]).spawn_with_stdout(writer)?.end()?;
+    let ended = Setup::default().spawn_with_stdout(writer)?.end()?;
     ensure!(ended.status.success(), "{}", ended.status);
     ensure!(!ended.stderr.contains("panicked") && !ended.stderr.contains("error"), "not quiet: {}", ended.stderr);
     Ok(())

@@ -27,7 +27,7 @@ pub(crate) fn trials() -> Vec<Trial> {
 /// Under `SO_REUSEPORT` nothing tells which of several processes a connection waits for, so nobody is named.
 fn shared_port_of_two_processes() -> Result<()> {
     let (one, other, client) = (Actor::start("ts-one")?, Actor::start("ts-other")?, Actor::start("ts-client")?);
-    let tracer = Tracer::start([""; 0])?;
+    let tracer = Tracer::unfiltered()?;
     let first = one.listen_with((Ipv4Addr::LOCALHOST, 0), Transport::Tcp, true)?;
     let second = other.listen_with(first.local, Transport::Tcp, true)?;
     // The kernel spreads connections over both; which got which is known once they are all readable.
@@ -54,7 +54,7 @@ fn shared_port_of_two_processes() -> Result<()> {
 /// Several listeners of one process are still that process.
 fn shared_port_of_one_process() -> Result<()> {
     let (server, client) = (Actor::start("ts-server")?, Actor::start("ts-client")?);
-    let tracer = Tracer::start([""; 0])?;
+    let tracer = Tracer::unfiltered()?;
     let first = server.listen_with((Ipv4Addr::LOCALHOST, 0), Transport::Tcp, true)?;
     let second = server.listen_with(first.local, Transport::Tcp, true)?;
     let clients = client.connect_many(first.local, 8)?;
@@ -68,7 +68,7 @@ fn shared_port_of_one_process() -> Result<()> {
 
 fn same_port_on_other_addresses() -> Result<()> {
     let (one, other, client) = (Actor::start("ts-one")?, Actor::start("ts-other")?, Actor::start("ts-client")?);
-    let tracer = Tracer::start([""; 0])?;
+    let tracer = Tracer::unfiltered()?;
     let first = one.listen((Ipv4Addr::new(127, 0, 0, 41), 0))?;
     let second = other.listen((Ipv4Addr::new(127, 0, 0, 42), first.local.port()))?;
     let clients = vec![client.connect(first.local)?, client.connect(second.local)?];
@@ -82,7 +82,7 @@ fn same_port_on_other_addresses() -> Result<()> {
 
 fn same_port_in_other_namespaces() -> Result<()> {
     let namespaces = [Namespace::new()?, Namespace::new()?];
-    let tracer = Tracer::start([""; 0])?;
+    let tracer = Tracer::unfiltered()?;
     let mut opened = Vec::new();
     for namespace in &namespaces {
         let (server, client) = (namespace.actor("ts-server")?, namespace.actor("ts-client")?);
@@ -114,7 +114,7 @@ fn same_port_in_other_namespaces() -> Result<()> {
 /// The more specific listener gets the connection: the other must not be named.
 fn wildcard_beside_an_address() -> Result<()> {
     let (wild, exact, client) = (Actor::start("ts-wild")?, Actor::start("ts-exact")?, Actor::start("ts-client")?);
-    let tracer = Tracer::start([""; 0])?;
+    let tracer = Tracer::unfiltered()?;
     let wildcard = wild.listen_with((Ipv4Addr::UNSPECIFIED, 0), Transport::Tcp, true)?;
     let address: SocketAddr = (Ipv4Addr::new(127, 0, 0, 43), wildcard.local.port()).into();
     let specific = exact.listen_with(address, Transport::Tcp, true)?;
@@ -131,7 +131,7 @@ fn wildcard_beside_an_address() -> Result<()> {
 /// A restarted server listens where its predecessor did.
 fn successor_on_the_same_port() -> Result<()> {
     let (old, new, client) = (Actor::start("ts-old")?, Actor::start("ts-new")?, Actor::start("ts-client")?);
-    let tracer = Tracer::start([""; 0])?;
+    let tracer = Tracer::unfiltered()?;
     let first = old.listen((Ipv4Addr::LOCALHOST, 0))?;
     old.close(&first)?;
     let second = new.listen(first.local)?;
@@ -145,7 +145,7 @@ fn successor_on_the_same_port() -> Result<()> {
 /// An IPv6 wildcard listener takes IPv4 connections too.
 fn dual_stack_wildcard() -> Result<()> {
     let (server, client) = (Actor::start("ts-server")?, Actor::start("ts-client")?);
-    let tracer = Tracer::start([""; 0])?;
+    let tracer = Tracer::unfiltered()?;
     let listener = server.listen((Ipv6Addr::UNSPECIFIED, 0))?;
     let port = listener.local.port();
     let clients =

@@ -2,13 +2,13 @@
 
 use std::net::Ipv4Addr;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use libtest_mimic::Trial;
 
 use crate::support::{
     event::{Endpoint, Transition},
     netns::Namespace,
-    protocol::Transport,
+    protocol::{Socket, Transport},
     run::trials,
     tracer::{Trace, Tracer},
 };
@@ -36,20 +36,24 @@ fn parent_and_subflow() -> Result<()> {
     tracer.wait_closed(&[opened.cookie, accepted.cookie])?;
     let trace = tracer.finish()?;
 
-    for (actor, socket, via) in [(&client, &opened, "connect"), (&server, &accepted, "accept")] {
-        let parent = trace.of(socket.cookie);
+    for (actor, socket, via, states) in [
+        (&client, &opened, "connect", ["SYN_SENT", "ESTABLISHED", "FIN_WAIT1", "FIN_WAIT2", "CLOSE"]),
+        (&server, &accepted, "accept", ["CLOSE_WAIT", "CLOSE", "", "", ""]),
+    ] {
+        let parent = parent(&trace, socket)?;
         ensure!(parent.iter().all(|t| t.protocol == "mptcp"), "the parent is not shown as mptcp: {parent:?}");
         let owner = actor.owner(socket, via);
-        let last = parent.last().and_then(|last| last.owner.as_ref());
-        ensure!(last == Some(&owner), "owner of the parent: expected {owner:?}, {last:?}");
-        let subflows = subflows(&trace, socket.local.into(), socket.cookie);
-        ensure!(!subflows.is_empty(), "no subflow of {}", socket.local);
+        // Before accept() and after the end nobody need be named, but never somebody else.
+        let wrong = parent.iter().find(|t| t.owner_pid().is_some_and(|pid| pid != actor.pid));
+        ensure!(wrong.is_none(), "expected {owner:?}: {wrong:?}");
+        let owned = parent.iter().filter(|t| t.owner.as_ref() == Some(&owner)).map(|t| t.new.as_str());
+        ensure!(owned.eq(states.into_iter().filter(|state| !state.is_empty())), "of {owner:?}: {parent:?}");
+        let subflows = subflows(&trace, socket.local.into(), parent[0]);
+        ensure!(subflows.iter().any(|t| t.new == "ESTABLISHED"), "no subflow of {}", socket.local);
         ensure!(subflows.iter().all(|t| t.protocol == "tcp"), "a subflow is not shown as tcp: {subflows:?}");
-        let strangers = subflows.iter().find(|t| t.owner_pid().is_some_and(|pid| pid != actor.pid));
+        let strangers = subflows.iter().find(|t| t.owner_pid() != Some(actor.pid));
         ensure!(strangers.is_none(), "a subflow of somebody else: {strangers:?}");
     }
-    let of_server = trace.of(accepted.cookie);
-    ensure!(of_server.iter().any(|t| t.is("ESTABLISHED", "CLOSE_WAIT")), "{of_server:?}");
     Ok(())
 }
 
@@ -74,8 +78,17 @@ fn fallback_to_tcp() -> Result<()> {
     Ok(())
 }
 
-/// What was shown at a parent's local end besides the parent itself and its listener.
-fn subflows(trace: &Trace, local: Endpoint, parent: u64) -> Vec<&Transition> {
-    let shown = trace.transitions.iter();
-    shown.filter(|t| t.local == local && t.remote.port != 0 && !t.shows(parent)).collect()
+/// The transitions of a parent socket. The kernel copies a listener's cookie to the parents that it accepts
+/// (`mptcp_sk_clone_init()`, Linux 6.18), so the address of the socket is needed to tell them apart.
+fn parent<'a>(trace: &'a Trace, socket: &Socket) -> Result<Vec<&'a Transition>> {
+    let shown = trace.of(socket.cookie);
+    let remote = socket.remote.context("no peer")?.into();
+    let connected = shown.iter().find(|t| t.remote == remote).context("not shown")?;
+    Ok(shown.iter().copied().filter(|t| t.skaddr == connected.skaddr).collect())
+}
+
+/// What was shown at a parent's local end besides the parents themselves.
+fn subflows<'a>(trace: &'a Trace, local: Endpoint, parent: &Transition) -> Vec<&'a Transition> {
+    let shown = trace.transitions.iter().filter(|t| t.local == local && t.remote.port != 0);
+    shown.filter(|t| t.skaddr != parent.skaddr).collect()
 }

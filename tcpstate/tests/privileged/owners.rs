@@ -47,7 +47,7 @@ fn fin_of_the_client_is_the_servers() -> Result<()> {
 
 /// A master listens, its children accept: each connection is its child's from there on.
 fn prefork() -> Result<()> {
-    let tracer = Tracer::start([""; 0])?;
+    let tracer = Tracer::unfiltered()?;
     let (master, client) = (Actor::start("ts-master")?, Actor::start("ts-client")?);
     let listener = master.listen(LOCALHOST)?;
     let mut served = Vec::new();
@@ -76,7 +76,7 @@ fn prefork() -> Result<()> {
 /// The parent accepts and hands the connection to a child: the last to close it is not the one that opened it.
 fn fork_after_accept() -> Result<()> {
     let pair = Setting::Ipv4.pair()?;
-    let tracer = Tracer::start([""; 0])?;
+    let tracer = Tracer::unfiltered()?;
     let connection = pair.open()?;
     let child = pair.server.fork()?;
     pair.server.close(&connection.server)?;
@@ -90,7 +90,7 @@ fn fork_after_accept() -> Result<()> {
 
 /// The same, and the one that opened it has exited before its child closes.
 fn owner_that_exits() -> Result<()> {
-    let tracer = Tracer::start([""; 0])?;
+    let tracer = Tracer::unfiltered()?;
     let (master, client) = (Actor::start("ts-master")?, Actor::start("ts-client")?);
     let listener = master.listen(LOCALHOST)?;
     let worker = master.fork()?;
@@ -112,7 +112,7 @@ fn owner_that_exits() -> Result<()> {
 fn one_thread_accepts_another_closes() -> Result<()> {
     const COUNT: usize = 40;
     let pair = Setting::Ipv4.pair()?;
-    let tracer = Tracer::start([""; 0])?;
+    let tracer = Tracer::unfiltered()?;
     let listener = pair.listen()?;
     let serving = pair.server.submit(Request::AcceptAndCloseByThreads { listener: listener.fd, count: COUNT })?;
     for _ in 0..COUNT {
@@ -141,7 +141,7 @@ fn one_thread_accepts_another_closes() -> Result<()> {
 
 fn accept_and_accept4() -> Result<()> {
     let pair = Setting::Ipv4.pair()?;
-    let tracer = Tracer::start([""; 0])?;
+    let tracer = Tracer::unfiltered()?;
     let listener = pair.listen()?;
     let mut accepted = Vec::new();
     for call in [AcceptCall::Accept, AcceptCall::Accept4] {
@@ -166,7 +166,7 @@ fn accept_and_accept4() -> Result<()> {
 /// The usual server: its thread sleeps inside `accept()` when the connection comes.
 fn accept_that_has_to_wait() -> Result<()> {
     let pair = Setting::Ipv4.pair()?;
-    let tracer = Tracer::start([""; 0])?;
+    let tracer = Tracer::unfiltered()?;
     let listener = pair.listen()?;
     let accepting = pair.server.thread(1);
     let ticket = accepting.submit(Request::Accept { listener: listener.fd, call: AcceptCall::Accept4, count: 1 })?;
@@ -186,7 +186,7 @@ fn accept_that_has_to_wait() -> Result<()> {
 fn threads_by_their_own_name() -> Result<()> {
     let (server, client) = (Actor::start("ts-server")?, Actor::start("ts-client")?);
     let listener = server.listen(LOCALHOST)?;
-    let tracer = Tracer::start([""; 0])?;
+    let tracer = Tracer::unfiltered()?;
     let mut opened = Vec::new();
     for (number, name) in [(1, "ts-worker-one"), (2, "ts worker two")] {
         let thread = client.thread(number);
@@ -210,7 +210,7 @@ fn threads_by_their_own_name() -> Result<()> {
 /// What a process leaves open the kernel closes for it, still under its name.
 fn exit_closes() -> Result<()> {
     let pair = Setting::Ipv4.pair()?;
-    let tracer = Tracer::start([""; 0])?;
+    let tracer = Tracer::unfiltered()?;
     let connection = pair.open()?;
     let story = Story::of(&pair.client, &connection.client)?;
     pair.client.exit()?;
@@ -227,7 +227,7 @@ fn exit_closes() -> Result<()> {
 /// The peer gives up before the connection is accepted: its FIN belongs to whoever listens.
 fn ends_in_the_backlog() -> Result<()> {
     let pair = Setting::Ipv4.pair()?;
-    let tracer = Tracer::start([""; 0])?;
+    let tracer = Tracer::unfiltered()?;
     let listener = pair.listen()?;
     let peer = pair.client.connect(listener.local)?;
     pair.client.close(&peer)?;
@@ -247,7 +247,7 @@ fn ends_in_the_backlog() -> Result<()> {
 /// A socket can be connected more than once; the time in CLOSE between is known, and the owner is who did it last.
 fn reconnected_by_another_thread() -> Result<()> {
     let pair = Setting::Ipv4.pair()?;
-    let tracer = Tracer::start([""; 0])?;
+    let tracer = Tracer::unfiltered()?;
     let connection = pair.open()?;
     pair.client.disconnect(&connection.client)?;
     let again = pair.client.thread(1).reconnect(&connection.client, connection.listener.local)?;
@@ -297,7 +297,7 @@ fn address_reused_by_another_socket() -> Result<()> {
 
 fn of_another_user() -> Result<()> {
     let (server, client) = (Actor::of_user("ts-server", 65_534)?, Actor::of_user("ts-client", 65_533)?);
-    let tracer = Tracer::start([""; 0])?;
+    let tracer = Tracer::unfiltered()?;
     let listener = server.listen_with(LOCALHOST, Transport::Tcp, false)?;
     let socket = client.connect(listener.local)?;
     let accepted = server.accept(&listener)?;

@@ -34,7 +34,7 @@ pub(crate) fn trials() -> Vec<Trial> {
 }
 
 fn client_closes_first(pair: &Pair) -> Result<()> {
-    let tracer = unfiltered()?;
+    let tracer = Tracer::unfiltered()?;
     let connection = pair.open()?;
     pair.client.close(&connection.client)?;
     pair.server.await_hangup(&connection.server)?;
@@ -48,7 +48,7 @@ fn client_closes_first(pair: &Pair) -> Result<()> {
 }
 
 fn server_closes_first(pair: &Pair) -> Result<()> {
-    let tracer = unfiltered()?;
+    let tracer = Tracer::unfiltered()?;
     let connection = pair.open()?;
     pair.server.close(&connection.server)?;
     pair.client.await_hangup(&connection.client)?;
@@ -61,7 +61,7 @@ fn server_closes_first(pair: &Pair) -> Result<()> {
 
 /// `shutdown()` at both ends: the sockets reach CLOSE with their descriptors open, and closing these adds nothing.
 fn both_half_close(pair: &Pair) -> Result<()> {
-    let tracer = unfiltered()?;
+    let tracer = Tracer::unfiltered()?;
     let connection = pair.open()?;
     pair.client.shutdown_write(&connection.client)?;
     pair.server.await_hangup(&connection.server)?;
@@ -76,7 +76,7 @@ fn both_half_close(pair: &Pair) -> Result<()> {
 }
 
 fn linger_zero_resets(pair: &Pair) -> Result<()> {
-    let tracer = unfiltered()?;
+    let tracer = Tracer::unfiltered()?;
     let connection = pair.open()?;
     pair.client.reset(&connection.client)?;
     pair.server.await_hangup(&connection.server)?;
@@ -89,7 +89,7 @@ fn linger_zero_resets(pair: &Pair) -> Result<()> {
 
 /// The peer is entirely gone when the server, in `CLOSE_WAIT`, still writes to it.
 fn reset_in_close_wait(pair: &Pair) -> Result<()> {
-    let tracer = unfiltered()?;
+    let tracer = Tracer::unfiltered()?;
     let connection = pair.open()?;
     pair.client.close(&connection.client)?;
     pair.server.await_hangup(&connection.server)?;
@@ -106,7 +106,7 @@ fn refused(pair: &Pair) -> Result<()> {
     let listener = pair.listen()?;
     pair.server.close(&listener)?;
     let target = pair.reach(&listener);
-    let tracer = unfiltered()?;
+    let tracer = Tracer::unfiltered()?;
     // Bound, so that the socket still knows its own end after the failure.
     let client = pair.client.connect_failing(Some(pair.client_address()), target, libc::ECONNREFUSED)?;
     pair.client.close(&client)?;
@@ -120,7 +120,7 @@ fn refused(pair: &Pair) -> Result<()> {
 }
 
 fn listener_closes_with_pending_children(pair: &Pair) -> Result<()> {
-    let tracer = unfiltered()?;
+    let tracer = Tracer::unfiltered()?;
     let listener = pair.listen()?;
     let reached_at = pair.reach(&listener);
     let clients = pair.client.connect_many(reached_at, 2)?;
@@ -156,7 +156,7 @@ fn listener_closes_with_pending_children(pair: &Pair) -> Result<()> {
 }
 
 fn close_with_unread_data(pair: &Pair) -> Result<()> {
-    let tracer = unfiltered()?;
+    let tracer = Tracer::unfiltered()?;
     let connection = pair.open()?;
     pair.client.send(&connection.client, 100)?;
     pair.server.await_readable(&connection.server)?;
@@ -170,11 +170,13 @@ fn close_with_unread_data(pair: &Pair) -> Result<()> {
 }
 
 fn close_with_unread_data_in_close_wait(pair: &Pair) -> Result<()> {
-    let tracer = unfiltered()?;
+    let tracer = Tracer::unfiltered()?;
     let connection = pair.open()?;
     pair.client.send(&connection.client, 100)?;
     pair.client.close(&connection.client)?;
     pair.server.await_hangup(&connection.server)?;
+    // The acknowledgement of data and FIN may be delayed, and the reset would overtake it.
+    tracer.wait_closed(&[connection.client.cookie])?;
     pair.server.close(&connection.server)?;
     tracer.wait_closed(&[connection.client.cookie, connection.server.cookie])?;
     let trace = tracer.finish()?;
@@ -184,7 +186,7 @@ fn close_with_unread_data_in_close_wait(pair: &Pair) -> Result<()> {
 
 /// `connect(AF_UNSPEC)` takes a connection apart without closing the descriptor.
 fn disconnect(pair: &Pair) -> Result<()> {
-    let tracer = unfiltered()?;
+    let tracer = Tracer::unfiltered()?;
     let connection = pair.open()?;
     pair.client.disconnect(&connection.client)?;
     pair.server.await_hangup(&connection.server)?;
@@ -192,9 +194,4 @@ fn disconnect(pair: &Pair) -> Result<()> {
     let trace = tracer.finish()?;
     connection.check_client(pair, &trace, "ESTABLISHED CLOSE")?;
     connection.check_server(pair, &trace, "ESTABLISHED CLOSE")
-}
-
-/// Everything on the machine is shown; the tests look at their own cookies.
-fn unfiltered() -> Result<Tracer> {
-    Tracer::start([""; 0])
 }

@@ -28,10 +28,16 @@ pub(crate) fn trial(name: impl Into<String>, test: impl FnOnce() -> anyhow::Resu
         let _watch = watch(watched);
         match catch_unwind(AssertUnwindSafe(test)) {
             Ok(Ok(())) => Ok(()),
-            Ok(Err(error)) => Err(Failed::from(format!("{error:?}\n{}", transcript::evidence()))),
+            Ok(Err(error)) => Err(Failed::from(format!("{error:#}\n{}{}", places(&error), transcript::evidence()))),
             Err(_) => Err(Failed::from(format!("panicked\n{}", transcript::evidence()))),
         }
     })
+}
+
+/// Lines of the tests themselves in the error's backtrace, where `RUST_BACKTRACE` asked for one.
+fn places(error: &anyhow::Error) -> String {
+    let backtrace = error.backtrace().to_string();
+    backtrace.lines().filter(|line| line.contains("tests/privileged/")).map(|line| format!("{line}\n")).collect()
 }
 
 /// Ends the whole run when the sender is not dropped in time.

@@ -108,11 +108,18 @@ impl Setup {
         Ok(self.start_gated()?.0)
     }
 
-    /// The same, with a gate before its standard output.
+    /// Starts several at the same time.
+    pub(crate) fn start_all(setups: impl IntoIterator<Item = Self>) -> Result<Vec<Tracer>> {
+        let tracers = setups.into_iter().map(|setup| setup.spawn()).collect::<Result<Vec<_>>>()?;
+        tracers.iter().try_for_each(Tracer::wait_attached)?;
+        Ok(tracers)
+    }
+
+    /// Starts one with a gate before its standard output.
     pub(crate) fn start_gated(&self) -> Result<(Tracer, Gate)> {
         let gate = Gate::default();
         let tracer = self.spawn_behind(gate.clone())?;
-        tracer.transcript.wait_until("the probes line", |said| said.probes().is_some())?;
+        tracer.wait_attached()?;
         Ok((tracer, gate))
     }
 
@@ -126,6 +133,15 @@ impl Tracer {
     /// `tcpstate trace -o json` with these arguments, attached.
     pub(crate) fn start<A: AsRef<str>>(arguments: impl IntoIterator<Item = A>) -> Result<Self> {
         Setup::new(arguments).start()
+    }
+
+    /// Everything on the machine is shown; tests look at their own cookies.
+    pub(crate) fn unfiltered() -> Result<Self> {
+        Setup::default().start()
+    }
+
+    fn wait_attached(&self) -> Result<()> {
+        self.transcript.wait_until("the probes line", |said| said.probes().is_some())
     }
 
     pub(crate) fn pid(&self) -> u32 {

@@ -79,7 +79,11 @@ fn carry(ends: &mut [File; 2], held: &AtomicBool, ended: &AtomicBool) -> io::Res
         if !held.load(Ordering::SeqCst) {
             for (end, waiting) in waiting.iter_mut().enumerate() {
                 for packet in waiting.drain(..) {
-                    ends[1 - end].write_all(&packet)?;
+                    match ends[1 - end].write_all(&packet) {
+                        // That end is not up yet: nobody is there to hear what the first one says when it comes up.
+                        Err(error) if error.raw_os_error() == Some(libc::EIO) => {}
+                        written => written?,
+                    }
                 }
             }
         }
