@@ -1,5 +1,7 @@
 //! What was observed, in user-space types. No I/O and no knowledge of the kernel's record format.
 
+pub mod leak;
+
 use std::{fmt, net::IpAddr, num::NonZeroU64};
 
 use tcpstate_common::{COMM_LEN, state::TcpState};

@@ -1,0 +1,195 @@
+//! What `tcpstate leaks` observes: events about sockets in CLOSE_WAIT, and snapshots of how things stand.
+
+use super::{Comm, Endpoint, Family, MonotonicNs, Owner, Protocol, SocketId, State};
+
+/// A place in a program, as the kernel side tells places apart: process, instruction and return addresses on the stack.
+/// Several ids may unwind to the same stack.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PlaceId(pub u64);
+
+/// A thread that did something to a socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Actor {
+    /// Process id.
+    pub pid: u32,
+    /// Thread id.
+    pub tid: u32,
+    /// Name of the thread at that moment.
+    pub comm: Comm,
+}
+
+/// What a socket is, apart from what happens to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SocketFacts {
+    /// Which socket.
+    pub id: SocketId,
+    /// Address family.
+    pub family: Family,
+    /// Protocol.
+    pub protocol: Protocol,
+    /// Local end.
+    pub local: Endpoint,
+    /// Remote end.
+    pub remote: Endpoint,
+    /// Inode number of the network namespace.
+    pub netns: u32,
+    /// User id of the socket's creator.
+    pub uid: u32,
+}
+
+/// Something that happened to a socket that is, was or becomes one in CLOSE_WAIT.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LeakEvent {
+    /// The peer's FIN arrived: the socket entered CLOSE_WAIT.
+    Entered {
+        /// When.
+        at: MonotonicNs,
+        /// The socket.
+        facts: SocketFacts,
+        /// Who opened it, if that was seen; of a connection nobody has accepted yet the listener's owner.
+        owner: Option<Owner>,
+        /// Where it was opened (connect or accept), if that was seen.
+        opened: Option<PlaceId>,
+    },
+    /// `accept()` returned a socket that was in CLOSE_WAIT already.
+    Accepted {
+        /// When.
+        at: MonotonicNs,
+        /// The socket.
+        socket: SocketId,
+        /// Who accepted it.
+        owner: Owner,
+        /// Where.
+        opened: Option<PlaceId>,
+    },
+    /// A receive returned 0 to the program: it was told of the end. Sent once for each socket.
+    EofRead {
+        /// When.
+        at: MonotonicNs,
+        /// The socket.
+        socket: SocketId,
+        /// Who was told.
+        by: Actor,
+        /// Where.
+        place: Option<PlaceId>,
+    },
+    /// The socket left CLOSE_WAIT: LAST_ACK by its own close, CLOSE by a reset, an abort or a close with unread data.
+    Left {
+        /// When.
+        at: MonotonicNs,
+        /// The socket.
+        socket: SocketId,
+        /// The state it entered.
+        new: State,
+        /// Who closed it, and where: only for LAST_ACK, which the kernel enters in the closer's context.
+        closed: Option<(Actor, Option<PlaceId>)>,
+    },
+    /// The socket is gone, its descriptors included. Sent for sockets that have been in CLOSE_WAIT.
+    Destroyed {
+        /// When.
+        at: MonotonicNs,
+        /// The socket.
+        socket: SocketId,
+    },
+}
+
+/// A descriptor that refers to a socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Holder {
+    /// Process id.
+    pub pid: u32,
+    /// Descriptor.
+    pub fd: u32,
+}
+
+/// Queues and timers of a socket, as the kernel has them (`struct tcp_sock`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SocketLoad {
+    /// Bytes received and not read, as `ss` counts them: an unread FIN counts as one.
+    pub recv_q: u32,
+    /// Bytes sent or waiting to be sent and not acknowledged.
+    pub send_q: u32,
+    /// Milliseconds since data was received last (`tcpi_last_data_recv`): an upper bound of the time in CLOSE_WAIT.
+    pub last_data_recv_ms: u32,
+    /// Milliseconds since an acknowledgement was received last (`tcpi_last_ack_recv`): a lower bound of it.
+    pub last_ack_recv_ms: u32,
+    /// Milliseconds since data was sent last (`tcpi_last_data_sent`).
+    pub last_data_sent_ms: u32,
+}
+
+/// A socket in CLOSE_WAIT, or one that has been and whose descriptor is still open, as a snapshot found it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FoundSocket {
+    /// What it is.
+    pub facts: SocketFacts,
+    /// Its state now.
+    pub state: State,
+    /// Who opened it, if known.
+    pub owner: Option<Owner>,
+    /// Where it was opened, if that was seen.
+    pub opened: Option<PlaceId>,
+    /// When it entered its state, if that was seen.
+    pub since: Option<MonotonicNs>,
+    /// Whether a receive was seen to return 0.
+    pub eof_read: bool,
+    /// Whether nobody has accepted it yet: no `struct socket`.
+    pub unaccepted: bool,
+    /// Its queues; `None` when they could not be read.
+    pub load: Option<SocketLoad>,
+    /// Every descriptor that refers to it, in order.
+    pub holders: Vec<Holder>,
+}
+
+/// What was found of a process that holds such sockets.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FoundProcess {
+    /// Process id.
+    pub pid: u32,
+    /// Its name (that of its first thread).
+    pub comm: Comm,
+    /// Open descriptors.
+    pub descriptors: u64,
+    /// `RLIMIT_NOFILE`, soft; `None` when unlimited or not readable.
+    pub descriptor_limit: Option<u64>,
+}
+
+/// A listening socket with connections that nobody has accepted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FoundListener {
+    /// What it is.
+    pub facts: SocketFacts,
+    /// Who listens.
+    pub owner: Option<Owner>,
+    /// Connections waiting to be accepted (`sk_ack_backlog`).
+    pub backlog: u32,
+    /// Most that may wait (`sk_max_ack_backlog`).
+    pub backlog_limit: u32,
+}
+
+/// How things stand at one moment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Snapshot {
+    /// Events of before this moment are contained in the snapshot; later ones are newer than it.
+    pub taken: MonotonicNs,
+    /// When the snapshot was complete: what happened between `taken` and this may or may not be in it.
+    pub complete: MonotonicNs,
+    /// Sockets in CLOSE_WAIT and ghost descriptors.
+    pub sockets: Vec<FoundSocket>,
+    /// Listeners with a backlog.
+    pub listeners: Vec<FoundListener>,
+    /// The processes that hold these sockets.
+    pub processes: Vec<FoundProcess>,
+}
+
+/// What could not be kept or taken, from the start on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LeakLosses {
+    /// Events that found the ring buffer full.
+    pub events: u64,
+    /// Sockets whose story found no room in the map.
+    pub map_full: u64,
+    /// Stacks not taken because of the rate limit.
+    pub stacks_skipped: u64,
+    /// Stacks that found their buffer full.
+    pub stacks_dropped: u64,
+}
