@@ -7,8 +7,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use libtest_mimic::Trial;
+use rustix::process::Signal;
 
 use crate::support::{
     event::Transition,
@@ -19,119 +20,111 @@ use crate::support::{
 };
 
 pub(crate) fn trials() -> Vec<Trial> {
-    trials![
-        "filters";
-        pid, several_pids, comm, netns_by_path, netns_by_inode, netns_by_name, local_port, several_local_ports, remote_port,
-        local_address, local_block, remote_address, remote_block, ipv4, ipv6, state, several_states, combined, cgroup,
-        children,
-    ]
+    trials!["filters"; processes, namespaces, ports, addresses, families, states, combined, cgroup, children]
 }
 
-fn pid() -> Result<()> {
+/// What a filter is to let through.
+type Wanted<'a> = Box<dyn Fn(&Transition) -> bool + 'a>;
+
+fn processes() -> Result<()> {
     let medley = Medley::new()?;
     let pid = medley.servers[0].pid;
-    compare(&medley, &["--pid", &pid.to_string()], |t| t.owner_pid() == Some(pid))
-}
-
-fn several_pids() -> Result<()> {
-    let medley = Medley::new()?;
     let pids = [medley.servers[1].pid, medley.clients[0].pid];
-    compare(&medley, &["--pid", &pids[0].to_string(), "--pid", &pids[1].to_string()], |t| {
-        t.owner_pid().is_some_and(|pid| pids.contains(&pid))
-    })
+    compare(
+        &medley,
+        vec![
+            (format!("--pid {pid}"), Box::new(move |t| t.owner_pid() == Some(pid))),
+            (
+                format!("--pid {} --pid {}", pids[0], pids[1]),
+                Box::new(move |t| t.owner_pid().is_some_and(|pid| pids.contains(&pid))),
+            ),
+            (
+                "--comm ts-server-two".to_owned(),
+                Box::new(|t| t.owner.as_ref().is_some_and(|owner| owner.comm == "ts-server-two")),
+            ),
+        ],
+    )
 }
 
-fn comm() -> Result<()> {
-    compare(&Medley::new()?, &["--comm", "ts-server-two"], |t| {
-        t.owner.as_ref().is_some_and(|owner| owner.comm == "ts-server-two")
-    })
-}
-
-fn netns_by_path() -> Result<()> {
+/// By path, by inode and by name.
+fn namespaces() -> Result<()> {
     let medley = Medley::new()?;
-    let path = medley.elsewhere.path();
-    compare(&medley, &["--netns", &path.to_string_lossy()], |t| t.netns == medley.elsewhere.inode)
-}
-
-fn netns_by_inode() -> Result<()> {
-    let medley = Medley::new()?;
-    let inode = medley.servers[0].netns()?;
-    compare(&medley, &["--netns", &inode.to_string()], |t| t.netns == inode)
-}
-
-fn netns_by_name() -> Result<()> {
-    let medley = Medley::new()?;
+    let (here, there) = (medley.servers[0].netns()?, medley.elsewhere.inode);
     let name = format!("ts-{}", std::process::id());
     let _named = medley.elsewhere.named(&name)?;
-    compare(&medley, &["--netns", &name], |t| t.netns == medley.elsewhere.inode)
+    compare(
+        &medley,
+        vec![
+            (format!("--netns {}", medley.elsewhere.path().display()), Box::new(|t| t.netns == there)),
+            (format!("--netns {here}"), Box::new(|t| t.netns == here)),
+            (format!("--netns {name}"), Box::new(|t| t.netns == there)),
+        ],
+    )
 }
 
-fn local_port() -> Result<()> {
+fn ports() -> Result<()> {
     let medley = Medley::new()?;
-    let port = medley.listeners[0].local.port();
-    compare(&medley, &["--lport", &port.to_string()], |t| t.local.port == port)
-}
-
-fn several_local_ports() -> Result<()> {
-    let medley = Medley::new()?;
-    let ports = [medley.listeners[0].local.port(), medley.listeners[3].local.port()];
-    compare(&medley, &["--lport", &format!("{},{}", ports[0], ports[1])], |t| ports.contains(&t.local.port))
-}
-
-fn remote_port() -> Result<()> {
-    let medley = Medley::new()?;
-    let port = medley.listeners[1].local.port();
-    compare(&medley, &["--rport", &port.to_string()], |t| t.remote.port == port)
-}
-
-fn local_address() -> Result<()> {
-    compare(&Medley::new()?, &["--laddr", &APART.to_string()], |t| t.local.addr == IpAddr::from(APART))
+    let [one, two, _, four, ..] = medley.listeners.iter().map(|listener| listener.local.port()).collect::<Vec<_>>()[..]
+    else {
+        bail!("too few listeners");
+    };
+    compare(
+        &medley,
+        vec![
+            (format!("--lport {one}"), Box::new(move |t| t.local.port == one)),
+            (format!("--lport {one},{four}"), Box::new(move |t| [one, four].contains(&t.local.port))),
+            (format!("--rport {two}"), Box::new(move |t| t.remote.port == two)),
+        ],
+    )
 }
 
 /// An IPv4 block also holds the IPv4 addresses of IPv6 sockets.
-fn local_block() -> Result<()> {
-    compare(&Medley::new()?, &["--laddr", "127.0.0.0/21"], |t| match t.local.addr.to_canonical() {
-        IpAddr::V4(address) => address < Ipv4Addr::new(127, 0, 8, 0),
-        IpAddr::V6(_) => false,
-    })?;
-    compare(&Medley::new()?, &["--laddr", "127.0.7.0/24"], |t| t.local.addr == IpAddr::from(APART))
+fn addresses() -> Result<()> {
+    let below = |address: IpAddr, limit: Ipv4Addr| matches!(address.to_canonical(), IpAddr::V4(v4) if v4 < limit);
+    compare(
+        &Medley::new()?,
+        vec![
+            (format!("--laddr {APART}"), Box::new(|t| t.local.addr == IpAddr::from(APART))),
+            ("--laddr 127.0.0.0/21".to_owned(), Box::new(|t| below(t.local.addr, Ipv4Addr::new(127, 0, 8, 0)))),
+            ("--laddr 127.0.0.0/22".to_owned(), Box::new(|t| below(t.local.addr, Ipv4Addr::new(127, 0, 4, 0)))),
+            ("--raddr 127.0.4.0/22".to_owned(), Box::new(|t| t.remote.addr == IpAddr::from(APART))),
+            ("--raddr ::1".to_owned(), Box::new(|t| t.remote.addr == IpAddr::from(Ipv6Addr::LOCALHOST))),
+        ],
+    )
 }
 
-fn remote_address() -> Result<()> {
-    compare(&Medley::new()?, &["--raddr", "::1"], |t| t.remote.addr == IpAddr::from(Ipv6Addr::LOCALHOST))
+/// IPv6 includes the sockets that carry IPv4.
+fn families() -> Result<()> {
+    compare(
+        &Medley::new()?,
+        vec![("-4".to_owned(), Box::new(|t| t.family == "inet")), ("-6".to_owned(), Box::new(|t| t.family == "inet6"))],
+    )
 }
 
-fn remote_block() -> Result<()> {
-    compare(&Medley::new()?, &["--raddr", "127.0.4.0/22"], |t| t.remote.addr == IpAddr::from(APART))
-}
-
-fn ipv4() -> Result<()> {
-    compare(&Medley::new()?, &["-4"], |t| t.family == "inet")
-}
-
-/// Also those that carry IPv4.
-fn ipv6() -> Result<()> {
-    compare(&Medley::new()?, &["-6"], |t| t.family == "inet6")
-}
-
-fn state() -> Result<()> {
-    compare(&Medley::new()?, &["--state", "CLOSE_WAIT"], |t| t.old == "CLOSE_WAIT" || t.new == "CLOSE_WAIT")
-}
-
-fn several_states() -> Result<()> {
+fn states() -> Result<()> {
     let either = |state: &str| matches!(state, "SYN_SENT" | "LAST_ACK");
-    compare(&Medley::new()?, &["--state", "syn-sent,last-ack"], |t| either(&t.old) || either(&t.new))
+    compare(
+        &Medley::new()?,
+        vec![
+            ("--state CLOSE_WAIT".to_owned(), Box::new(|t| t.old == "CLOSE_WAIT" || t.new == "CLOSE_WAIT")),
+            ("--state syn-sent,last-ack".to_owned(), Box::new(move |t| either(&t.old) || either(&t.new))),
+        ],
+    )
 }
 
 fn combined() -> Result<()> {
     let medley = Medley::new()?;
     let pid = medley.servers[1].pid;
-    compare(&medley, &["--pid", &pid.to_string(), "-4", "--state", "close-wait", "--raddr", "127.0.0.0/8"], |t| {
+    let wanted = move |t: &Transition| {
         t.owner_pid() == Some(pid)
             && t.family == "inet"
             && (t.old == "CLOSE_WAIT" || t.new == "CLOSE_WAIT")
             && t.remote.addr.to_canonical().is_loopback()
-    })
+    };
+    compare(
+        &medley,
+        vec![(format!("--pid {pid} -4 --state close-wait --raddr 127.0.0.0/8"), Box::new(wanted) as Wanted<'_>)],
+    )
 }
 
 /// A cgroup's filter takes the cgroups below it along.
@@ -184,12 +177,22 @@ fn children() -> Result<()> {
     check(&all, &only_parent, &cookies, |t| t.owner_pid() == Some(parent.pid))
 }
 
-/// Plays the medley for a tracer with a filter and one without.
-fn compare(medley: &Medley, filter: &[&str], wanted: impl Fn(&Transition) -> bool) -> Result<()> {
-    let [all, filtered] = two_tracers(filter)?;
+/// Plays the medley for a tracer with each of these filters and one without any.
+fn compare(medley: &Medley, filters: Vec<(String, Wanted<'_>)>) -> Result<()> {
+    let setups = filters.iter().map(|(arguments, _)| Setup::new(arguments.split(' ')));
+    let mut tracers = Setup::start_all(setups.chain([Setup::default()]))?;
     let cookies = medley.play()?;
-    let (all, filtered) = finish(all, filtered, &cookies)?;
-    check(&all, &filtered, &cookies, wanted)
+    let all = tracers.pop().context("no tracer without a filter")?;
+    all.wait_closed(&cookies)?;
+    // Each takes its time to detach, so they all do it at once.
+    for tracer in tracers.iter().chain([&all]) {
+        tracer.signal(Signal::INT)?;
+    }
+    let all = all.trace()?;
+    for (tracer, (arguments, wanted)) in tracers.into_iter().zip(filters) {
+        check(&all, &tracer.trace()?, &cookies, wanted).context(arguments)?;
+    }
+    Ok(())
 }
 
 fn two_tracers(filter: &[&str]) -> Result<[Tracer; 2]> {
