@@ -17,7 +17,7 @@ use crate::support::{
 pub(crate) fn trials() -> Vec<Trial> {
     trials![
         "bad_days";
-        not_root, without_cap_bpf, without_cap_perfmon, with_only_what_it_takes, no_btf, no_tracefs, no_such_process,
+        not_root, without_cap_bpf, without_cap_perfmon, with_only_what_it_takes, no_btf, no_tracefs, no_mount_left_behind, no_such_process,
         unparsable_arguments, buffer_is_rounded_up, second_instance, killed,
     ]
 }
@@ -53,20 +53,35 @@ fn no_btf() -> Result<()> {
 
 /// Where tracefs is not mounted the tracer has its own, which nobody else ever sees.
 fn no_tracefs() -> Result<()> {
-    let empty = |path: &str| fs::metadata(path).is_ok().then(|| PathBuf::from(path));
-    let emptied = ["/sys/kernel/debug", "/sys/kernel/tracing"].into_iter().filter_map(empty).collect();
+    let exists = |path: &str| fs::metadata(path).is_ok().then(|| PathBuf::from(path));
+    let emptied = ["/sys/kernel/debug", "/sys/kernel/tracing"].into_iter().filter_map(exists).collect();
     let launch = Launch { emptied, ..Launch::default() };
-    let mounts = || fs::read_to_string("/proc/self/mountinfo");
-    let before = mounts()?;
+    let witness = Actor::launch("ts-witness", &launch)?;
     let pair = Setting::Ipv4.pair()?;
     let tracer = Setup::new(["--pid", &pair.server.pid.to_string()]).launch(launch).start()?;
-    ensure!(mounts()? == before, "the tracer's mounts are everybody's:\n{}", mounts()?);
+    let (of_tracer, of_witness) = (tracefs_mounts(tracer.pid())?, tracefs_mounts(witness.pid)?);
+    ensure!(of_tracer == of_witness, "the tracer mounted tracefs for its whole process: {of_tracer}, {of_witness}");
     let connection = pair.open()?;
     pair.server.close(&connection.server)?;
     tracer.wait_closed(&[connection.server.cookie])?;
     let trace = tracer.finish()?;
-    ensure!(mounts()? == before, "mounts were left behind:\n{}", mounts()?);
     connection.check_server(&pair, &trace, "ESTABLISHED FIN_WAIT1 FIN_WAIT2 CLOSE")
+}
+
+/// On this machine as it is, too: its mounts are the same before, during and after a trace.
+fn no_mount_left_behind() -> Result<()> {
+    let mounts = || fs::read_to_string("/proc/self/mountinfo");
+    let before = mounts()?;
+    let tracer = Tracer::unfiltered()?;
+    ensure!(mounts()? == before, "the tracer's mounts are everybody's:\n{}", mounts()?);
+    tracer.finish()?;
+    ensure!(mounts()? == before, "mounts were left behind:\n{}", mounts()?);
+    Ok(())
+}
+
+fn tracefs_mounts(pid: u32) -> Result<usize> {
+    let mounts = fs::read_to_string(format!("/proc/{pid}/mountinfo"))?;
+    Ok(mounts.lines().filter(|line| line.contains(" - tracefs ")).count())
 }
 
 fn no_such_process() -> Result<()> {

@@ -5,14 +5,22 @@ use std::net::Ipv4Addr;
 use anyhow::{Result, ensure};
 use libtest_mimic::Trial;
 
-use crate::support::{pair::Setting, process::Actor, protocol::Socket, run::trials, ss, story::Story, tracer::Tracer};
+use crate::support::{
+    pair::Setting,
+    process::Actor,
+    protocol::{Socket, Transport},
+    run::trials,
+    ss,
+    story::Story,
+    tracer::Tracer,
+};
 
 /// Connections; each has two ends.
 const CONNECTIONS: usize = 1000;
 
 pub(crate) fn trials() -> Vec<Trial> {
     trials!["late_attach"; to_a_thousand_connections, to_a_listener, to_a_close_wait_in_every_setting, to_a_backlog,
-        to_an_inherited_listener, agrees_with_ss]
+        to_an_inherited_listener, to_a_shared_port, agrees_with_ss]
 }
 
 fn to_a_thousand_connections() -> Result<()> {
@@ -151,6 +159,28 @@ fn to_an_inherited_listener() -> Result<()> {
     let strangers: Vec<_> = trace.transitions.iter().filter(|t| t.owner_pid() != Some(worker.pid)).collect();
     ensure!(strangers.is_empty(), "not of the worker: {strangers:?}");
     Ok(())
+}
+
+/// Two processes share a port since before the tracer: what waits there is nobody's, what is accepted is the acceptor's.
+fn to_a_shared_port() -> Result<()> {
+    let (one, other, client) = (Actor::start("ts-one")?, Actor::start("ts-other")?, Actor::start("ts-client")?);
+    let first = one.listen_with((Ipv4Addr::LOCALHOST, 0), Transport::Tcp, true)?;
+    let second = other.listen_with(first.local, Transport::Tcp, true)?;
+    let tracer = Tracer::unfiltered()?;
+    let before = client.connect(first.local)?;
+    let queue = |listener: &Socket| -> Result<usize> {
+        let listed = ss::with_local_port(listener.local.port())?;
+        Ok(listed.iter().find(|listed| listed.cookie == listener.cookie).map_or(0, |listed| listed.recv_queue))
+    };
+    let (actor, listener) = if queue(&first)? == 1 { (&one, &first) } else { (&other, &second) };
+    let accepted = actor.accept(listener)?;
+    client.reset(&before)?;
+    tracer.wait_closed(&[accepted.cookie])?;
+    Story::of(actor, &accepted)?
+        .remote(before.local)
+        .ownerless("LISTEN SYN_RECV ESTABLISHED")
+        .owned(actor.owner(&accepted, "accept"), "ESTABLISHED CLOSE")
+        .check(&tracer.finish()?)
 }
 
 /// At a moment of rest the state last shown of each socket is the one that the kernel lists.
