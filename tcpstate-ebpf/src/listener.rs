@@ -145,7 +145,7 @@ pub(crate) fn of_child(child: Sock) -> Parent {
     // SAFETY: a value in the map; its owner never changes.
     unsafe {
         let known = if (*listener).ambiguous == 0 && (*listener).source != owner_source::UNKNOWN {
-            KnownOwner { owner: (*listener).owner, source: owner_source::LISTEN }
+            KnownOwner { owner: (*listener).owner, source: owner_source::LISTEN, place: 0 }
         } else {
             KnownOwner::UNKNOWN
         };

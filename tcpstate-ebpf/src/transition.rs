@@ -15,10 +15,11 @@ use tcpstate_common::{
 use crate::{
     config::{config, filtering},
     filter::{self, Unset},
-    listener,
+    leak, listener,
     maps::{ARMED, EVENTS, SOCKETS, count},
     owner,
     sock::{End, Sock},
+    stack,
     story::{KnownOwner, SINCE_BEFORE, Story},
 };
 
@@ -28,20 +29,20 @@ const CLOSE: u8 = TcpState::Close as u8;
 const LISTEN: u8 = TcpState::Listen as u8;
 
 /// What is known of a socket at a transition, from its story.
-struct Known {
-    owner: KnownOwner,
-    cookie: u64,
+pub(crate) struct Known {
+    pub(crate) owner: KnownOwner,
+    pub(crate) cookie: u64,
     /// Nanoseconds in the old state, and `FLAG_*` that qualify it.
-    in_old_ns: u64,
-    flags: u8,
+    pub(crate) in_old_ns: u64,
+    pub(crate) flags: u8,
 }
 
 /// A transition as the tracepoint gives it.
-struct Seen {
-    sk: Sock,
-    old: u8,
-    new: u8,
-    now: u64,
+pub(crate) struct Seen {
+    pub(crate) sk: Sock,
+    pub(crate) old: u8,
+    pub(crate) new: u8,
+    pub(crate) now: u64,
     family: u16,
     local: End,
     remote: End,
@@ -87,7 +88,11 @@ pub(crate) fn on_transition(ctx: &BtfTracePointContext) {
                 && filter::socket(sk, family, &seen.local, &seen.remote, Unset::Fails)
                 && filter::states(old, new) =>
         {
-            send(&seen, &known);
+            if filtering(set::LEAKS) {
+                leak::on_transition(&seen, &known);
+            } else {
+                send(&seen, &known);
+            }
         }
         _ => count!(filtered),
     }
@@ -96,14 +101,20 @@ pub(crate) fn on_transition(ctx: &BtfTracePointContext) {
 /// CLOSE→SYN_SENT, in the context of `connect()`: the running task opens the socket.
 #[inline(always)]
 fn connecting(seen: &Seen) -> Option<Known> {
-    let owner = KnownOwner { owner: owner::current(), source: owner_source::CONNECT };
-    (owner::wanted(&owner.owner) && wanted_so_far(seen)).then(|| begin(seen, owner, seen.sk.cookie()))
+    let mut owner = KnownOwner { owner: owner::current(), source: owner_source::CONNECT, place: 0 };
+    if !owner::wanted(&owner.owner) || !wanted_so_far(seen) {
+        return None;
+    }
+    if filtering(set::LEAKS) {
+        owner.place = stack::capture();
+    }
+    Some(begin(seen, owner, seen.sk.cookie()))
 }
 
 /// CLOSE→LISTEN, in the context of `listen()`.
 #[inline(always)]
 fn listening(seen: &Seen) -> Option<Known> {
-    let owner = KnownOwner { owner: owner::current(), source: owner_source::LISTEN };
+    let owner = KnownOwner { owner: owner::current(), source: owner_source::LISTEN, place: 0 };
     // Others than the one that listens may accept its connections, so it is kept whoever it is.
     listener::add(seen.sk, &owner);
     Some(begin(seen, owner, seen.sk.cookie()))
@@ -188,37 +199,68 @@ fn begin(seen: &Seen, owner: KnownOwner, cookie: u64) -> Known {
     Known { owner, cookie, in_old_ns: 0, flags: FLAG_NO_DWELL }
 }
 
-/// Puts the record into the ring buffer. User space is woken only when much is waiting; a timer does the rest.
+/// Puts the transition into the ring buffer.
 #[inline(always)]
 fn send(seen: &Seen, known: &Known) {
     if TcpState::try_from(seen.old).is_err() || TcpState::try_from(seen.new).is_err() {
         count!(unknown_state);
     }
-    let Some(mut entry) = EVENTS.reserve::<Transition>(0) else {
+    // SAFETY: an entry of the ring buffer.
+    submit(|record| unsafe { fill(record, seen, known, KIND_TRANSITION) });
+}
+
+/// Writes the transition as user space gets it; in place, since the BPF stack has no room for it.
+///
+/// # Safety
+///
+/// `record` has to be writable.
+#[inline(always)]
+pub(crate) unsafe fn fill(record: *mut Transition, seen: &Seen, known: &Known, kind: u32) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        (*record).kind = kind;
+        (*record).old_state = seen.old;
+        (*record).new_state = seen.new;
+        (*record).owner_source = known.owner.source;
+        (*record).flags = known.flags;
+        (*record).ts_ns = seen.now;
+        (*record).in_old_ns = known.in_old_ns;
+        (*record).cookie = known.cookie;
+        (*record).owner = known.owner.owner;
+        fill_socket(record, seen.sk, seen.family, &seen.local, &seen.remote);
+    }
+}
+
+/// Writes what a socket is, apart from what happens to it.
+///
+/// # Safety
+///
+/// `record` has to be writable.
+#[inline(always)]
+pub(crate) unsafe fn fill_socket(record: *mut Transition, sk: Sock, family: u16, local: &End, remote: &End) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        (*record).skaddr = sk.address();
+        (*record).cgroup_id = sk.cgroup_id();
+        (*record).netns = sk.netns();
+        (*record).uid = sk.uid();
+        (*record).local_addr = local.addr;
+        (*record).remote_addr = remote.addr;
+        (*record).local_port = local.port;
+        (*record).remote_port = remote.port;
+        (*record).family = family;
+        (*record).protocol = sk.protocol();
+    }
+}
+
+/// Submits a record that `fill` writes. User space is woken only when much is waiting; a timer does the rest.
+#[inline(always)]
+pub(crate) fn submit<T: 'static>(fill: impl FnOnce(*mut T)) {
+    let Some(mut entry) = EVENTS.reserve::<T>(0) else {
         count!(dropped);
         return;
     };
-    entry.write(Transition {
-        kind: KIND_TRANSITION,
-        old_state: seen.old,
-        new_state: seen.new,
-        owner_source: known.owner.source,
-        flags: known.flags,
-        ts_ns: seen.now,
-        in_old_ns: known.in_old_ns,
-        cookie: known.cookie,
-        skaddr: seen.sk.address(),
-        cgroup_id: seen.sk.cgroup_id(),
-        owner: known.owner.owner,
-        netns: seen.sk.netns(),
-        uid: seen.sk.uid(),
-        local_addr: seen.local.addr,
-        remote_addr: seen.remote.addr,
-        local_port: seen.local.port,
-        remote_port: seen.remote.port,
-        family: seen.family,
-        protocol: seen.sk.protocol(),
-    });
+    fill(entry.as_mut_ptr());
     let waiting = EVENTS.query(u64::from(BPF_RB_AVAIL_DATA));
     let wakeup = if waiting >= u64::from(config!(wakeup_bytes)) { BPF_RB_FORCE_WAKEUP } else { BPF_RB_NO_WAKEUP };
     entry.submit(u64::from(wakeup));

@@ -179,6 +179,8 @@ pub struct Probes {
     pub destroy: String,
     /// The ways to see `accept()`, tried in order; at most one is in use.
     pub accept: Vec<HookAttempt>,
+    /// The way to see end-of-file reads, when leak hunting asked for it.
+    pub receive: Option<HookAttempt>,
     /// Sockets of before the start that the snapshot found.
     pub snapshot_sockets: u64,
     /// Network namespaces that the snapshot visited.

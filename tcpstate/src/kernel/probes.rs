@@ -25,6 +25,12 @@ pub(super) fn attach_tp_btf(ebpf: &mut Ebpf, btf: &Btf, tracepoint: &str) -> Res
     Ok(format!("tp_btf/{tracepoint}"))
 }
 
+/// Attaches to the receives that return, where the kernel has a tracepoint for them (6.3).
+pub(super) fn attach_receive(ebpf: &mut Ebpf, btf: &Btf) -> HookAttempt {
+    let refused = attach_tp_btf(ebpf, btf, "sock_recv_length").err().map(|error| first_line(&error));
+    HookAttempt { hook: "tp_btf/sock_recv_length".to_owned(), refused }
+}
+
 /// Finds a way to see `accept()`: trampoline, kprobe, system-call tracepoints. What was refused, and why, is part of the result.
 pub(super) fn attach_accept(ebpf: &mut Ebpf, btf: &Btf, kernel: &KernelBtf) -> Vec<HookAttempt> {
     type Attach<'a> = (&'static str, Box<dyn FnOnce(&mut Ebpf) -> Result<()> + 'a>);
