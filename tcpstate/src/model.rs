@@ -38,7 +38,7 @@ impl fmt::Display for State {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Known(state) => f.pad(state.name()),
-            Self::Unknown(number) => f.pad(&number.to_string()),
+            Self::Unknown(number) => fmt::Display::fmt(number, f),
         }
     }
 }
