@@ -72,15 +72,16 @@ pub(crate) fn check() -> anyhow::Result<()> {
     let Plan { steps, by_hand } = plan::plan(&present, &Offers::read(), Tried::default());
     if !steps.is_empty() {
         println!("`cargo xtask setup` would");
-        for step in steps {
+        for step in &steps {
             println!("  - {step}");
             if let Ok(command) = step.command() {
                 println!("    $ {}", crate::process::display(&command));
             }
         }
+        println!("and look again after each step");
     }
     if !by_hand.is_empty() {
-        println!("what it may be unable to install:{}", step::list(&by_hand));
+        println!("setup cannot install here:{}", step::list(&by_hand));
     }
     bail!("something is missing");
 }

@@ -141,10 +141,11 @@ pub(crate) fn plan(present: &Present, offers: &Offers, tried: Tried) -> Plan {
     plan.steps.extend(link.map(Step::Link));
     plan.steps.extend(linker.map(|llvm| Step::BpfLinker { llvm }));
 
-    // Old or empty lists may hide what is missing.
+    // Old or empty lists may hide what is missing: only new ones tell what is to be done by hand.
     let asks_apt = plan.steps.iter().any(|step| matches!(step, Step::AptInstall(_) | Step::Nightly));
     if offers.apt.is_some() && !tried.apt_update && (asks_apt || !plan.by_hand.is_empty()) {
         plan.steps.insert(0, Step::AptUpdate);
+        plan.by_hand.clear();
     }
     plan
 }

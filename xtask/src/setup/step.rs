@@ -40,8 +40,8 @@ impl Step {
                 &["--component", "rust-src,clippy"],
             ),
             Self::Link(sysroot) => {
-                let mut command = rustup(&["toolchain", "link", ebpf_toolchain::NAME], &[]);
-                command.arg(sysroot);
+                let mut command = Command::new("rustup");
+                command.args(["toolchain", "link", ebpf_toolchain::NAME]).arg(sysroot);
                 command
             }
             Self::BpfLinker { llvm } => bpf_linker(*llvm)?,
