@@ -13,16 +13,17 @@ fn main() -> anyhow::Result<()> {
     println!("cargo:rerun-if-changed=../xtask/src/ebpf_toolchain.rs");
     let mut path: Vec<_> = ebpf_toolchain::tools_dir().map(|dir| dir.join("bin")).into_iter().collect();
     path.extend(env::split_paths(&env::var_os("PATH").unwrap_or_default()));
-    // `OUT_DIR` is `<target dir>/<profile>/build/<package>/out`, one for each profile and set of features.
     let out_dir = env::var_os("OUT_DIR").context("cargo sets no `OUT_DIR`")?;
-    let target_dir = Path::new(&out_dir).ancestors().nth(4).context("`OUT_DIR` is not inside a target directory")?;
+    // cargo marks its target directories as caches.
+    let target_dir = Path::new(&out_dir).ancestors().find(|dir| dir.join("CACHEDIR.TAG").exists());
+    let target_dir = target_dir.unwrap_or(Path::new(&out_dir));
     // SAFETY: a build script starts with one thread, and none has been started yet.
     unsafe {
         env::set_var("PATH", env::join_paths(path)?);
         // A distribution's stable compiler needs it for `-Z build-std`; a nightly ignores it.
         env::set_var("RUSTC_BOOTSTRAP", "1");
-        // The object is the same for all of them: compile `core` and the dependencies once.
-        env::set_var("CARGO_BUILD_BUILD_DIR", target_dir.join("bpf"));
+        // aya-build has a target directory of its own for each `OUT_DIR`: let them share what they compile.
+        env::set_var("CARGO_BUILD_BUILD_DIR", ebpf_toolchain::build_dir(target_dir));
         // aya-build makes a warning of each line that cargo prints, and cargo repeats warnings with every build.
         env::set_var("CARGO_TERM_QUIET", "true");
     }

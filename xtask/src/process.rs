@@ -4,7 +4,7 @@ use std::{
     collections::VecDeque,
     ffi::{OsStr, OsString},
     io::{self, BufRead as _, BufReader, IsTerminal as _, Write as _},
-    path::Path,
+    path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
     sync::mpsc::{self, RecvTimeoutError},
     thread,
@@ -29,6 +29,19 @@ pub(crate) fn cargo() -> Command {
     command
 }
 
+/// Where that cargo puts what it builds.
+///
+/// # Errors
+///
+/// `cargo metadata` failed.
+pub(crate) fn target_dir() -> anyhow::Result<PathBuf> {
+    let output = cargo().args(["metadata", "--no-deps", "--format-version=1"]).output()?;
+    let metadata: serde_json::Value =
+        serde_json::from_slice(&output.stdout).context("failed to run `cargo metadata`")?;
+    let path = metadata.get("target_directory").and_then(serde_json::Value::as_str);
+    Ok(path.context("`cargo metadata` names no target directory")?.into())
+}
+
 /// Whether this process is root.
 pub(crate) fn is_root() -> bool {
     rustix::process::geteuid().is_root()
@@ -47,6 +60,21 @@ pub(crate) fn as_root(program: &OsStr) -> anyhow::Result<Command> {
     let mut command = Command::new(sudo);
     command.arg("--").arg(program);
     Ok(command)
+}
+
+/// Has sudo ask for a password, if it needs one, before output that would hide the question.
+///
+/// # Errors
+///
+/// sudo refuses.
+pub(crate) fn authorize() -> anyhow::Result<()> {
+    if !is_root() {
+        let mut sudo = Command::new("sudo");
+        sudo.arg("--validate");
+        let status = sudo.status().context("failed to run `sudo --validate`")?;
+        succeeded(&sudo, status)?;
+    }
+    Ok(())
 }
 
 /// `command` as one would type it.
@@ -168,4 +196,42 @@ fn succeeded(command: &Command, status: ExitStatus) -> anyhow::Result<()> {
         bail!("`{}` failed: {status}", display(command));
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        process::Command,
+        time::{Duration, Instant},
+    };
+
+    use super::{display, step};
+
+    fn shell(script: &str) -> Command {
+        let mut command = Command::new("sh");
+        command.args(["-c", script]);
+        command
+    }
+
+    #[test]
+    fn shows_a_command_as_one_would_type_it() {
+        let mut command = Command::new("/usr/bin/cargo");
+        command.env("A", "b c").args(["install", "--root=/x", "it's", ""]);
+        assert_eq!(display(&command), r"'A=b c' cargo install --root=/x 'it'\''s' ''");
+    }
+
+    #[test]
+    fn a_step_that_fails_is_an_error() {
+        assert!(step("succeed", shell("echo out; echo err >&2"), None).is_ok());
+        let error = step("fail", shell("exit 3"), None).expect_err("exit 3 is a failure");
+        assert_eq!(error.to_string(), "`sh -c 'exit 3'` failed");
+        assert!(step("miss", Command::new("/nonexistent"), None).is_err());
+    }
+
+    #[test]
+    fn a_step_that_says_nothing_is_given_up() {
+        let start = Instant::now();
+        assert!(step("hang", shell("exec sleep 60"), Some(Duration::from_millis(300))).is_err());
+        assert!(start.elapsed() < Duration::from_secs(30));
+    }
 }

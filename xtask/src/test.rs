@@ -29,7 +29,7 @@ struct Check {
 const CHECKS: [Check; 6] = [
     Check { part: Part::Lint, name: "formatting", command: |_| Ok(formatting()) },
     Check { part: Part::Lint, name: "clippy", command: |_| Ok(clippy()) },
-    Check { part: Part::Lint, name: "clippy of the BPF programs", command: |_| Ok(clippy_bpf()) },
+    Check { part: Part::Lint, name: "clippy of the BPF programs", command: |_| clippy_bpf() },
     Check { part: Part::Lint, name: "documentation", command: |_| Ok(documentation()) },
     Check { part: Part::Unit, name: "unit tests", command: |args| Ok(unit(args)) },
     Check { part: Part::Privileged, name: "privileged tests", command: privileged },
@@ -93,16 +93,19 @@ fn clippy() -> Command {
     cargo
 }
 
-fn clippy_bpf() -> Command {
-    // Not the running cargo, but that of the compiler that builds the BPF programs.
+/// The cargo and the clippy of the compiler that builds the BPF programs, which may be newer than the host's: therefore
+/// without the dependencies, which the host's clippy has seen.
+fn clippy_bpf() -> anyhow::Result<Command> {
     let mut cargo = Command::new("rustup");
     cargo
         .current_dir(process::workspace())
         .env_remove("CARGO")
         .env("RUSTC_BOOTSTRAP", "1")
-        .args(["run", ebpf_toolchain::NAME, "cargo", "clippy", "--package", "tcpstate-ebpf", "--no-deps"])
-        .args(["--target", "bpfel-unknown-none", "-Z", "build-std=core", "--", "-D", "warnings"]);
-    cargo
+        .args(["run", ebpf_toolchain::NAME, "cargo", "clippy", "--package", "tcpstate-ebpf", "--no-deps", "--release"])
+        .args(["--target", "bpfel-unknown-none", "-Z", "build-std=core", "--target-dir"])
+        .arg(ebpf_toolchain::build_dir(&process::target_dir()?))
+        .args(["--", "-D", "warnings"]);
+    Ok(cargo)
 }
 
 fn documentation() -> Command {

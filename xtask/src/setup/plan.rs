@@ -4,8 +4,12 @@ use std::path::PathBuf;
 
 use super::facts::{Apt, Compiler, Offers, Present, Release, TOOLS, Tool};
 
-/// Debian's newest compiler, the one that its browsers are built with: matching sources, and an LLVM that Debian has too.
-const DISTRIBUTION_COMPILER: [&str; 5] = ["rustc-web", "cargo-web", "rust-web-src", "rust-web-llvm", "rust-web-clippy"];
+/// Debian's compilers, the compiler itself first, each with matching sources and an LLVM that Debian has too. A stable
+/// release keeps its own `rustc` and gets a newer one, for its browsers, beside it.
+const DISTRIBUTION_COMPILERS: [[&str; 5]; 2] = [
+    ["rustc-web", "cargo-web", "rust-web-src", "rust-web-llvm", "rust-web-clippy"],
+    ["rustc", "cargo", "rust-src", "rust-llvm", "rust-clippy"],
+];
 
 /// What linking against LLVM needs besides its own development files.
 const LINKER_LIBRARIES: [&str; 3] = ["g++", "libzstd-dev", "zlib1g-dev"];
@@ -82,7 +86,7 @@ pub(crate) fn is_ready(present: &Present) -> bool {
 
 /// Whether setup ever asks apt for the package of this name.
 pub(crate) fn may_ask_for(name: &str) -> bool {
-    DISTRIBUTION_COMPILER.contains(&name)
+    DISTRIBUTION_COMPILERS.as_flattened().contains(&name)
         || LINKER_LIBRARIES.contains(&name)
         || TOOLS.iter().any(|tool| tool.package == name)
         || llvm_of(name, "llvm-").is_some()
@@ -115,8 +119,8 @@ pub(crate) fn plan(present: &Present, offers: &Offers, tried: Tried) -> Plan {
             link = Some(compiler.sysroot.clone());
             llvm = Some(compiler.llvm);
         }
-        Choice::Distribution => {
-            packages.extend(DISTRIBUTION_COMPILER.map(str::to_owned));
+        Choice::Distribution(compiler) => {
+            packages.extend(compiler.map(str::to_owned));
             link = Some("/usr".into());
         }
         Choice::Nightly => plan.steps.push(Step::Nightly),
@@ -155,7 +159,7 @@ enum Choice<'a> {
     Linked(&'a Compiler),
     Installed(&'a Compiler),
     NightlyComponents(&'a Compiler),
-    Distribution,
+    Distribution([&'static str; 5]),
     Nightly,
     None,
 }
@@ -179,8 +183,8 @@ fn choose<'a>(present: &'a Present, offers: &'a Offers, tried: Tried) -> Choice<
     {
         return Choice::NightlyComponents(compiler);
     }
-    if offers.apt.as_ref().is_some_and(offers_compiler) {
-        return Choice::Distribution;
+    if let Some(packages) = offers.apt.as_ref().and_then(compiler_offered) {
+        return Choice::Distribution(packages);
     }
     if offers.nightly.is_none() && !tried.rustup_failed {
         return Choice::Nightly;
@@ -217,10 +221,13 @@ fn llvm_of(package: &str, prefix: &str) -> Option<u32> {
     package.strip_prefix(prefix)?.strip_suffix("-dev")?.parse().ok()
 }
 
-fn offers_compiler(apt: &Apt) -> bool {
-    let candidate = apt.packages.get("rustc-web").and_then(|package| package.candidate.as_deref());
-    candidate.and_then(Release::parse).is_some_and(|release| release >= Release::oldest())
-        && DISTRIBUTION_COMPILER.iter().all(|package| is_offered(apt, package))
+/// The packages of the first compiler that apt offers and that is new enough.
+fn compiler_offered(apt: &Apt) -> Option<[&'static str; 5]> {
+    DISTRIBUTION_COMPILERS.into_iter().find(|packages| {
+        let compiler = apt.packages.get(packages[0]).and_then(|package| package.candidate.as_deref());
+        compiler.and_then(Release::parse).is_some_and(|release| release >= Release::oldest())
+            && packages.iter().all(|package| is_offered(apt, package))
+    })
 }
 
 fn is_offered(apt: &Apt, package: &str) -> bool {

@@ -25,6 +25,9 @@ impl Step {
     ///
     /// The command failed, took too long, or needs root and there is no sudo.
     pub(crate) fn run(&self) -> anyhow::Result<()> {
+        if matches!(self, Self::AptUpdate | Self::AptInstall(_)) {
+            process::authorize()?;
+        }
         process::step(&self.to_string(), self.command()?, self.limit()).with_context(|| format!("could not {self}"))
     }
 
@@ -32,7 +35,10 @@ impl Step {
     pub(crate) fn command(&self) -> anyhow::Result<Command> {
         Ok(match self {
             Self::AptUpdate => apt_get(&["update"], &[])?,
-            Self::AptInstall(packages) => apt_get(&["install", "--yes", "--no-install-recommends"], packages)?,
+            // A package that would take the place of another is the user's decision.
+            Self::AptInstall(packages) => {
+                apt_get(&["install", "--yes", "--no-install-recommends", "--no-remove"], packages)?
+            }
             Self::StableComponents(components) => rustup(&["component", "add"], components),
             Self::NightlyComponents => rustup(&["component", "add", "--toolchain", "nightly"], &["rust-src", "clippy"]),
             Self::Nightly => rustup(

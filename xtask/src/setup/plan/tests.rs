@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{
-    DISTRIBUTION_COMPILER, LINKER_LIBRARIES, Need, Plan, Step, Tried, is_ready, linker_packages, may_ask_for, plan,
+    DISTRIBUTION_COMPILERS, LINKER_LIBRARIES, Need, Plan, Step, Tried, is_ready, linker_packages, may_ask_for, plan,
 };
 use crate::setup::facts::{Apt, AptPackage, Compiler, Linker, Offers, Present, Release, TOOLS};
 
@@ -23,18 +23,27 @@ fn compiler(sysroot: &str, llvm: u32, complete: bool) -> Compiler {
     Compiler { sysroot: sysroot.into(), release: Release(1, 97), llvm, complete }
 }
 
-fn apt(offered: &[&str], installed: &[&str]) -> Apt {
-    let package = |installed| AptPackage { installed, candidate: Some("1.96.0+dfsg1-1".to_owned()) };
-    let offered = offered.iter().map(|&name| (name.to_owned(), package(false)));
-    let installed = installed.iter().map(|&name| (name.to_owned(), package(true)));
-    Apt { packages: offered.chain(installed).collect() }
+/// A Debian with LLVM 14 and 22, and a compiler that matches 22.
+fn debian(compiler: &[&str]) -> Apt {
+    let llvm = ["llvm-14-dev", "libpolly-14-dev", "llvm-22-dev", "libpolly-22-dev"];
+    let names = [compiler, &LINKER_LIBRARIES[..], &llvm[..], &["gcc", "iproute2"]].concat();
+    let package = AptPackage { installed: false, candidate: Some("1.96.0+dfsg1-1".to_owned()) };
+    Apt { packages: names.into_iter().map(|name| (name.to_owned(), package.clone())).collect() }
 }
 
-/// Debian 12 with its security suite: LLVM 14 and 22, and the compiler that matches 22.
+/// Debian 12 with its security suite, where `rustc` is of 2022.
 fn bookworm() -> Apt {
-    let llvm = ["llvm-14-dev", "libpolly-14-dev", "llvm-22-dev", "libpolly-22-dev"];
-    let all = [&DISTRIBUTION_COMPILER[..], &LINKER_LIBRARIES[..], &llvm[..], &["gcc", "iproute2"]].concat();
-    apt(&all, &[])
+    let mut apt = debian(DISTRIBUTION_COMPILERS.as_flattened());
+    for name in DISTRIBUTION_COMPILERS[1] {
+        apt.offer(name, "1.63.0+dfsg1-2");
+    }
+    apt
+}
+
+impl Apt {
+    fn offer(&mut self, name: &str, version: &str) {
+        self.packages.insert(name.to_owned(), AptPackage { installed: false, candidate: Some(version.to_owned()) });
+    }
 }
 
 fn install(names: &[&str]) -> Step {
@@ -100,7 +109,7 @@ impl Machine {
             }
         }
         let installed = |name: &str| packages.get(name).is_some_and(|package| package.installed);
-        if DISTRIBUTION_COMPILER.iter().all(|name| installed(name)) {
+        if DISTRIBUTION_COMPILERS.iter().any(|compiler| compiler.iter().all(|name| installed(name))) {
             self.offers.distribution = Some(compiler("/usr", 22, true));
         }
         self.present.tools_missing.retain(|tool| !installed(tool.package));
@@ -181,13 +190,26 @@ fn without_a_nightly_the_distributions_compiler_needs_no_rustup() {
 }
 
 #[test]
+fn the_newer_of_two_distribution_compilers_is_installed() {
+    let installed = |mirror| {
+        let mut machine = Machine { mirror, ..Machine::bare() };
+        let done = machine.set_up();
+        assert!(is_ready(&machine.present));
+        done.into_iter().find_map(|step| match step {
+            Step::AptInstall(packages) => Some(packages),
+            _ => None,
+        })
+    };
+    let has = |packages: Option<Vec<String>>, name: &str| packages.is_some_and(|all| all.iter().any(|one| one == name));
+    assert!(has(installed(bookworm()), "rustc-web"));
+    assert!(has(installed(debian(&DISTRIBUTION_COMPILERS[1])), "rustc"));
+}
+
+#[test]
 fn a_distribution_with_an_old_compiler_gets_a_nightly() {
     let mut machine = Machine::bare();
-    for name in DISTRIBUTION_COMPILER {
-        machine
-            .mirror
-            .packages
-            .insert(name.to_owned(), AptPackage { installed: false, candidate: Some("1.85.0+dfsg3-1".to_owned()) });
+    for name in DISTRIBUTION_COMPILERS.as_flattened() {
+        machine.mirror.offer(name, "1.85.0+dfsg3-1");
     }
     machine.newest_nightly = Some(compiler("/nightly", 22, true));
     let done = machine.set_up();
@@ -264,7 +286,7 @@ fn what_is_ever_asked_of_apt_is_looked_up() {
     for name in bookworm().packages.keys() {
         assert!(may_ask_for(name), "{name}");
     }
-    for name in ["llvm-dev", "llvm-22", "libpolly-22-doc", "rustc"] {
+    for name in ["llvm-dev", "llvm-22", "libpolly-22-doc", "rustc-doc"] {
         assert!(!may_ask_for(name), "{name}");
     }
 }
