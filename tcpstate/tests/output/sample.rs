@@ -121,6 +121,7 @@ pub(crate) fn probes() -> Probes {
             refused("kretprobe/inet_csk_accept", "no kprobe PMU"),
             HookAttempt { hook: "tracepoint/syscalls/sys_exit_accept4".to_owned(), refused: None },
         ],
+        receive: None,
         snapshot_sockets: 1_017,
         snapshot_netns: 3,
         buffer_bytes: 8 << 20,
