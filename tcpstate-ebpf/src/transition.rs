@@ -108,7 +108,26 @@ fn connecting(seen: &Seen) -> Option<Known> {
     if filtering(set::LEAKS) {
         owner.place = stack::capture();
     }
-    Some(begin(seen, owner, seen.sk.cookie()))
+    let cookie = seen.sk.cookie();
+    let closed_ns = closed_for(seen, cookie);
+    let known = begin(seen, owner, cookie);
+    Some(match closed_ns {
+        Some(in_old_ns) => Known { in_old_ns, flags: 0, ..known },
+        None => known,
+    })
+}
+
+/// Nanoseconds that this very socket has been in CLOSE, where that was seen: after a `connect()` that failed and after
+/// `connect(AF_UNSPEC)` a socket may be connected again.
+#[inline(always)]
+fn closed_for(seen: &Seen, cookie: u64) -> Option<u64> {
+    let story = SOCKETS.get_ptr(seen.sk.address())?;
+    // SAFETY: a value in the map. The transitions of one socket are serialized by its lock.
+    unsafe {
+        let its_own = cookie != 0 && (*story).cookie == cookie;
+        (its_own && (*story).state == CLOSE && (*story).flags & SINCE_BEFORE == 0)
+            .then(|| seen.now.saturating_sub((*story).since_ns))
+    }
 }
 
 /// CLOSE→LISTEN, in the context of `listen()`.

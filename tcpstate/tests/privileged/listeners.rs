@@ -1,0 +1,186 @@
+//! Connections that nobody has accepted yet belong to whoever listens, where that can be told.
+
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use anyhow::{Result, ensure};
+use libtest_mimic::Trial;
+
+use crate::support::{
+    event::Owner,
+    netns::Namespace,
+    process::Actor,
+    protocol::{Socket, Transport},
+    run::trials,
+    ss,
+    story::Story,
+    tracer::{Trace, Tracer},
+};
+
+pub(crate) fn trials() -> Vec<Trial> {
+    trials![
+        "listeners";
+        shared_port_of_two_processes, shared_port_of_one_process, same_port_on_other_addresses,
+        same_port_in_other_namespaces, wildcard_beside_an_address, successor_on_the_same_port, dual_stack_wildcard,
+    ]
+}
+
+/// Under `SO_REUSEPORT` nothing tells which of several processes a connection waits for, so nobody is named.
+fn shared_port_of_two_processes() -> Result<()> {
+    let (one, other, client) = (Actor::start("ts-one")?, Actor::start("ts-other")?, Actor::start("ts-client")?);
+    let tracer = Tracer::unfiltered()?;
+    let first = one.listen_with((Ipv4Addr::LOCALHOST, 0), Transport::Tcp, true)?;
+    let second = other.listen_with(first.local, Transport::Tcp, true)?;
+    // The kernel spreads connections over both; which got which is known once they are all readable.
+    let clients = client.connect_many(first.local, 16)?;
+    let mut accepted = Vec::new();
+    for (actor, listener) in [(&one, &first), (&other, &second)] {
+        accepted.extend(accept_waiting(actor, listener)?.into_iter().map(|socket| (actor, socket)));
+    }
+    ensure!(accepted.len() == clients.len(), "{} of {} accepted", accepted.len(), clients.len());
+    for (actor, socket) in &accepted {
+        actor.close(socket)?;
+    }
+    tracer.wait_closed(&accepted.iter().map(|(_, socket)| socket.cookie).collect::<Vec<_>>())?;
+    let trace = tracer.finish()?;
+    for (actor, socket) in &accepted {
+        Story::of(actor, socket)?
+            .ownerless("LISTEN SYN_RECV ESTABLISHED")
+            .owned(actor.owner(socket, "accept"), "ESTABLISHED FIN_WAIT1 FIN_WAIT2 CLOSE")
+            .check(&trace)?;
+    }
+    Ok(())
+}
+
+/// Several listeners of one process are still that process.
+fn shared_port_of_one_process() -> Result<()> {
+    let (server, client) = (Actor::start("ts-server")?, Actor::start("ts-client")?);
+    let tracer = Tracer::unfiltered()?;
+    let first = server.listen_with((Ipv4Addr::LOCALHOST, 0), Transport::Tcp, true)?;
+    let second = server.listen_with(first.local, Transport::Tcp, true)?;
+    let clients = client.connect_many(first.local, 8)?;
+    let trace = reset_all(tracer, &client, &clients)?;
+    for socket in &clients {
+        let owner = waiting_owner(&trace, socket)?;
+        ensure!(owner.as_ref().map(|owner| owner.pid) == Some(server.pid), "{owner:?} for {}", second.local);
+    }
+    Ok(())
+}
+
+fn same_port_on_other_addresses() -> Result<()> {
+    let (one, other, client) = (Actor::start("ts-one")?, Actor::start("ts-other")?, Actor::start("ts-client")?);
+    let tracer = Tracer::unfiltered()?;
+    let first = one.listen((Ipv4Addr::new(127, 0, 0, 41), 0))?;
+    let second = other.listen((Ipv4Addr::new(127, 0, 0, 42), first.local.port()))?;
+    let clients = vec![client.connect(first.local)?, client.connect(second.local)?];
+    let trace = reset_all(tracer, &client, &clients)?;
+    for ((actor, listener), socket) in [(&one, &first), (&other, &second)].into_iter().zip(&clients) {
+        let owner = waiting_owner(&trace, socket)?;
+        ensure!(owner == Some(actor.owner(listener, "listen")), "{owner:?} for {}", listener.local);
+    }
+    Ok(())
+}
+
+fn same_port_in_other_namespaces() -> Result<()> {
+    let namespaces = [Namespace::new()?, Namespace::new()?];
+    let tracer = Tracer::unfiltered()?;
+    let mut opened = Vec::new();
+    for namespace in &namespaces {
+        let (server, client) = (namespace.actor("ts-server")?, namespace.actor("ts-client")?);
+        let listener = server.listen((Ipv4Addr::LOCALHOST, 7070))?;
+        let socket = client.connect_from((Ipv4Addr::LOCALHOST, 7171).into(), listener.local)?;
+        let accepted = server.accept(&listener)?;
+        server.close(&accepted)?;
+        client.await_hangup(&socket)?;
+        client.close(&socket)?;
+        opened.push((server, client, listener, socket, accepted));
+    }
+    for (.., socket, accepted) in &opened {
+        tracer.wait_closed(&[socket.cookie, accepted.cookie])?;
+    }
+    let trace = tracer.finish()?;
+    for (server, client, listener, socket, accepted) in &opened {
+        Story::of(server, accepted)?
+            .owned(server.owner(listener, "listen"), "LISTEN SYN_RECV ESTABLISHED")
+            .owned(server.owner(accepted, "accept"), "ESTABLISHED FIN_WAIT1 FIN_WAIT2 CLOSE")
+            .check(&trace)?;
+        Story::of(client, socket)?
+            .bound_before_connect()
+            .owned(client.owner(socket, "connect"), "CLOSE SYN_SENT ESTABLISHED CLOSE_WAIT LAST_ACK CLOSE")
+            .check(&trace)?;
+    }
+    Ok(())
+}
+
+/// The more specific listener gets the connection: the other must not be named.
+fn wildcard_beside_an_address() -> Result<()> {
+    let (wild, exact, client) = (Actor::start("ts-wild")?, Actor::start("ts-exact")?, Actor::start("ts-client")?);
+    let tracer = Tracer::unfiltered()?;
+    let wildcard = wild.listen_with((Ipv4Addr::UNSPECIFIED, 0), Transport::Tcp, true)?;
+    let address: SocketAddr = (Ipv4Addr::new(127, 0, 0, 43), wildcard.local.port()).into();
+    let specific = exact.listen_with(address, Transport::Tcp, true)?;
+    let elsewhere: SocketAddr = (Ipv4Addr::new(127, 0, 0, 44), wildcard.local.port()).into();
+    let clients = vec![client.connect(specific.local)?, client.connect(elsewhere)?];
+    let trace = reset_all(tracer, &client, &clients)?;
+    for ((actor, listener), socket) in [(&exact, &specific), (&wild, &wildcard)].into_iter().zip(&clients) {
+        let owner = waiting_owner(&trace, socket)?;
+        ensure!(owner == Some(actor.owner(listener, "listen")), "{owner:?} for {}", listener.local);
+    }
+    Ok(())
+}
+
+/// A restarted server listens where its predecessor did.
+fn successor_on_the_same_port() -> Result<()> {
+    let (old, new, client) = (Actor::start("ts-old")?, Actor::start("ts-new")?, Actor::start("ts-client")?);
+    let tracer = Tracer::unfiltered()?;
+    let first = old.listen((Ipv4Addr::LOCALHOST, 0))?;
+    old.close(&first)?;
+    let second = new.listen(first.local)?;
+    let clients = client.connect_many(second.local, 1)?;
+    let trace = reset_all(tracer, &client, &clients)?;
+    let owner = waiting_owner(&trace, &clients[0])?;
+    ensure!(owner == Some(new.owner(&second, "listen")), "{owner:?}");
+    Ok(())
+}
+
+/// An IPv6 wildcard listener takes IPv4 connections too.
+fn dual_stack_wildcard() -> Result<()> {
+    let (server, client) = (Actor::start("ts-server")?, Actor::start("ts-client")?);
+    let tracer = Tracer::unfiltered()?;
+    let listener = server.listen((Ipv6Addr::UNSPECIFIED, 0))?;
+    let port = listener.local.port();
+    let clients =
+        vec![client.connect((Ipv4Addr::LOCALHOST, port).into())?, client.connect((Ipv6Addr::LOCALHOST, port).into())?];
+    let trace = reset_all(tracer, &client, &clients)?;
+    for socket in &clients {
+        let owner = waiting_owner(&trace, socket)?;
+        ensure!(owner == Some(server.owner(&listener, "listen")), "{owner:?} for {socket:?}");
+    }
+    Ok(())
+}
+
+/// Accepts as long as something waits.
+fn accept_waiting(actor: &Actor, listener: &Socket) -> Result<Vec<Socket>> {
+    let waiting = ss::with_local_port(listener.local.port())?;
+    let queue = waiting.iter().find(|listed| listed.cookie == listener.cookie).map_or(0, |listed| listed.recv_queue);
+    actor.accept_many(listener, queue)
+}
+
+/// The clients give up without having been accepted; waits until both ends of each were shown to be over.
+fn reset_all(tracer: Tracer, client: &Actor, sockets: &[Socket]) -> Result<Trace> {
+    for socket in sockets {
+        client.reset(socket)?;
+        tracer.wait_until("the end of a child", |shown| {
+            shown.iter().any(|t| t.remote.port == socket.local.port() && t.new == "CLOSE")
+        })?;
+    }
+    tracer.finish()
+}
+
+/// Who was shown to own the server's end of a connection that was never accepted: the same all along.
+fn waiting_owner(trace: &Trace, client: &Socket) -> Result<Option<Owner>> {
+    let shown: Vec<_> = trace.transitions.iter().filter(|t| t.remote.port == client.local.port()).collect();
+    let states: Vec<&str> = shown.iter().map(|transition| transition.new.as_str()).collect();
+    ensure!(states == ["SYN_RECV", "ESTABLISHED", "CLOSE"], "{states:?}");
+    ensure!(shown.iter().all(|transition| transition.owner == shown[0].owner), "the owner changed: {shown:?}");
+    Ok(shown[0].owner.clone())
+}

@@ -1,0 +1,133 @@
+//! Nothing is lost silently: what was shown and what was lost add up to what happened, exactly.
+
+use std::{
+    net::Ipv4Addr,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, ensure};
+use libtest_mimic::Trial;
+use rustix::process::Signal;
+
+use crate::support::{
+    netns::Namespace,
+    process::Actor,
+    protocol::Socket,
+    run::trials,
+    tracer::{PATIENCE, Setup, Trace, Tracer},
+};
+
+/// Connections opened and closed while the reader rests.
+const CONNECTIONS: usize = 500;
+/// Five of the client, `CLOSE→SYN_SENT` to `FIN_WAIT2→CLOSE`, and five of the server, `LISTEN→SYN_RECV` to `LAST_ACK→CLOSE`.
+const TRANSITIONS: u64 = 10 * CONNECTIONS as u64;
+
+pub(crate) fn trials() -> Vec<Trial> {
+    trials!["losses"; tracer_stopped, reader_of_stdout_stopped, none_with_a_large_buffer]
+}
+
+/// The smallest buffer, and a tracer that cannot read it.
+fn tracer_stopped() -> Result<()> {
+    let load = Load::new()?;
+    let witness = load.trace("16M")?;
+    let small = load.trace("4096")?;
+    small.signal(Signal::STOP)?;
+    await_stopped(small.pid())?;
+    load.run(&witness)?;
+    small.signal(Signal::CONT)?;
+    check(&small.finish()?, &witness.finish()?)
+}
+
+/// Whoever reads the tracer's standard output has stopped: the pipe fills, the tracer waits, the kernel counts.
+fn reader_of_stdout_stopped() -> Result<()> {
+    let load = Load::new()?;
+    let witness = load.trace("16M")?;
+    let (small, gate) = load.setup("4096").start_gated()?;
+    gate.close();
+    load.run(&witness)?;
+    gate.open();
+    check(&small.finish()?, &witness.finish()?)
+}
+
+fn none_with_a_large_buffer() -> Result<()> {
+    let load = Load::new()?;
+    let tracer = load.trace("16M")?;
+    tracer.signal(Signal::STOP)?;
+    await_stopped(tracer.pid())?;
+    let witness = load.trace("16M")?;
+    load.run(&witness)?;
+    tracer.signal(Signal::CONT)?;
+    let trace = tracer.finish()?;
+    ensure!(trace.summary.lost == 0 && trace.summary.seen == TRANSITIONS, "{:?}", trace.summary);
+    Ok(())
+}
+
+fn check(small: &Trace, witness: &Trace) -> Result<()> {
+    ensure!(witness.summary.lost == 0, "the witness lost something: {:?}", witness.summary);
+    ensure!(witness.summary.transitions == TRANSITIONS, "{TRANSITIONS} transitions, but {:?}", witness.summary);
+    ensure!(small.summary.transitions == TRANSITIONS, "{TRANSITIONS} transitions, but {:?}", small.summary);
+    ensure!(small.summary.lost > 0, "nothing was lost, so nothing was tried: {:?}", small.summary);
+    // Trace::finish has compared seen + lost with transitions, and seen with the lines.
+    let invented = small.transitions.iter().find(|shown| {
+        !witness.transitions.iter().any(|t| t.cookie == shown.cookie && t.old == shown.old && t.new == shown.new)
+    });
+    ensure!(invented.is_none(), "the witness did not see {invented:?}");
+    let told = [small.stderr.contains("lost"), !witness.stderr.contains("transitions lost")];
+    ensure!(told == [true, true], "losses are not spoken of on standard error:\n{}", small.stderr);
+    Ok(())
+}
+
+/// A server and a client in a namespace where nobody else is, with a listener older than any tracer.
+struct Load {
+    namespace: Namespace,
+    server: Actor,
+    client: Actor,
+    listener: Socket,
+}
+
+impl Load {
+    fn new() -> Result<Self> {
+        let namespace = Namespace::new()?;
+        let (server, client) = (namespace.actor("ts-server")?, namespace.actor("ts-client")?);
+        let listener = server.listen((Ipv4Addr::LOCALHOST, 0))?;
+        Ok(Self { namespace, server, client, listener })
+    }
+
+    fn setup(&self, buffer: &str) -> Setup {
+        Setup::new(["--buffer", buffer, "--netns", &self.namespace.path().to_string_lossy()])
+    }
+
+    fn trace(&self, buffer: &str) -> Result<Tracer> {
+        self.setup(buffer).start()
+    }
+
+    /// Opens and closes every connection; returns when the witness has shown the last transition.
+    fn run(&self, witness: &Tracer) -> Result<()> {
+        let opened = self.client.connect_many(self.listener.local, CONNECTIONS)?;
+        let accepted = self.server.accept_many(&self.listener, CONNECTIONS)?;
+        self.client.close_many(&opened)?;
+        let cookies = |sockets: &[Socket]| sockets.iter().map(|socket| socket.cookie).collect::<Vec<_>>();
+        witness.wait_entered("CLOSE_WAIT", &cookies(&accepted))?;
+        self.server.close_many(&accepted)?;
+        witness.wait_closed(&cookies(&accepted))?;
+        witness.wait_closed(&cookies(&opened))
+    }
+}
+
+/// SIGSTOP is not immediate: a process stops when it next returns to user space.
+fn await_stopped(pid: u32) -> Result<()> {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let mut stopped = true;
+        for task in std::fs::read_dir(format!("/proc/{pid}/task"))? {
+            let stat = std::fs::read_to_string(task?.path().join("stat"))?;
+            let (_, state) = stat.rsplit_once(") ").context("/proc/PID/task/TID/stat")?;
+            stopped &= state.starts_with('T');
+        }
+        if stopped {
+            return Ok(());
+        }
+        ensure!(Instant::now() < deadline, "process {pid} does not stop");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}

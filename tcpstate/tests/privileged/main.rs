@@ -1,0 +1,67 @@
+//! Tests of `tcpstate trace` on real sockets, as root, on the running kernel.
+//!
+//! The tracer is the real binary; its `-o json` is compared with what the sockets' own processes measured and with what
+//! the kernel says elsewhere (`SO_COOKIE`, `getsockname()`, `/proc`, `ss`). `ip` and `ss` (iproute2) have to be installed.
+
+mod bad_days;
+mod dwell;
+mod filters;
+mod late_attach;
+mod limits;
+mod listeners;
+mod losses;
+mod mptcp;
+mod output;
+mod owners;
+mod sequences;
+mod simultaneous;
+mod support;
+
+use std::{env, process::ExitCode};
+
+use anyhow::Context;
+use libtest_mimic::{Arguments, Trial};
+
+use support::{actor, launch::Launch};
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = env::args().collect();
+    // Actors and launchers are this binary again, before it has a second thread.
+    let result = match arguments.get(1).map(String::as_str) {
+        Some("actor") => actor::run(&arguments[2..]),
+        Some("launch") => launch(&arguments[2..]),
+        _ => return libtest_mimic::run(&Arguments::from_args(), trials()).exit_code(),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{}: {error:#}", arguments[1]);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn launch(arguments: &[String]) -> anyhow::Result<()> {
+    let (launch, argv) = arguments.split_first().context("no conditions")?;
+    serde_json::from_str::<Launch>(launch)?.become_program(argv)
+}
+
+fn trials() -> Vec<Trial> {
+    [
+        sequences::trials(),
+        simultaneous::trials(),
+        owners::trials(),
+        listeners::trials(),
+        filters::trials(),
+        late_attach::trials(),
+        losses::trials(),
+        dwell::trials(),
+        mptcp::trials(),
+        output::trials(),
+        limits::trials(),
+        bad_days::trials(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
+}

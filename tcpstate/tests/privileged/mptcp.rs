@@ -1,0 +1,94 @@
+//! Multipath TCP: the parent socket and its subflows have the same ports and are told apart by their protocol.
+
+use std::net::Ipv4Addr;
+
+use anyhow::{Context, Result, ensure};
+use libtest_mimic::Trial;
+
+use crate::support::{
+    event::{Endpoint, Transition},
+    netns::Namespace,
+    protocol::{Socket, Transport},
+    run::trials,
+    tracer::{Trace, Tracer},
+};
+
+pub(crate) fn trials() -> Vec<Trial> {
+    trials!["mptcp"; parent_and_subflow, fallback_to_tcp]
+}
+
+fn parent_and_subflow() -> Result<()> {
+    let namespace = Namespace::new()?;
+    // Of the namespace, which ends with the test.
+    namespace.run("sysctl -q net.mptcp.enabled=1")?;
+    let (server, client) = (namespace.actor("ts-server")?, namespace.actor("ts-client")?);
+    let tracer = Tracer::start(["--netns", &namespace.path().to_string_lossy()])?;
+    let listener = server.listen_with((Ipv4Addr::LOCALHOST, 0), Transport::Mptcp, false)?;
+    let opened = client.connect_with(Transport::Mptcp, listener.local)?;
+    let accepted = server.accept(&listener)?;
+    // MPTCP is established in both directions once data went; before that a FIN falls back.
+    client.send(&opened, 1)?;
+    server.await_readable(&accepted)?;
+    client.close(&opened)?;
+    server.await_hangup(&accepted)?;
+    tracer.wait_entered("CLOSE_WAIT", &[accepted.cookie])?;
+    server.close(&accepted)?;
+    tracer.wait_closed(&[opened.cookie, accepted.cookie])?;
+    let trace = tracer.finish()?;
+
+    for (actor, socket, via, states) in [
+        (&client, &opened, "connect", ["SYN_SENT", "ESTABLISHED", "FIN_WAIT1", "FIN_WAIT2", "CLOSE"]),
+        (&server, &accepted, "accept", ["CLOSE_WAIT", "CLOSE", "", "", ""]),
+    ] {
+        let parent = parent(&trace, socket)?;
+        ensure!(parent.iter().all(|t| t.protocol == "mptcp"), "the parent is not shown as mptcp: {parent:?}");
+        let owner = actor.owner(socket, via);
+        // Before accept() and after the end nobody need be named, but never somebody else.
+        let wrong = parent.iter().find(|t| t.owner_pid().is_some_and(|pid| pid != actor.pid));
+        ensure!(wrong.is_none(), "expected {owner:?}: {wrong:?}");
+        let owned = parent.iter().filter(|t| t.owner.as_ref() == Some(&owner)).map(|t| t.new.as_str());
+        ensure!(owned.eq(states.into_iter().filter(|state| !state.is_empty())), "of {owner:?}: {parent:?}");
+        let subflows = subflows(&trace, socket.local.into(), parent[0]);
+        ensure!(subflows.iter().any(|t| t.new == "ESTABLISHED"), "no subflow of {}", socket.local);
+        ensure!(subflows.iter().all(|t| t.protocol == "tcp"), "a subflow is not shown as tcp: {subflows:?}");
+        let strangers = subflows.iter().find(|t| t.owner_pid() != Some(actor.pid));
+        ensure!(strangers.is_none(), "a subflow of somebody else: {strangers:?}");
+    }
+    Ok(())
+}
+
+/// The peer speaks plain TCP, and so does what is accepted.
+fn fallback_to_tcp() -> Result<()> {
+    let namespace = Namespace::new()?;
+    namespace.run("sysctl -q net.mptcp.enabled=1")?;
+    let (server, client) = (namespace.actor("ts-server")?, namespace.actor("ts-client")?);
+    let tracer = Tracer::start(["--netns", &namespace.path().to_string_lossy()])?;
+    let listener = server.listen_with((Ipv4Addr::LOCALHOST, 0), Transport::Mptcp, false)?;
+    let opened = client.connect(listener.local)?;
+    let accepted = server.accept(&listener)?;
+    client.close(&opened)?;
+    server.await_hangup(&accepted)?;
+    server.close(&accepted)?;
+    tracer.wait_closed(&[opened.cookie, accepted.cookie])?;
+    let trace = tracer.finish()?;
+    let shown = trace.of(accepted.cookie);
+    let owner = server.owner(&accepted, "accept");
+    ensure!(shown.iter().any(|t| t.new == "CLOSE_WAIT" && t.protocol == "tcp"), "{shown:?}");
+    ensure!(shown.last().is_some_and(|last| last.owner.as_ref() == Some(&owner)), "expected {owner:?}: {shown:?}");
+    Ok(())
+}
+
+/// The transitions of a parent socket. The kernel copies a listener's cookie to the parents that it accepts
+/// (`mptcp_sk_clone_init()`, Linux 6.18), so the address of the socket is needed to tell them apart.
+fn parent<'a>(trace: &'a Trace, socket: &Socket) -> Result<Vec<&'a Transition>> {
+    let shown = trace.of(socket.cookie);
+    let remote = socket.remote.context("no peer")?.into();
+    let connected = shown.iter().find(|t| t.remote == remote).context("not shown")?;
+    Ok(shown.iter().copied().filter(|t| t.skaddr == connected.skaddr).collect())
+}
+
+/// What was shown at a parent's local end besides the parents themselves.
+fn subflows<'a>(trace: &'a Trace, local: Endpoint, parent: &Transition) -> Vec<&'a Transition> {
+    let shown = trace.transitions.iter().filter(|t| t.local == local && t.remote.port != 0);
+    shown.filter(|t| t.skaddr != parent.skaddr).collect()
+}
