@@ -74,9 +74,11 @@ impl Story {
     }
 
     /// Starts a story, in place of any that a former socket at the same address left.
-    #[inline(always)]
-    pub(crate) fn begin(self, key: u64) {
-        if SOCKETS.insert(key, self, u64::from(BPF_ANY)).is_err() {
+    ///
+    /// Not inlined: its caller's frame has no room for another story on the BPF stack (512 bytes for the whole chain).
+    #[inline(never)]
+    pub(crate) fn begin(&self, key: u64) {
+        if SOCKETS.insert(&key, self, u64::from(BPF_ANY)).is_err() {
             count!(map_full);
         }
     }
