@@ -39,7 +39,7 @@ const CHECKS: [Check; 6] = [
 struct Outcome {
     name: &'static str,
     seconds: f64,
-    error: Option<anyhow::Error>,
+    passed: bool,
 }
 
 /// Sets up and runs the checks of the parts in `only` (all of them when it is empty), going on after a failure.
@@ -54,16 +54,18 @@ pub(crate) fn task(only: &[Part], args: &[OsString]) -> anyhow::Result<()> {
     let mut outcomes = Vec::new();
     for check in &checks {
         let start = Instant::now();
-        // Building the privileged tests is part of making their command.
+        // The privileged tests are built in making their command.
         let command = (check.command)(args);
         if check.part == Part::Privileged {
             table(&outcomes);
         }
-        let error = command.and_then(|command| process::show(check.name, command)).err();
-        outcomes.push(Outcome { name: check.name, seconds: start.elapsed().as_secs_f64(), error });
+        let result = command.and_then(|command| process::show(check.name, command));
+        if let Err(error) = &result {
+            eprintln!("    {error:#}");
+        }
+        outcomes.push(Outcome { name: check.name, seconds: start.elapsed().as_secs_f64(), passed: result.is_ok() });
     }
-    let failed: Vec<_> =
-        outcomes.iter().filter(|outcome| outcome.error.is_some()).map(|outcome| outcome.name).collect();
+    let failed: Vec<_> = outcomes.iter().filter(|outcome| !outcome.passed).map(|outcome| outcome.name).collect();
     if !failed.is_empty() {
         table(&outcomes);
         bail!("failed: {}", failed.join(", "));
@@ -73,11 +75,8 @@ pub(crate) fn task(only: &[Part], args: &[OsString]) -> anyhow::Result<()> {
 
 /// What has been checked so far, and how long it took.
 fn table(outcomes: &[Outcome]) {
-    for Outcome { name, seconds, error } in outcomes {
-        match error {
-            None => eprintln!("    ok      {seconds:6.1} s  {name}"),
-            Some(error) => eprintln!("    FAILED  {seconds:6.1} s  {name}: {error:#}"),
-        }
+    for Outcome { name, seconds, passed } in outcomes {
+        eprintln!("    {:6}  {seconds:6.1} s  {name}", if *passed { "ok" } else { "FAILED" });
     }
 }
 
