@@ -12,6 +12,10 @@ pub const MAX_PORTS: usize = 16;
 pub const MAX_COMMS: usize = 8;
 /// How deep a cgroup hierarchy is walked upwards to find the cgroup of a filter.
 pub const MAX_CGROUP_DEPTH: usize = 24;
+/// User stacks are copied in pieces of this many bytes: a copy ends at the piece that the stack's top lies in.
+pub const STACK_PIECE: u32 = 1024;
+/// Most bytes of user stack that can be copied.
+pub const MAX_STACK: u32 = 64 << 10;
 /// How many processes can be followed at a time (`--pid`, `--children`).
 pub const MAX_PIDS: u32 = 65_536;
 
@@ -39,6 +43,8 @@ pub mod filter {
     pub const FAMILY: u32 = 1 << 9;
     /// The old or the new state is in [`super::Config::states`].
     pub const STATE: u32 = 1 << 10;
+    /// No filter, but what is wanted: only what leak hunting needs, with stacks.
+    pub const LEAKS: u32 = 1 << 31;
 }
 
 /// Values of the map of followed processes.
@@ -94,6 +100,12 @@ pub struct Config {
     pub wakeup_bytes: u32,
     /// How many of `comms` count.
     pub comms_len: u32,
+    /// Bytes of user stack to copy: a multiple of [`STACK_PIECE`], up to [`MAX_STACK`].
+    pub stack_bytes: u32,
+    /// Stacks that one CPU may copy in a tenth of a second.
+    pub stacks_per_window: u32,
+    /// Nanoseconds in CLOSE_WAIT from which on the closer's stack is of interest.
+    pub late_ns: u64,
     /// Names of owners, NUL-padded.
     pub comms: [[u8; COMM_LEN]; MAX_COMMS],
     /// Local ports.
@@ -106,7 +118,7 @@ pub struct Config {
     pub remote_net: Network,
 }
 
-const _: () = assert!(size_of::<Config>() == 296);
+const _: () = assert!(size_of::<Config>() == 312);
 
 impl Config {
     /// No filter.
@@ -119,6 +131,9 @@ impl Config {
         pad: 0,
         wakeup_bytes: 0,
         comms_len: 0,
+        stack_bytes: 0,
+        stacks_per_window: 0,
+        late_ns: 0,
         comms: [[0; COMM_LEN]; MAX_COMMS],
         local_ports: Ports { len: 0, ports: [0; MAX_PORTS] },
         remote_ports: Ports { len: 0, ports: [0; MAX_PORTS] },

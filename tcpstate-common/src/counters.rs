@@ -17,6 +17,10 @@ pub struct Counters {
     pub map_full: u64,
     /// Transitions with a state number outside those known here (they are delivered all the same).
     pub unknown_state: u64,
+    /// Stacks not copied because of the rate limit.
+    pub stacks_skipped: u64,
+    /// Stacks that found their buffer, or the map of places, full.
+    pub stacks_dropped: u64,
 }
 
 impl Counters {
@@ -27,6 +31,8 @@ impl Counters {
         self.filtered += other.filtered;
         self.map_full += other.map_full;
         self.unknown_state += other.unknown_state;
+        self.stacks_skipped += other.stacks_skipped;
+        self.stacks_dropped += other.stacks_dropped;
     }
 
     /// Transitions that passed the filters, delivered or not.

@@ -7,11 +7,11 @@ use crate::{Address, COMM_LEN};
 /// [`Transition::kind`] of a [`Transition`].
 pub const KIND_TRANSITION: u32 = 1;
 
-/// How the owner of a socket is known ([`Owner::source`]).
+/// How the owner of a socket is known ([`Transition::owner_source`]).
 pub mod owner_source {
     /// Not known: nothing that runs in the owner's own context was seen.
     pub const UNKNOWN: u8 = 0;
-    /// The task that called `connect()` (CLOSE→SYN_SENT runs in its context).
+    /// The task that called `connect()` (`CLOSE` → `SYN_SENT` runs in its context).
     pub const CONNECT: u8 = 1;
     /// The task to which `accept()` returned the socket.
     pub const ACCEPT: u8 = 2;

@@ -69,6 +69,24 @@ layout! {
     skc_net = "sock_common" "skc_net.net",
     /// Socket cookie, 0 until one was asked for.
     skc_cookie = "sock_common" "skc_cookie",
+    /// Connections that wait to be accepted.
+    sk_ack_backlog = "sock" "sk_ack_backlog",
+    /// Most connections that may wait to be accepted.
+    sk_max_ack_backlog = "sock" "sk_max_ack_backlog",
+    /// Next sequence number expected from the peer.
+    rcv_nxt = "tcp_sock" "rcv_nxt",
+    /// First sequence number that the program has not read.
+    copied_seq = "tcp_sock" "copied_seq",
+    /// First sequence number that the program has not written.
+    write_seq = "tcp_sock" "write_seq",
+    /// First sequence number that the peer has not acknowledged.
+    snd_una = "tcp_sock" "snd_una",
+    /// When data was sent last, jiffies.
+    lsndtime = "tcp_sock" "lsndtime",
+    /// When an acknowledgement was received last, jiffies.
+    rcv_tstamp = "tcp_sock" "rcv_tstamp",
+    /// When data was received last, jiffies.
+    lrcvtime = "inet_connection_sock" "icsk_ack.lrcvtime",
     /// IP protocol.
     sk_protocol = "sock" "sk_protocol",
     /// Socket type, `SOCK_STREAM` for TCP; a raw socket can carry the same protocol number.
@@ -97,6 +115,20 @@ layout! {
     task_pid = "task_struct" "pid",
     /// Name of a task.
     task_comm = "task_struct" "comm",
+    /// User instruction pointer.
+    regs_ip = "pt_regs" "ip",
+    /// User stack pointer.
+    regs_sp = "pt_regs" "sp",
+    /// User frame pointer.
+    regs_bp = "pt_regs" "bp",
+    /// User code segment: its lowest bits are 3 in user mode.
+    regs_cs = "pt_regs" "cs",
+    /// Number of the system call.
+    regs_orig_ax = "pt_regs" "orig_ax",
+    /// First argument of a system call: of those on sockets the descriptor.
+    regs_di = "pt_regs" "di",
+    /// Third argument of a system call: of `read()` and `recv()` the length.
+    regs_dx = "pt_regs" "dx",
     /// What the threads of a process share.
     task_signal = "task_struct" "signal",
     /// Live threads of a process.

@@ -9,6 +9,7 @@ pub mod config;
 pub mod counters;
 pub mod event;
 pub mod layout;
+pub mod leak;
 pub mod state;
 
 /// Version of everything in this crate. The loader refuses an object of another version, so that a stale

@@ -7,17 +7,20 @@ use aya_ebpf::{
 };
 use aya_log_ebpf::debug;
 use tcpstate_common::{
+    config::filter,
     event::owner_source,
     state::{AF_INET, AF_INET6, IPPROTO_MPTCP, IPPROTO_TCP},
 };
 
 use crate::{
     Opaque,
-    config::offset,
+    config::{filtering, offset},
+    leak,
     maps::SOCKETS,
     owner,
     sock::Sock,
-    story::{KnownOwner, SINCE_BEFORE, Story},
+    stack,
+    story::{KnownOwner, SINCE_BEFORE, Story, TRACKED},
 };
 
 /// What a story needs that begins at `accept()`.
@@ -97,10 +100,16 @@ fn probe(sk: *const Opaque) -> Option<Accepted> {
 /// Gives the socket to the running task.
 #[inline(always)]
 fn accepted(ctx: &impl EbpfContext, key: u64, details: impl FnOnce() -> Option<Accepted>) {
-    let known = KnownOwner { owner: owner::current(), source: owner_source::ACCEPT };
+    let place = if filtering(filter::LEAKS) { stack::capture() } else { 0 };
+    let known = KnownOwner { owner: owner::current(), source: owner_source::ACCEPT, place };
     if let Some(story) = SOCKETS.get_ptr_mut(key) {
         // SAFETY: a value in the map.
-        unsafe { Story::set_owner(story, &known) };
+        unsafe {
+            Story::set_owner(story, &known);
+            if filtering(filter::LEAKS) && (*story).marks & TRACKED != 0 {
+                leak::accepted(story, key);
+            }
+        }
         return;
     }
     // No story: its listener is not followed, it is an MPTCP parent, or the map was full.

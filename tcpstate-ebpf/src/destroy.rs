@@ -1,8 +1,21 @@
 //! `tcp_destroy_sock`: the story ends before the address can belong to another socket.
 
-use crate::{maps::SOCKETS, sock::Sock};
+use tcpstate_common::config::filter;
+
+use crate::{config::filtering, leak, maps::SOCKETS, sock::Sock, story::TRACKED};
 
 #[inline(always)]
 pub(crate) fn on_destroy(sk: Sock) {
-    let _ = SOCKETS.remove(sk.address());
+    let key = sk.address();
+    if filtering(filter::LEAKS)
+        && let Some(story) = SOCKETS.get_ptr(key)
+    {
+        // SAFETY: a value in the map.
+        unsafe {
+            if (*story).marks & TRACKED != 0 {
+                leak::destroyed(story, key);
+            }
+        }
+    }
+    let _ = SOCKETS.remove(key);
 }

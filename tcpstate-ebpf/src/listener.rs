@@ -72,7 +72,7 @@ impl ListenerKey {
 }
 
 /// A socket began to listen, or the snapshot found one that does.
-#[inline(always)]
+#[inline(never)]
 pub(crate) fn add(sk: Sock, known: &KnownOwner) {
     let key = ListenerKey::of(sk);
     let new = Listener {
@@ -112,7 +112,7 @@ pub(crate) fn want(sk: Sock) {
 }
 
 /// A socket stopped listening.
-#[inline(always)]
+#[inline(never)]
 pub(crate) fn remove(sk: Sock, port: u16) {
     let mut key = ListenerKey::of(sk);
     key.port = port;
@@ -136,7 +136,7 @@ pub(crate) struct Parent {
 }
 
 /// Looks up the listener of a child socket.
-#[inline(always)]
+#[inline(never)]
 pub(crate) fn of_child(child: Sock) -> Parent {
     let key = ListenerKey::of(child);
     let Some(listener) = LISTENERS.get_ptr(key).or_else(|| LISTENERS.get_ptr(key.on_any_address())) else {
@@ -145,7 +145,7 @@ pub(crate) fn of_child(child: Sock) -> Parent {
     // SAFETY: a value in the map; its owner never changes.
     unsafe {
         let known = if (*listener).ambiguous == 0 && (*listener).source != owner_source::UNKNOWN {
-            KnownOwner { owner: (*listener).owner, source: owner_source::LISTEN }
+            KnownOwner { owner: (*listener).owner, source: owner_source::LISTEN, place: 0 }
         } else {
             KnownOwner::UNKNOWN
         };

@@ -9,12 +9,17 @@ mod config;
 mod destroy;
 mod filter;
 mod fork;
+mod found;
+mod leak;
 mod listener;
 mod maps;
 mod owner;
+mod receive;
 mod snapshot;
 mod sock;
+mod stack;
 mod story;
+mod threads;
 mod transition;
 
 use core::ffi::c_void;
@@ -82,6 +87,13 @@ fn accept_syscall(ctx: TracePointContext) -> u32 {
     0
 }
 
+/// A receive that returned (`sock_recvmsg()`, net/socket.c, from 6.3 on).
+#[btf_tracepoint(function = "sock_recv_length")]
+fn sock_recv_length(ctx: BtfTracePointContext) -> i32 {
+    receive::on_receive(Sock::new(ctx.arg(0)), ctx.arg(1), ctx.arg(2));
+    0
+}
+
 /// Sockets with a descriptor, of every process and network namespace.
 ///
 /// aya has no macro for iterators; the section's name is what the loader goes by.
@@ -97,6 +109,30 @@ extern "C" fn snapshot_files(ctx: *const snapshot::TaskFileContext) -> i32 {
 #[unsafe(link_section = "iter/tcp")]
 extern "C" fn snapshot_tcp(ctx: *const snapshot::TcpContext) -> i32 {
     snapshot::on_tcp(ctx);
+    0
+}
+
+/// Descriptors of leaking sockets, of every process and network namespace.
+#[unsafe(no_mangle)]
+#[unsafe(link_section = "iter/task_file")]
+extern "C" fn leaking_files(ctx: *const snapshot::TaskFileContext) -> i32 {
+    found::on_file(ctx);
+    0
+}
+
+/// Leaking sockets of one network namespace that have no descriptor, and listeners with a backlog.
+#[unsafe(no_mangle)]
+#[unsafe(link_section = "iter/tcp")]
+extern "C" fn leaking_tcp(ctx: *const snapshot::TcpContext) -> i32 {
+    found::on_tcp(ctx);
+    0
+}
+
+/// Threads of the processes that leak.
+#[unsafe(no_mangle)]
+#[unsafe(link_section = "iter/task")]
+extern "C" fn leaking_threads(ctx: *const threads::TaskContext) -> i32 {
+    threads::on_task(ctx);
     0
 }
 

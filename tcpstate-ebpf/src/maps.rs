@@ -4,10 +4,15 @@ use aya_ebpf::{
     macros::map,
     maps::{Array, HashMap, PerCpuArray, RingBuf},
 };
-use tcpstate_common::{config::MAX_PIDS, counters::Counters};
+use tcpstate_common::{
+    config::MAX_PIDS,
+    counters::Counters,
+    leak::{CodeRanges, Found},
+};
 
 use crate::{
     listener::{Listener, ListenerKey},
+    stack::{Budget, PLACE_WORDS},
     story::Story,
 };
 
@@ -41,6 +46,34 @@ pub(crate) static ARMED: Array<u32> = Array::with_max_entries(1, 0);
 /// What was delivered and what was not.
 #[map]
 pub(crate) static COUNTERS: PerCpuArray<Counters> = PerCpuArray::with_max_entries(1, 0);
+
+/// Stacks for user space, apart from the events, which they would crowd out. The loader sets the size.
+#[map]
+pub(crate) static STACKS: RingBuf = RingBuf::with_byte_size(4096, 0);
+
+/// How often each place was met: what is not here has its stack copied.
+#[map]
+pub(crate) static PLACES: HashMap<u64, u64> = HashMap::with_max_entries(16_384, 0);
+
+/// Where the code of a process lies, by thread-group id; user space enters a process when it gets its first stack.
+#[map]
+pub(crate) static CODE: HashMap<u32, CodeRanges> = HashMap::with_max_entries(4096, 0);
+
+/// The part of a user stack that tells places apart.
+#[map]
+pub(crate) static SCRATCH: PerCpuArray<[u64; PLACE_WORDS]> = PerCpuArray::with_max_entries(1, 0);
+
+/// How many stacks this CPU has copied of late.
+#[map]
+pub(crate) static BUDGET: PerCpuArray<Budget> = PerCpuArray::with_max_entries(1, 0);
+
+/// Processes whose threads user space asks for.
+#[map]
+pub(crate) static TARGETS: HashMap<u32, u32> = HashMap::with_max_entries(4096, 0);
+
+/// What an iterator is about to write: too large for the BPF stack.
+#[map]
+pub(crate) static FOUND: PerCpuArray<Found> = PerCpuArray::with_max_entries(1, 0);
 
 /// Adds one to a counter of this CPU.
 macro_rules! count {

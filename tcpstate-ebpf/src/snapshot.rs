@@ -52,48 +52,97 @@ pub(crate) struct TcpContext {
     sk_common: *const Opaque,
 }
 
-/// A descriptor of a task. The iterator holds a reference to the file, so the socket lives while this runs.
+impl Meta {
+    /// Where the iterator's reader reads.
+    #[inline(always)]
+    pub(crate) fn seq(&self) -> *mut seq_file {
+        self.seq
+    }
+}
+
+impl TaskFileContext {
+    #[inline(always)]
+    pub(crate) fn meta(&self) -> *const Meta {
+        self.meta
+    }
+
+    #[inline(always)]
+    pub(crate) fn fd(&self) -> u32 {
+        self.fd
+    }
+}
+
+impl TcpContext {
+    #[inline(always)]
+    pub(crate) fn meta(&self) -> *const Meta {
+        self.meta
+    }
+}
+
+/// The TCP socket behind a descriptor, and the task that has it. The iterator holds a reference to the file, so the socket
+/// lives while the program runs.
+///
+/// # Safety
+///
+/// `ctx` has to be the context of an `iter/task_file` program.
 #[inline(always)]
-pub(crate) fn on_file(ctx: *const TaskFileContext) {
-    // SAFETY: the iterator's context; null task or file mark the end.
+pub(crate) unsafe fn file_socket(ctx: *const TaskFileContext) -> Option<(*const Opaque, Sock)> {
+    // SAFETY: the caller's promise; null task or file mark the end.
     unsafe {
         let (task, file) = ((*ctx).task, (*ctx).file);
         if task.is_null() || file.is_null() {
-            return;
+            return None;
         }
         let socket = bpf_sock_from_file(file);
         if socket.is_null() {
-            return;
+            return None;
         }
         let sk: *const Opaque = load(socket.cast(), offset!(socket_sk));
         if sk.is_null() {
-            return;
+            return None;
         }
         let sk = Sock::new(sk);
-        if !matches!(sk.family(), AF_INET | AF_INET6) || !sk.is_tcp() || sk.kind() != SOCK_STREAM {
-            return;
+        (matches!(sk.family(), AF_INET | AF_INET6) && sk.is_tcp() && sk.kind() == SOCK_STREAM).then_some((task, sk))
+    }
+}
+
+/// A full TCP socket in the hash tables of a network namespace: neither TIME_WAIT nor a connection request.
+///
+/// # Safety
+///
+/// `ctx` has to be the context of an `iter/tcp` program.
+#[inline(always)]
+pub(crate) unsafe fn full_socket(ctx: *const TcpContext) -> Option<Sock> {
+    // SAFETY: the caller's promise; null marks the end.
+    unsafe {
+        let common = (*ctx).sk_common;
+        if common.is_null() {
+            return None;
         }
-        let known = KnownOwner { owner: owner::of_task(task), source: owner_source::SNAPSHOT };
+        let tcp = bpf_skc_to_tcp_sock(common.cast_mut().cast());
+        (!tcp.is_null()).then(|| Sock::new(tcp.cast()))
+    }
+}
+
+/// A descriptor of a task: its socket's owner is whoever holds it.
+#[inline(always)]
+pub(crate) fn on_file(ctx: *const TaskFileContext) {
+    // SAFETY: the iterator's context.
+    unsafe {
+        let Some((task, sk)) = file_socket(ctx) else { return };
+        let known = KnownOwner { owner: owner::of_task(task), source: owner_source::SNAPSHOT, place: 0 };
         if found(sk, &known) {
             report((*ctx).meta, sk);
         }
     }
 }
 
-/// A socket in the hash tables of a network namespace; TIME_WAIT and request sockets are not full ones.
+/// A socket in the hash tables: of those without a descriptor nobody has told yet.
 #[inline(always)]
 pub(crate) fn on_tcp(ctx: *const TcpContext) {
-    // SAFETY: the iterator's context; null marks the end.
+    // SAFETY: the iterator's context.
     unsafe {
-        let common = (*ctx).sk_common;
-        if common.is_null() {
-            return;
-        }
-        let tcp = bpf_skc_to_tcp_sock(common.cast_mut().cast());
-        if tcp.is_null() {
-            return;
-        }
-        let sk = Sock::new(tcp.cast());
+        let Some(sk) = full_socket(ctx) else { return };
         if SOCKETS.get_ptr(sk.address()).is_some() {
             return;
         }

@@ -61,6 +61,19 @@ impl Sock {
         socket: u64 = sk_socket;
     }
 
+    /// The typed pointer, for helpers.
+    #[inline(always)]
+    pub(crate) fn as_ptr(self) -> *const Opaque {
+        self.0
+    }
+
+    /// Of a listener: connections that wait to be accepted, and how many may.
+    #[inline(always)]
+    pub(crate) fn backlog(self) -> (u32, u32) {
+        // SAFETY: `Sock` holds a typed pointer.
+        unsafe { (load(self.0, offset!(sk_ack_backlog)), load(self.0, offset!(sk_max_ack_backlog))) }
+    }
+
     /// The key of the socket in the maps.
     #[inline(always)]
     pub(crate) fn address(self) -> u64 {

@@ -10,6 +10,11 @@ use crate::maps::{SOCKETS, count};
 /// [`Story::flags`]: the socket was in its state before the tracer came; `since_ns` is when it was found.
 pub(crate) const SINCE_BEFORE: u8 = 1 << 0;
 
+/// [`Story::marks`]: user space has been told that the socket is in CLOSE_WAIT, and wants to hear of its end.
+pub(crate) const TRACKED: u8 = 1 << 0;
+/// [`Story::marks`]: a receive has returned 0.
+pub(crate) const EOF_READ: u8 = 1 << 1;
+
 /// The story of a live socket. Network namespace and cgroup are not in it: the socket itself has them at every event.
 #[derive(Clone, Copy)]
 #[repr(C)]
@@ -20,6 +25,8 @@ pub(crate) struct Story {
     pub(crate) since_ns: u64,
     /// Who opened the socket.
     pub(crate) owner: Owner,
+    /// Where in the owner's code; 0 when not known.
+    pub(crate) place: u64,
     /// Last local port seen; `skc_num` is gone at the final CLOSE.
     pub(crate) local_port: u16,
     /// The current state.
@@ -28,33 +35,50 @@ pub(crate) struct Story {
     pub(crate) source: u8,
     /// See [`SINCE_BEFORE`].
     pub(crate) flags: u8,
+    /// [`TRACKED`], [`EOF_READ`].
+    pub(crate) marks: u8,
     /// Explicit padding.
-    pub(crate) pad: [u8; 3],
+    pub(crate) pad: [u8; 2],
 }
 
-const _: () = assert!(size_of::<Story>() == 48);
+const _: () = assert!(size_of::<Story>() == 56);
 
-/// An owner and how it is known.
+/// An owner, how it is known, and where in its code it opened the socket.
 #[derive(Clone, Copy)]
 pub(crate) struct KnownOwner {
     pub(crate) owner: Owner,
     pub(crate) source: u8,
+    /// 0 when not known.
+    pub(crate) place: u64,
 }
 
 impl KnownOwner {
-    pub(crate) const UNKNOWN: Self = Self { owner: crate::owner::UNKNOWN, source: owner_source::UNKNOWN };
+    pub(crate) const UNKNOWN: Self = Self { owner: crate::owner::UNKNOWN, source: owner_source::UNKNOWN, place: 0 };
 }
 
 impl Story {
     #[inline(always)]
     pub(crate) fn new(known: &KnownOwner, cookie: u64, since_ns: u64, state: u8, local_port: u16) -> Self {
-        Self { cookie, since_ns, owner: known.owner, local_port, state, source: known.source, flags: 0, pad: [0; 3] }
+        Self {
+            cookie,
+            since_ns,
+            owner: known.owner,
+            place: known.place,
+            local_port,
+            state,
+            source: known.source,
+            flags: 0,
+            marks: 0,
+            pad: [0; 2],
+        }
     }
 
     /// Starts a story, in place of any that a former socket at the same address left.
-    #[inline(always)]
-    pub(crate) fn begin(self, key: u64) {
-        if SOCKETS.insert(key, self, u64::from(BPF_ANY)).is_err() {
+    ///
+    /// Not inlined: its caller's frame has no room for another story on the BPF stack (512 bytes for the whole chain).
+    #[inline(never)]
+    pub(crate) fn begin(&self, key: u64) {
+        if SOCKETS.insert(&key, self, u64::from(BPF_ANY)).is_err() {
             count!(map_full);
         }
     }
@@ -86,8 +110,9 @@ impl Story {
         unsafe {
             let before = (&raw const (*story).source).read_volatile();
             let owner = (&raw const (*story).owner).read_volatile();
+            let place = (&raw const (*story).place).read_volatile();
             let after = (&raw const (*story).source).read_volatile();
-            if before == after { KnownOwner { owner, source: after } } else { KnownOwner::UNKNOWN }
+            if before == after { KnownOwner { owner, source: after, place } } else { KnownOwner::UNKNOWN }
         }
     }
 
@@ -102,6 +127,7 @@ impl Story {
         unsafe {
             (&raw mut (*story).source).write_volatile(owner_source::UNKNOWN);
             ptr::write_volatile(&raw mut (*story).owner, known.owner);
+            ptr::write_volatile(&raw mut (*story).place, known.place);
             (&raw mut (*story).source).write_volatile(known.source);
         }
     }

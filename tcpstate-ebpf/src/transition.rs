@@ -15,10 +15,11 @@ use tcpstate_common::{
 use crate::{
     config::{config, filtering},
     filter::{self, Unset},
-    listener,
+    leak, listener,
     maps::{ARMED, EVENTS, SOCKETS, count},
     owner,
     sock::{End, Sock},
+    stack,
     story::{KnownOwner, SINCE_BEFORE, Story},
 };
 
@@ -28,20 +29,24 @@ const CLOSE: u8 = TcpState::Close as u8;
 const LISTEN: u8 = TcpState::Listen as u8;
 
 /// What is known of a socket at a transition, from its story.
-struct Known {
-    owner: KnownOwner,
-    cookie: u64,
+pub(crate) struct Known {
+    pub(crate) owner: KnownOwner,
+    pub(crate) cookie: u64,
     /// Nanoseconds in the old state, and `FLAG_*` that qualify it.
-    in_old_ns: u64,
-    flags: u8,
+    pub(crate) in_old_ns: u64,
+    pub(crate) flags: u8,
+}
+
+impl Known {
+    const NOTHING: Self = Self { owner: KnownOwner::UNKNOWN, cookie: 0, in_old_ns: 0, flags: FLAG_NO_DWELL };
 }
 
 /// A transition as the tracepoint gives it.
-struct Seen {
-    sk: Sock,
-    old: u8,
-    new: u8,
-    now: u64,
+pub(crate) struct Seen {
+    pub(crate) sk: Sock,
+    pub(crate) old: u8,
+    pub(crate) new: u8,
+    pub(crate) now: u64,
     family: u16,
     local: End,
     remote: End,
@@ -64,11 +69,12 @@ pub(crate) fn on_transition(ctx: &BtfTracePointContext) {
         local: sk.local(family),
         remote: sk.remote(family),
     };
-    let known = match (old, new) {
-        (CLOSE, SYN_SENT) => connecting(&seen),
-        (CLOSE, LISTEN) => listening(&seen),
-        (LISTEN, SYN_RECV) => arriving(&seen),
-        _ => going_on(ctx, &mut seen),
+    let mut known = Known::NOTHING;
+    let kept = match (old, new) {
+        (CLOSE, SYN_SENT) => connecting(&seen, &mut known),
+        (CLOSE, LISTEN) => listening(&seen, &mut known),
+        (LISTEN, SYN_RECV) => arriving(&seen, &mut known),
+        _ => going_on(ctx, &mut seen, &mut known),
     };
     if old == LISTEN && new == CLOSE {
         listener::remove(sk, seen.local.port);
@@ -81,32 +87,40 @@ pub(crate) fn on_transition(ctx: &BtfTracePointContext) {
     if !armed {
         return;
     }
-    match known {
-        Some(known)
-            if owner::wanted(&known.owner.owner)
-                && filter::socket(sk, family, &seen.local, &seen.remote, Unset::Fails)
-                && filter::states(old, new) =>
-        {
-            send(&seen, &known);
-        }
-        _ => count!(filtered),
+    let wanted = kept
+        && owner::wanted(&known.owner.owner)
+        && filter::socket(sk, family, &seen.local, &seen.remote, Unset::Fails)
+        && filter::states(old, new);
+    if !wanted {
+        count!(filtered);
+    } else if filtering(set::LEAKS) {
+        leak::on_transition(&seen, &known);
+    } else {
+        send(&seen, &known);
     }
 }
 
+// The functions below fill what their caller has room for and are not inlined: each has a frame of its own on the BPF stack,
+// 512 bytes for the whole chain of calls. They return whether the socket has a story.
+
 /// CLOSE→SYN_SENT, in the context of `connect()`: the running task opens the socket.
-#[inline(always)]
-fn connecting(seen: &Seen) -> Option<Known> {
-    let owner = KnownOwner { owner: owner::current(), source: owner_source::CONNECT };
-    if !(owner::wanted(&owner.owner) && wanted_so_far(seen)) {
-        return None;
+#[inline(never)]
+fn connecting(seen: &Seen, known: &mut Known) -> bool {
+    let mut owner = KnownOwner { owner: owner::current(), source: owner_source::CONNECT, place: 0 };
+    if !owner::wanted(&owner.owner) || !wanted_so_far(seen) {
+        return false;
+    }
+    if filtering(set::LEAKS) {
+        owner.place = stack::capture();
     }
     let cookie = seen.sk.cookie();
     let closed_ns = closed_for(seen, cookie);
-    let known = begin(seen, owner, cookie);
-    Some(match closed_ns {
-        Some(in_old_ns) => Known { in_old_ns, flags: 0, ..known },
-        None => known,
-    })
+    begin(seen, known, owner, cookie);
+    if let Some(closed_ns) = closed_ns {
+        known.in_old_ns = closed_ns;
+        known.flags = 0;
+    }
+    true
 }
 
 /// Nanoseconds that this very socket has been in CLOSE, where that was seen: after a `connect()` that failed and after
@@ -123,36 +137,38 @@ fn closed_for(seen: &Seen, cookie: u64) -> Option<u64> {
 }
 
 /// CLOSE→LISTEN, in the context of `listen()`.
-#[inline(always)]
-fn listening(seen: &Seen) -> Option<Known> {
-    let owner = KnownOwner { owner: owner::current(), source: owner_source::LISTEN };
+#[inline(never)]
+fn listening(seen: &Seen, known: &mut Known) -> bool {
+    let owner = KnownOwner { owner: owner::current(), source: owner_source::LISTEN, place: 0 };
     // Others than the one that listens may accept its connections, so it is kept whoever it is.
     listener::add(seen.sk, &owner);
-    Some(begin(seen, owner, seen.sk.cookie()))
+    begin(seen, known, owner, seen.sk.cookie());
+    true
 }
 
 /// LISTEN→SYN_RECV: a child of a listener, in softirq on behalf of anybody.
-#[inline(always)]
-fn arriving(seen: &Seen) -> Option<Known> {
+#[inline(never)]
+fn arriving(seen: &Seen, known: &mut Known) -> bool {
     if !wanted_so_far(seen) {
-        return None;
+        return false;
     }
     let parent = listener::of_child(seen.sk);
     if filtering(set::PID) && !parent.wanted {
         // If a followed process accepts it all the same, its story begins there.
-        return None;
+        return false;
     }
     // Before 6.13 the child is a plain copy of its listener here: no peer yet, and the listener's cookie.
     let cookie = if seen.remote.port == 0 { 0 } else { seen.sk.cookie() };
-    Some(begin(seen, parent.known, cookie))
+    begin(seen, known, parent.known, cookie);
+    true
 }
 
 /// Every other transition: the story goes on, or begins in the middle.
-#[inline(always)]
-fn going_on(ctx: &BtfTracePointContext, seen: &mut Seen) -> Option<Known> {
+#[inline(never)]
+fn going_on(ctx: &BtfTracePointContext, seen: &mut Seen, known: &mut Known) -> bool {
     let key = seen.sk.address();
     let Some(story) = SOCKETS.get_ptr_mut(key) else {
-        return begin_in_the_middle(seen);
+        return begin_in_the_middle(seen, known);
     };
     let cookie = seen.sk.cookie();
     // SAFETY: `story` is a value in the map. The transitions of one socket are serialized by its lock.
@@ -160,7 +176,7 @@ fn going_on(ctx: &BtfTracePointContext, seen: &mut Seen) -> Option<Known> {
         if (*story).cookie != cookie {
             if (*story).cookie != 0 {
                 debug!(ctx, "socket {}: at the address of socket {}, whose end was not seen", cookie, (*story).cookie);
-                return begin_in_the_middle(seen);
+                return begin_in_the_middle(seen, known);
             }
             (*story).cookie = cookie;
         }
@@ -169,33 +185,34 @@ fn going_on(ctx: &BtfTracePointContext, seen: &mut Seen) -> Option<Known> {
         } else {
             (*story).local_port = seen.local.port;
         }
-        let owner = Story::known_owner(story);
-        let (in_old_ns, flags) = if (*story).state != seen.old {
+        known.owner = Story::known_owner(story);
+        known.cookie = cookie;
+        if (*story).state != seen.old {
             // A transition that was not seen, such as one during a full map.
-            (0, FLAG_NO_DWELL)
-        } else if (*story).flags & SINCE_BEFORE != 0 {
-            (seen.now.saturating_sub((*story).since_ns), FLAG_AT_LEAST)
+            known.flags = FLAG_NO_DWELL;
         } else {
-            (seen.now.saturating_sub((*story).since_ns), 0)
-        };
+            known.in_old_ns = seen.now.saturating_sub((*story).since_ns);
+            known.flags = if (*story).flags & SINCE_BEFORE != 0 { FLAG_AT_LEAST } else { 0 };
+        }
         (*story).since_ns = seen.now;
         (*story).state = seen.new;
         (*story).flags = 0;
-        Some(Known { owner, cookie, in_old_ns, flags })
     }
+    true
 }
 
 /// A socket without a story: it is older than the tracer, or did not fit into the map.
-#[inline(always)]
-fn begin_in_the_middle(seen: &mut Seen) -> Option<Known> {
+#[inline(never)]
+fn begin_in_the_middle(seen: &mut Seen, known: &mut Known) -> bool {
     if seen.local.port == 0 {
         seen.local.port = seen.sk.bound_port();
     }
-    if filtering(set::PID | set::COMM) {
-        // Stories are kept of the followed processes' sockets only.
-        return None;
+    // Of followed processes' sockets only those stories are kept that began with their owner.
+    if filtering(set::PID | set::COMM) || !wanted_so_far(seen) {
+        return false;
     }
-    wanted_so_far(seen).then(|| begin(seen, KnownOwner::UNKNOWN, seen.sk.cookie()))
+    begin(seen, known, KnownOwner::UNKNOWN, seen.sk.cookie());
+    true
 }
 
 #[inline(always)]
@@ -205,42 +222,74 @@ fn wanted_so_far(seen: &Seen) -> bool {
 
 /// Starts the story of a socket in its new state. Nothing is known of the time in the old one.
 #[inline(always)]
-fn begin(seen: &Seen, owner: KnownOwner, cookie: u64) -> Known {
+fn begin(seen: &Seen, known: &mut Known, owner: KnownOwner, cookie: u64) {
     Story::new(&owner, cookie, seen.now, seen.new, seen.local.port).begin(seen.sk.address());
-    Known { owner, cookie, in_old_ns: 0, flags: FLAG_NO_DWELL }
+    known.owner = owner;
+    known.cookie = cookie;
 }
 
-/// Puts the record into the ring buffer. User space is woken only when much is waiting; a timer does the rest.
+/// Puts the transition into the ring buffer.
 #[inline(always)]
 fn send(seen: &Seen, known: &Known) {
     if TcpState::try_from(seen.old).is_err() || TcpState::try_from(seen.new).is_err() {
         count!(unknown_state);
     }
-    let Some(mut entry) = EVENTS.reserve::<Transition>(0) else {
+    // SAFETY: an entry of the ring buffer.
+    submit(|record| unsafe { fill(record, seen, known, KIND_TRANSITION) });
+}
+
+/// Writes the transition as user space gets it; in place, since the BPF stack has no room for it.
+///
+/// # Safety
+///
+/// `record` has to be writable.
+#[inline(always)]
+pub(crate) unsafe fn fill(record: *mut Transition, seen: &Seen, known: &Known, kind: u32) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        (*record).kind = kind;
+        (*record).old_state = seen.old;
+        (*record).new_state = seen.new;
+        (*record).owner_source = known.owner.source;
+        (*record).flags = known.flags;
+        (*record).ts_ns = seen.now;
+        (*record).in_old_ns = known.in_old_ns;
+        (*record).cookie = known.cookie;
+        (*record).owner = known.owner.owner;
+        fill_socket(record, seen.sk, seen.family, &seen.local, &seen.remote);
+    }
+}
+
+/// Writes what a socket is, apart from what happens to it.
+///
+/// # Safety
+///
+/// `record` has to be writable.
+#[inline(always)]
+pub(crate) unsafe fn fill_socket(record: *mut Transition, sk: Sock, family: u16, local: &End, remote: &End) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        (*record).skaddr = sk.address();
+        (*record).cgroup_id = sk.cgroup_id();
+        (*record).netns = sk.netns();
+        (*record).uid = sk.uid();
+        (*record).local_addr = local.addr;
+        (*record).remote_addr = remote.addr;
+        (*record).local_port = local.port;
+        (*record).remote_port = remote.port;
+        (*record).family = family;
+        (*record).protocol = sk.protocol();
+    }
+}
+
+/// Submits a record that `fill` writes. User space is woken only when much is waiting; a timer does the rest.
+#[inline(always)]
+pub(crate) fn submit<T: 'static>(fill: impl FnOnce(*mut T)) {
+    let Some(mut entry) = EVENTS.reserve::<T>(0) else {
         count!(dropped);
         return;
     };
-    entry.write(Transition {
-        kind: KIND_TRANSITION,
-        old_state: seen.old,
-        new_state: seen.new,
-        owner_source: known.owner.source,
-        flags: known.flags,
-        ts_ns: seen.now,
-        in_old_ns: known.in_old_ns,
-        cookie: known.cookie,
-        skaddr: seen.sk.address(),
-        cgroup_id: seen.sk.cgroup_id(),
-        owner: known.owner.owner,
-        netns: seen.sk.netns(),
-        uid: seen.sk.uid(),
-        local_addr: seen.local.addr,
-        remote_addr: seen.remote.addr,
-        local_port: seen.local.port,
-        remote_port: seen.remote.port,
-        family: seen.family,
-        protocol: seen.sk.protocol(),
-    });
+    fill(entry.as_mut_ptr());
     let waiting = EVENTS.query(u64::from(BPF_RB_AVAIL_DATA));
     let wakeup = if waiting >= u64::from(config!(wakeup_bytes)) { BPF_RB_FORCE_WAKEUP } else { BPF_RB_NO_WAKEUP };
     entry.submit(u64::from(wakeup));

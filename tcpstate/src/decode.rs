@@ -1,11 +1,14 @@
 //! Bytes of the ring buffer → [`model`](crate::model).
 
+pub mod leak;
+
 use std::{
     mem::size_of,
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
     num::NonZeroU64,
 };
 
+use bytemuck::AnyBitPattern;
 use tcpstate_common::{
     Address,
     event::{self, FLAG_AT_LEAST, FLAG_NO_DWELL, KIND_TRANSITION, owner_source},
@@ -43,19 +46,14 @@ pub enum DecodeError {
 ///
 /// When the record is none that this program writes.
 pub fn transition(record: &[u8]) -> Result<Transition, DecodeError> {
-    let raw: event::Transition = bytemuck::try_pod_read_unaligned(record)
-        .map_err(|_| DecodeError::Length { got: record.len(), expected: size_of::<event::Transition>() })?;
+    let raw: event::Transition = read(record)?;
     if raw.kind != KIND_TRANSITION {
         return Err(DecodeError::Kind(raw.kind));
     }
-    let family = match raw.family {
-        AF_INET => Family::Inet,
-        AF_INET6 => Family::Inet6,
-        other => return Err(DecodeError::Family(other)),
-    };
+    let family = family(raw.family)?;
     Ok(Transition {
         at: MonotonicNs(raw.ts_ns),
-        socket: SocketId { cookie: NonZeroU64::new(raw.cookie), skaddr: raw.skaddr },
+        socket: socket_id(raw.cookie, raw.skaddr),
         old: State::from(raw.old_state),
         new: State::from(raw.new_state),
         in_old: if raw.flags & FLAG_NO_DWELL != 0 {
@@ -67,17 +65,38 @@ pub fn transition(record: &[u8]) -> Result<Transition, DecodeError> {
         },
         owner: owner(&raw.owner, raw.owner_source),
         family,
-        protocol: match raw.protocol {
-            IPPROTO_TCP => Protocol::Tcp,
-            IPPROTO_MPTCP => Protocol::Mptcp,
-            other => Protocol::Other(other),
-        },
+        protocol: protocol(raw.protocol),
         local: endpoint(family, raw.local_addr, raw.local_port),
         remote: endpoint(family, raw.remote_addr, raw.remote_port),
         netns: raw.netns,
         cgroup: NonZeroU64::new(raw.cgroup_id),
         uid: raw.uid,
     })
+}
+
+fn read<T: AnyBitPattern>(record: &[u8]) -> Result<T, DecodeError> {
+    bytemuck::try_pod_read_unaligned(record)
+        .map_err(|_| DecodeError::Length { got: record.len(), expected: size_of::<T>() })
+}
+
+fn family(raw: u16) -> Result<Family, DecodeError> {
+    match raw {
+        AF_INET => Ok(Family::Inet),
+        AF_INET6 => Ok(Family::Inet6),
+        other => Err(DecodeError::Family(other)),
+    }
+}
+
+fn protocol(raw: u16) -> Protocol {
+    match raw {
+        IPPROTO_TCP => Protocol::Tcp,
+        IPPROTO_MPTCP => Protocol::Mptcp,
+        other => Protocol::Other(other),
+    }
+}
+
+fn socket_id(cookie: u64, skaddr: u64) -> SocketId {
+    SocketId { cookie: NonZeroU64::new(cookie), skaddr }
 }
 
 /// A source that is unknown here is an unknown owner: what it would prove is not known.

@@ -4,6 +4,7 @@
 //! flow; [`Tracer::drain`] hands them out as bytes.
 
 mod btf;
+mod hunt;
 mod loader;
 mod namespaces;
 mod probes;
@@ -12,4 +13,5 @@ mod snapshot;
 mod tracer;
 
 pub use btf::BtfError;
+pub use hunt::Hunt;
 pub use tracer::{Options, Tracer};

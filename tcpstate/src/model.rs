@@ -38,7 +38,7 @@ impl fmt::Display for State {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Known(state) => f.pad(state.name()),
-            Self::Unknown(number) => f.pad(&number.to_string()),
+            Self::Unknown(number) => fmt::Display::fmt(number, f),
         }
     }
 }
@@ -179,6 +179,8 @@ pub struct Probes {
     pub destroy: String,
     /// The ways to see `accept()`, tried in order; at most one is in use.
     pub accept: Vec<HookAttempt>,
+    /// The way to see end-of-file reads, when leak hunting asked for it.
+    pub receive: Option<HookAttempt>,
     /// Sockets of before the start that the snapshot found.
     pub snapshot_sockets: u64,
     /// Network namespaces that the snapshot visited.

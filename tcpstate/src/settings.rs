@@ -96,3 +96,76 @@ fn check_traced(state: TcpState) -> Result<(), SettingsError> {
     };
     Err(SettingsError::StateNotTraced { state, remedy })
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+    use crate::cli::{Cli, Command};
+
+    fn settings(arguments: &str, host: &Host) -> Result<TraceSettings, String> {
+        let arguments = ["tcpstate", "trace"].into_iter().chain(arguments.split_whitespace());
+        let Command::Trace(args) = Cli::try_parse_from(arguments).map_err(|error| error.to_string())?.command;
+        TraceSettings::new(&args, host).map_err(|error| error.to_string())
+    }
+
+    fn host(colors: bool) -> Host {
+        Host { colors, page_size: 4_096, ..Host::detect() }
+    }
+
+    #[test]
+    fn defaults() {
+        let expected = TraceSettings {
+            filter: Filter::default(),
+            output: OutputFormat::Text,
+            time: TimeStyle::Local,
+            color: false,
+            buffer: Buffer { bytes: 8 << 20, rounded_from: None },
+            duration: None,
+            count: None,
+        };
+        assert_eq!(settings("", &host(false)), Ok(expected));
+    }
+
+    #[test]
+    fn what_is_given_is_used() {
+        let arguments = "-o json --time relative --buffer 5000 --duration 1h30m --count 7 --state closewait";
+        let settings = settings(arguments, &host(false)).expect("valid");
+        assert_eq!((settings.output, settings.time), (OutputFormat::Json, TimeStyle::Relative));
+        assert_eq!(settings.buffer, Buffer { bytes: 8_192, rounded_from: Some(5_000) });
+        assert_eq!((settings.duration, settings.count), (Some(Duration::from_secs(5_400)), NonZeroU64::new(7)));
+        assert_eq!(settings.filter.states(), [TcpState::CloseWait]);
+    }
+
+    #[test]
+    fn colors_are_for_terminals_unless_told() {
+        for (arguments, terminal, color) in [
+            ("", true, true),
+            ("", false, false),
+            ("--color auto", true, true),
+            ("--color always", false, true),
+            ("--color never", true, false),
+        ] {
+            assert_eq!(settings(arguments, &host(terminal)).map(|settings| settings.color), Ok(color), "{arguments}");
+        }
+    }
+
+    #[test]
+    fn states_that_no_transition_has_are_refused() {
+        for (state, instead) in [("time-wait", "FIN_WAIT2"), ("new-syn-recv", "SYN_RECV"), ("bound-inactive", "CLOSE")]
+        {
+            let error = settings(&format!("--state close-wait,{state}"), &host(false)).expect_err("never traced");
+            assert!(error.starts_with("no transition leaves or enters `"), "{error}");
+            assert!(error.contains(&format!("use `--state {instead}`")), "{error}");
+        }
+    }
+
+    #[test]
+    fn errors_of_filters_and_buffer_arrive() {
+        let error = settings("--comm a-name-that-is-too-long", &host(false)).expect_err("too long");
+        assert!(error.contains("`a-name-that-is-too-long`"), "{error}");
+        let error = settings("--buffer 1025M", &host(false)).expect_err("too large");
+        assert!(error.contains("`--buffer 1G`"), "{error}");
+    }
+}

@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use rustix::time::{ClockId, clock_gettime};
 use tokio::time::{MissedTickBehavior, interval};
 
@@ -124,9 +124,13 @@ impl Session {
         let end = self.follow(&mut endings).await?;
         let elapsed = self.clock.began.elapsed();
         self.tracer.detach();
-        let counted_out = end == End::Counted;
-        while !counted_out && self.batch().await? == BATCH {}
-        self.finish(&mut endings, elapsed, counted_out).await
+        // What is left is written as fast as the output's reader reads, but not against the user's will.
+        tokio::select! {
+            finished = self.finish(elapsed, end == End::Counted) => finished,
+            () = endings.signal() => bail!(
+                "interrupted while the reader of standard output was not reading; the end of the output is missing"
+            ),
+        }
     }
 
     /// Shows records as they come.
@@ -198,8 +202,9 @@ impl Session {
         Ok(())
     }
 
-    /// Writes the summary and waits for the output's reader, but not against the user's will.
-    async fn finish(&mut self, endings: &mut Endings, elapsed: Duration, counted_out: bool) -> Result<()> {
+    /// Shows what is left in the ring buffer, then the summary.
+    async fn finish(&mut self, elapsed: Duration, counted_out: bool) -> Result<()> {
+        while !counted_out && self.batch().await? == BATCH {}
         let counters = self.tracer.counters()?;
         self.totals.lost = counters.dropped;
         self.totals.filtered = counters.filtered;
@@ -213,10 +218,7 @@ impl Session {
         let mut out = self.output.buffer().await?;
         self.renderer.summary(&mut out, self.clock.now(), &summary)?;
         self.output.write(out)?;
-        tokio::select! {
-            written = self.output.finish() => written?,
-            () = endings.signal() => anyhow::bail!("interrupted while the reader of standard output was not reading; the end of the output is missing"),
-        }
+        self.output.finish().await?;
         let mut text = Vec::new();
         write_summary(&mut text, &summary)?;
         // Whoever closed standard error does not want to read it.

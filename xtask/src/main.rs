@@ -1,3 +1,67 @@
-//! Development tasks.
+//! Development tasks of tcpstate: `cargo xtask <task>`.
 
-fn main() {}
+use std::{ffi::OsString, process::ExitCode};
+
+use clap::{Parser, Subcommand};
+
+mod build;
+mod ebpf_toolchain;
+mod process;
+mod run;
+mod setup;
+mod test;
+
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", about = "Development tasks of tcpstate")]
+struct Cli {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Debug, Subcommand)]
+enum Task {
+    /// Install what the build and the tests need and this machine lacks
+    Setup {
+        /// Report what is present and what is missing, and change nothing; exit 1 when something is missing
+        #[arg(long)]
+        check: bool,
+    },
+    /// Build the release binary
+    Build {
+        /// Link it statically, so that it runs on any Linux of this architecture
+        #[arg(long = "static")]
+        linked_statically: bool,
+    },
+    /// Build tcpstate and run it as root: `cargo xtask run -- trace --pid 42`
+    Run {
+        /// Arguments of tcpstate
+        #[arg(last = true)]
+        args: Vec<OsString>,
+    },
+    /// Check formatting and lints, and run every test, those that need root included
+    Test {
+        /// Run only this part (repeatable)
+        #[arg(long, value_name = "PART")]
+        only: Vec<test::Part>,
+        /// Arguments of the test runners, such as a filter by name
+        #[arg(last = true)]
+        args: Vec<OsString>,
+    },
+}
+
+fn main() -> ExitCode {
+    let result = match Cli::parse().task {
+        Task::Setup { check: true } => setup::check(),
+        Task::Setup { check: false } => setup::install(setup::Scope::Everything),
+        Task::Build { linked_statically } => build::task(linked_statically),
+        Task::Run { args } => run::task(&args),
+        Task::Test { only, args } => test::task(&only, &args),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("xtask: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -104,3 +104,105 @@ impl StateDwell {
         DwellRow { state, count: self.exact.len(), exact, at_least, at_least_max_ns }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::{IpAddr, Ipv4Addr};
+
+    use proptest::{collection::vec, prelude::*};
+    use tcpstate_common::state::TcpState;
+
+    use super::{DwellRow, DwellTable, HIGHEST_NS, Quantiles};
+    use crate::model::{Dwell, Endpoint, Family, MonotonicNs, Protocol, SocketId, State, Transition};
+
+    fn left(old: State, in_old: Dwell) -> Transition {
+        let nowhere = Endpoint { addr: IpAddr::V4(Ipv4Addr::UNSPECIFIED), port: 0 };
+        Transition {
+            at: MonotonicNs(0),
+            socket: SocketId { cookie: None, skaddr: 0 },
+            old,
+            new: State::Known(TcpState::Close),
+            in_old,
+            owner: None,
+            family: Family::Inet,
+            protocol: Protocol::Tcp,
+            local: nowhere,
+            remote: nowhere,
+            netns: 0,
+            cgroup: None,
+            uid: 0,
+        }
+    }
+
+    fn rows(dwells: impl IntoIterator<Item = (State, Dwell)>) -> Vec<DwellRow> {
+        let mut table = DwellTable::default();
+        dwells.into_iter().for_each(|(old, dwell)| table.record(&left(old, dwell)));
+        table.rows().collect()
+    }
+
+    const CLOSE_WAIT: State = State::Known(TcpState::CloseWait);
+
+    #[test]
+    fn lower_bounds_are_in_no_quantile() {
+        let row =
+            rows([Dwell::Exact(7), Dwell::AtLeast(1_000), Dwell::AtLeast(2_000)].map(|dwell| (CLOSE_WAIT, dwell)));
+        let exact = Some(Quantiles { p50_ns: 7, p90_ns: 7, p99_ns: 7, max_ns: 7 });
+        assert_eq!(row, [DwellRow { state: CLOSE_WAIT, count: 1, exact, at_least: 2, at_least_max_ns: 2_000 }]);
+    }
+
+    #[test]
+    fn a_state_without_exact_times_has_no_quantiles() {
+        let row = rows([(CLOSE_WAIT, Dwell::AtLeast(5))]);
+        assert_eq!(row, [DwellRow { state: CLOSE_WAIT, count: 0, exact: None, at_least: 1, at_least_max_ns: 5 }]);
+        assert_eq!(rows([(CLOSE_WAIT, Dwell::Unknown)]), []);
+    }
+
+    #[test]
+    fn states_come_in_the_kernels_order() {
+        let states = [State::Unknown(200), CLOSE_WAIT, State::Known(TcpState::Established), State::Unknown(0)];
+        let order: Vec<State> =
+            rows(states.map(|state| (state, Dwell::Exact(1)))).iter().map(|row| row.state).collect();
+        assert_eq!(order, [State::Known(TcpState::Established), CLOSE_WAIT, State::Unknown(0), State::Unknown(200)]);
+    }
+
+    #[test]
+    fn times_beyond_the_histogram_are_capped_and_the_maximum_is_exact() {
+        let row = rows([(CLOSE_WAIT, Dwell::Exact(u64::MAX))]);
+        let Some(Quantiles { p50_ns, max_ns, .. }) = row[0].exact else { panic!("no quantiles: {row:?}") };
+        assert_eq!(max_ns, u64::MAX);
+        assert!((HIGHEST_NS..HIGHEST_NS + HIGHEST_NS / 500).contains(&p50_ns), "{p50_ns}");
+    }
+
+    #[test]
+    fn nothing_is_allocated_after_the_first_of_a_state() {
+        let mut table = DwellTable::default();
+        table.record(&left(CLOSE_WAIT, Dwell::Exact(1)));
+        let info = allocation_counter::measure(|| {
+            (0..64).for_each(|shift| table.record(&left(CLOSE_WAIT, Dwell::Exact(u64::MAX >> shift))));
+            table.record(&left(CLOSE_WAIT, Dwell::AtLeast(1)));
+        });
+        assert_eq!(info.count_total, 0);
+    }
+
+    #[test]
+    fn a_state_takes_less_than_half_a_megabyte() {
+        let info = allocation_counter::measure(|| drop(rows([(CLOSE_WAIT, Dwell::Exact(u64::MAX))])));
+        assert!(info.bytes_max < 512 << 10, "{} bytes", info.bytes_max);
+    }
+
+    proptest! {
+        /// A sorted list is what a histogram stands for.
+        #[test]
+        fn quantiles_are_right_to_three_digits(mut times in vec(prop_oneof![0..HIGHEST_NS, 0..100_000_u64], 1..300)) {
+            let rows = rows(times.iter().map(|&ns| (CLOSE_WAIT, Dwell::Exact(ns))));
+            times.sort_unstable();
+            let Some(exact) = rows[0].exact else { panic!("no quantiles") };
+            prop_assert_eq!(rows[0].count, times.len() as u64);
+            prop_assert_eq!(Some(&exact.max_ns), times.last());
+            for (percent, shown) in [(50, exact.p50_ns), (90, exact.p90_ns), (99, exact.p99_ns)] {
+                let truth = times[(times.len() * percent).div_ceil(100) - 1];
+                prop_assert!(shown.abs_diff(truth) <= truth / 1_000, "p{percent} is {shown}, not {truth}");
+            }
+        }
+    }
+}

@@ -7,15 +7,18 @@ use tcpstate_common::{ABI_SYMBOL, ABI_VERSION, config::Config, layout::Layout};
 /// The programs, built by `build.rs`.
 static OBJECT: &[u8] = include_bytes_aligned!(concat!(env!("OUT_DIR"), "/tcpstate-ebpf"));
 
+/// Sizes of maps that are known only at start.
+pub(super) struct Sizes {
+    /// Ring buffer of events.
+    pub(super) buffer_bytes: u32,
+    /// Ring buffer of stacks.
+    pub(super) stacks_bytes: u32,
+    /// Stories of sockets.
+    pub(super) sockets: u32,
+}
+
 /// Creates the maps. Programs are loaded one by one later, since one that this kernel refuses must not take the others with it.
-pub(super) fn load(
-    btf: &Btf,
-    config: &Config,
-    layout: &Layout,
-    buffer_bytes: u32,
-    max_sockets: u32,
-    log_level: u8,
-) -> Result<Ebpf> {
+pub(super) fn load(btf: &Btf, config: &Config, layout: &Layout, sizes: Sizes, log_level: u8) -> Result<Ebpf> {
     EbpfLoader::new()
         .btf(Some(btf))
         .verifier_log_level(VerifierLogLevel::DEBUG)
@@ -23,8 +26,9 @@ pub(super) fn load(
         .override_global("LAYOUT", layout, true)
         .override_global(ABI_SYMBOL, &ABI_VERSION, true)
         .override_global(aya_log::LEVEL, &log_level, true)
-        .map_max_entries("EVENTS", buffer_bytes)
-        .map_max_entries("SOCKETS", max_sockets)
+        .map_max_entries("EVENTS", sizes.buffer_bytes)
+        .map_max_entries("STACKS", sizes.stacks_bytes)
+        .map_max_entries("SOCKETS", sizes.sockets)
         .load(OBJECT)
         .map_err(explain)
 }

@@ -3,7 +3,7 @@
 use anyhow::{Context as _, Result};
 use aya::{
     Btf, Ebpf,
-    programs::{BtfTracePoint, FExit, KProbe, TracePoint},
+    programs::{BtfTracePoint, FExit, KProbe, ProgramError, TracePoint},
 };
 
 use super::{btf::KernelBtf, loader::program, namespaces::with_tracefs};
@@ -25,6 +25,12 @@ pub(super) fn attach_tp_btf(ebpf: &mut Ebpf, btf: &Btf, tracepoint: &str) -> Res
     Ok(format!("tp_btf/{tracepoint}"))
 }
 
+/// Attaches to the receives that return, where the kernel has a tracepoint for them (6.3).
+pub(super) fn attach_receive(ebpf: &mut Ebpf, btf: &Btf) -> HookAttempt {
+    let refused = attach_tp_btf(ebpf, btf, "sock_recv_length").err().map(|error| reason(&error));
+    HookAttempt { hook: "tp_btf/sock_recv_length".to_owned(), refused }
+}
+
 /// Finds a way to see `accept()`: trampoline, kprobe, system-call tracepoints. What was refused, and why, is part of the result.
 pub(super) fn attach_accept(ebpf: &mut Ebpf, btf: &Btf, kernel: &KernelBtf) -> Vec<HookAttempt> {
     type Attach<'a> = (&'static str, Box<dyn FnOnce(&mut Ebpf) -> Result<()> + 'a>);
@@ -35,7 +41,7 @@ pub(super) fn attach_accept(ebpf: &mut Ebpf, btf: &Btf, kernel: &KernelBtf) -> V
     ];
     let mut attempts = Vec::new();
     for (hook, attach) in ways {
-        let refused = attach(ebpf).err().map(|error| first_line(&error));
+        let refused = attach(ebpf).err().map(|error| reason(&error));
         let attached = refused.is_none();
         attempts.push(HookAttempt { hook: hook.to_owned(), refused });
         if attached {
@@ -79,9 +85,11 @@ fn attach_syscalls(ebpf: &mut Ebpf) -> Result<()> {
     )?
 }
 
-/// The chain of causes, without the verifier's log.
-fn first_line(error: &anyhow::Error) -> String {
-    let causes: Vec<_> =
-        error.chain().map(|cause| cause.to_string().lines().next().unwrap_or_default().to_owned()).collect();
-    causes.join(": ")
+/// Why a hook is not in use, in one line: the causes without the verifier's log.
+fn reason(error: &anyhow::Error) -> String {
+    if let Some(ProgramError::LoadError { io_error, .. }) = error.downcast_ref() {
+        return format!("the kernel refuses to load it: {io_error}");
+    }
+    let first_line = |cause: &(dyn std::error::Error + 'static)| cause.to_string().lines().next().map(str::to_owned);
+    error.chain().filter_map(first_line).collect::<Vec<_>>().join(": ")
 }

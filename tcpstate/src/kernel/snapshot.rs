@@ -10,6 +10,7 @@ use std::{
 
 use anyhow::{Context as _, Result};
 use aya::{Btf, Ebpf, programs::Iter};
+use bytemuck::AnyBitPattern;
 
 use super::{
     loader::program,
@@ -34,20 +35,28 @@ pub(super) fn take(ebpf: &mut Ebpf, btf: &Btf) -> Result<Found> {
     let tcp: &mut Iter = program(ebpf, "snapshot_tcp")?;
     tcp.load("tcp", btf).context("failed to load the iterator `iter/tcp`")?;
     found.sockets += count(open(tcp)?)?;
-    for namespace in other_network_namespaces() {
-        // The iterator takes the namespace of the thread that opens it.
-        match in_network_namespace(&namespace, || open(&mut *tcp).and_then(count)) {
-            Ok(sockets) => {
-                found.sockets += sockets?;
-                found.namespaces += 1;
-            }
-            Err(_) => found.refused += 1,
-        }
-    }
+    found.refused = in_other_namespaces(tcp, |file| {
+        found.sockets += count(file)?;
+        found.namespaces += 1;
+        Ok(())
+    })?;
     Ok(found)
 }
 
-fn open(iterator: &mut Iter) -> Result<File> {
+/// Opens an iterator in every other network namespace; returns how many could not be entered.
+pub(super) fn in_other_namespaces(iterator: &mut Iter, mut read: impl FnMut(File) -> Result<()> + Send) -> Result<u32> {
+    let mut refused = 0;
+    for namespace in other_network_namespaces() {
+        // The iterator takes the namespace of the thread that opens it.
+        match in_network_namespace(&namespace, || open(&mut *iterator).and_then(&mut read)) {
+            Ok(result) => result?,
+            Err(_) => refused += 1,
+        }
+    }
+    Ok(refused)
+}
+
+pub(super) fn open(iterator: &mut Iter) -> Result<File> {
     let open = |iterator: &mut Iter| -> Result<File> {
         let link = iterator.attach()?;
         Ok(iterator.take_link(link)?.into_file()?)
@@ -55,16 +64,23 @@ fn open(iterator: &mut Iter) -> Result<File> {
     open(iterator).context("failed to start the snapshot of open sockets")
 }
 
-/// Runs an iterator to its end. It writes one word for each story it began.
-fn count(mut file: File) -> Result<u64> {
-    let mut words = 0;
-    let mut buffer = [0; 64 << 10];
+/// Runs an iterator that writes one word for each story it began.
+fn count(file: File) -> Result<u64> {
+    Ok(read_records::<u64>(file)?.len() as u64)
+}
+
+/// Runs an iterator to its end and returns what it wrote.
+pub(super) fn read_records<T: AnyBitPattern>(mut file: File) -> Result<Vec<T>> {
+    let mut bytes = Vec::new();
+    let mut piece = [0; 64 << 10];
     loop {
-        match file.read(&mut buffer) {
-            Ok(0) => return Ok(words / size_of::<u64>() as u64),
-            Ok(read) => words += read as u64,
+        match file.read(&mut piece) {
+            Ok(0) => break,
+            Ok(read) => bytes.extend_from_slice(&piece[..read]),
             Err(error) if matches!(error.kind(), io::ErrorKind::Interrupted | io::ErrorKind::WouldBlock) => {}
             Err(error) => return Err(error).context("failed to read the snapshot of open sockets"),
         }
     }
+    // `seq_file` hands out whole records, so that nothing remains.
+    Ok(bytes.chunks_exact(size_of::<T>()).map(bytemuck::pod_read_unaligned).collect())
 }

@@ -16,6 +16,7 @@ use tcpstate_common::{
 
 use super::{
     btf::{BtfError, KernelBtf},
+    hunt::{self, Hunt},
     loader, probes,
     ring::{self, Ring},
     snapshot,
@@ -46,6 +47,7 @@ pub struct Tracer {
     ebpf: Option<Ebpf>,
     ring: Ring,
     live_children: PerCpuArray<MapData, u64>,
+    hunt: Option<Hunt>,
     logger: Option<EbpfLogger<&'static dyn log::Log>>,
     probes: Probes,
 }
@@ -68,14 +70,13 @@ impl Tracer {
         let layout = kernel.layout()?;
         let btf = Btf::from_sys_fs().map_err(|_| BtfError::Missing)?;
         raise_memlock_limit();
-        let mut ebpf = loader::load(
-            &btf,
-            &options.config,
-            &layout,
-            options.buffer_bytes,
-            room_for_sockets(),
-            if options.debug { aya_log::Level::Debug as u8 } else { 0 },
-        )?;
+        let sizes = loader::Sizes {
+            buffer_bytes: options.buffer_bytes,
+            stacks_bytes: hunt::stacks_bytes(&options.config),
+            sockets: room_for_sockets(),
+        };
+        let log_level = if options.debug { aya_log::Level::Debug as u8 } else { 0 };
+        let mut ebpf = loader::load(&btf, &options.config, &layout, sizes, log_level)?;
         follow(&mut ebpf, &options.pids)?;
 
         // From the end of a socket's life to its beginning: a story that begins is sure to end.
@@ -85,6 +86,8 @@ impl Tracer {
             probes::attach_tp_btf(&mut ebpf, &btf, "sched_process_fork")?;
             probes::attach_tp_btf(&mut ebpf, &btf, "sched_process_exit")?;
         }
+        let hunting = options.config.filters & filter::LEAKS != 0;
+        let receive = hunting.then(|| probes::attach_receive(&mut ebpf, &btf));
         let transition = probes::attach_tp_btf(&mut ebpf, &btf, "inet_sock_set_state")?;
         let found = snapshot::take(&mut ebpf, &btf)?;
         if found.refused > 0 {
@@ -98,12 +101,14 @@ impl Tracer {
         let tracer = Self {
             ring: Ring::take(&mut ebpf)?,
             live_children: ring::take(&mut ebpf, "LIVE_CHILDREN")?,
+            hunt: if hunting { Some(Hunt::load(&mut ebpf, &btf)?) } else { None },
             logger,
             probes: Probes {
                 kernel: rustix::system::uname().release().to_string_lossy().into_owned(),
                 transition,
                 destroy,
                 accept,
+                receive,
                 snapshot_sockets: found.sockets,
                 snapshot_netns: found.namespaces,
                 buffer_bytes: options.buffer_bytes,
@@ -162,6 +167,11 @@ impl Tracer {
         if let Some(logger) = &mut self.logger {
             logger.flush();
         }
+    }
+
+    /// What leak hunting asks of the kernel, when the tracer was started for it.
+    pub fn hunt(&mut self) -> Option<(&mut Hunt, &mut Ebpf)> {
+        Some((self.hunt.as_mut()?, self.ebpf.as_mut()?))
     }
 
     /// Detaches every program and waits until none is running, so that the counters and the ring buffer are final.

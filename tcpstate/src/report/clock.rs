@@ -86,3 +86,63 @@ impl fmt::Display for FormattedTime<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use jiff::{Timestamp, tz::TimeZone};
+
+    use super::{TimeFormat, TimeStyle, WallClock};
+    use crate::model::MonotonicNs;
+
+    const CLOCK: WallClock = WallClock { offset_ns: 1_790_000_000_000_000_000 };
+
+    fn show(style: TimeStyle, clock: WallClock, ns: u64) -> String {
+        let zone = TimeZone::posix("<-0330>3:30<-0230>,M3.2.0,M11.1.0").expect("a POSIX zone");
+        TimeFormat { style, clock, start: MonotonicNs(1_000_000_000), zone }.at(MonotonicNs(ns)).to_string()
+    }
+
+    #[test]
+    fn wall_time_is_local_and_cut_off() {
+        assert_eq!(show(TimeStyle::Local, CLOCK, 999_999_999), "11:43:20.999");
+        assert_eq!(show(TimeStyle::Rfc3339, CLOCK, 999_999_999), "2026-09-21T11:43:20.999999-02:30");
+    }
+
+    #[test]
+    fn the_offset_is_that_of_the_moment() {
+        let hours = |hours: u64| hours * 3_600_000_000_000;
+        // 2026-11-01T02:00 is 01:00 once more.
+        assert_eq!(show(TimeStyle::Rfc3339, CLOCK, hours(974)), "2026-11-01T01:43:20.000000-02:30");
+        assert_eq!(show(TimeStyle::Rfc3339, CLOCK, hours(975)), "2026-11-01T01:43:20.000000-03:30");
+        assert_eq!(show(TimeStyle::Local, CLOCK, hours(975)), "01:43:20.000");
+    }
+
+    #[test]
+    fn relative_time_begins_at_the_start() {
+        assert_eq!(show(TimeStyle::Relative, CLOCK, 1_000_000_999), "0.000000");
+        assert_eq!(show(TimeStyle::Relative, CLOCK, 1_234_567_890), "0.234567");
+        assert_eq!(show(TimeStyle::Relative, CLOCK, 3_601_000_001_000), "3600.000001");
+        assert_eq!(show(TimeStyle::Relative, CLOCK, 0), "0.000000");
+    }
+
+    #[test]
+    fn no_moment_panics() {
+        let extremes = [i64::MIN, -1, 0, i64::MAX];
+        for offset_ns in extremes {
+            for ns in [0, 1, u64::MAX] {
+                let clock = WallClock { offset_ns };
+                let wall = clock.at(MonotonicNs(ns)).as_nanosecond();
+                assert_eq!(wall, i128::from(offset_ns) + i128::from(ns));
+                for style in [TimeStyle::Local, TimeStyle::Rfc3339, TimeStyle::Relative] {
+                    assert!(!show(style, clock, ns).is_empty());
+                }
+                assert_eq!(show(TimeStyle::None, clock, ns), "");
+            }
+        }
+    }
+
+    #[test]
+    fn the_clocks_differ_by_the_offset() {
+        let at = CLOCK.at(MonotonicNs(5));
+        assert_eq!(Ok(at), Timestamp::from_nanosecond(1_790_000_000_000_000_005).map_err(|error| error.to_string()));
+    }
+}

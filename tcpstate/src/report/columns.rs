@@ -97,7 +97,7 @@ impl Columns {
                 Align::Right => (padding, 0),
             };
             self.line.extend(std::iter::repeat_n(' ', before));
-            if cell.style == Style::new() {
+            if cell.style == Style::new() || cell.text.is_empty() {
                 self.line.push_str(&cell.text);
             } else {
                 let style = cell.style;

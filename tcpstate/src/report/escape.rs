@@ -4,7 +4,7 @@ use std::fmt::{self, Write};
 
 use unicode_width::UnicodeWidthChar;
 
-/// Foreign bytes as text in which every character is visible and takes the columns that [`Escaped::width`] says.
+/// Foreign bytes as text in which every character is visible and has a width.
 ///
 /// A backslash comes as `\\`; an ASCII control character, and a byte that is not UTF-8, as `\x1b`; any other character
 /// that a terminal may obey or not show (C1 controls, directional and other format characters, line separators,
@@ -13,12 +13,6 @@ use unicode_width::UnicodeWidthChar;
 pub struct Escaped<'a>(pub &'a [u8]);
 
 impl Escaped<'_> {
-    /// Columns that the text takes on a terminal.
-    #[must_use]
-    pub fn width(&self) -> usize {
-        if self.is_plain() { self.0.len() } else { text_width(&self.to_string()) }
-    }
-
     fn is_plain(&self) -> bool {
         self.0.iter().all(|&byte| matches!(byte, b' '..=b'~') && byte != b'\\')
     }
@@ -61,4 +55,115 @@ fn is_hidden(c: char) -> bool {
             | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}'
             | '\u{fff9}'..='\u{fffb}' | '\u{110bd}' | '\u{110cd}' | '\u{13430}'..='\u{1343f}'
             | '\u{1bca0}'..='\u{1bca3}' | '\u{1d173}'..='\u{1d17a}' | '\u{e0001}' | '\u{e0020}'..='\u{e007f}')
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::{collection::vec, prelude::*};
+
+    use super::{Escaped, text_width};
+
+    fn escape(bytes: &[u8]) -> String {
+        Escaped(bytes).to_string()
+    }
+
+    /// What `Escaped` did, undone: if this always finds the bytes again, no two names look alike.
+    fn unescape(mut text: &str) -> Option<Vec<u8>> {
+        let mut bytes = Vec::new();
+        while let Some(c) = text.chars().next() {
+            text = &text[c.len_utf8()..];
+            if c != '\\' {
+                bytes.extend(c.to_string().as_bytes());
+            } else if let Some(rest) = text.strip_prefix('\\') {
+                bytes.push(b'\\');
+                text = rest;
+            } else if let Some(rest) = text.strip_prefix('x') {
+                bytes.push(u8::from_str_radix(rest.get(..2)?, 16).ok()?);
+                text = &rest[2..];
+            } else {
+                let (digits, rest) = text.strip_prefix("u{")?.split_once('}')?;
+                let c = char::from_u32(u32::from_str_radix(digits, 16).ok()?)?;
+                bytes.extend(c.to_string().as_bytes());
+                text = rest;
+            }
+        }
+        Some(bytes)
+    }
+
+    #[test]
+    fn readable_names_stay_as_they_are() {
+        for name in ["nginx: worker", "kworker/0:1", "日本", "naïve", ""] {
+            assert_eq!(escape(name.as_bytes()), name);
+        }
+    }
+
+    #[test]
+    fn each_kind_has_its_form() {
+        assert_eq!(escape(b"\x1b[31m\x00\x7f"), r"\x1b[31m\x00\x7f");
+        assert_eq!(escape(br"C:\x"), r"C:\\x");
+        assert_eq!(escape(b"\xff\xc3"), r"\xff\xc3");
+        assert_eq!(escape("\u{9b}2J".as_bytes()), r"\u{9b}2J");
+        assert_eq!(
+            escape("a\u{202e}b\u{2028}c\u{200b}d\u{301}\u{e0041}".as_bytes()),
+            r"a\u{202e}b\u{2028}c\u{200b}d\u{301}\u{e0041}"
+        );
+    }
+
+    #[test]
+    fn width_is_in_columns_of_the_terminal() {
+        assert_eq!(text_width(&escape(b"nginx")), 5);
+        assert_eq!(text_width(&escape("日本".as_bytes())), 4);
+        assert_eq!(text_width(&escape(b"\x1b")), 4);
+    }
+
+    fn bytes() -> impl Strategy<Value = Vec<u8>> {
+        let parts = vec![
+            "\x1b",
+            "\x07",
+            "\\",
+            "x",
+            "u",
+            "{",
+            "}",
+            "1b",
+            "\u{85}",
+            "\u{9b}",
+            "\u{ad}",
+            "\u{61c}",
+            "\u{200e}",
+            "\u{202a}",
+            "\u{202e}",
+            "\u{2066}",
+            "\u{2069}",
+            "\u{2028}",
+            "\u{2029}",
+            "\u{feff}",
+            "\u{fff9}",
+            "\u{e0061}",
+        ];
+        let part = prop_oneof![
+            prop::sample::select(parts).prop_map(|part| part.as_bytes().to_vec()),
+            any::<char>().prop_map(|c| c.to_string().into_bytes()),
+            any::<[u8; 2]>().prop_map(|bytes| bytes.to_vec()),
+        ];
+        vec(part, 0..12).prop_map(|parts| parts.concat())
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_invisible_is_left(bytes in bytes()) {
+            let hidden = |c: char| {
+                c.is_control()
+                    || matches!(c, '\u{ad}' | '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}')
+                    || matches!(c, '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
+            };
+            let text = escape(&bytes);
+            prop_assert!(!text.contains(hidden), "{text:?}");
+        }
+
+        #[test]
+        fn different_bytes_are_different_text(bytes in bytes()) {
+            prop_assert_eq!(unescape(&escape(&bytes)), Some(bytes));
+        }
+    }
 }

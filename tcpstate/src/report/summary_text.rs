@@ -30,7 +30,7 @@ pub fn write_summary(out: &mut impl io::Write, summary: &Summary) -> io::Result<
     if map_full > 0 {
         writeln!(
             out,
-            "incomplete: the map of sockets was full for {}, whose owners and times are unknown; \
+            "incomplete: the map of sockets was full for {}: no owners and no times of these; \
              trace less at a time with filters",
             Count(map_full, "socket")
         )?;

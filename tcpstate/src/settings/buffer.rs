@@ -35,3 +35,39 @@ impl Buffer {
         u32::try_from(bytes).map(|bytes| Self { bytes, rounded_from }).map_err(|_| BufferTooLarge(requested))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::{Buffer, BufferTooLarge, MAX_BYTES};
+
+    #[test]
+    fn rounding_is_recorded() {
+        assert_eq!(Buffer::round_up(8 << 20, 4_096), Ok(Buffer { bytes: 8 << 20, rounded_from: None }));
+        assert_eq!(Buffer::round_up(5_000, 4_096), Ok(Buffer { bytes: 8_192, rounded_from: Some(5_000) }));
+        assert_eq!(Buffer::round_up(0, 4_096), Ok(Buffer { bytes: 4_096, rounded_from: Some(0) }));
+        assert_eq!(Buffer::round_up(4_096, 65_536), Ok(Buffer { bytes: 65_536, rounded_from: Some(4_096) }));
+        assert_eq!(Buffer::round_up(MAX_BYTES, 4_096), Ok(Buffer { bytes: 1 << 30, rounded_from: None }));
+    }
+
+    #[test]
+    fn too_much_is_refused() {
+        for bytes in [MAX_BYTES + 1, u64::MAX] {
+            assert_eq!(Buffer::round_up(bytes, 4_096), Err(BufferTooLarge(bytes)));
+        }
+        let message = BufferTooLarge(2 << 30).to_string();
+        assert_eq!(message, "a buffer of `2147483648` bytes is too large: ask for at most 1073741824 (`--buffer 1G`)");
+    }
+
+    proptest! {
+        #[test]
+        fn the_kernel_takes_what_is_rounded(requested in 0..=MAX_BYTES, page in prop::sample::select(&[4_096, 16_384, 65_536][..])) {
+            let buffer = Buffer::round_up(requested, page).map_err(|error| TestCaseError::fail(error.to_string()))?;
+            prop_assert!(buffer.bytes.is_power_of_two() && buffer.bytes % page == 0);
+            prop_assert!(u64::from(buffer.bytes) >= requested);
+            prop_assert!(buffer.bytes == page || u64::from(buffer.bytes / 2) < requested, "larger than needed");
+            prop_assert_eq!(buffer.rounded_from, (u64::from(buffer.bytes) != requested).then_some(requested));
+        }
+    }
+}

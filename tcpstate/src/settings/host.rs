@@ -53,8 +53,8 @@ pub enum HostError {
         /// Where cgroup2 is mounted.
         mount: PathBuf,
     },
-    /// A directory elsewhere, such as in a cgroup v1 hierarchy.
-    #[error("`{}` is no cgroup v2: give a directory below `{}`", .path.display(), .mount.display())]
+    /// A directory elsewhere, such as in a cgroup v1 hierarchy, or a file.
+    #[error("`{}` is no directory of cgroup v2: give one below `{}`", .path.display(), .mount.display())]
     NotCgroup2 {
         /// What was given.
         path: PathBuf,
@@ -87,6 +87,8 @@ pub struct Host {
     pub proc: PathBuf,
     /// Where `ip netns` keeps names.
     pub netns_names: PathBuf,
+    /// Whether our process ids are the kernel's: those of the initial pid namespace.
+    pub initial_pids: bool,
     /// Bytes in a page.
     pub page_size: u32,
     /// Whether standard output is a terminal that understands colours.
@@ -102,6 +104,7 @@ impl Host {
         Self {
             proc: PathBuf::from("/proc"),
             netns_names: PathBuf::from("/run/netns"),
+            initial_pids: fs::metadata("/proc/self/ns/pid").is_ok_and(|ns| ns.ino() == INITIAL_PID_NAMESPACE),
             page_size: u32::try_from(rustix::param::page_size()).unwrap_or(u32::MAX),
             colors: io::stdout().is_terminal() && !set("NO_COLOR") && !dumb,
         }
@@ -113,18 +116,17 @@ impl Host {
     ///
     /// When there is no such process, when it is another process's thread, and when ours are not the kernel's numbers.
     pub fn check_process(&self, pid: u32) -> Result<(), HostError> {
-        let namespace = self.proc.join("self/ns/pid");
-        if self.metadata(&namespace)?.ino() != INITIAL_PID_NAMESPACE {
+        if !self.initial_pids {
             return Err(HostError::NestedPids);
         }
-        let status = match fs::read(self.proc.join(pid.to_string()).join("status")) {
-            Err(error) if is_absent(&error) => return Err(HostError::NoProcess(pid)),
-            Err(source) => return Err(HostError::Read { path: self.proc.join(pid.to_string()), source }),
-            Ok(status) => status,
-        };
-        match thread_group(&status) {
-            Some(process) if process != pid => Err(HostError::Thread { thread: pid, process }),
-            _ => Ok(()),
+        let path = self.proc.join(pid.to_string()).join("status");
+        match fs::read(&path) {
+            Ok(status) => match thread_group(&status) {
+                Some(process) if process != pid => Err(HostError::Thread { thread: pid, process }),
+                _ => Ok(()),
+            },
+            Err(error) if is_absent(&error) => Err(HostError::NoProcess(pid)),
+            Err(source) => Err(HostError::Read { path, source }),
         }
     }
 
@@ -162,22 +164,23 @@ impl Host {
         let mount = mounts::cgroup2(&table).ok_or(HostError::NoCgroup2)?;
         // `/proc/PID/cgroup` starts its paths with a slash that means the mount.
         let below_mount = mount.join(path.strip_prefix("/").unwrap_or(path));
-        let candidates = [path.is_absolute().then(|| path.to_owned()), Some(below_mount)];
-        let Some(directory) = candidates.into_iter().flatten().find(|candidate| candidate.is_dir()) else {
-            return Err(HostError::NoCgroup { path: path.to_owned(), mount });
-        };
-        let read = |source: io::Error| HostError::Read { path: directory.clone(), source };
-        let file_system = rustix::fs::statfs(&directory).map_err(|error| read(error.into()))?;
-        let inode = self.metadata(&directory)?.ino();
-        match NonZeroU64::new(inode) {
-            Some(id) if file_system.f_type == libc::CGROUP2_SUPER_MAGIC => Ok(id),
-            _ => Err(HostError::NotCgroup2 { path: path.to_owned(), mount }),
+        let candidates = [path.to_owned(), below_mount];
+        let candidates = || candidates.iter().filter(|candidate| candidate.is_absolute());
+        if let Some(id) = candidates().find_map(|directory| cgroup2_inode(directory)) {
+            Ok(id)
+        } else if candidates().any(|candidate| candidate.exists()) {
+            Err(HostError::NotCgroup2 { path: path.to_owned(), mount })
+        } else {
+            Err(HostError::NoCgroup { path: path.to_owned(), mount })
         }
     }
+}
 
-    fn metadata(&self, path: &Path) -> Result<fs::Metadata, HostError> {
-        fs::metadata(path).map_err(|source| HostError::Read { path: path.to_owned(), source })
-    }
+/// Inode number of a directory on a cgroup2 file system.
+fn cgroup2_inode(directory: &Path) -> Option<NonZeroU64> {
+    let metadata = fs::metadata(directory).ok().filter(fs::Metadata::is_dir)?;
+    let file_system = rustix::fs::statfs(directory).ok()?;
+    (file_system.f_type == libc::CGROUP2_SUPER_MAGIC).then(|| NonZeroU64::new(metadata.ino()))?
 }
 
 /// No such file; also what `/proc/PID/…` says of a process that is just going away.
@@ -195,4 +198,108 @@ fn is_netns(file: &File) -> bool {
     // SAFETY: `NS_GET_NSTYPE` takes no argument and writes to no memory; on any other file it is ENOTTY.
     let kind = unsafe { libc::ioctl(file.as_raw_fd(), NS_GET_NSTYPE) };
     kind == libc::CLONE_NEWNET
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{os::unix::fs::symlink, process, thread};
+
+    use super::*;
+
+    /// This machine, as one whose process ids are the kernel's.
+    fn host() -> Host {
+        Host { initial_pids: true, ..Host::detect() }
+    }
+
+    #[test]
+    fn a_process_has_to_be_there() {
+        assert!(host().check_process(process::id()).is_ok());
+        // Beyond PID_MAX_LIMIT of include/linux/threads.h.
+        let error = host().check_process(4_194_305).expect_err("no such process").to_string();
+        assert_eq!(error, "no process `4194305`: `--pid` wants a running process");
+    }
+
+    #[test]
+    fn a_thread_is_no_process() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+        let refused = thread::spawn(|| {
+            let tid = rustix::thread::gettid().as_raw_nonzero().get().cast_unsigned();
+            (tid, host().check_process(tid).map_err(|error| error.to_string()))
+        });
+        let (tid, refused) = refused.join().map_err(|_| "the thread panicked")?;
+        let process = process::id();
+        let message =
+            format!("`{tid}` is a thread of process `{process}`: sockets belong to processes; use `--pid {process}`");
+        assert_eq!(refused, Err(message));
+        Ok(())
+    }
+
+    #[test]
+    fn pids_of_a_nested_namespace_are_refused() {
+        let nested = Host { initial_pids: false, ..host() };
+        assert!(matches!(nested.check_process(process::id()), Err(HostError::NestedPids)));
+    }
+
+    #[test]
+    fn a_network_namespace_has_a_name_a_path_or_a_number() -> io::Result<()> {
+        let names = tempfile::tempdir()?;
+        let own = fs::metadata("/proc/self/ns/net")?.ino();
+        symlink("/proc/self/ns/net", names.path().join("blue"))?;
+        symlink("/proc/self/ns/net", names.path().join("7"))?;
+        symlink("/proc/self/ns/mnt", names.path().join("mount"))?;
+        fs::write(names.path().join("plain"), "")?;
+        let host = Host { netns_names: names.path().to_owned(), ..host() };
+        let inode = |name: &str| host.netns_inode(OsStr::new(name)).map(u64::from).map_err(|error| error.to_string());
+        assert_eq!(inode("blue"), Ok(own));
+        assert_eq!(inode("7"), Ok(own), "a name comes before a number");
+        assert_eq!(inode("/proc/self/ns/net"), Ok(own));
+        assert_eq!(inode("4026531840"), Ok(4_026_531_840));
+        for name in ["green", "0", "4294967296", "", "/proc/self/ns/nothing", "/proc/self/ns/mnt", "mount", "plain"] {
+            let error = inode(name).expect_err("no network namespace");
+            assert!(
+                error.contains(&format!("no network namespace `{name}`")) || error.contains("is no network"),
+                "{error}"
+            );
+            assert!(error.contains("/proc/PID/ns/net"), "{error}");
+        }
+        Ok(())
+    }
+
+    /// Both outcomes are real: a container may have no cgroup2.
+    #[test]
+    fn a_cgroup_is_the_inode_of_its_directory() -> io::Result<()> {
+        let Some(mount) = mounts::cgroup2(&fs::read("/proc/self/mountinfo")?) else {
+            assert!(matches!(host().cgroup_id(Path::new("/")), Err(HostError::NoCgroup2)));
+            return Ok(());
+        };
+        let root = Some(fs::metadata(&mount)?.ino());
+        let id = |path: &Path| host().cgroup_id(path).map(NonZeroU64::get).ok();
+        assert_eq!(id(&mount), root);
+        assert_eq!(id(Path::new("/")), root, "as `/proc/PID/cgroup` names the root");
+        assert_eq!(id(Path::new("")), root);
+        assert_eq!(id(&mount.join("cgroup.procs")), None, "a file is no cgroup");
+        assert_eq!(id(Path::new("/proc")), None, "not every directory is a cgroup");
+        assert_eq!(id(Path::new("no such cgroup")), None);
+        Ok(())
+    }
+
+    #[test]
+    fn refusals_say_where_cgroups_are() -> io::Result<()> {
+        let proc = tempfile::tempdir()?;
+        let mount = tempfile::tempdir()?;
+        fs::create_dir(proc.path().join("self"))?;
+        fs::create_dir(mount.path().join("v1"))?;
+        let table = format!("41 31 0:38 / {} rw - cgroup2 cgroup2 rw\n", mount.path().display());
+        fs::write(proc.path().join("self/mountinfo"), table)?;
+        let host = Host { proc: proc.path().to_owned(), ..host() };
+        let error = |path: &str| host.cgroup_id(Path::new(path)).map_err(|error| error.to_string());
+        let mount = mount.path().display();
+        assert_eq!(error("v1"), Err(format!("`v1` is no directory of cgroup v2: give one below `{mount}`")));
+        let absent = format!(
+            "no cgroup `a/b`: give a directory below `{mount}`, or its path from there as in `/proc/PID/cgroup`"
+        );
+        assert_eq!(error("a/b"), Err(absent));
+        fs::write(proc.path().join("self/mountinfo"), "")?;
+        assert!(matches!(host.cgroup_id(Path::new("a")), Err(HostError::NoCgroup2)));
+        Ok(())
+    }
 }

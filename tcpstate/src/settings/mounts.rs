@@ -28,3 +28,34 @@ fn unescape(mut field: &[u8]) -> Vec<u8> {
 fn octal(digits: &[u8]) -> Option<u8> {
     u8::from_str_radix(str::from_utf8(digits).ok()?, 8).ok()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use super::cgroup2;
+
+    #[test]
+    fn the_first_cgroup2_is_found_among_others() {
+        let hybrid = b"31 23 0:28 / /sys/fs/cgroup rw,relatime - tmpfs tmpfs rw,mode=755\n\
+            35 31 0:32 / /sys/fs/cgroup/memory rw,relatime shared:9 - cgroup cgroup rw,memory\n\
+            41 31 0:38 / /sys/fs/cgroup/unified rw,relatime shared:4 master:2 - cgroup2 cgroup2 rw\n\
+            42 31 0:38 / /mnt/other rw - cgroup2 none rw\n";
+        assert_eq!(cgroup2(hybrid), Some(PathBuf::from("/sys/fs/cgroup/unified")));
+    }
+
+    #[test]
+    fn names_of_mounts_are_not_types() {
+        assert_eq!(cgroup2(b"30 1 0:5 / /cgroup2 rw - tmpfs cgroup2 rw\n"), None);
+        assert_eq!(cgroup2(b"30 1 0:5 / /a rw cgroup2 - tmpfs none rw\n"), None);
+        assert_eq!(cgroup2(b""), None);
+        assert_eq!(cgroup2(b"truncated line"), None);
+        assert_eq!(cgroup2(b"30 1 0:5 / /a rw -"), None);
+    }
+
+    #[test]
+    fn escaped_characters_come_back() {
+        let spaces = br"41 31 0:38 / /mnt/my\040cgroups\134\011\\9 rw - cgroup2 none rw";
+        assert_eq!(cgroup2(spaces), Some(PathBuf::from("/mnt/my cgroups\\\t\\\\9")));
+    }
+}

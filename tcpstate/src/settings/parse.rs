@@ -108,3 +108,107 @@ pub fn duration(text: &str) -> Result<Duration, ParseError> {
     let duration = Duration::try_from(signed).map_err(|_| ParseError::NoDuration)?;
     if duration.is_zero() { Err(ParseError::NoDuration) } else { Ok(duration) }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use proptest::prelude::*;
+    use tcpstate_common::state::TcpState;
+
+    use super::{ParseError, byte_count, count, duration, network, state};
+
+    #[test]
+    fn states_are_known_as_to_ss() {
+        for (name, expected) in [
+            ("CLOSE_WAIT", TcpState::CloseWait),
+            ("close-wait", TcpState::CloseWait),
+            ("closewait", TcpState::CloseWait),
+            ("fin-wait-1", TcpState::FinWait1),
+            ("FinWait2", TcpState::FinWait2),
+            ("estab", TcpState::Established),
+            ("listening", TcpState::Listen),
+            ("closed", TcpState::Close),
+        ] {
+            assert_eq!(state(name), Ok(expected), "{name}");
+        }
+        for name in ["", "-", "close wait", "CLOSE_WAIT2", "TCP_CLOSE_WAIT", "8"] {
+            assert_eq!(state(name), Err(ParseError::State), "{name}");
+        }
+        assert!(ParseError::State.to_string().ends_with(
+            "ESTABLISHED, SYN_SENT, SYN_RECV, FIN_WAIT1, FIN_WAIT2, TIME_WAIT, \
+            CLOSE, CLOSE_WAIT, LAST_ACK, LISTEN, CLOSING, NEW_SYN_RECV, BOUND_INACTIVE"
+        ));
+    }
+
+    #[test]
+    fn blocks_lose_their_host_bits() {
+        for (text, block) in [
+            ("10.1.2.3/8", "10.0.0.0/8"),
+            ("192.0.2.7", "192.0.2.7/32"),
+            ("0.0.0.0/0", "0.0.0.0/0"),
+            ("2001:db8::1/32", "2001:db8::/32"),
+            ("::1", "::1/128"),
+            ("::ffff:192.0.2.7/104", "::ffff:192.0.0.0/104"),
+        ] {
+            assert_eq!(network(text).map(|net| net.to_string()), Ok(block.to_owned()), "{text}");
+        }
+        for text in ["", "10", "10.0.0.0/33", "::/129", "10.0.0.0/", "localhost", "10.0.0.0/8 ", "fe80::1%eth0"] {
+            assert_eq!(network(text), Err(ParseError::Network), "{text}");
+        }
+    }
+
+    #[test]
+    fn byte_counts_are_binary() {
+        for (text, bytes) in [("0", 0), ("4096", 4_096), ("8k", 8 << 10), ("8M", 8 << 20), ("1GiB", 1 << 30), ("5b", 5)]
+        {
+            assert_eq!(byte_count(text), Ok(bytes), "{text}");
+        }
+        for text in ["", "M", "-1", "+1", "1.5M", "8MB", "8 M", "18446744073709551616", "18446744073709551615K", "٣"] {
+            assert_eq!(byte_count(text), Err(ParseError::ByteCount), "{text}");
+        }
+    }
+
+    #[test]
+    fn durations_have_units() {
+        for (text, ms) in [("500ms", 500), ("30s", 30_000), ("5m", 300_000), ("1h30m", 5_400_000), ("1.5s", 1_500)] {
+            assert_eq!(duration(text), Ok(Duration::from_millis(ms)), "{text}");
+        }
+        for text in ["", "30", "5 apples", "1mo", "h", "99999999999999999999h"] {
+            assert_eq!(duration(text), Err(ParseError::Duration), "{text}");
+        }
+        for text in ["0s", "-5s"] {
+            assert_eq!(duration(text), Err(ParseError::NoDuration), "{text}");
+        }
+    }
+
+    #[test]
+    fn counts_are_above_zero() {
+        assert_eq!(count("1").map(u64::from), Ok(1));
+        for text in ["0", "-1", "1.0", "", "1k"] {
+            assert_eq!(count(text), Err(ParseError::Count), "{text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn separators_and_case_do_not_matter(
+            expected in prop::sample::select(&TcpState::ALL[..]),
+            choices in prop::collection::vec((any::<bool>(), prop::sample::select(&["", "-", "_"][..])), 16),
+        ) {
+            let letters = expected.name().chars().filter(|&c| c != '_');
+            let text: String = letters
+                .zip(choices)
+                .flat_map(|(c, (lower, separator))| {
+                    [if lower { c.to_ascii_lowercase() } else { c }.to_string(), separator.to_owned()]
+                })
+                .collect();
+            prop_assert_eq!(state(&text), Ok(expected), "{}", text);
+        }
+
+        #[test]
+        fn no_text_panics(text in any::<String>()) {
+            let _ = (state(&text), network(&text), byte_count(&text), duration(&text), count(&text));
+        }
+    }
+}

@@ -1,0 +1,156 @@
+//! Records of leak hunting: events about sockets in CLOSE_WAIT, stacks, and what the iterators write.
+
+use core::mem::size_of;
+
+use crate::event::{Owner, Transition};
+
+/// [`Transition::kind`] of an [`Entered`].
+pub const KIND_ENTERED: u32 = 2;
+/// [`SocketEvent::kind`]: the socket left CLOSE_WAIT.
+pub const KIND_LEFT: u32 = 3;
+/// [`SocketEvent::kind`]: a receive returned 0 for the first time.
+pub const KIND_EOF_READ: u32 = 4;
+/// [`SocketEvent::kind`]: `accept()` returned a socket that was in CLOSE_WAIT.
+pub const KIND_ACCEPTED: u32 = 5;
+/// [`SocketEvent::kind`]: the socket is gone.
+pub const KIND_DESTROYED: u32 = 6;
+
+/// A socket entered CLOSE_WAIT.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+#[cfg_attr(feature = "user", derive(bytemuck::Pod, bytemuck::Zeroable))]
+pub struct Entered {
+    /// The transition, with [`KIND_ENTERED`].
+    pub transition: Transition,
+    /// Where the socket was opened; 0 when not known.
+    pub place: u64,
+}
+
+/// Anything else that happens to a socket that has been in CLOSE_WAIT.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+#[cfg_attr(feature = "user", derive(bytemuck::Pod, bytemuck::Zeroable))]
+pub struct SocketEvent {
+    /// `KIND_*`.
+    pub kind: u32,
+    /// With [`KIND_LEFT`] the state after.
+    pub new_state: u8,
+    /// Explicit padding.
+    pub pad: [u8; 3],
+    /// `CLOCK_MONOTONIC`, nanoseconds.
+    pub ts_ns: u64,
+    /// `SO_COOKIE`.
+    pub cookie: u64,
+    /// Address of the `struct sock`.
+    pub skaddr: u64,
+    /// Who did it; all zero where that is not known.
+    pub actor: Owner,
+    /// Where; 0 when not known.
+    pub place: u64,
+}
+
+/// What precedes the bytes of a user stack in the ring buffer of stacks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+#[cfg_attr(feature = "user", derive(bytemuck::Pod, bytemuck::Zeroable))]
+pub struct StackHeader {
+    /// Identity of the place: of the process, the instruction and the return addresses above it.
+    pub place: u64,
+    /// Process.
+    pub tgid: u32,
+    /// Thread.
+    pub tid: u32,
+    /// User registers.
+    pub registers: Registers,
+    /// Bytes that were copied, from `registers.sp` on; fewer than asked for when the stack ends before.
+    pub copied: u32,
+    /// Explicit padding.
+    pub pad: u32,
+}
+
+/// User registers that unwinding begins with.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+#[cfg_attr(feature = "user", derive(bytemuck::Pod, bytemuck::Zeroable))]
+pub struct Registers {
+    /// Instruction pointer.
+    pub ip: u64,
+    /// Stack pointer.
+    pub sp: u64,
+    /// Frame pointer.
+    pub bp: u64,
+}
+
+/// How many ranges of code a process has at most here: neighbouring mappings are merged until they fit.
+pub const CODE_RANGES: usize = 4;
+
+/// Where a process has code: a return address lies in one of these.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+#[cfg_attr(feature = "user", derive(bytemuck::Pod, bytemuck::Zeroable))]
+pub struct CodeRanges {
+    /// Start and length of each; unused ones have length 0.
+    pub ranges: [[u64; 2]; CODE_RANGES],
+}
+
+/// [`Found::flags`]: nobody has accepted the socket.
+pub const FOUND_UNACCEPTED: u8 = 1 << 0;
+/// [`Found::flags`]: a receive was seen to return 0.
+pub const FOUND_EOF_READ: u8 = 1 << 1;
+/// [`Found::flags`]: when it entered its state was seen.
+pub const FOUND_SINCE: u8 = 1 << 2;
+
+/// A socket, or one of its descriptors, as an iterator found it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+#[cfg_attr(feature = "user", derive(bytemuck::Pod, bytemuck::Zeroable))]
+pub struct Found {
+    /// The socket. `old_state` and `new_state` are its state, `in_old_ns` when it entered it, `flags` are `FOUND_*`.
+    pub socket: Transition,
+    /// Where it was opened; 0 when not known.
+    pub place: u64,
+    /// The process that holds it; 0 for none.
+    pub holder_tgid: u32,
+    /// Its descriptor.
+    pub holder_fd: u32,
+    /// Bytes received and not read; the FIN counts as one. Of a listener: connections that wait.
+    pub recv_q: u32,
+    /// Bytes not acknowledged. Of a listener: most connections that may wait.
+    pub send_q: u32,
+    /// Jiffies since data was received.
+    pub since_data_recv: u32,
+    /// Jiffies since an acknowledgement was received.
+    pub since_ack_recv: u32,
+    /// Jiffies since data was sent.
+    pub since_data_sent: u32,
+    /// Explicit padding.
+    pub pad: u32,
+    /// `bpf_jiffies64()` at `socket.ts_ns`: both together tell how many jiffies a second has.
+    pub jiffies: u64,
+}
+
+/// A thread, as an iterator found it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+#[cfg_attr(feature = "user", derive(bytemuck::Pod, bytemuck::Zeroable))]
+pub struct Thread {
+    /// Who it is.
+    pub task: Owner,
+    /// User registers.
+    pub registers: Registers,
+    /// Number of the system call it is in; negative when in none.
+    pub syscall: i64,
+    /// First argument of it.
+    pub argument: u64,
+}
+
+const _: () = assert!(size_of::<Entered>() == 128);
+const _: () = assert!(size_of::<SocketEvent>() == 64);
+const _: () = assert!(size_of::<StackHeader>() == 48);
+const _: () = assert!(size_of::<CodeRanges>() == 64);
+const _: () = assert!(size_of::<Found>() == 168);
+const _: () = assert!(size_of::<Thread>() == 64);
+
+#[cfg(feature = "user")]
+// SAFETY: bytemuck has derived the same promise.
+unsafe impl aya::Pod for CodeRanges {}

@@ -1,0 +1,150 @@
+//! How leaking sockets stand now: iterators over descriptors, and over the sockets that have none.
+
+use aya_ebpf::helpers::{
+    bpf_ktime_get_ns,
+    generated::{bpf_jiffies64, bpf_seq_write, bpf_skc_to_tcp_sock},
+};
+use tcpstate_common::{
+    config::filter as set,
+    leak::{FOUND_EOF_READ, FOUND_SINCE, FOUND_UNACCEPTED, Found},
+    state::TcpState,
+};
+
+use crate::{
+    Opaque,
+    config::{filtering, offset},
+    filter::{self, Unset},
+    maps::{FOUND, SOCKETS},
+    owner,
+    snapshot::{Meta, TaskFileContext, TcpContext, file_socket, full_socket},
+    sock::{Sock, load},
+    story::{EOF_READ, KnownOwner, SINCE_BEFORE, Story, TRACKED},
+    transition::fill_socket,
+};
+
+const CLOSE_WAIT: u8 = TcpState::CloseWait as u8;
+const LISTEN: u8 = TcpState::Listen as u8;
+
+/// A descriptor of a task.
+#[inline(always)]
+pub(crate) fn on_file(ctx: *const TaskFileContext) {
+    // SAFETY: the iterator's context.
+    unsafe {
+        let Some((task, sk)) = file_socket(ctx) else { return };
+        write((*ctx).meta(), sk, owner::of_task(task).tgid, (*ctx).fd());
+    }
+}
+
+/// A socket in the hash tables of a network namespace.
+#[inline(always)]
+pub(crate) fn on_tcp(ctx: *const TcpContext) {
+    // SAFETY: the iterator's context.
+    unsafe {
+        if let Some(sk) = full_socket(ctx) {
+            write((*ctx).meta(), sk, 0, 0);
+        }
+    }
+}
+
+/// Writes a socket that is in CLOSE_WAIT, or has been and is still there, or a listener with a backlog.
+#[inline(always)]
+unsafe fn write(meta: *const Meta, sk: Sock, holder_tgid: u32, holder_fd: u32) {
+    let state = sk.state();
+    let story = SOCKETS.get_ptr_mut(sk.address());
+    // SAFETY: a value in the map.
+    let tracked = story.is_some_and(|story| unsafe { (*story).marks & TRACKED != 0 });
+    let waiting = state == LISTEN && sk.backlog().0 != 0 && holder_tgid == 0;
+    if !(state == CLOSE_WAIT || tracked || waiting) {
+        return;
+    }
+    let family = sk.family();
+    let (mut local, remote) = (sk.local(family), sk.remote(family));
+    let mut known = KnownOwner::UNKNOWN;
+    let (mut since_ns, mut flags) = (0, 0);
+    if let Some(story) = story {
+        // SAFETY: a value in the map.
+        unsafe {
+            known = Story::known_owner(story);
+            if local.port == 0 {
+                local.port = (*story).local_port;
+            }
+            if (*story).state == state && (*story).flags & SINCE_BEFORE == 0 {
+                since_ns = (*story).since_ns;
+                flags |= FOUND_SINCE;
+            }
+            if (*story).marks & EOF_READ != 0 {
+                flags |= FOUND_EOF_READ;
+            }
+            if state == CLOSE_WAIT {
+                // From now on its end is of interest, too.
+                (*story).marks |= TRACKED;
+            }
+        }
+    }
+    if filtering(set::PID | set::COMM) && !owner::wanted(&known.owner) && !held_by_wanted(holder_tgid)
+        || !filter::socket(sk, family, &local, &remote, Unset::Fails)
+    {
+        return;
+    }
+    if sk.socket() == 0 {
+        flags |= FOUND_UNACCEPTED;
+    }
+    let Some(found) = FOUND.get_ptr_mut(0) else { return };
+    // SAFETY: this CPU's own value, and one iterator runs at a time; the iterator's own `seq_file`.
+    unsafe {
+        let record = &raw mut (*found).socket;
+        (*record).kind = 0;
+        (*record).old_state = state;
+        (*record).new_state = state;
+        (*record).owner_source = known.source;
+        (*record).flags = flags;
+        (*record).ts_ns = bpf_ktime_get_ns();
+        (*record).in_old_ns = since_ns;
+        (*record).cookie = sk.cookie();
+        (*record).owner = known.owner;
+        fill_socket(record, sk, family, &local, &remote);
+        (*found).place = known.place;
+        (*found).holder_tgid = holder_tgid;
+        (*found).holder_fd = holder_fd;
+        fill_load(found, sk, state);
+        bpf_seq_write((*meta).seq(), found.cast(), size_of::<Found>() as u32);
+    }
+}
+
+/// With `--pid` also sockets are wanted that others opened and this process holds.
+#[inline(always)]
+fn held_by_wanted(tgid: u32) -> bool {
+    tgid != 0 && filtering(set::PID) && owner::followed(tgid)
+}
+
+/// Writes queues and times, as `tcp_diag_get_info()` and `tcp_get_info()` compute them (net/ipv4/tcp_diag.c, tcp.c).
+///
+/// # Safety
+///
+/// `found` has to be writable.
+#[inline(always)]
+unsafe fn fill_load(found: *mut Found, sk: Sock, state: u8) {
+    let distance = |ahead: u32, behind: u32| {
+        let distance = ahead.wrapping_sub(behind);
+        if distance as i32 > 0 { distance } else { 0 }
+    };
+    // SAFETY: the caller's promise; the helper takes any typed `struct sock`, and its result is a typed `struct tcp_sock`.
+    unsafe {
+        let jiffies = bpf_jiffies64();
+        (*found).jiffies = jiffies;
+        (*found).recv_q = 0;
+        (*found).send_q = 0;
+        (*found).pad = 0;
+        let tcp = bpf_skc_to_tcp_sock(sk.as_ptr().cast_mut()) as *const Opaque;
+        if state == LISTEN {
+            ((*found).recv_q, (*found).send_q) = sk.backlog();
+        } else if !tcp.is_null() {
+            let now = jiffies as u32;
+            (*found).recv_q = distance(load(tcp, offset!(rcv_nxt)), load(tcp, offset!(copied_seq)));
+            (*found).send_q = distance(load(tcp, offset!(write_seq)), load(tcp, offset!(snd_una)));
+            (*found).since_data_recv = distance(now, load(tcp, offset!(lrcvtime)));
+            (*found).since_ack_recv = distance(now, load(tcp, offset!(rcv_tstamp)));
+            (*found).since_data_sent = distance(now, load(tcp, offset!(lsndtime)));
+        }
+    }
+}

@@ -1,0 +1,110 @@
+//! What leak hunting sends: sockets that enter and leave CLOSE_WAIT, and what happens to them meanwhile.
+
+use aya_ebpf::helpers::bpf_ktime_get_ns;
+use tcpstate_common::{
+    event::Owner,
+    leak::{Entered, KIND_ACCEPTED, KIND_DESTROYED, KIND_ENTERED, KIND_EOF_READ, KIND_LEFT, SocketEvent},
+    state::TcpState,
+};
+
+use crate::{
+    config::config,
+    maps::SOCKETS,
+    owner, stack,
+    story::{Story, TRACKED},
+    transition::{Known, Seen, fill, submit},
+};
+
+const CLOSE_WAIT: u8 = TcpState::CloseWait as u8;
+const LAST_ACK: u8 = TcpState::LastAck as u8;
+
+#[inline(always)]
+pub(crate) fn on_transition(seen: &Seen, known: &Known) {
+    if seen.new == CLOSE_WAIT {
+        mark(seen.sk.address(), TRACKED);
+        // SAFETY: an entry of the ring buffer.
+        submit(|entered: *mut Entered| unsafe {
+            fill(&raw mut (*entered).transition, seen, known, KIND_ENTERED);
+            (*entered).place = known.owner.place;
+        });
+    } else if seen.old == CLOSE_WAIT {
+        // Into LAST_ACK goes `close()` or `shutdown()`, in the context of its caller; what leads to CLOSE may come from
+        // anywhere. The closer matters only when it was late.
+        let by_caller = seen.new == LAST_ACK && known.in_old_ns >= config!(late_ns);
+        let (actor, place) = if by_caller { (owner::current(), stack::capture()) } else { (owner::UNKNOWN, 0) };
+        submit(|event: *mut SocketEvent| {
+            let left = SocketEvent {
+                kind: KIND_LEFT,
+                new_state: seen.new,
+                pad: [0; 3],
+                ts_ns: seen.now,
+                cookie: known.cookie,
+                skaddr: seen.sk.address(),
+                actor,
+                place,
+            };
+            // SAFETY: an entry of the ring buffer.
+            unsafe { event.write(left) }
+        });
+    }
+}
+
+#[inline(always)]
+fn mark(key: u64, mark: u8) {
+    if let Some(story) = SOCKETS.get_ptr_mut(key) {
+        // SAFETY: a value in the map; marks are set under the socket's lock.
+        unsafe { (*story).marks |= mark }
+    }
+}
+
+/// `accept()` returned a socket whose peer has closed already.
+///
+/// # Safety
+///
+/// `story` has to be a value in the map.
+#[inline(always)]
+pub(crate) unsafe fn accepted(story: *const Story, key: u64) {
+    // SAFETY: the caller's promise.
+    unsafe { send(KIND_ACCEPTED, story, key, (*story).owner, (*story).place) }
+}
+
+/// A receive returned 0.
+///
+/// # Safety
+///
+/// `story` has to be a value in the map.
+#[inline(always)]
+pub(crate) unsafe fn eof_read(story: *const Story, key: u64, place: u64) {
+    // SAFETY: the caller's promise.
+    unsafe { send(KIND_EOF_READ, story, key, owner::current(), place) }
+}
+
+/// The socket is gone.
+///
+/// # Safety
+///
+/// `story` has to be a value in the map.
+#[inline(always)]
+pub(crate) unsafe fn destroyed(story: *const Story, key: u64) {
+    // SAFETY: the caller's promise.
+    unsafe { send(KIND_DESTROYED, story, key, owner::UNKNOWN, 0) }
+}
+
+#[inline(always)]
+unsafe fn send(kind: u32, story: *const Story, skaddr: u64, actor: Owner, place: u64) {
+    submit(|event: *mut SocketEvent| {
+        // SAFETY: an entry of the ring buffer; the story is the caller's promise.
+        unsafe {
+            event.write(SocketEvent {
+                kind,
+                new_state: 0,
+                pad: [0; 3],
+                ts_ns: bpf_ktime_get_ns(),
+                cookie: (*story).cookie,
+                skaddr,
+                actor,
+                place,
+            });
+        }
+    });
+}

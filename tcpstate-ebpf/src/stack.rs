@@ -1,0 +1,192 @@
+//! User stacks, taken in process context only: registers and the top of the stack, unwound in user space.
+//!
+//! A stack is copied once for each distinct place. Frame pointers are missing from most programs, so a place is told from
+//! another by what its return addresses must be among: the words near the stack's top that point into the process's code.
+
+use aya_ebpf::helpers::{
+    bpf_get_current_pid_tgid, bpf_ktime_get_ns,
+    generated::{bpf_get_current_task_btf, bpf_probe_read_user, bpf_task_pt_regs},
+};
+use tcpstate_common::{
+    config::{MAX_STACK, STACK_PIECE},
+    layout::ABSENT,
+    leak::{CodeRanges, Registers, StackHeader},
+};
+
+use crate::{
+    Opaque,
+    config::{config, offset},
+    maps::{BUDGET, CODE, PLACES, SCRATCH, STACKS, count},
+    sock::load,
+};
+
+/// Words at the top of a stack that are looked at to tell places apart.
+pub(crate) const PLACE_WORDS: usize = 128;
+
+/// Time in which the number of copies is bounded, nanoseconds.
+const WINDOW_NS: u64 = 100_000_000;
+
+/// Copies of one CPU.
+#[repr(C)]
+pub(crate) struct Budget {
+    window: u64,
+    taken: u64,
+}
+
+/// User registers of a task.
+pub(crate) struct UserRegisters {
+    pub(crate) registers: Registers,
+    pub(crate) syscall: i64,
+    pub(crate) argument: u64,
+    /// Third argument of the system call.
+    pub(crate) length: u64,
+}
+
+/// Reads the registers with which a task entered the kernel; `None` for kernel threads, and where BTF does not describe them.
+///
+/// # Safety
+///
+/// `task` has to be a `struct task_struct` that the verifier knows the type of.
+#[inline(always)]
+pub(crate) unsafe fn user_registers(task: *const Opaque) -> Option<UserRegisters> {
+    if offset!(regs_ip) == ABSENT {
+        return None;
+    }
+    // SAFETY: the caller's promise; the helper's result is a typed `struct pt_regs`.
+    unsafe {
+        let regs = bpf_task_pt_regs(task.cast_mut().cast()) as *const Opaque;
+        if regs.is_null() {
+            return None;
+        }
+        let cs: u16 = load(regs, offset!(regs_cs));
+        (cs & 3 == 3).then(|| UserRegisters {
+            registers: Registers {
+                ip: load(regs, offset!(regs_ip)),
+                sp: load(regs, offset!(regs_sp)),
+                bp: load(regs, offset!(regs_bp)),
+            },
+            syscall: load(regs, offset!(regs_orig_ax)),
+            argument: load(regs, offset!(regs_di)),
+            length: load(regs, offset!(regs_dx)),
+        })
+    }
+}
+
+/// The place where the running task is, its stack copied if it is new. 0 when it cannot be told.
+///
+/// Only for hooks that run in process context on behalf of the caller: in softirq the registers are those of whoever was
+/// interrupted.
+#[inline(never)]
+pub(crate) fn capture() -> u64 {
+    // SAFETY: the running task.
+    let Some(user) = (unsafe { user_registers(bpf_get_current_task_btf() as *const Opaque) }) else { return 0 };
+    let pid_tgid = bpf_get_current_pid_tgid();
+    let Some(place) = place(&user.registers, (pid_tgid >> 32) as u32) else { return 0 };
+    if let Some(met) = PLACES.get_ptr_mut(place) {
+        // SAFETY: a value in the map; a lost increment only moves the next copy.
+        let met = unsafe {
+            *met += 1;
+            *met
+        };
+        // Now and then again, so that user space can see whether one place is one stack.
+        if met & (met - 1) != 0 {
+            return place;
+        }
+    } else if PLACES.insert(place, 1, 0).is_err() {
+        count!(stacks_dropped);
+        return place;
+    }
+    if !copy(place, pid_tgid, user.registers) {
+        // The next one that comes here tries again.
+        let _ = PLACES.remove(place);
+    }
+    place
+}
+
+/// Identity of a place; one of its own while the process's code is not known yet.
+#[inline(always)]
+fn place(registers: &Registers, tgid: u32) -> Option<u64> {
+    let seed = mix(mix(registers.ip, u64::from(tgid)), registers.sp & 0xfff);
+    let Some(code) = CODE.get_ptr(tgid) else {
+        // SAFETY: no precondition.
+        return Some(mix(seed, unsafe { bpf_ktime_get_ns() }) | 1);
+    };
+    let scratch = SCRATCH.get_ptr_mut(0)?;
+    // SAFETY: this CPU's own scratch and a value in a map.
+    unsafe {
+        let bytes = (PLACE_WORDS * size_of::<u64>()) as u32;
+        if bpf_probe_read_user(scratch.cast(), bytes, registers.sp as *const _) != 0 {
+            // Nearer to the top of the stack than that: not worth telling apart.
+            (*scratch) = [0; PLACE_WORDS];
+        }
+        let mut hash = seed;
+        for word in &*scratch {
+            hash = mix(hash, *word * in_code(&*code, *word));
+        }
+        Some(hash | 1)
+    }
+}
+
+/// 1 when a word points into code, without a branch: the verifier walks this loop once.
+#[inline(always)]
+fn in_code(code: &CodeRanges, word: u64) -> u64 {
+    let inside = |range: &[u64; 2]| u64::from(word.wrapping_sub(range[0]) < range[1]);
+    inside(&code.ranges[0]) | inside(&code.ranges[1]) | inside(&code.ranges[2]) | inside(&code.ranges[3])
+}
+
+#[inline(always)]
+fn mix(hash: u64, word: u64) -> u64 {
+    (hash.rotate_left(5) ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15)
+}
+
+/// Copies the stack into its ring buffer. Returns whether it is there.
+#[inline(always)]
+fn copy(place: u64, pid_tgid: u64, registers: Registers) -> bool {
+    if !within_budget() {
+        count!(stacks_skipped);
+        return false;
+    }
+    let stack_bytes = config!(stack_bytes) as usize;
+    let Some(mut entry) = STACKS.reserve_bytes(size_of::<StackHeader>() + stack_bytes, 0) else {
+        count!(stacks_dropped);
+        return false;
+    };
+    let start = entry.as_mut_ptr();
+    let mut copied = 0;
+    for piece in 0..MAX_STACK / STACK_PIECE {
+        let at = piece * STACK_PIECE;
+        if at as usize >= stack_bytes {
+            break;
+        }
+        // SAFETY: the piece lies within the entry, whose size is a multiple of it behind the header; the helper fails on a
+        // bad user address.
+        unsafe {
+            let to = start.add(size_of::<StackHeader>() + at as usize);
+            if bpf_probe_read_user(to.cast(), STACK_PIECE, (registers.sp + u64::from(at)) as *const _) != 0 {
+                break;
+            }
+        }
+        copied = at + STACK_PIECE;
+    }
+    let header = StackHeader { place, tgid: (pid_tgid >> 32) as u32, tid: pid_tgid as u32, registers, copied, pad: 0 };
+    // SAFETY: the entry begins with room for the header; ring-buffer entries are aligned to 8 bytes.
+    unsafe { start.cast::<StackHeader>().write(header) };
+    entry.submit(0);
+    true
+}
+
+/// Whether this CPU may copy another stack now.
+#[inline(always)]
+fn within_budget() -> bool {
+    let Some(budget) = BUDGET.get_ptr_mut(0) else { return false };
+    // SAFETY: this CPU's own value.
+    unsafe {
+        let window = bpf_ktime_get_ns() / WINDOW_NS;
+        if (*budget).window != window {
+            (*budget).window = window;
+            (*budget).taken = 0;
+        }
+        (*budget).taken += 1;
+        (*budget).taken <= u64::from(config!(stacks_per_window))
+    }
+}

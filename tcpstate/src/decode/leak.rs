@@ -1,0 +1,211 @@
+//! Records of leak hunting → [`model::leak`](crate::model::leak).
+
+use std::collections::{BTreeMap, btree_map::Entry};
+
+use tcpstate_common::{
+    event::{self, owner_source},
+    leak::{
+        Entered, FOUND_EOF_READ, FOUND_SINCE, FOUND_UNACCEPTED, Found, KIND_ACCEPTED, KIND_DESTROYED, KIND_ENTERED,
+        KIND_EOF_READ, KIND_LEFT, SocketEvent,
+    },
+    state::TcpState,
+};
+
+use super::{DecodeError, endpoint, family, owner, protocol, read, socket_id};
+use crate::model::{
+    Comm, MonotonicNs, State,
+    leak::{Actor, FoundListener, FoundSocket, Holder, LeakEvent, PlaceId, SocketFacts, SocketLoad},
+};
+
+/// Frequencies of the timer tick that kernels are built with (`CONFIG_HZ`).
+const TICK_FREQUENCIES: [u64; 4] = [100, 250, 300, 1000];
+
+/// Decodes one event.
+///
+/// # Errors
+///
+/// When the record is none that leak hunting writes.
+pub fn event(record: &[u8]) -> Result<LeakEvent, DecodeError> {
+    let kind = record.first_chunk().copied().map(u32::from_ne_bytes);
+    if kind == Some(KIND_ENTERED) {
+        let raw: Entered = read(record)?;
+        return Ok(LeakEvent::Entered {
+            at: MonotonicNs(raw.transition.ts_ns),
+            facts: facts(&raw.transition)?,
+            owner: owner(&raw.transition.owner, raw.transition.owner_source),
+            opened: place(raw.place),
+        });
+    }
+    let raw: SocketEvent = read(record)?;
+    let at = MonotonicNs(raw.ts_ns);
+    let socket = socket_id(raw.cookie, raw.skaddr);
+    Ok(match raw.kind {
+        KIND_LEFT => LeakEvent::Left {
+            at,
+            socket,
+            new: State::from(raw.new_state),
+            closed: actor(&raw.actor).map(|actor| (actor, place(raw.place))),
+        },
+        KIND_EOF_READ => match actor(&raw.actor) {
+            Some(by) => LeakEvent::EofRead { at, socket, by, place: place(raw.place) },
+            None => return Err(DecodeError::Kind(raw.kind)),
+        },
+        KIND_ACCEPTED => match owner(&raw.actor, owner_source::ACCEPT) {
+            Some(owner) => LeakEvent::Accepted { at, socket, owner, opened: place(raw.place) },
+            None => return Err(DecodeError::Kind(raw.kind)),
+        },
+        KIND_DESTROYED => LeakEvent::Destroyed { at, socket },
+        other => return Err(DecodeError::Kind(other)),
+    })
+}
+
+/// What the iterators found, one entry for each socket.
+#[derive(Debug, Default)]
+pub struct Standing {
+    /// Sockets in CLOSE_WAIT, and those that have been.
+    pub sockets: Vec<FoundSocket>,
+    /// Listeners with a backlog.
+    pub listeners: Vec<FoundListener>,
+}
+
+/// Puts together what the iterators found: a record for each descriptor, and one for each socket by itself.
+///
+/// # Errors
+///
+/// When a record is none that the iterators write.
+pub fn standing(found: &[Found]) -> Result<Standing, DecodeError> {
+    let mut sockets: BTreeMap<(u64, u64), FoundSocket> = BTreeMap::new();
+    let mut listeners = Vec::new();
+    for raw in found {
+        if raw.socket.new_state == TcpState::Listen as u8 {
+            listeners.push(FoundListener {
+                facts: facts(&raw.socket)?,
+                owner: owner(&raw.socket.owner, raw.socket.owner_source),
+                backlog: raw.recv_q,
+                backlog_limit: raw.send_q,
+            });
+            continue;
+        }
+        let socket = match sockets.entry((raw.socket.cookie, raw.socket.skaddr)) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(new) => new.insert(socket(raw)?),
+        };
+        if raw.holder_tgid != 0 {
+            socket.holders.push(Holder { pid: raw.holder_tgid, fd: raw.holder_fd });
+        }
+    }
+    let mut sockets: Vec<_> = sockets.into_values().collect();
+    for socket in &mut sockets {
+        socket.holders.sort_unstable();
+        socket.holders.dedup();
+    }
+    Ok(Standing { sockets, listeners })
+}
+
+fn socket(raw: &Found) -> Result<FoundSocket, DecodeError> {
+    let has = |flag| raw.socket.flags & flag != 0;
+    let frequency = tick_frequency(raw.jiffies, raw.socket.ts_ns);
+    let milliseconds = |jiffies: u32| u32::try_from(u64::from(jiffies) * 1000 / frequency).unwrap_or(u32::MAX);
+    Ok(FoundSocket {
+        facts: facts(&raw.socket)?,
+        state: State::from(raw.socket.new_state),
+        owner: owner(&raw.socket.owner, raw.socket.owner_source),
+        opened: place(raw.place),
+        since: has(FOUND_SINCE).then_some(MonotonicNs(raw.socket.in_old_ns)),
+        eof_read: has(FOUND_EOF_READ),
+        unaccepted: has(FOUND_UNACCEPTED),
+        load: Some(SocketLoad {
+            recv_q: raw.recv_q,
+            send_q: raw.send_q,
+            last_data_recv_ms: milliseconds(raw.since_data_recv),
+            last_ack_recv_ms: milliseconds(raw.since_ack_recv),
+            last_data_sent_ms: milliseconds(raw.since_data_sent),
+        }),
+        holders: Vec::new(),
+    })
+}
+
+/// Timer ticks a second, from one reading of both clocks: `jiffies` starts at `2³² - 300 × HZ` (`INITIAL_JIFFIES`,
+/// include/linux/jiffies.h) when `CLOCK_MONOTONIC` starts at 0.
+fn tick_frequency(jiffies: u64, monotonic_ns: u64) -> u64 {
+    let error = |frequency: u64| {
+        let ticked = u128::from(monotonic_ns) * u128::from(frequency) / 1_000_000_000;
+        let expected = (1u128 << 32) + ticked - u128::from(300 * frequency);
+        expected.abs_diff(u128::from(jiffies))
+    };
+    TICK_FREQUENCIES.into_iter().min_by_key(|&frequency| error(frequency)).unwrap_or(TICK_FREQUENCIES[0])
+}
+
+fn facts(raw: &event::Transition) -> Result<SocketFacts, DecodeError> {
+    let family = family(raw.family)?;
+    Ok(SocketFacts {
+        id: socket_id(raw.cookie, raw.skaddr),
+        family,
+        protocol: protocol(raw.protocol),
+        local: endpoint(family, raw.local_addr, raw.local_port),
+        remote: endpoint(family, raw.remote_addr, raw.remote_port),
+        netns: raw.netns,
+        uid: raw.uid,
+    })
+}
+
+fn place(raw: u64) -> Option<PlaceId> {
+    (raw != 0).then_some(PlaceId(raw))
+}
+
+fn actor(raw: &event::Owner) -> Option<Actor> {
+    (raw.tgid != 0).then_some(Actor { pid: raw.tgid, tid: raw.tid, comm: Comm(raw.comm) })
+}
+
+#[cfg(test)]
+mod tests {
+    use bytemuck::Zeroable as _;
+    use tcpstate_common::state::AF_INET;
+
+    use super::*;
+
+    fn left(kind: u32, tgid: u32) -> SocketEvent {
+        let actor = event::Owner { tgid, tid: tgid, ..event::Owner::default() };
+        SocketEvent { kind, new_state: 9, pad: [0; 3], ts_ns: 5, cookie: 7, skaddr: 9, actor, place: 11 }
+    }
+
+    fn found(cookie: u64, holder: (u32, u32)) -> Found {
+        let mut found = Found::zeroed();
+        found.socket.family = AF_INET;
+        found.socket.new_state = TcpState::CloseWait as u8;
+        found.socket.cookie = cookie;
+        (found.holder_tgid, found.holder_fd) = holder;
+        found
+    }
+
+    #[test]
+    fn events_by_kind() {
+        let closed = event(bytemuck::bytes_of(&left(KIND_LEFT, 42))).expect("a whole record");
+        let LeakEvent::Left { new, closed: Some((by, Some(PlaceId(11)))), .. } = closed else {
+            panic!("{closed:?}");
+        };
+        assert_eq!((new, by.pid), (State::Known(TcpState::LastAck), 42));
+        let reset = event(bytemuck::bytes_of(&left(KIND_LEFT, 0))).expect("a whole record");
+        assert!(matches!(reset, LeakEvent::Left { closed: None, .. }), "{reset:?}");
+        assert_eq!(event(bytemuck::bytes_of(&left(99, 1))), Err(DecodeError::Kind(99)));
+        assert!(matches!(event(&[]), Err(DecodeError::Length { got: 0, .. })));
+    }
+
+    #[test]
+    fn descriptors_of_one_socket_come_together() {
+        let records = [found(1, (20, 4)), found(2, (0, 0)), found(1, (10, 5)), found(1, (0, 0)), found(1, (10, 5))];
+        let standing = standing(&records).expect("whole records");
+        let holders: Vec<_> = standing.sockets.iter().map(|socket| socket.holders.clone()).collect();
+        assert_eq!(holders, [vec![Holder { pid: 10, fd: 5 }, Holder { pid: 20, fd: 4 }], vec![]]);
+    }
+
+    #[test]
+    fn tick_frequency_from_uptime() {
+        for frequency in TICK_FREQUENCIES {
+            for seconds in [0, 1, 250, 310, 86_400, 40_000_000] {
+                let jiffies = (1u64 << 32) - 300 * frequency + seconds * frequency;
+                assert_eq!(tick_frequency(jiffies, seconds * 1_000_000_000 + 3_000_000), frequency, "{seconds} s");
+            }
+        }
+    }
+}

@@ -1,0 +1,104 @@
+//! What leak hunting asks of the kernel beyond events: stacks, how leaking sockets stand, where threads are.
+
+use anyhow::{Context as _, Result};
+use aya::{
+    Btf, Ebpf,
+    maps::{HashMap, MapData, RingBuf},
+    programs::Iter,
+};
+use tcpstate_common::{
+    config::{Config, filter},
+    leak::{CodeRanges, Found, StackHeader, Thread},
+};
+
+use super::{
+    loader::program,
+    ring,
+    snapshot::{in_other_namespaces, open, read_records},
+};
+
+/// Stacks of the largest size that wait for user space.
+const WAITING_STACKS: u32 = 256;
+
+/// Bytes of the ring buffer of stacks: a page where none are taken.
+pub(super) fn stacks_bytes(config: &Config) -> u32 {
+    let hunting = config.filters & filter::LEAKS != 0;
+    if hunting { (WAITING_STACKS * config.stack_bytes).next_power_of_two() } else { 4096 }
+}
+
+/// Maps and iterators of leak hunting.
+pub struct Hunt {
+    stacks: RingBuf<MapData>,
+    code: HashMap<MapData, u32, CodeRanges>,
+    targets: HashMap<MapData, u32, u32>,
+}
+
+impl std::fmt::Debug for Hunt {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Hunt").finish_non_exhaustive()
+    }
+}
+
+impl Hunt {
+    pub(super) fn load(ebpf: &mut Ebpf, btf: &Btf) -> Result<Self> {
+        for (name, kind) in [("leaking_files", "task_file"), ("leaking_tcp", "tcp"), ("leaking_threads", "task")] {
+            let iterator: &mut Iter = program(ebpf, name)?;
+            iterator.load(kind, btf).with_context(|| format!("failed to load the iterator `iter/{kind}`"))?;
+        }
+        Ok(Self {
+            stacks: ring::take(ebpf, "STACKS")?,
+            code: ring::take(ebpf, "CODE")?,
+            targets: ring::take(ebpf, "TARGETS")?,
+        })
+    }
+
+    /// Hands out the stacks that wait: what precedes each, and its bytes from the stack pointer on.
+    pub fn stacks(&mut self, mut stack: impl FnMut(&StackHeader, &[u8])) {
+        while let Some(record) = self.stacks.next() {
+            let Some((header, bytes)) = record.split_at_checked(size_of::<StackHeader>()) else { continue };
+            let header: StackHeader = bytemuck::pod_read_unaligned(header);
+            stack(&header, bytes.get(..header.copied as usize).unwrap_or(bytes));
+        }
+    }
+
+    /// Tells the kernel side where a process has its code. Until then it copies every stack of the process.
+    ///
+    /// # Errors
+    ///
+    /// When the map is full.
+    pub fn enter_code(&mut self, pid: u32, code: &CodeRanges) -> Result<()> {
+        self.code.insert(pid, code, 0).with_context(|| format!("failed to enter the code of process {pid}"))
+    }
+
+    /// Every descriptor of a leaking socket, then every such socket by itself, and the listeners with a backlog.
+    ///
+    /// # Errors
+    ///
+    /// When an iterator cannot run.
+    pub fn found(&mut self, ebpf: &mut Ebpf) -> Result<Vec<Found>> {
+        let mut found = read_records(open(program(ebpf, "leaking_files")?)?)?;
+        let tcp: &mut Iter = program(ebpf, "leaking_tcp")?;
+        found.extend(read_records::<Found>(open(tcp)?)?);
+        in_other_namespaces(tcp, |file| {
+            found.extend(read_records::<Found>(file)?);
+            Ok(())
+        })?;
+        Ok(found)
+    }
+
+    /// The threads of these processes.
+    ///
+    /// # Errors
+    ///
+    /// When the iterator cannot run.
+    pub fn threads(&mut self, ebpf: &mut Ebpf, pids: &[u32]) -> Result<Vec<Thread>> {
+        let before: Vec<u32> = self.targets.keys().flatten().collect();
+        for pid in before {
+            let _ = self.targets.remove(&pid);
+        }
+        for pid in pids {
+            self.targets.insert(pid, 1, 0).with_context(|| format!("failed to ask for the threads of {pid}"))?;
+        }
+        read_records(open(program(ebpf, "leaking_threads")?)?)
+    }
+}

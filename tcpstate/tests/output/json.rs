@@ -1,0 +1,188 @@
+//! `-o json`, against its schema.
+
+use std::collections::BTreeSet;
+
+use jsonschema::Validator;
+use proptest::prelude::*;
+use serde_json::{Map, Value, json};
+use tcpstate::{
+    model::{Dwell, Totals, Transition},
+    report::trace_json::TraceJson,
+};
+
+use crate::{
+    golden::assert_golden,
+    sample::{CLOCK, START, probes, summary, transitions},
+    strategy::transition,
+};
+
+const SCHEMA: &str = include_str!("../../schema/trace-v1.schema.json");
+
+fn schema() -> Value {
+    serde_json::from_str(SCHEMA).expect("the schema is JSON")
+}
+
+/// The schema lets consumers meet fields that they do not know; what this version writes must all be documented.
+fn strict() -> Validator {
+    fn forbid_more(value: &mut Value) {
+        match value {
+            Value::Object(object) => {
+                if object.get("type") == Some(&json!("object")) {
+                    object.insert("unevaluatedProperties".to_owned(), json!(false));
+                }
+                object.values_mut().for_each(forbid_more);
+            }
+            Value::Array(array) => array.iter_mut().for_each(forbid_more),
+            _ => {}
+        }
+    }
+    let mut schema = schema();
+    forbid_more(&mut schema);
+    jsonschema::validator_for(&schema).expect("the schema is a schema")
+}
+
+fn trace() -> String {
+    let mut json = TraceJson::new(CLOCK);
+    let mut out = Vec::new();
+    json.probes(&mut out, START, &probes()).expect("a Vec takes it");
+    for transition in transitions() {
+        json.transition(&mut out, &transition).expect("a Vec takes it");
+    }
+    let end = transitions().last().map_or(START, |transition| transition.at);
+    json.lost(&mut out, end, 3).expect("a Vec takes it");
+    let totals = Totals { transitions: 13, seen: 10, lost: 3, filtered: 5, map_full: 1, unknown_state: 1 };
+    json.summary(&mut out, end, &summary(totals)).expect("a Vec takes it");
+    String::from_utf8(out).expect("JSON is UTF-8")
+}
+
+fn parse(line: &str) -> Value {
+    serde_json::from_str(line).expect("every line is JSON")
+}
+
+fn line_of(transition: &Transition) -> String {
+    let mut out = Vec::new();
+    TraceJson::new(CLOCK).transition(&mut out, transition).expect("a Vec takes it");
+    String::from_utf8(out).expect("JSON is UTF-8")
+}
+
+#[test]
+fn golden() {
+    let version = format!("\"tcpstate\":\"{}\"", env!("CARGO_PKG_VERSION"));
+    assert_golden("trace.jsonl", &trace().replace(&version, "\"tcpstate\":\"VERSION\""));
+}
+
+#[test]
+fn every_kind_is_as_the_schema_says() {
+    let strict = strict();
+    for line in trace().lines() {
+        let value = parse(line);
+        let errors: Vec<_> = strict.iter_errors(&value).map(|error| error.to_string()).collect();
+        assert!(errors.is_empty(), "{line}\n{errors:?}");
+    }
+}
+
+/// Names of all fields, with those of the objects within them.
+fn fields(value: &Value, path: &str, names: &mut BTreeSet<String>) {
+    match value {
+        Value::Object(object) => {
+            for (name, value) in object {
+                names.insert(format!("{path}{name}"));
+                fields(value, &format!("{path}{name}."), names);
+            }
+        }
+        Value::Array(array) => array.iter().for_each(|value| fields(value, path, names)),
+        _ => {}
+    }
+}
+
+/// The same out of the schema.
+fn documented(schema: &Value, node: &Value, path: &str, names: &mut BTreeSet<String>) {
+    let Some(object) = node.as_object() else { return };
+    if let Some(pointer) = object.get("$ref").and_then(Value::as_str) {
+        let target = schema.pointer(pointer.trim_start_matches('#')).expect("references lead somewhere");
+        documented(schema, target, path, names);
+    }
+    for keyword in ["allOf", "oneOf"] {
+        object.get(keyword).and_then(Value::as_array).into_iter().flatten().for_each(|node| {
+            documented(schema, node, path, names);
+        });
+    }
+    object.get("items").into_iter().for_each(|node| documented(schema, node, path, names));
+    for (name, node) in object.get("properties").and_then(Value::as_object).unwrap_or(&Map::new()) {
+        names.insert(format!("{path}{name}"));
+        documented(schema, node, &format!("{path}{name}."), names);
+    }
+}
+
+#[test]
+fn nothing_is_documented_that_is_never_written() {
+    let schema = schema();
+    for kind in ["probes", "transition", "lost", "summary"] {
+        let mut written = BTreeSet::new();
+        let lines: Vec<Value> = trace().lines().map(parse).filter(|line| line["kind"] == kind).collect();
+        lines.iter().for_each(|line| fields(line, "", &mut written));
+        let mut promised = BTreeSet::new();
+        documented(&schema, &schema["$defs"][kind], "", &mut promised);
+        assert_eq!(promised, written, "of kind {kind}");
+    }
+}
+
+#[test]
+fn both_clocks_are_one_moment() {
+    let value = parse(&line_of(&transitions()[0]));
+    assert_eq!(value["mono_ns"], json!(100_500_000_000_u64));
+    assert_eq!(value["time"], json!("2026-09-21T14:15:00.500000000Z"));
+}
+
+#[test]
+fn nothing_is_allocated_for_a_transition() {
+    let transitions = transitions();
+    let mut json = TraceJson::new(CLOCK);
+    let mut out = Vec::with_capacity(1 << 20);
+    let mut round = || transitions.iter().for_each(|transition| json.transition(&mut out, transition).expect("a Vec"));
+    round();
+    let info = allocation_counter::measure(|| (0..10).for_each(|_| round()));
+    assert_eq!(info.count_total, 0);
+}
+
+proptest! {
+    #[test]
+    fn any_transition_is_as_the_schema_says(transitions in prop::collection::vec(transition(), 50)) {
+        let strict = strict();
+        for transition in &transitions {
+            let line = line_of(transition);
+            prop_assert!(strict.is_valid(&parse(&line)), "{}", line);
+        }
+    }
+
+    #[test]
+    fn any_transition_keeps_its_facts(transition in transition()) {
+        let line = line_of(&transition);
+        prop_assert_eq!(line.lines().count(), 1);
+        let value = parse(&line);
+        prop_assert_eq!(value["cookie"].as_u64(), transition.socket.cookie.map(Into::into));
+        prop_assert_eq!(&value["skaddr"], &json!(format!("{:#018x}", transition.socket.skaddr)));
+        prop_assert_eq!(&value["mono_ns"], &json!(transition.at.0));
+        prop_assert_eq!(value["cgroup"].as_u64(), transition.cgroup.map(Into::into));
+        for (field, endpoint) in [("local", transition.local), ("remote", transition.remote)] {
+            prop_assert_eq!(&value[field]["addr"], &json!(endpoint.addr.to_string()));
+            prop_assert_eq!(&value[field]["port"], &json!(endpoint.port));
+        }
+        let (exact, at_least) = match transition.in_old {
+            Dwell::Exact(ns) => (Some(ns), None),
+            Dwell::AtLeast(ns) => (None, Some(ns)),
+            Dwell::Unknown => (None, None),
+        };
+        prop_assert_eq!(value.get("in_old_ns").and_then(Value::as_u64), exact);
+        prop_assert_eq!(value.get("in_old_at_least_ns").and_then(Value::as_u64), at_least);
+        prop_assert_eq!(value["owner"]["pid"].as_u64(), transition.owner.map(|owner| owner.pid.into()));
+    }
+
+    /// Also not through `jq -r`, which undoes JSON's own escapes.
+    #[test]
+    fn no_control_character_is_in_a_name(transition in transition()) {
+        if let Some(comm) = parse(&line_of(&transition))["owner"]["comm"].as_str() {
+            prop_assert!(!comm.chars().any(|c| c.is_control() || c == '\u{202e}' || c == '\u{2028}'), "{:?}", comm);
+        }
+    }
+}

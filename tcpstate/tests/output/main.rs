@@ -1,0 +1,9 @@
+//! What users and their programs read, byte for byte. Needs neither root nor a kernel.
+
+mod golden;
+mod help;
+mod json;
+mod sample;
+mod strategy;
+mod summary;
+mod text;

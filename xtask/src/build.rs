@@ -1,0 +1,92 @@
+//! Builds the release binary.
+
+use std::{
+    ffi::OsStr,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+};
+
+use anyhow::{Context as _, bail, ensure};
+
+use crate::{process, setup};
+
+/// Sets up, builds, and prints the path and the size of the binary.
+///
+/// # Errors
+///
+/// A step failed, or the binary does not start or is not as static as asked for.
+pub(crate) fn task(linked_statically: bool) -> anyhow::Result<()> {
+    setup::ensure(setup::Scope::Build)?;
+    let binary = if linked_statically { static_release()? } else { release()? };
+    let mib = binary.metadata()?.len() as f64 / f64::from(1 << 20);
+    println!("{} ({mib:.1} MiB)", binary.display());
+    Ok(())
+}
+
+/// Builds the release binary and tells where it is.
+///
+/// # Errors
+///
+/// The build failed.
+pub(crate) fn release() -> anyhow::Result<PathBuf> {
+    let mut cargo = process::cargo();
+    cargo.args(["build", "--package", "tcpstate", "--bin", "tcpstate", "--release"]);
+    executable(cargo, "tcpstate")
+}
+
+fn static_release() -> anyhow::Result<PathBuf> {
+    let host = host()?;
+    let mut cargo = process::cargo();
+    // With `--target` the flags stay away from build scripts, which load proc macros dynamically.
+    cargo
+        .args(["build", "--package", "tcpstate", "--bin", "tcpstate", "--release", "--target", &host])
+        .env("RUSTFLAGS", "-C target-feature=+crt-static");
+    let binary = executable(cargo, "tcpstate")?;
+    is_static(&binary)?;
+    let status = Command::new(&binary).arg("--version").stdout(Stdio::null()).status()?;
+    ensure!(status.success(), "`{} --version` failed: {status}", binary.display());
+    Ok(binary)
+}
+
+/// Runs a `cargo build` or `cargo test --no-run`, with its progress on our stderr, and tells where the executable of
+/// `target` is.
+///
+/// # Errors
+///
+/// The build failed or made no such executable.
+pub(crate) fn executable(mut cargo: Command, target: &str) -> anyhow::Result<PathBuf> {
+    cargo.arg("--message-format=json-render-diagnostics").stderr(Stdio::inherit());
+    let shown = process::display(&cargo);
+    let output = cargo.output().with_context(|| format!("failed to run `{shown}`"))?;
+    if !output.status.success() {
+        bail!("`{shown}` failed: {}", output.status);
+    }
+    let executable = output.stdout.split(|&byte| byte == b'\n').find_map(|line| {
+        let message: serde_json::Value = serde_json::from_slice(line).ok()?;
+        let executable = message.get("executable")?.as_str()?;
+        (message.pointer("/target/name")?.as_str()? == target).then(|| PathBuf::from(executable))
+    });
+    executable.with_context(|| format!("`{shown}` made no executable `{target}`"))
+}
+
+/// The triple that cargo builds for.
+fn host() -> anyhow::Result<String> {
+    let output = process::cargo().arg("-vV").output()?;
+    let text = String::from_utf8(output.stdout)?;
+    let host = text.lines().find_map(|line| line.strip_prefix("host: "));
+    host.map(str::to_owned).context("`cargo -vV` tells no host")
+}
+
+/// An executable that needs no dynamic loader has neither an interpreter nor needed libraries.
+fn is_static(binary: &Path) -> anyhow::Result<()> {
+    let mut readelf = Command::new("readelf");
+    readelf.args(["--wide", "--program-headers", "--dynamic"].map(OsStr::new)).arg(binary).env("LC_ALL", "C");
+    let output = readelf.output().context("failed to run `readelf` of binutils")?;
+    ensure!(output.status.success(), "`{}` failed", process::display(&readelf));
+    let text = String::from_utf8_lossy(&output.stdout);
+    let dynamic = text.lines().find(|line| line.contains("INTERP") || line.contains("(NEEDED)"));
+    if let Some(line) = dynamic {
+        bail!("`{}` is not static: {}", binary.display(), line.trim());
+    }
+    Ok(())
+}

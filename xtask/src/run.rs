@@ -1,0 +1,23 @@
+//! Builds tcpstate and becomes it, as root.
+
+use std::{ffi::OsString, os::unix::process::CommandExt as _};
+
+use anyhow::Context as _;
+
+use crate::{build, process, setup};
+
+/// Sets up, builds as the user who asks for it, and replaces this process by tcpstate, run as root: signals reach it
+/// directly, and its exit code is ours.
+///
+/// # Errors
+///
+/// A step failed. When all goes well this does not return.
+pub(crate) fn task(args: &[OsString]) -> anyhow::Result<()> {
+    setup::ensure(setup::Scope::Build)?;
+    let binary = build::release()?;
+    let mut command = process::as_root(binary.as_os_str())
+        .with_context(|| format!("tcpstate is built: run `{}` as root", binary.display()))?;
+    command.args(args);
+    let shown = process::display(&command);
+    Err(command.exec()).with_context(|| format!("failed to run `{shown}`"))
+}

@@ -1,0 +1,138 @@
+//! How each step of a plan is done.
+
+use std::{
+    ffi::OsStr,
+    fmt::{self, Write as _},
+    path::Path,
+    process::Command,
+    time::Duration,
+};
+
+use anyhow::Context as _;
+
+use super::plan::{Need, Step};
+use crate::{ebpf_toolchain, process};
+
+/// A machine without access to Rust's server may leave a download hanging. Components are a few MB.
+const COMPONENTS_LIMIT: Duration = Duration::from_secs(30);
+/// A whole toolchain is 100 MB; a server that says nothing is noticed by rustup itself, see [`rustup`].
+const TOOLCHAIN_LIMIT: Duration = Duration::from_secs(300);
+
+impl Step {
+    /// Does it, showing what runs and how long it takes.
+    ///
+    /// # Errors
+    ///
+    /// The command failed, took too long, or needs root and there is no sudo.
+    pub(crate) fn run(&self) -> anyhow::Result<()> {
+        if matches!(self, Self::AptUpdate | Self::AptInstall(_)) {
+            process::authorize()?;
+        }
+        process::step(&self.to_string(), self.command()?, self.limit()).with_context(|| format!("could not {self}"))
+    }
+
+    /// The command that does it.
+    pub(crate) fn command(&self) -> anyhow::Result<Command> {
+        Ok(match self {
+            Self::AptUpdate => apt_get(&["update"], &[])?,
+            // A package that would take the place of another is the user's decision.
+            Self::AptInstall(packages) => {
+                apt_get(&["install", "--yes", "--no-install-recommends", "--no-remove"], packages)?
+            }
+            Self::StableComponents(components) => rustup(&["component", "add"], components),
+            Self::NightlyComponents => rustup(&["component", "add", "--toolchain", "nightly"], &["rust-src", "clippy"]),
+            Self::Nightly => rustup(
+                &["toolchain", "install", "nightly", "--no-self-update", "--profile", "minimal"],
+                &["--component", "rust-src,clippy"],
+            ),
+            Self::Link(sysroot) => {
+                let mut command = Command::new("rustup");
+                command.args(["toolchain", "link", ebpf_toolchain::NAME]).arg(sysroot);
+                command
+            }
+            Self::BpfLinker { llvm } => bpf_linker(*llvm)?,
+        })
+    }
+
+    fn limit(&self) -> Option<Duration> {
+        match self {
+            Self::StableComponents(_) | Self::NightlyComponents => Some(COMPONENTS_LIMIT),
+            Self::Nightly => Some(TOOLCHAIN_LIMIT),
+            Self::AptUpdate | Self::AptInstall(_) | Self::Link(_) | Self::BpfLinker { .. } => None,
+        }
+    }
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::AptUpdate => f.write_str("bring apt's package lists up to date"),
+            Self::AptInstall(_) => f.write_str("install packages"),
+            Self::StableComponents(_) => f.write_str("add what the tests need to the stable toolchain"),
+            Self::NightlyComponents => f.write_str("add library sources and clippy to the nightly toolchain"),
+            Self::Nightly => f.write_str("install a nightly toolchain with its library sources"),
+            Self::Link(sysroot) => {
+                write!(f, "build BPF programs with the compiler in `{}`", sysroot.display())
+            }
+            Self::BpfLinker { llvm } => write!(f, "build bpf-linker on LLVM {llvm} (a minute or two)"),
+        }
+    }
+}
+
+impl fmt::Display for Need {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Compiler => f.write_str(
+                "a compiler with the sources of `core`, for the BPF programs: \
+                 `rustup toolchain install nightly --component rust-src,clippy`",
+            ),
+            Self::Linker(llvm) => write!(
+                f,
+                "`bpf-linker` on LLVM {llvm} or newer, as the compiler of the BPF programs has LLVM {llvm}: install your \
+                 distribution's, or LLVM {llvm}'s development files and \
+                 `cargo install bpf-linker --no-default-features --features llvm-{llvm}`"
+            ),
+            Self::StableComponents(components) => {
+                write!(f, "components of the stable toolchain: `rustup component add {}`", components.join(" "))
+            }
+            Self::Tool(tool) => {
+                write!(f, "`{}` (Debian's package {}), which {}", tool.command, tool.package, tool.why)
+            }
+        }
+    }
+}
+
+/// `items`, one a line.
+pub(super) fn list<T: fmt::Display>(items: &[T]) -> String {
+    items.iter().fold(String::new(), |mut list, item| {
+        // Writing to a string cannot fail.
+        let _ = write!(list, "\n  - {item}");
+        list
+    })
+}
+
+fn apt_get(arguments: &[&str], packages: &[String]) -> anyhow::Result<Command> {
+    // sudo drops the environment: `env` sets it on the other side.
+    let mut command = process::as_root(OsStr::new("env"))
+        .with_context(|| format!("run as root: `apt-get {} {}`", arguments.join(" "), packages.join(" ")))?;
+    command.args(["DEBIAN_FRONTEND=noninteractive", "apt-get", "--quiet"]).args(arguments).args(packages);
+    Ok(command)
+}
+
+/// rustup, told not to wait long for a server that does not answer.
+fn rustup(arguments: &[&str], more: &[&str]) -> Command {
+    let mut command = Command::new("rustup");
+    command.args(arguments).args(more).envs([("RUSTUP_MAX_RETRIES", "0"), ("RUSTUP_DOWNLOAD_TIMEOUT", "20")]);
+    command
+}
+
+fn bpf_linker(llvm: u32) -> anyhow::Result<Command> {
+    let root = ebpf_toolchain::tools_dir().context("neither `XDG_CACHE_HOME` nor `HOME` is set: set one of them")?;
+    let mut command = process::cargo();
+    command
+        .args(["install", "bpf-linker", "--locked", "--force", "--no-default-features"])
+        .args(["--features", &format!("llvm-{llvm}"), "--root"])
+        .arg(root)
+        .env("LLVM_PREFIX", Path::new("/usr/lib").join(format!("llvm-{llvm}")));
+    Ok(command)
+}
