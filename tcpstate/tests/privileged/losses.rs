@@ -23,7 +23,7 @@ const CONNECTIONS: usize = 500;
 const TRANSITIONS: u64 = 10 * CONNECTIONS as u64;
 
 pub(crate) fn trials() -> Vec<Trial> {
-    trials!["losses"; tracer_stopped, reader_of_stdout_stopped, none_with_a_large_buffer]
+    trials!["losses"; tracer_stopped, reader_of_stdout_stopped, interrupted_while_nobody_reads, none_with_a_large_buffer]
 }
 
 /// The smallest buffer, and a tracer that cannot read it.
@@ -47,6 +47,27 @@ fn reader_of_stdout_stopped() -> Result<()> {
     load.run(&witness)?;
     gate.open();
     check(&small.finish()?, &witness.finish()?)
+}
+
+/// Ctrl-C waits for the reader to take the rest; Ctrl-C again does not, and says that the rest is missing.
+fn interrupted_while_nobody_reads() -> Result<()> {
+    let load = Load::new()?;
+    let witness = load.trace("16M")?;
+    let (tracer, gate) = load.setup("16M").start_gated()?;
+    gate.close();
+    load.run(&witness)?;
+    let deadline = Instant::now() + PATIENCE;
+    let stat = format!("/proc/{}/stat", tracer.pid());
+    while !std::fs::read_to_string(&stat)?.contains(") Z ") {
+        ensure!(Instant::now() < deadline, "Ctrl-C does not end it");
+        tracer.signal(Signal::INT)?;
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    gate.open();
+    let ended = tracer.end()?;
+    ensure!(ended.status.code() == Some(1), "{}", ended.status);
+    ensure!(ended.stderr.contains("end of the output is missing"), "not said: {}", ended.stderr);
+    Ok(())
 }
 
 fn none_with_a_large_buffer() -> Result<()> {

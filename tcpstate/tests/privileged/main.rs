@@ -1,7 +1,8 @@
 //! Tests of `tcpstate trace` on real sockets, as root, on the running kernel.
 //!
 //! The tracer is the real binary; its `-o json` is compared with what the sockets' own processes measured and with what
-//! the kernel says elsewhere (`SO_COOKIE`, `getsockname()`, `/proc`, `ss`). `ip` and `ss` (iproute2) have to be installed.
+//! the kernel says elsewhere (`SO_COOKIE`, `getsockname()`, `/proc`, `ss`). `ip` and `ss` (iproute2) and `nsenter`
+//! (util-linux) have to be installed.
 
 mod bad_days;
 mod dwell;

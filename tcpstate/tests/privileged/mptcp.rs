@@ -18,9 +18,8 @@ pub(crate) fn trials() -> Vec<Trial> {
 }
 
 fn parent_and_subflow() -> Result<()> {
+    // A new namespace has MPTCP enabled, whatever this one has.
     let namespace = Namespace::new()?;
-    // Of the namespace, which ends with the test.
-    namespace.run("sysctl -q net.mptcp.enabled=1")?;
     let (server, client) = (namespace.actor("ts-server")?, namespace.actor("ts-client")?);
     let tracer = Tracer::start(["--netns", &namespace.path().to_string_lossy()])?;
     let listener = server.listen_with((Ipv4Addr::LOCALHOST, 0), Transport::Mptcp, false)?;
@@ -60,7 +59,6 @@ fn parent_and_subflow() -> Result<()> {
 /// The peer speaks plain TCP, and so does what is accepted.
 fn fallback_to_tcp() -> Result<()> {
     let namespace = Namespace::new()?;
-    namespace.run("sysctl -q net.mptcp.enabled=1")?;
     let (server, client) = (namespace.actor("ts-server")?, namespace.actor("ts-client")?);
     let tracer = Tracer::start(["--netns", &namespace.path().to_string_lossy()])?;
     let listener = server.listen_with((Ipv4Addr::LOCALHOST, 0), Transport::Mptcp, false)?;

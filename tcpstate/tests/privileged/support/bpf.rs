@@ -1,12 +1,14 @@
 //! BPF objects, as the kernel lists them.
 
-use std::{collections::BTreeSet, fs};
+use std::{
+    collections::BTreeSet,
+    fs, io,
+    os::fd::{AsFd, AsRawFd, BorrowedFd},
+    ptr,
+};
 
-use anyhow::{Context, Result};
-use aya::maps::{HashMap, Map, MapData, MapInfo};
-
-/// Size of a story of the BPF side; aya refuses to read the map with another.
-const STORY_BYTES: usize = 48;
+use anyhow::{Context, Result, ensure};
+use aya::maps::MapInfo;
 
 /// Ids of the BPF objects that a process holds descriptors of (`/proc/PID/fdinfo`).
 pub(crate) fn held_in_kernel(pid: u32) -> Result<BTreeSet<(String, u32)>> {
@@ -41,7 +43,43 @@ pub(crate) fn stories(pid: u32) -> Result<usize> {
     let maps = held_in_kernel(pid)?.into_iter().filter(|(kind, _)| kind == "map_id");
     let named = |id: u32| MapInfo::from_id(id).ok().filter(|info| info.name_as_str() == Some("SOCKETS"));
     let info = maps.into_iter().find_map(|(_, id)| named(id)).context("no map `SOCKETS`")?;
-    let map = Map::HashMap(MapData::from_id(info.id())?);
-    let stories = HashMap::<_, u64, [u8; STORY_BYTES]>::try_from(&map)?;
-    Ok(stories.keys().count())
+    ensure!(info.key_size() == 8, "the stories have keys of {} bytes", info.key_size());
+    let map = info.fd()?;
+    let mut keys = BTreeSet::new();
+    let mut key = None;
+    // The kernel begins anew after a key that has been removed, so keys may come more than once.
+    while let Some(next) = next_key(map.as_fd(), key)? {
+        ensure!(keys.len() < 1_000_000, "the keys do not end");
+        keys.insert(next);
+        key = Some(next);
+    }
+    Ok(keys.len())
+}
+
+/// `BPF_MAP_GET_NEXT_KEY`; aya's maps can do it only for values whose size is known when this is compiled.
+fn next_key(map: BorrowedFd<'_>, key: Option<u64>) -> Result<Option<u64>> {
+    const BPF_MAP_GET_NEXT_KEY: libc::c_int = 4;
+    /// The part of `union bpf_attr` that the command reads.
+    #[repr(C)]
+    struct Attributes {
+        map_fd: u32,
+        pad: u32,
+        key: u64,
+        next_key: u64,
+    }
+    let mut next = 0_u64;
+    let attributes = Attributes {
+        map_fd: u32::try_from(map.as_raw_fd())?,
+        pad: 0,
+        key: key.as_ref().map_or(0, |key| ptr::from_ref(key) as u64),
+        next_key: &raw mut next as u64,
+    };
+    // SAFETY: keys of 8 bytes, both of which outlive the call.
+    let result =
+        unsafe { libc::syscall(libc::SYS_bpf, BPF_MAP_GET_NEXT_KEY, &raw const attributes, size_of::<Attributes>()) };
+    match result {
+        0 => Ok(Some(next)),
+        _ if io::Error::last_os_error().raw_os_error() == Some(libc::ENOENT) => Ok(None),
+        _ => Err(io::Error::last_os_error()).context("BPF_MAP_GET_NEXT_KEY"),
+    }
 }
