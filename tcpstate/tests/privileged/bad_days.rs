@@ -18,8 +18,8 @@ use crate::support::{
 pub(crate) fn trials() -> Vec<Trial> {
     trials![
         "bad_days";
-        not_root, without_cap_bpf, without_cap_perfmon, with_only_what_it_takes, no_btf, no_tracefs, no_mount_left_behind, no_such_process,
-        unparsable_arguments, buffer_is_rounded_up, second_instance, killed,
+        not_root, without_cap_bpf, without_cap_perfmon, with_only_what_it_takes, no_btf, no_tracefs,
+        no_mount_left_behind, no_such_process, unparsable_arguments, buffer_is_rounded_up, second_instance, killed,
     ]
 }
 

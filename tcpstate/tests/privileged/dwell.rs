@@ -58,8 +58,8 @@ fn check_group(trace: &Trace, held: &[&Held]) -> Result<()> {
     Ok(())
 }
 
-/// Both ends of the stay lie within what the program bracketed them with, so no load can make this fail; what is left between
-/// the brackets and the program's own figure is how long the scheduler kept it waiting.
+/// Both ends of the stay lie within what the program bracketed them with, so no load can make this fail; what is left
+/// between the brackets and the program's own figure is how long the scheduler kept it waiting.
 fn check_socket(trace: &Trace, held: &Held) -> Result<u64> {
     let shown = trace.of(held.cookie);
     let find = |old, new| -> Result<&Transition> {

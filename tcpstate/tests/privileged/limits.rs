@@ -23,8 +23,8 @@ use crate::support::{
 pub(crate) fn trials() -> Vec<Trial> {
     trials![
         "limits";
-        interrupt_and_terminate, count, duration, traced_process_exits, every_traced_process_exits, children_outlive_their_parent,
-        reader_goes_away, reader_is_gone_before_the_start, shown_within_100_ms,
+        interrupt_and_terminate, count, duration, traced_process_exits, every_traced_process_exits,
+        children_outlive_their_parent, reader_goes_away, reader_is_gone_before_the_start, shown_within_100_ms,
     ]
 }
 
