@@ -4,7 +4,7 @@
 //! another by what its return addresses must be among: the words near the stack's top that point into the process's code.
 
 use aya_ebpf::helpers::{
-    bpf_get_current_pid_tgid, bpf_ktime_get_ns,
+    bpf_get_current_pid_tgid,
     generated::{bpf_get_current_task_btf, bpf_probe_read_user, bpf_task_pt_regs},
 };
 use tcpstate_common::{
@@ -15,6 +15,7 @@ use tcpstate_common::{
 
 use crate::{
     Opaque,
+    clock::now_ns,
     config::{config, offset},
     maps::{BUDGET, CODE, PLACES, SCRATCH, STACKS, count},
     sock::load,
@@ -108,8 +109,7 @@ pub(crate) fn capture() -> u64 {
 fn place(registers: &Registers, tgid: u32) -> Option<u64> {
     let seed = mix(mix(registers.ip, u64::from(tgid)), registers.sp & 0xfff);
     let Some(code) = CODE.get_ptr(tgid) else {
-        // SAFETY: no precondition.
-        return Some(mix(seed, unsafe { bpf_ktime_get_ns() }) | 1);
+        return Some(mix(seed, now_ns()) | 1);
     };
     let scratch = SCRATCH.get_ptr_mut(0)?;
     // SAFETY: this CPU's own scratch and a value in a map.
@@ -181,7 +181,7 @@ fn within_budget() -> bool {
     let Some(budget) = BUDGET.get_ptr_mut(0) else { return false };
     // SAFETY: this CPU's own value.
     unsafe {
-        let window = bpf_ktime_get_ns() / WINDOW_NS;
+        let window = now_ns() / WINDOW_NS;
         if (*budget).window != window {
             (*budget).window = window;
             (*budget).taken = 0;
