@@ -4,3 +4,4 @@
 //! aya; `aggregate` and `report` do no I/O of their own and take time as an argument.
 
 pub mod model;
+pub mod process;
