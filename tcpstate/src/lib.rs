@@ -5,4 +5,5 @@
 
 pub mod model;
 pub mod process;
+pub mod symbolize;
 pub mod unwind;
