@@ -30,7 +30,7 @@ pub struct Mapping<'a> {
 /// The file behind a mapping.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MappedFile<'a> {
-    /// Its path below the root of the process. Chosen by whoever made the file: escape it before showing it.
+    /// Its path in the mount namespace of the process. Chosen by whoever made the file: escape it before showing it.
     pub path: &'a Path,
     /// Whether it has no name any more: deleted, replaced, or a memfd.
     pub deleted: bool,

@@ -11,7 +11,7 @@ use std::{
 pub struct Frame {
     /// The address in the process: of the instruction, or of the one after the call.
     pub ip: u64,
-    /// Path of the file, below the root of the process; `None` for code that is in no file. Escape it before showing it.
+    /// Path of the file in the mount namespace of the process; `None` for code that is in no file. Escape it before showing it.
     pub module: Option<Arc<Path>>,
     /// `ip` as the file counts addresses, or the offset in a file that could not be read; 0 without a file.
     pub offset: u64,

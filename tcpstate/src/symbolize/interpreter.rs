@@ -45,7 +45,10 @@ impl Interpreter {
 
     fn hint(self, pid: u32) -> String {
         match self {
-            Self::Node => "start node with `--perf-basic-prof` to see JavaScript functions".to_owned(),
+            Self::Node => {
+                "start node with `--perf-basic-prof --interpreted-frames-native-stack` to see JavaScript functions"
+                    .to_owned()
+            }
             Self::Python(Some(minor @ ..12)) => {
                 format!(
                     "Python 3.{minor} cannot name its functions; 3.12 can, started with `-X perf` or `PYTHONPERFSUPPORT=1`"

@@ -4,7 +4,7 @@
 //! Whether a stack is complete, and why not, must be known here, so the rule is looked at before it is executed. Expressions
 //! are refused: they need registers and memory that framehop does not have, and in a hostile file they may never end.
 
-use std::sync::Arc;
+use std::{fs::File, sync::Arc};
 
 use framehop::{ExplicitModuleSectionInfo, FrameAddress, Unwinder as _};
 use gimli::{
@@ -14,7 +14,7 @@ use gimli::{
 
 use super::{
     arch::{self, FRAME_POINTER, RETURN_ADDRESS, STACK_POINTER},
-    image::{Image, Section},
+    image::Image,
 };
 
 type Reader<'a> = EndianSlice<'a, LittleEndian>;
@@ -74,14 +74,14 @@ impl Cfa {
 
 /// Unwind info of a module, by the addresses of its file.
 pub(super) struct Cfi {
-    section: Section,
+    section: Arc<[u8]>,
     kind: Kind,
     bases: BaseAddresses,
     unwinder: arch::Unwinder<Arc<[u8]>>,
 }
 
 enum Kind {
-    EhFrameWithTable(Section),
+    EhFrameWithTable(Arc<[u8]>),
     EhFrame(Index),
     DebugFrame(Index),
 }
@@ -91,49 +91,58 @@ type Index = Vec<(u64, usize)>;
 
 impl Cfi {
     /// `None` when the file has no unwind info, or none that can be read.
-    pub(super) fn new(image: &Image) -> Option<Self> {
-        let mut bases = BaseAddresses::default().set_text(image.text).set_got(image.got);
-        let (section, kind) = match (&image.eh_frame, &image.eh_frame_hdr, &image.debug_frame) {
-            (Some(section), Some(table), _) => {
-                bases = bases.set_eh_frame(section.address).set_eh_frame_hdr(table.address);
-                (section, Kind::EhFrameWithTable(table.clone()))
-            }
-            (Some(section), None, _) => {
-                bases = bases.set_eh_frame(section.address);
-                (section, Kind::EhFrame(index(&eh_frame(&section.data), &bases).ok()?))
-            }
-            (None, _, Some(section)) => (section, Kind::DebugFrame(index(&debug_frame(&section.data), &bases).ok()?)),
-            (None, _, None) => return None,
-        };
+    pub(super) fn load(image: &Image, file: &File) -> Option<Self> {
         let first = image.segments.iter().map(|segment| segment.address).min()?;
         let last = image.segments.iter().map(|segment| segment.address.saturating_add(segment.size)).max()?;
-        let range = |section: &Section| section.address..section.address.saturating_add(section.data.len() as u64);
+        let mut bases = BaseAddresses::default().set_text(image.text).set_got(image.got);
+        let mut info = ExplicitModuleSectionInfo {
+            base_svma: first,
+            text_svma: Some(image.text..image.text),
+            got_svma: Some(image.got..image.got),
+            ..ExplicitModuleSectionInfo::default()
+        };
+        let (section, kind) = if let Some(stored) = image.eh_frame {
+            let section = stored.load(file).ok()?;
+            bases = bases.set_eh_frame(stored.address);
+            info.eh_frame_svma = Some(stored.address..stored.address);
+            info.eh_frame = Some(Arc::clone(&section));
+            let kind = if let Some(stored) = image.eh_frame_hdr {
+                let table = stored.load(file).ok()?;
+                bases = bases.set_eh_frame_hdr(stored.address);
+                info.eh_frame_hdr_svma = Some(stored.address..stored.address);
+                info.eh_frame_hdr = Some(Arc::clone(&table));
+                Kind::EhFrameWithTable(table)
+            } else {
+                Kind::EhFrame(index(&eh_frame(&section), &bases).ok()?)
+            };
+            (section, kind)
+        } else {
+            let section = image.debug_frame?.load(file).ok()?;
+            info.debug_frame = Some(Arc::clone(&section));
+            let kind = Kind::DebugFrame(index(&debug_frame(&section), &bases).ok()?);
+            (section, kind)
+        };
         let mut unwinder = arch::Unwinder::new();
-        unwinder.add_module(framehop::Module::new(
-            String::new(),
-            first..last,
-            first,
-            ExplicitModuleSectionInfo {
-                base_svma: first,
-                text_svma: Some(image.text..image.text),
-                got_svma: Some(image.got..image.got),
-                eh_frame_svma: image.eh_frame.as_ref().map(range),
-                eh_frame: image.eh_frame.as_ref().map(|section| Arc::clone(&section.data)),
-                eh_frame_hdr_svma: image.eh_frame_hdr.as_ref().map(range),
-                eh_frame_hdr: image.eh_frame_hdr.as_ref().map(|section| Arc::clone(&section.data)),
-                debug_frame: image.debug_frame.as_ref().map(|section| Arc::clone(&section.data)),
-                ..ExplicitModuleSectionInfo::default()
-            },
-        ));
-        Some(Self { section: section.clone(), kind, bases, unwinder })
+        unwinder.add_module(framehop::Module::new(String::new(), first..last, first, info));
+        Some(Self { section, kind, bases, unwinder })
+    }
+
+    /// How much memory it takes, bytes.
+    pub(super) fn size(&self) -> usize {
+        let index = match &self.kind {
+            Kind::EhFrameWithTable(table) => table.len(),
+            // framehop makes an index of its own, half as large.
+            Kind::EhFrame(index) | Kind::DebugFrame(index) => index.len() * size_of::<(u64, usize)>() * 3 / 2,
+        };
+        self.section.len() + index
     }
 
     /// What there is for `address`.
     pub(super) fn rule(&self, address: u64, scratch: &mut Scratch) -> Rule {
         match &self.kind {
             Kind::EhFrameWithTable(table) => {
-                let section = eh_frame(&self.section.data);
-                let header = EhFrameHdr::new(&table.data, LittleEndian).parse(&self.bases, 8).ok();
+                let section = eh_frame(&self.section);
+                let header = EhFrameHdr::new(table, LittleEndian).parse(&self.bases, 8).ok();
                 let offset = header.as_ref().and_then(|header| {
                     let table = header.table()?;
                     table.pointer_to_offset(table.lookup(address, &self.bases).ok()?).ok()
@@ -141,11 +150,11 @@ impl Cfi {
                 offset.map_or(Rule::None, |offset| self.rule_at(&section, offset, address, scratch))
             }
             Kind::EhFrame(index) => {
-                let section = eh_frame(&self.section.data);
+                let section = eh_frame(&self.section);
                 find(index, address).map_or(Rule::None, |at| self.rule_at(&section, at.into(), address, scratch))
             }
             Kind::DebugFrame(index) => {
-                let section = debug_frame(&self.section.data);
+                let section = debug_frame(&self.section);
                 find(index, address).map_or(Rule::None, |at| self.rule_at(&section, at.into(), address, scratch))
             }
         }

@@ -22,8 +22,10 @@ use super::{
     image::{Image, ImageError, Segment},
 };
 
-/// How many modules are kept while no stack needs them. Each holds a file open.
+/// How many modules are kept while no stack needs them. Each holds a file open, or two.
 const MAX_MODULES: usize = 256;
+/// How much unwind info is kept in memory while no stack needs it, bytes.
+const MAX_SIZE: usize = 256 * 1024 * 1024;
 
 /// An ELF file that some process executes, as it was when it was first seen.
 ///
@@ -51,15 +53,15 @@ impl Module {
     ) -> Result<Self, ImageError> {
         static NEXT_ID: AtomicU64 = AtomicU64::new(0);
         let image = Image::read(&file)?;
-        let cfi = Cfi::new(&image);
+        let cfi = Cfi::load(&image, &file);
         let Image { segments, entry, build_id, go, dwarf, .. } = image;
         let debug_file = if dwarf { None } else { build_id.as_deref().and_then(find_debug_file) };
         let id = NEXT_ID.fetch_add(1, Ordering::Relaxed);
         Ok(Self { id, path: path.into(), file, debug_file, build_id, segments, entry, go, dwarf, cfi })
     }
 
-    /// Where the process that mapped it first found it, below its own root. Chosen by whoever made the file: escape it
-    /// before showing it.
+    /// Its name in the mount namespace of the process that mapped it first. Chosen by whoever made the file: escape it before
+    /// showing it.
     #[must_use]
     pub fn path(&self) -> &Arc<Path> {
         &self.path
@@ -97,6 +99,10 @@ impl Module {
 
     pub(super) fn cfi(&self) -> Option<&Cfi> {
         self.cfi.as_ref()
+    }
+
+    fn size(&self) -> usize {
+        self.cfi.as_ref().map_or(0, Cfi::size)
     }
 
     pub(super) fn is_go(&self) -> bool {
@@ -169,6 +175,8 @@ pub(super) struct Modules {
     /// With the number of the lookup that used it last.
     known: HashMap<FileId, (Arc<Module>, u64)>,
     lookups: u64,
+    /// Of all of `known`.
+    size: usize,
     /// The kernel's code in user space, with its bytes: the same in every process of one kind.
     vdso: Vec<(Vec<u8>, Arc<Module>)>,
 }
@@ -188,10 +196,12 @@ impl Modules {
             return Ok(Arc::clone(module));
         }
         let module = Arc::new(Module::load(path, file, find_debug_file)?);
-        if self.known.len() >= MAX_MODULES
-            && let Some(&oldest) = self.known.iter().min_by_key(|(_, (_, used))| *used).map(|(id, _)| id)
+        self.size += module.size();
+        while (self.known.len() >= MAX_MODULES || self.size > MAX_SIZE)
+            && let Some((&oldest, _)) = self.known.iter().min_by_key(|(_, (_, used))| *used)
+            && let Some((module, _)) = self.known.remove(&oldest)
         {
-            self.known.remove(&oldest);
+            self.size -= module.size();
         }
         self.known.insert(id, (Arc::clone(&module), self.lookups));
         Ok(module)

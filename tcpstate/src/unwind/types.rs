@@ -63,7 +63,7 @@ pub enum Place {
     },
     /// A file that could not be read.
     File {
-        /// Its path below the root of the process: escape it before showing it.
+        /// Its path in the mount namespace of the process: escape it before showing it.
         path: Arc<Path>,
         /// Offset in the file; of a call, the last byte of it.
         offset: u64,

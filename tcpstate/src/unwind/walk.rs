@@ -115,6 +115,8 @@ impl Walker {
         Ok(())
     }
 
+    /// The caller of a frame, by unwind info or else by the frame pointer. Not the latter where the system call is: a wrapper
+    /// in a library does not keep one, and following its caller's would leave that caller out.
     fn caller(
         &mut self,
         frame: &Frame<'_>,
@@ -133,6 +135,7 @@ impl Walker {
                         return Ok(Caller::Guess(ip));
                     }
                 }
+                Rule::None if frame.is_first && !module.is_go() => return Err(Reason::NoUnwindInfo(path())),
                 Rule::None => {}
                 Rule::Outermost => return Ok(Caller::None),
                 Rule::Signal => return Err(Reason::Signal),
@@ -160,7 +163,10 @@ impl Walker {
                 }
             }
         }
-        follow_frame_pointer(frame, regs, memory)
+        match &frame.address.place {
+            Place::File { path, .. } if frame.is_first => Err(Reason::NoUnwindInfo(Arc::clone(path))),
+            _ => follow_frame_pointer(frame, regs, memory),
+        }
     }
 
     fn rule(&mut self, module: &Module, address: u64) -> Rule {
