@@ -5,6 +5,7 @@
 
 mod files;
 mod frame;
+mod go;
 mod interpreter;
 mod name;
 mod perf_map;
@@ -56,8 +57,7 @@ impl Symbolizer {
                 },
                 Place::Jit => {
                     let name = perf_map.and_then(|map| map.name(ip - u64::from(address.is_return)));
-                    let function = |name: &str| Function { name: name.to_owned(), location: None, inlined: false };
-                    Frame { ip, module: None, offset: 0, functions: name.map(function).into_iter().collect() }
+                    Frame { ip, module: None, offset: 0, functions: name.map(perf_map::function).into_iter().collect() }
                 }
                 Place::Unknown => Frame { ip, module: None, offset: 0, functions: [].into() },
             }

@@ -13,7 +13,7 @@ use blazesym::symbolize::{
     source::{Elf, Source},
 };
 
-use super::{Function, Location, name};
+use super::{Function, Location, go::GoFunctions, name};
 use crate::unwind::Module;
 
 /// How many addresses are remembered with their names.
@@ -28,11 +28,12 @@ pub(super) struct Files {
     /// Modules that `symbolizer` has parsed.
     parsed: HashSet<u64>,
     names: HashMap<(u64, u64), Arc<[Function]>>,
+    go: HashMap<u64, Option<GoFunctions>>,
 }
 
 impl Default for Files {
     fn default() -> Self {
-        Self { symbolizer: Symbolizer::new(), parsed: HashSet::new(), names: HashMap::new() }
+        Self { symbolizer: Symbolizer::new(), parsed: HashSet::new(), names: HashMap::new(), go: HashMap::new() }
     }
 }
 
@@ -45,10 +46,14 @@ impl Files {
         if self.parsed.len() >= MAX_PARSED && !self.parsed.contains(&module.id()) {
             self.parsed.clear();
             self.symbolizer = Symbolizer::new();
+            self.go.clear();
         }
         let names = self.names.entry((module.id(), address)).or_insert_with(|| {
             self.parsed.insert(module.id());
-            find(&self.symbolizer, module, address).into()
+            match find(&self.symbolizer, module, address) {
+                Some(functions) => functions.into(),
+                None => go(&mut self.go, module, address).into_iter().collect(),
+            }
         });
         Arc::clone(names)
     }
@@ -56,13 +61,10 @@ impl Files {
 
 /// Debug info in a file of its own comes first. It may lack symbols that the file itself has, and what cannot be read as
 /// debug info may still have symbols.
-fn find(symbolizer: &Symbolizer, module: &Module, address: u64) -> Vec<Function> {
+fn find(symbolizer: &Symbolizer, module: &Module, address: u64) -> Option<Vec<Function>> {
     let debug_file = module.debug_file().map(|file| (file, true));
     let sources = debug_file.into_iter().chain([(module.file(), true), (module.file(), false)]);
-    sources
-        .into_iter()
-        .find_map(|(file, dwarf)| look_up(symbolizer, module.path(), file, address, dwarf))
-        .unwrap_or_default()
+    sources.into_iter().find_map(|(file, dwarf)| look_up(symbolizer, module.path(), file, address, dwarf))
 }
 
 fn look_up(symbolizer: &Symbolizer, path: &Path, file: &File, address: u64, dwarf: bool) -> Option<Vec<Function>> {
@@ -78,6 +80,16 @@ fn look_up(symbolizer: &Symbolizer, path: &Path, file: &File, address: u64, dwar
             None
         }
     }
+}
+
+/// What a stripped Go program still says.
+fn go(tables: &mut HashMap<u64, Option<GoFunctions>>, module: &Module, address: u64) -> Option<Function> {
+    let table = tables.entry(module.id()).or_insert_with(|| {
+        let (table, text) = module.go_functions()?;
+        GoFunctions::new(table, text)
+    });
+    let name = table.as_ref()?.name(address)?;
+    Some(Function { name, location: None, inlined: false })
 }
 
 fn functions(symbol: Sym<'_>) -> Vec<Function> {

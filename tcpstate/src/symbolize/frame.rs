@@ -24,7 +24,7 @@ pub struct Frame {
 pub struct Function {
     /// Demangled, without the marks of clones and hashes. Some compiler wrote it: escape it before showing it.
     pub name: String,
-    /// Where debug info knows it.
+    /// The instruction's place, where debug info knows it. Of a function in a perf map, the place where it begins.
     pub location: Option<Location>,
     /// Whether it was inlined into the function that follows.
     pub inlined: bool,

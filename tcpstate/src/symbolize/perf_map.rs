@@ -9,6 +9,7 @@ use std::{
     time::SystemTime,
 };
 
+use super::{Function, Location};
 use crate::process::perf_map::PerfMapFile;
 
 /// How much of a map is read, bytes: its end, which is the latest.
@@ -82,6 +83,28 @@ impl PerfMap {
     }
 }
 
+/// What a runtime's name says: Python writes `py::NAME:FILE`, V8 `JS:*NAME FILE:LINE:COLUMN` with a mark for the compiler that
+/// made the code (`LazyCompile:` before V8 9.7). Any other name stands for itself.
+pub(super) fn function(name: &str) -> Function {
+    let (name, location) = python(name).or_else(|| javascript(name)).unwrap_or((name, None));
+    Function { name: if name.is_empty() { "(anonymous)" } else { name }.to_owned(), location, inlined: false }
+}
+
+fn python(name: &str) -> Option<(&str, Option<Location>)> {
+    let (function, file) = name.strip_prefix("py::")?.split_once(':')?;
+    Some((function, Some(Location { file: file.into(), line: None })))
+}
+
+fn javascript(name: &str) -> Option<(&str, Option<Location>)> {
+    let rest = name.strip_prefix("JS:").or_else(|| name.strip_prefix("LazyCompile:"))?;
+    let rest = rest.strip_prefix(['*', '~', '^', '+', '-']).unwrap_or(rest);
+    // Either may contain spaces: an accessor is called `get NAME`.
+    let at = [" /", " node:", " file:"].iter().filter_map(|start| rest.find(start)).min()?;
+    let (function, place) = (&rest[..at], &rest[at + 1..]);
+    let (file, line) = place.rsplit_once(':')?.0.rsplit_once(':')?;
+    Some((function, Some(Location { file: file.into(), line: Some(line.parse().ok()?) })))
+}
+
 fn entry(line: &[u8]) -> Option<(u64, u64, String)> {
     let mut fields = line.splitn(3, |&byte| byte == b' ');
     let mut number = || u64::from_str_radix(str::from_utf8(fields.next()?).ok()?.trim_start_matches("0x"), 16).ok();
@@ -121,6 +144,25 @@ mod tests {
         assert_eq!(map.name(0x1220), None, "what is left of replaced code is nobody's");
     }
 
+    #[test]
+    fn names_of_runtimes() {
+        for (name, expected, place) in [
+            ("py::Pool.take:/srv/a:b.py", "Pool.take", Some("/srv/a:b.py")),
+            ("JS:*take /srv/my app/pool.js:12:3", "take", Some("/srv/my app/pool.js:12")),
+            ("JS:~get connecting node:net:700:17", "get connecting", Some("node:net:700")),
+            ("LazyCompile:~ file:///srv/main.mjs:1:1", "(anonymous)", Some("file:///srv/main.mjs:1")),
+            ("JS:*take", "JS:*take", None),
+            ("JS:*take /srv/pool.js:x:3", "JS:*take /srv/pool.js:x:3", None),
+            ("Ljava/lang/Thread;::run", "Ljava/lang/Thread;::run", None),
+            ("Interpreter", "Interpreter", None),
+            ("py::", "py::", None),
+        ] {
+            let function = function(name);
+            assert_eq!(function.name, expected);
+            assert_eq!(function.location.map(|location| location.to_string()).as_deref(), place);
+        }
+    }
+
     proptest! {
         #[test]
         fn as_a_search_from_the_end(
@@ -138,6 +180,7 @@ mod tests {
         #[test]
         fn never_panics(text in proptest::collection::vec(any::<u8>(), 0..200)) {
             PerfMap::parse(&text);
+            function(&String::from_utf8_lossy(&text));
         }
     }
 }

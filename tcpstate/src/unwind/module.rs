@@ -19,7 +19,7 @@ use rustix::fs::{MemfdFlags, memfd_create};
 use super::{
     arch,
     cfi::Cfi,
-    image::{Image, ImageError, Segment},
+    image::{Image, ImageError, Section, Segment},
 };
 
 /// How many modules are kept while no stack needs them. Each holds a file open, or two.
@@ -38,7 +38,8 @@ pub struct Module {
     build_id: Option<Vec<u8>>,
     segments: Vec<Segment>,
     entry: u64,
-    go: bool,
+    text: u64,
+    gopclntab: Option<Section>,
     dwarf: bool,
     cfi: Option<Cfi>,
 }
@@ -54,10 +55,10 @@ impl Module {
         static NEXT_ID: AtomicU64 = AtomicU64::new(0);
         let image = Image::read(&file)?;
         let cfi = Cfi::load(&image, &file);
-        let Image { segments, entry, build_id, go, dwarf, .. } = image;
+        let Image { segments, entry, build_id, text, gopclntab, dwarf, .. } = image;
         let debug_file = if dwarf { None } else { build_id.as_deref().and_then(find_debug_file) };
         let id = NEXT_ID.fetch_add(1, Ordering::Relaxed);
-        Ok(Self { id, path: path.into(), file, debug_file, build_id, segments, entry, go, dwarf, cfi })
+        Ok(Self { id, path: path.into(), file, debug_file, build_id, segments, entry, text, gopclntab, dwarf, cfi })
     }
 
     /// Its name in the mount namespace of the process that mapped it first. Chosen by whoever made the file: escape it before
@@ -97,6 +98,12 @@ impl Module {
         self.id
     }
 
+    /// The table of functions that the Go linker makes, read now, and the address of `.text`.
+    #[must_use]
+    pub fn go_functions(&self) -> Option<(Arc<[u8]>, u64)> {
+        Some((self.gopclntab?.load(&self.file).ok()?, self.text))
+    }
+
     pub(super) fn cfi(&self) -> Option<&Cfi> {
         self.cfi.as_ref()
     }
@@ -106,7 +113,7 @@ impl Module {
     }
 
     pub(super) fn is_go(&self) -> bool {
-        self.go
+        self.gopclntab.is_some()
     }
 
     /// Whether `address` lies in the few instructions with which the program begins.

@@ -6,9 +6,13 @@ mod robust;
 mod target;
 mod unwinding;
 
-use std::path::Path;
+use std::{
+    path::Path,
+    thread,
+    time::{Duration, Instant},
+};
 
-use target::{Capture, Result};
+use target::{Capture, Result, Target};
 use tcpstate::{
     symbolize::{Frame, Symbolizer},
     unwind::{End, Stack, Unwinder},
@@ -27,6 +31,29 @@ fn resolve(capture: &Capture) -> (Stack, Vec<Frame>) {
     let stack = Unwinder::new().unwind(&capture.raw());
     let frames = Symbolizer::new().symbolize(&stack);
     (stack, frames)
+}
+
+/// Captures the main thread in system call `number` again and again until `function` is on its stack.
+fn resolve_until(
+    target: &Target,
+    number: libc::c_long,
+    function: &str,
+    unwinder: &mut Unwinder,
+    symbolizer: &mut Symbolizer,
+) -> Result<(Stack, Vec<Frame>)> {
+    let start = Instant::now();
+    loop {
+        let stack = unwinder.unwind(&target.blocked(number)?.raw());
+        let frames = symbolizer.symbolize(&stack);
+        let names = names(&frames);
+        if names.iter().any(|name| name == function) {
+            return Ok((stack, frames));
+        }
+        if start.elapsed() > Duration::from_secs(20) {
+            return Err(format!("no `{function}` in {names:#?}").into());
+        }
+        thread::sleep(Duration::from_millis(20));
+    }
 }
 
 /// Asserts that these functions are on the stack without any other between them.
