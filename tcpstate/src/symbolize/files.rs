@@ -84,10 +84,9 @@ fn look_up(symbolizer: &Symbolizer, path: &Path, file: &File, address: u64, dwar
 
 /// What a stripped Go program still says.
 fn go(tables: &mut HashMap<u64, Option<GoFunctions>>, module: &Module, address: u64) -> Option<Function> {
-    let table = tables.entry(module.id()).or_insert_with(|| {
-        let (table, text) = module.go_functions()?;
-        GoFunctions::new(table, text)
-    });
+    let table = tables
+        .entry(module.id())
+        .or_insert_with(|| GoFunctions::new(module.go_functions()?, module.text(), module.entry()));
     let name = table.as_ref()?.name(address)?;
     Some(Function { name, location: None, inlined: false })
 }

@@ -23,21 +23,24 @@ pub(super) struct GoFunctions {
 }
 
 impl GoFunctions {
-    /// `text` is the address of `.text`, for programs whose table has none before they are loaded.
-    pub(super) fn new(table: Arc<[u8]>, text: u64) -> Option<Self> {
+    /// A table says where the code is, but for programs that can be loaded anywhere. There it is at `text`, the address of
+    /// `.text`, unless another linker put code before it: the function at `entry`, where the program begins, tells.
+    pub(super) fn new(table: Arc<[u8]>, text: u64, entry: u64) -> Option<Self> {
         if !MAGIC.contains(&read_u32(&table, 0)?) || table.get(7) != Some(&8) {
             return None;
         }
         let field = |index: usize| read_u64(&table, 8 + index * 8);
         let offset = |index| usize::try_from(field(index)?).ok();
         let start = field(2)?;
-        Some(Self {
+        let functions = Self {
             text: if start == 0 { text } else { start },
             count: offset(0)?,
             names: offset(3)?,
             functions: offset(7)?,
             table,
-        })
+        };
+        let is_certain = start != 0 || functions.name(entry).is_some_and(|name| name.starts_with("_rt0_"));
+        is_certain.then_some(functions)
     }
 
     /// Name of the function whose code is at `address`.
@@ -111,18 +114,26 @@ mod tests {
         table
     }
 
-    const FUNCTIONS: [(&str, u32); 3] = [("main.main", 32), ("main.(*Server).serve", 64), ("runtime.goexit", 16)];
+    const FUNCTIONS: [(&str, u32); 4] =
+        [("_rt0_amd64_linux", 16), ("main.main", 32), ("main.(*Server).serve", 64), ("runtime.goexit", 16)];
 
     #[test]
     fn functions_by_address() {
-        for (start, text) in [(0x40_1000, 0), (0, 0x40_1000)] {
-            let functions = GoFunctions::new(table(start, &FUNCTIONS).into(), text).expect("a table");
+        for (start, text, entry) in [(0x40_1000, 0, 0), (0, 0x40_1000, 0x40_1000)] {
+            let functions = GoFunctions::new(table(start, &FUNCTIONS).into(), text, entry).expect("a table");
             assert_eq!(functions.name(0x40_0fff), None);
-            assert_eq!(functions.name(0x40_1000).as_deref(), Some("main.main"));
-            assert_eq!(functions.name(0x40_101f).as_deref(), Some("main.main"));
-            assert_eq!(functions.name(0x40_1020).as_deref(), Some("main.(*Server).serve"));
-            assert_eq!(functions.name(0x40_106f).as_deref(), Some("runtime.goexit"));
-            assert_eq!(functions.name(0x40_1070), None);
+            assert_eq!(functions.name(0x40_1010).as_deref(), Some("main.main"));
+            assert_eq!(functions.name(0x40_102f).as_deref(), Some("main.main"));
+            assert_eq!(functions.name(0x40_1030).as_deref(), Some("main.(*Server).serve"));
+            assert_eq!(functions.name(0x40_107f).as_deref(), Some("runtime.goexit"));
+            assert_eq!(functions.name(0x40_1080), None);
+        }
+    }
+
+    #[test]
+    fn code_that_may_be_anywhere_is_not_named() {
+        for (text, entry) in [(0x40_1000, 0x40_1010), (0x40_1000, 0x40_0800), (0, 0)] {
+            assert!(GoFunctions::new(table(0, &FUNCTIONS[1..]).into(), text, entry).is_none());
         }
     }
 
@@ -130,13 +141,13 @@ mod tests {
     fn older_tables_are_refused() {
         let mut old = table(0, &FUNCTIONS);
         old[..4].copy_from_slice(&0xffff_fffa_u32.to_le_bytes());
-        assert!(GoFunctions::new(old.into(), 0).is_none());
-        assert!(GoFunctions::new([].into(), 0).is_none());
+        assert!(GoFunctions::new(old.into(), 0, 0).is_none());
+        assert!(GoFunctions::new([].into(), 0, 0).is_none());
     }
 
     proptest! {
         #[test]
-        fn never_panics(wrong in prop::collection::vec((4_usize..200, any::<u8>()), 0..12), length in 0_usize..250) {
+        fn never_panics(wrong in prop::collection::vec((4_usize..250, any::<u8>()), 0..12), length in 0_usize..300) {
             let mut bytes = table(0, &FUNCTIONS);
             for (at, byte) in wrong {
                 if let Some(found) = bytes.get_mut(at) {
@@ -144,8 +155,8 @@ mod tests {
                 }
             }
             bytes.truncate(length);
-            if let Some(functions) = GoFunctions::new(bytes.into(), 0) {
-                for address in [0, 1, 40, 100, 111, 112, u64::MAX] {
+            if let Some(functions) = GoFunctions::new(bytes.into(), 0, 0) {
+                for address in [0, 1, 40, 100, 127, 128, u64::MAX] {
                     let _ = functions.name(address);
                 }
             }

@@ -80,7 +80,9 @@ pub(super) struct Image {
     /// Addresses of `.text` and `.got`, to which pointers in unwind info may be relative.
     pub(super) text: u64,
     pub(super) got: u64,
-    /// The function table that the Go linker makes.
+    /// Whether it holds Go code.
+    pub(super) go: bool,
+    /// The table of functions that the Go linker makes.
     pub(super) gopclntab: Option<Section>,
     /// Whether it carries DWARF debug info.
     pub(super) dwarf: bool,
@@ -127,7 +129,8 @@ impl Image {
                 b".debug_frame" => image.debug_frame = plain,
                 b".text" => image.text = section.sh_addr(endian),
                 b".got" => image.got = section.sh_addr(endian),
-                b".gopclntab" => image.gopclntab = plain,
+                b".go.buildinfo" => image.go = true,
+                b".gopclntab" | b".data.rel.ro.gopclntab" => image.gopclntab = plain,
                 b".debug_info" | b".zdebug_info" => image.dwarf = true,
                 _ => {}
             }
@@ -182,9 +185,7 @@ mod tests {
     fn own_executable() {
         let image = Image::read(&own()).expect("an ELF file");
         assert!(image.segments.iter().any(|segment| segment.executable));
-        assert!(
-            image.eh_frame.is_some() && image.eh_frame_hdr.is_some() && image.entry != 0 && image.gopclntab.is_none()
-        );
+        assert!(image.eh_frame.is_some() && image.eh_frame_hdr.is_some() && image.entry != 0 && !image.go);
     }
 
     #[test]

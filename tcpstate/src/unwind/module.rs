@@ -39,6 +39,7 @@ pub struct Module {
     segments: Vec<Segment>,
     entry: u64,
     text: u64,
+    go: bool,
     gopclntab: Option<Section>,
     dwarf: bool,
     cfi: Option<Cfi>,
@@ -55,10 +56,10 @@ impl Module {
         static NEXT_ID: AtomicU64 = AtomicU64::new(0);
         let image = Image::read(&file)?;
         let cfi = Cfi::load(&image, &file);
-        let Image { segments, entry, build_id, text, gopclntab, dwarf, .. } = image;
+        let Image { segments, entry, build_id, text, go, gopclntab, dwarf, .. } = image;
         let debug_file = if dwarf { None } else { build_id.as_deref().and_then(find_debug_file) };
         let id = NEXT_ID.fetch_add(1, Ordering::Relaxed);
-        Ok(Self { id, path: path.into(), file, debug_file, build_id, segments, entry, text, gopclntab, dwarf, cfi })
+        Ok(Self { id, path: path.into(), file, debug_file, build_id, segments, entry, text, go, gopclntab, dwarf, cfi })
     }
 
     /// Its name in the mount namespace of the process that mapped it first. Chosen by whoever made the file: escape it before
@@ -98,10 +99,22 @@ impl Module {
         self.id
     }
 
-    /// The table of functions that the Go linker makes, read now, and the address of `.text`.
+    /// The table of functions that the Go linker makes, read now.
     #[must_use]
-    pub fn go_functions(&self) -> Option<(Arc<[u8]>, u64)> {
-        Some((self.gopclntab?.load(&self.file).ok()?, self.text))
+    pub fn go_functions(&self) -> Option<Arc<[u8]>> {
+        self.gopclntab?.load(&self.file).ok()
+    }
+
+    /// Address of the section `.text`; 0 when there is none.
+    #[must_use]
+    pub fn text(&self) -> u64 {
+        self.text
+    }
+
+    /// Address where the program begins; 0 in most libraries.
+    #[must_use]
+    pub fn entry(&self) -> u64 {
+        self.entry
     }
 
     pub(super) fn cfi(&self) -> Option<&Cfi> {
@@ -113,7 +126,7 @@ impl Module {
     }
 
     pub(super) fn is_go(&self) -> bool {
-        self.gopclntab.is_some()
+        self.go
     }
 
     /// Whether `address` lies in the few instructions with which the program begins.
