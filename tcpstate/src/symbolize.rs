@@ -19,7 +19,7 @@ use crate::unwind::{Address, Place, Stack};
 use files::Files;
 use perf_map::PerfMaps;
 
-/// Finds names, and remembers them.
+/// Finds names, and remembers them. It stays on the thread that made it: what it parses is not shared.
 #[derive(Debug, Default)]
 pub struct Symbolizer {
     files: Files,

@@ -75,3 +75,15 @@ impl Unwinder {
         self.spaces.forget(pid);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stacks_go_from_thread_to_thread() {
+        fn is_send<T: Send>() {}
+        is_send::<Unwinder>();
+        is_send::<Stack>();
+    }
+}

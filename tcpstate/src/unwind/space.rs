@@ -98,6 +98,11 @@ impl Space {
         !matches!(self.memory.as_ref().map(|memory| memory.read_at(&mut [0], 4096)), Some(Ok(0)))
     }
 
+    /// Reads memory of the process into `bytes`, and says how much. `None`: it cannot be read any more.
+    pub(super) fn read(&self, address: u64, bytes: &mut [u8]) -> Option<usize> {
+        self.memory.as_ref()?.read_at(bytes, address).ok()
+    }
+
     /// Reads the mappings again: something was mapped since. Nothing changes when they cannot be read.
     pub(super) fn refresh(&mut self) {
         let Ok(mut fresh) = regions(self.pid) else { return };

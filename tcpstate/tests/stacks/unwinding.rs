@@ -184,6 +184,35 @@ fn code_made_at_run_time_without_names() -> Result {
     Ok(())
 }
 
+/// As Python's perf trampoline, in a program without frame pointers.
+#[test]
+fn code_made_at_run_time_without_frame_pointer() -> Result {
+    let program = build("trampoline", "blocked.c", NO_FRAME_POINTER)?;
+    let mut target = Target::start(&program, &["trampoline"])?;
+    let capture = target.blocked(libc::SYS_read)?;
+    let mut unwinder = Unwinder::new();
+    let stack = unwinder.unwind(&capture.raw());
+    let frames = Symbolizer::new().symbolize(&stack);
+    let jit = stack.frames.iter().find(|address| address.place == Place::Jit).ok_or("no such frame")?;
+    assert_adjacent(&frames, &["session", "called_by_jit", &format!("[unknown] 0x{:x}", jit.ip), "jit", "main"]);
+    assert_complete(&stack, &frames);
+
+    target.end()?;
+    let late = unwinder.unwind(&capture.raw());
+    assert_eq!(late.end, End::Truncated(Reason::NoFramePointer), "its code is gone");
+    Ok(())
+}
+
+#[test]
+fn below_a_signal_handler() -> Result {
+    let program = build("signal", "blocked.c", NO_FRAME_POINTER)?;
+    let target = Target::start(&program, &["signal"])?;
+    let (stack, frames) = resolve(&target.blocked(libc::SYS_read)?);
+    assert_eq!(stack.end, End::Truncated(Reason::Signal), "{:#?}", names(&frames));
+    assert_adjacent(&frames, &["session", "handler"]);
+    Ok(())
+}
+
 #[test]
 fn functions_of_node() -> Result {
     let flags = ["--perf-basic-prof".as_ref(), "--interpreted-frames-native-stack".as_ref()];

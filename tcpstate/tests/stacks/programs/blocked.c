@@ -3,6 +3,7 @@
 #include <arpa/inet.h>
 #include <dlfcn.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -84,13 +85,20 @@ NOINLINE static int recurse(int depth)
 	return got + 1;
 }
 
-/* Code made at run time that keeps the frame pointer and calls its argument. */
+/* Code made at run time that calls its argument, with a frame pointer and without. */
 static const unsigned char jit_code[] = {
 	0x55,             /* push %rbp */
 	0x48, 0x89, 0xe5, /* mov %rsp,%rbp */
 	0xff, 0xd7,       /* call *%rdi */
 	0x5d,             /* pop %rbp */
 	0xc3,             /* ret */
+};
+
+static const unsigned char trampoline_code[] = {
+	0x48, 0x83, 0xec, 0x08, /* sub $8,%rsp */
+	0xff, 0xd7,             /* call *%rdi */
+	0x48, 0x83, 0xc4, 0x08, /* add $8,%rsp */
+	0xc3,                   /* ret */
 };
 
 NOINLINE static int called_by_jit(void)
@@ -100,20 +108,33 @@ NOINLINE static int called_by_jit(void)
 	return got + 1;
 }
 
-NOINLINE static int jit(const char *name)
+NOINLINE static int jit(const unsigned char *bytes, size_t size, const char *name)
 {
 	void *code = mmap(NULL, 4096, PROT_READ | PROT_WRITE | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	memcpy(code, jit_code, sizeof jit_code);
+	memcpy(code, bytes, size);
 	if (name) {
 		char path[64];
 		snprintf(path, sizeof path, "/tmp/perf-%d.map", getpid());
 		FILE *map = fopen(path, "w");
-		fprintf(map, "%lx %lx %s\n", (unsigned long)code, sizeof jit_code, name);
+		fprintf(map, "%lx %lx %s\n", (unsigned long)code, size, name);
 		fclose(map);
 	}
 	int got = ((int (*)(int (*)(void)))code)(called_by_jit);
 	kept = got;
 	return got + 1;
+}
+
+static void handler(int number)
+{
+	kept = session(0) + number;
+}
+
+NOINLINE static int interrupted(void)
+{
+	signal(SIGUSR1, handler);
+	int error = raise(SIGUSR1);
+	kept = error;
+	return error + 1;
 }
 
 NOINLINE static int plugin(const char *path)
@@ -144,7 +165,11 @@ int main(int argc, char **argv)
 	else if (!strcmp(how, "recurse"))
 		result = recurse(2000);
 	else if (!strcmp(how, "jit"))
-		result = jit(path);
+		result = jit(jit_code, sizeof jit_code, path);
+	else if (!strcmp(how, "trampoline"))
+		result = jit(trampoline_code, sizeof trampoline_code, path);
+	else if (!strcmp(how, "signal"))
+		result = interrupted();
 	else if (!strcmp(how, "plugin"))
 		result = plugin(path);
 	else if (!strcmp(how, "exec") && read(0, &result, 1) == 1)
