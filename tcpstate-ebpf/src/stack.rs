@@ -24,6 +24,9 @@ use crate::{
 /// Words at the top of a stack that are looked at to tell places apart.
 pub(crate) const PLACE_WORDS: usize = 128;
 
+/// The smallest page there is.
+const PAGE: u64 = 4096;
+
 /// Time in which the number of copies is bounded, nanoseconds.
 const WINDOW_NS: u64 = 100_000_000;
 
@@ -161,8 +164,14 @@ fn copy(place: u64, pid_tgid: u64, registers: Registers) -> bool {
         // SAFETY: the piece lies within the entry, whose size is a multiple of it behind the header; the helper fails on a
         // bad user address.
         unsafe {
-            let to = start.add(size_of::<StackHeader>() + at as usize);
-            if bpf_probe_read_user(to.cast(), STACK_PIECE, (registers.sp + u64::from(at)) as *const _) != 0 {
+            let to = start.add(size_of::<StackHeader>() + at as usize).cast();
+            let from = registers.sp + u64::from(at);
+            if bpf_probe_read_user(to, STACK_PIECE, from as *const _) != 0 {
+                // The stack ends within this piece, at the end of a page.
+                let rest = (PAGE - from % PAGE) as u32 % STACK_PIECE;
+                if bpf_probe_read_user(to, rest, from as *const _) == 0 {
+                    copied += rest;
+                }
                 break;
             }
         }

@@ -12,6 +12,7 @@ pub mod model;
 pub mod preflight;
 pub mod process;
 pub mod report;
+mod session;
 pub mod settings;
 pub mod symbolize;
 pub mod trace;

@@ -2,6 +2,8 @@
 //!
 //! A process may end or execute another program between any two reads; every function says so with an error of its own.
 
+pub mod code;
+pub mod descriptors;
 pub mod files;
 pub mod maps;
 pub mod perf_map;
