@@ -1,11 +1,20 @@
 //! The code that one process can execute: which file each address belongs to.
 
-use std::{collections::HashMap, fs::File, io, os::unix::fs::FileExt, path::Path, sync::Arc};
+use std::{
+    collections::{HashMap, HashSet},
+    fs::File,
+    io,
+    os::unix::fs::FileExt,
+    path::Path,
+    sync::Arc,
+};
 
 use rustix::fs::{fstat, major, minor};
 
 use super::{
-    Place, debug_file,
+    Place,
+    arch::{self, Epilogue},
+    debug_file,
     image::ImageError,
     module::{Module, Modules},
 };
@@ -16,6 +25,9 @@ const MAX_VDSO: u64 = 64 * 1024;
 
 /// How many processes are remembered. Each holds a file open.
 const MAX_PROCESSES: usize = 128;
+
+/// How many addresses of code made at run time are remembered for a process.
+const MAX_BODIES: usize = 4096;
 
 /// The processes that were seen lately.
 #[derive(Debug, Default)]
@@ -62,6 +74,9 @@ pub(super) struct Space {
     /// By address.
     regions: Vec<Region>,
     perf_map: Arc<PerfMapFile>,
+    /// Addresses where a function does not return at once. Only these are remembered: a runtime may put other code there, and
+    /// then it would be wrong to take it for the end of a function, but not the other way round.
+    bodies: HashSet<u64>,
 }
 
 #[derive(Debug)]
@@ -85,7 +100,13 @@ impl Space {
     /// Reads the mappings of a living process; opens none of its files yet.
     pub(super) fn load(pid: u32) -> Result<Self, ProcessError> {
         let memory = File::open(format!("/proc/{pid}/mem")).ok();
-        Ok(Self { pid, memory, regions: regions(pid)?, perf_map: Arc::new(PerfMapFile::new(pid)) })
+        Ok(Self {
+            pid,
+            memory,
+            regions: regions(pid)?,
+            perf_map: Arc::new(PerfMapFile::new(pid)),
+            bodies: HashSet::new(),
+        })
     }
 
     pub(super) fn perf_map(&self) -> &Arc<PerfMapFile> {
@@ -98,9 +119,21 @@ impl Space {
         !matches!(self.memory.as_ref().map(|memory| memory.read_at(&mut [0], 4096)), Some(Ok(0)))
     }
 
-    /// Reads memory of the process into `bytes`, and says how much. `None`: it cannot be read any more.
-    pub(super) fn read(&self, address: u64, bytes: &mut [u8]) -> Option<usize> {
-        self.memory.as_ref()?.read_at(bytes, address).ok()
+    /// How the function returns to which `ip` is returned to, if it does nothing else after that. Read from the process.
+    pub(super) fn epilogue(&mut self, ip: u64) -> Option<Epilogue> {
+        if self.bodies.contains(&ip) {
+            return None;
+        }
+        let mut code = [0; 32];
+        let length = self.memory.as_ref()?.read_at(&mut code, ip).ok()?;
+        let epilogue = arch::epilogue(&code[..length]);
+        if epilogue.is_none() && length > 0 {
+            if self.bodies.len() >= MAX_BODIES {
+                self.bodies.clear();
+            }
+            self.bodies.insert(ip);
+        }
+        epilogue
     }
 
     /// Reads the mappings again: something was mapped since. Nothing changes when they cannot be read.

@@ -211,10 +211,8 @@ fn by_frame_pointer(frame: &Frame<'_>, regs: &mut Regs, thread: &Thread<'_>) -> 
 /// Code made at run time has no unwind info, and not all of it keeps the frame pointer: Python's perf trampoline does not
 /// (`Python/asm_trampoline.S`, 3.12). Where nothing but the end of the function follows the call, that says where the caller
 /// is. The process must still be alive.
-fn by_epilogue(frame: &Frame<'_>, regs: &mut Regs, thread: &Thread<'_>) -> Option<Caller> {
-    let mut code = [0; 32];
-    let length = thread.space.read(frame.address.ip, &mut code)?;
-    let epilogue = arch::epilogue(&code[..length])?;
+fn by_epilogue(frame: &Frame<'_>, regs: &mut Regs, thread: &mut Thread<'_>) -> Option<Caller> {
+    let epilogue = thread.space.epilogue(frame.address.ip)?;
     let sp = regs.sp();
     let ip = thread.read(sp.checked_add(epilogue.return_address)?).ok()?;
     let fp = match epilogue.saved_fp {
