@@ -1,12 +1,13 @@
 //! What cannot work is refused at once, by name; what goes wrong later leaves nothing behind.
 
-use std::{collections::BTreeSet, fs, path::PathBuf, time::Instant};
+use std::{fs, path::PathBuf, time::Instant};
 
 use anyhow::{Context, Result, ensure};
 use libtest_mimic::Trial;
 use rustix::process::Signal;
 
 use crate::support::{
+    bpf::{held_in_kernel, known_to_kernel},
     launch::{Capability, Launch},
     pair::Setting,
     process::Actor,
@@ -166,34 +167,6 @@ fn killed() -> Result<()> {
         ensure!(Instant::now() < deadline, "still in the kernel: {left:?}");
         std::thread::sleep(std::time::Duration::from_millis(10));
     }
-}
-
-/// Ids of the BPF objects that a process holds descriptors of (`/proc/PID/fdinfo`).
-fn held_in_kernel(pid: u32) -> Result<BTreeSet<(String, u32)>> {
-    let mut held = BTreeSet::new();
-    for entry in fs::read_dir(format!("/proc/{pid}/fdinfo"))? {
-        for line in fs::read_to_string(entry?.path())?.lines() {
-            if let Some((kind @ ("prog_id" | "map_id" | "link_id"), id)) = line.split_once(":\t") {
-                held.insert((kind.to_owned(), id.trim().parse()?));
-            }
-        }
-    }
-    Ok(held)
-}
-
-/// Ids of all BPF objects that exist.
-fn known_to_kernel() -> Result<BTreeSet<(String, u32)>> {
-    let mut known = BTreeSet::new();
-    for program in aya::programs::loaded_programs() {
-        known.insert(("prog_id".to_owned(), program?.id()));
-    }
-    for map in aya::maps::loaded_maps() {
-        known.insert(("map_id".to_owned(), map?.id()));
-    }
-    for link in aya::programs::loaded_links() {
-        known.insert(("link_id".to_owned(), link?.id()));
-    }
-    Ok(known)
 }
 
 /// It ends at once with an error that names `needles`, and writes nothing to standard output.

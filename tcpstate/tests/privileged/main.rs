@@ -15,6 +15,7 @@ mod output;
 mod owners;
 mod sequences;
 mod simultaneous;
+mod stories;
 mod support;
 
 use std::{env, process::ExitCode};
@@ -51,6 +52,7 @@ fn trials() -> Vec<Trial> {
         sequences::trials(),
         simultaneous::trials(),
         owners::trials(),
+        stories::trials(),
         listeners::trials(),
         filters::trials(),
         late_attach::trials(),

@@ -1,6 +1,6 @@
 //! Whose socket it is: who opened it, whoever happens to run when a segment arrives and whoever closes it.
 
-use std::{collections::HashSet, net::Ipv4Addr};
+use std::net::Ipv4Addr;
 
 use anyhow::{Context, Result, ensure};
 use libtest_mimic::Trial;
@@ -21,7 +21,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         "owners";
         fin_of_the_client_is_the_servers, prefork, fork_after_accept, owner_that_exits, one_thread_accepts_another_closes,
         accept_and_accept4, accept_that_has_to_wait, threads_by_their_own_name, exit_closes, ends_in_the_backlog,
-        reconnected_by_another_thread, address_reused_by_another_socket, of_another_user,
+          of_another_user,
     ]
 }
 
@@ -242,57 +242,6 @@ fn ends_in_the_backlog() -> Result<()> {
         .owned(pair.server.owner(&listener, "listen"), "LISTEN SYN_RECV ESTABLISHED CLOSE_WAIT")
         .owned(pair.server.owner(&accepted, "accept"), "CLOSE_WAIT LAST_ACK CLOSE")
         .check(&tracer.finish()?)
-}
-
-/// A socket can be connected more than once; the time in CLOSE between is known, and the owner is who did it last.
-fn reconnected_by_another_thread() -> Result<()> {
-    let pair = Setting::Ipv4.pair()?;
-    let tracer = Tracer::unfiltered()?;
-    let connection = pair.open()?;
-    pair.client.disconnect(&connection.client)?;
-    let again = pair.client.thread(1).reconnect(&connection.client, connection.listener.local)?;
-    pair.client.reset(&again)?;
-    ensure!(again.cookie == connection.client.cookie && again.tid != connection.client.tid, "{again:?}");
-    tracer.wait_until("the second end", |shown| {
-        shown.iter().filter(|t| t.shows(again.cookie) && t.is("ESTABLISHED", "CLOSE")).count() == 2
-    })?;
-    let trace = tracer.finish()?;
-    let shown = trace.of(again.cookie);
-    let states: Vec<&str> = shown.iter().map(|transition| transition.new.as_str()).collect();
-    ensure!(states == ["SYN_SENT", "ESTABLISHED", "CLOSE", "SYN_SENT", "ESTABLISHED", "CLOSE"], "{states:?}");
-    let since = shown[3].mono_ns - shown[2].mono_ns;
-    ensure!(shown[3].in_old_ns == Some(since), "{since} ns in CLOSE at {}", shown[3]);
-    for (transition, socket) in shown.iter().zip([[&connection.client; 3], [&again; 3]].concat()) {
-        let owner = pair.client.owner(socket, "connect");
-        ensure!(transition.owner.as_ref() == Some(&owner), "expected {owner:?} at {transition}");
-    }
-    Ok(())
-}
-
-/// The kernel gives the memory of a closed socket to the next one, which inherits nothing of its story.
-fn address_reused_by_another_socket() -> Result<()> {
-    let (server, first, second) = (Actor::start("ts-server")?, Actor::start("ts-first")?, Actor::start("ts-second")?);
-    let listener = server.listen(LOCALHOST)?;
-    let tracer = Tracer::start(["--rport", &listener.local.port().to_string()])?;
-    let mut opened = Vec::new();
-    for _ in 0..100 {
-        for actor in [&first, &second] {
-            let socket = actor.connect(listener.local)?;
-            actor.reset(&socket)?;
-            opened.push((actor, socket));
-        }
-    }
-    tracer.wait_closed(&opened.iter().map(|(_, socket)| socket.cookie).collect::<Vec<_>>())?;
-    let trace = tracer.finish()?;
-    let addresses: HashSet<&str> = trace.transitions.iter().map(|transition| transition.skaddr.as_str()).collect();
-    ensure!(addresses.len() < opened.len(), "no address was used twice, so nothing was tried");
-    for (actor, socket) in &opened {
-        // That of a new socket: no time in CLOSE.
-        Story::of(actor, socket)?
-            .owned(actor.owner(socket, "connect"), "CLOSE SYN_SENT ESTABLISHED CLOSE")
-            .check(&trace)?;
-    }
-    Ok(())
 }
 
 fn of_another_user() -> Result<()> {

@@ -1,6 +1,7 @@
 //! What the tests stand on: actors that open real sockets, the tracer under test, namespaces, and the kernel's own account.
 
 pub(crate) mod actor;
+pub(crate) mod bpf;
 pub(crate) mod clock;
 pub(crate) mod event;
 pub(crate) mod gate;
