@@ -93,11 +93,11 @@ pub struct CodeRanges {
     pub ranges: [[u64; 2]; CODE_RANGES],
 }
 
-/// [`Found::flags`]: nobody has accepted the socket.
+/// Flag of [`Found::socket`]: nobody has accepted the socket.
 pub const FOUND_UNACCEPTED: u8 = 1 << 0;
-/// [`Found::flags`]: a receive was seen to return 0.
+/// Flag of [`Found::socket`]: a receive was seen to return 0.
 pub const FOUND_EOF_READ: u8 = 1 << 1;
-/// [`Found::flags`]: when it entered its state was seen.
+/// Flag of [`Found::socket`]: when it entered its state was seen.
 pub const FOUND_SINCE: u8 = 1 << 2;
 
 /// A socket, or one of its descriptors, as an iterator found it.

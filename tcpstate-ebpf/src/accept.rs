@@ -2,7 +2,7 @@
 
 use aya_ebpf::{
     EbpfContext,
-    helpers::{bpf_get_current_task, bpf_ktime_get_ns, bpf_probe_read_kernel},
+    helpers::{bpf_get_current_task, bpf_probe_read_kernel},
     programs::TracePointContext,
 };
 use aya_log_ebpf::debug;
@@ -14,6 +14,7 @@ use tcpstate_common::{
 
 use crate::{
     Opaque,
+    clock::now_ns,
     config::{filtering, offset},
     leak,
     maps::SOCKETS,
@@ -118,8 +119,7 @@ fn accepted(ctx: &impl EbpfContext, key: u64, details: impl FnOnce() -> Option<A
     }
     let Some(Accepted { cookie, state, local_port }) = details() else { return };
     debug!(ctx, "socket {}: its story begins at accept", cookie);
-    // SAFETY: no precondition.
-    let now = unsafe { bpf_ktime_get_ns() };
+    let now = now_ns();
     let mut story = Story::new(&known, cookie, now, state, local_port);
     story.flags = SINCE_BEFORE;
     story.begin_if_absent(key);

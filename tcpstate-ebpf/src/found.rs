@@ -1,9 +1,6 @@
 //! How leaking sockets stand now: iterators over descriptors, and over the sockets that have none.
 
-use aya_ebpf::helpers::{
-    bpf_ktime_get_ns,
-    generated::{bpf_jiffies64, bpf_seq_write, bpf_skc_to_tcp_sock},
-};
+use aya_ebpf::helpers::generated::{bpf_jiffies64, bpf_seq_write, bpf_skc_to_tcp_sock};
 use tcpstate_common::{
     config::filter as set,
     leak::{FOUND_EOF_READ, FOUND_SINCE, FOUND_UNACCEPTED, Found},
@@ -12,6 +9,7 @@ use tcpstate_common::{
 
 use crate::{
     Opaque,
+    clock::now_ns,
     config::{filtering, offset},
     filter::{self, Unset},
     maps::{FOUND, SOCKETS},
@@ -98,7 +96,7 @@ unsafe fn write(meta: *const Meta, sk: Sock, holder_tgid: u32, holder_fd: u32) {
         (*record).new_state = state;
         (*record).owner_source = known.source;
         (*record).flags = flags;
-        (*record).ts_ns = bpf_ktime_get_ns();
+        (*record).ts_ns = now_ns();
         (*record).in_old_ns = since_ns;
         (*record).cookie = sk.cookie();
         (*record).owner = known.owner;
@@ -117,7 +115,7 @@ fn held_by_wanted(tgid: u32) -> bool {
     tgid != 0 && filtering(set::PID) && owner::followed(tgid)
 }
 
-/// Writes queues and times, as `tcp_diag_get_info()` and `tcp_get_info()` compute them (net/ipv4/tcp_diag.c, tcp.c).
+/// Writes queues and times, as `tcp_diag_get_info()` and `tcp_get_info()` compute them (`net/ipv4/tcp_diag.c`, `tcp.c`).
 ///
 /// # Safety
 ///

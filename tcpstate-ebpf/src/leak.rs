@@ -1,6 +1,5 @@
 //! What leak hunting sends: sockets that enter and leave CLOSE_WAIT, and what happens to them meanwhile.
 
-use aya_ebpf::helpers::bpf_ktime_get_ns;
 use tcpstate_common::{
     event::Owner,
     leak::{Entered, KIND_ACCEPTED, KIND_DESTROYED, KIND_ENTERED, KIND_EOF_READ, KIND_LEFT, SocketEvent},
@@ -8,6 +7,7 @@ use tcpstate_common::{
 };
 
 use crate::{
+    clock::now_ns,
     config::config,
     maps::SOCKETS,
     owner, stack,
@@ -99,7 +99,7 @@ unsafe fn send(kind: u32, story: *const Story, skaddr: u64, actor: Owner, place:
                 kind,
                 new_state: 0,
                 pad: [0; 3],
-                ts_ns: bpf_ktime_get_ns(),
+                ts_ns: now_ns(),
                 cookie: (*story).cookie,
                 skaddr,
                 actor,

@@ -5,6 +5,7 @@
 
 mod accept;
 mod atomic;
+mod clock;
 mod config;
 mod destroy;
 mod filter;
@@ -31,14 +32,14 @@ use aya_ebpf::{
 
 use crate::sock::Sock;
 
-/// Every TCP transition (`inet_sk_set_state()`, net/ipv4/af_inet.c).
+/// Every TCP transition (`inet_sk_set_state()`, `net/ipv4/af_inet.c`).
 #[btf_tracepoint(function = "inet_sock_set_state")]
 fn inet_sock_set_state(ctx: BtfTracePointContext) -> i32 {
     transition::on_transition(&ctx);
     0
 }
 
-/// The end of a socket (`tcp_v4_destroy_sock()`, net/ipv4/tcp_ipv4.c).
+/// The end of a socket (`tcp_v4_destroy_sock()`, `net/ipv4/tcp_ipv4.c`).
 #[btf_tracepoint(function = "tcp_destroy_sock")]
 fn tcp_destroy_sock(ctx: BtfTracePointContext) -> i32 {
     destroy::on_destroy(Sock::new(ctx.arg(0)));

@@ -2,10 +2,7 @@
 
 use aya_ebpf::{
     bindings::{file, seq_file},
-    helpers::{
-        bpf_ktime_get_ns,
-        generated::{bpf_seq_write, bpf_skc_to_tcp_sock, bpf_sock_from_file},
-    },
+    helpers::generated::{bpf_seq_write, bpf_skc_to_tcp_sock, bpf_sock_from_file},
 };
 use tcpstate_common::{
     config::filter as set,
@@ -15,6 +12,7 @@ use tcpstate_common::{
 
 use crate::{
     Opaque,
+    clock::now_ns,
     config::{filtering, offset},
     filter::{self, Unset},
     listener,
@@ -188,8 +186,7 @@ fn found(sk: Sock, known: &KnownOwner) -> bool {
     if !keep {
         return false;
     }
-    // SAFETY: no precondition.
-    let now = unsafe { bpf_ktime_get_ns() };
+    let now = now_ns();
     let mut story = Story::new(known, sk.cookie(), now, state, local.port);
     story.flags = SINCE_BEFORE;
     let first = story.begin_if_absent(key);

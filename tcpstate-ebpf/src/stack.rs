@@ -4,7 +4,7 @@
 //! another by what its return addresses must be among: the words near the stack's top that point into the process's code.
 
 use aya_ebpf::helpers::{
-    bpf_get_current_pid_tgid, bpf_ktime_get_ns,
+    bpf_get_current_pid_tgid,
     generated::{bpf_get_current_task_btf, bpf_probe_read_user, bpf_task_pt_regs},
 };
 use tcpstate_common::{
@@ -15,6 +15,7 @@ use tcpstate_common::{
 
 use crate::{
     Opaque,
+    clock::now_ns,
     config::{config, offset},
     maps::{BUDGET, CODE, PLACES, SCRATCH, STACKS, count},
     sock::load,
@@ -22,6 +23,9 @@ use crate::{
 
 /// Words at the top of a stack that are looked at to tell places apart.
 pub(crate) const PLACE_WORDS: usize = 128;
+
+/// The smallest page there is.
+const PAGE: u64 = 4096;
 
 /// Time in which the number of copies is bounded, nanoseconds.
 const WINDOW_NS: u64 = 100_000_000;
@@ -108,8 +112,7 @@ pub(crate) fn capture() -> u64 {
 fn place(registers: &Registers, tgid: u32) -> Option<u64> {
     let seed = mix(mix(registers.ip, u64::from(tgid)), registers.sp & 0xfff);
     let Some(code) = CODE.get_ptr(tgid) else {
-        // SAFETY: no precondition.
-        return Some(mix(seed, unsafe { bpf_ktime_get_ns() }) | 1);
+        return Some(mix(seed, now_ns()) | 1);
     };
     let scratch = SCRATCH.get_ptr_mut(0)?;
     // SAFETY: this CPU's own scratch and a value in a map.
@@ -161,8 +164,14 @@ fn copy(place: u64, pid_tgid: u64, registers: Registers) -> bool {
         // SAFETY: the piece lies within the entry, whose size is a multiple of it behind the header; the helper fails on a
         // bad user address.
         unsafe {
-            let to = start.add(size_of::<StackHeader>() + at as usize);
-            if bpf_probe_read_user(to.cast(), STACK_PIECE, (registers.sp + u64::from(at)) as *const _) != 0 {
+            let to = start.add(size_of::<StackHeader>() + at as usize).cast();
+            let from = registers.sp + u64::from(at);
+            if bpf_probe_read_user(to, STACK_PIECE, from as *const _) != 0 {
+                // The stack ends within this piece, at the end of a page.
+                let rest = (PAGE - from % PAGE) as u32 % STACK_PIECE;
+                if bpf_probe_read_user(to, rest, from as *const _) == 0 {
+                    copied += rest;
+                }
                 break;
             }
         }
@@ -181,7 +190,7 @@ fn within_budget() -> bool {
     let Some(budget) = BUDGET.get_ptr_mut(0) else { return false };
     // SAFETY: this CPU's own value.
     unsafe {
-        let window = bpf_ktime_get_ns() / WINDOW_NS;
+        let window = now_ns() / WINDOW_NS;
         if (*budget).window != window {
             (*budget).window = window;
             (*budget).taken = 0;

@@ -78,7 +78,7 @@ impl Story {
     /// Not inlined: its caller's frame has no room for another story on the BPF stack (512 bytes for the whole chain).
     #[inline(never)]
     pub(crate) fn begin(&self, key: u64) {
-        if SOCKETS.insert(&key, self, u64::from(BPF_ANY)).is_err() {
+        if SOCKETS.insert(key, self, u64::from(BPF_ANY)).is_err() {
             count!(map_full);
         }
     }

@@ -2,7 +2,6 @@
 
 use aya_ebpf::{
     bindings::{BPF_RB_AVAIL_DATA, BPF_RB_FORCE_WAKEUP, BPF_RB_NO_WAKEUP},
-    helpers::bpf_ktime_get_ns,
     programs::BtfTracePointContext,
 };
 use aya_log_ebpf::debug;
@@ -13,6 +12,7 @@ use tcpstate_common::{
 };
 
 use crate::{
+    clock::now_ns,
     config::{config, filtering},
     filter::{self, Unset},
     leak, listener,
@@ -60,15 +60,7 @@ pub(crate) fn on_transition(ctx: &BtfTracePointContext) {
     }
     let (old, new) = (ctx.arg::<i32>(1) as u8, ctx.arg::<i32>(2) as u8);
     let family = sk.family();
-    let mut seen = Seen {
-        sk,
-        old,
-        new,
-        now: unsafe { bpf_ktime_get_ns() },
-        family,
-        local: sk.local(family),
-        remote: sk.remote(family),
-    };
+    let mut seen = Seen { sk, old, new, now: now_ns(), family, local: sk.local(family), remote: sk.remote(family) };
     let mut known = Known::NOTHING;
     let kept = match (old, new) {
         (CLOSE, SYN_SENT) => connecting(&seen, &mut known),
@@ -103,7 +95,7 @@ pub(crate) fn on_transition(ctx: &BtfTracePointContext) {
 // The functions below fill what their caller has room for and are not inlined: each has a frame of its own on the BPF stack,
 // 512 bytes for the whole chain of calls. They return whether the socket has a story.
 
-/// CLOSE→SYN_SENT, in the context of `connect()`: the running task opens the socket.
+/// From CLOSE to SYN_SENT, in the context of `connect()`: the running task opens the socket.
 #[inline(never)]
 fn connecting(seen: &Seen, known: &mut Known) -> bool {
     let mut owner = KnownOwner { owner: owner::current(), source: owner_source::CONNECT, place: 0 };
@@ -136,7 +128,7 @@ fn closed_for(seen: &Seen, cookie: u64) -> Option<u64> {
     }
 }
 
-/// CLOSE→LISTEN, in the context of `listen()`.
+/// From CLOSE to LISTEN, in the context of `listen()`.
 #[inline(never)]
 fn listening(seen: &Seen, known: &mut Known) -> bool {
     let owner = KnownOwner { owner: owner::current(), source: owner_source::LISTEN, place: 0 };
@@ -146,7 +138,7 @@ fn listening(seen: &Seen, known: &mut Known) -> bool {
     true
 }
 
-/// LISTEN→SYN_RECV: a child of a listener, in softirq on behalf of anybody.
+/// From LISTEN to SYN_RECV: a child of a listener, in softirq on behalf of anybody.
 #[inline(never)]
 fn arriving(seen: &Seen, known: &mut Known) -> bool {
     if !wanted_so_far(seen) {

@@ -1,3 +1,5 @@
-//! Figures over many transitions. No I/O, no clock: time comes with the transitions.
+//! Figures over many events. No I/O, no clock: time comes with the events, or as an argument.
 
 pub mod dwell;
+pub mod leaks;
+pub mod verdict;

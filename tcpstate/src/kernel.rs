@@ -13,5 +13,4 @@ mod snapshot;
 mod tracer;
 
 pub use btf::BtfError;
-pub use hunt::Hunt;
 pub use tracer::{Options, Tracer};

@@ -1,8 +1,5 @@
 //! `tcpstate trace`: from the ring buffer to standard output, until something ends it.
 
-mod ending;
-mod followed;
-mod output;
 mod render;
 
 use std::{
@@ -10,23 +7,25 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context as _, Result, bail};
-use rustix::time::{ClockId, clock_gettime};
+use anyhow::{Result, bail};
 use tokio::time::{MissedTickBehavior, interval};
 
-use self::{
-    ending::{End, Endings},
-    followed::Followed,
-    output::Output,
-    render::Renderer,
-};
+use self::render::Renderer;
 use crate::{
     aggregate::dwell::DwellTable,
     decode,
     kernel::{Options, Tracer},
-    model::{MonotonicNs, Totals},
+    model::Totals,
     preflight,
-    report::{Summary, clock::WallClock, summary_text::write_summary},
+    report::{Summary, summary_text::write_summary},
+    session::{
+        Clock,
+        ending::{End, Endings},
+        followed::Followed,
+        is_broken_pipe, log_probes,
+        output::Output,
+        warn_of_rounding,
+    },
     settings::TraceSettings,
 };
 
@@ -46,12 +45,7 @@ const WAKEUP_PART: u32 = 4;
 /// When the tracer cannot start, or the output cannot be written; a closed pipe is no error.
 pub async fn run(settings: &TraceSettings, debug: bool) -> Result<()> {
     preflight::check_capabilities()?;
-    if let Some(asked) = settings.buffer.rounded_from {
-        tracing::warn!(
-            "buffer of {asked} bytes rounded up to {}: the kernel takes powers of two of at least one page",
-            settings.buffer.bytes
-        );
-    }
+    warn_of_rounding(settings.buffer);
     let followed = Followed::new(settings.filter.pids(), settings.filter.children())?;
     let tracer = Tracer::start(&Options {
         config: settings.filter.to_config(settings.buffer.bytes / WAKEUP_PART),
@@ -59,7 +53,7 @@ pub async fn run(settings: &TraceSettings, debug: bool) -> Result<()> {
         buffer_bytes: settings.buffer.bytes,
         debug,
     })?;
-    render::log_probes(tracer.probes());
+    log_probes(tracer.probes());
     let clock = Clock::start()?;
     let mut session = Session {
         tracer,
@@ -74,32 +68,6 @@ pub async fn run(settings: &TraceSettings, debug: bool) -> Result<()> {
     match session.run(Endings::new(settings.duration, followed)?).await {
         Err(error) if is_broken_pipe(&error) => Ok(()),
         other => other,
-    }
-}
-
-/// The moment of the start on both clocks.
-#[derive(Clone, Copy)]
-struct Clock {
-    start: MonotonicNs,
-    began: Instant,
-    wall: WallClock,
-}
-
-impl Clock {
-    fn start() -> Result<Self> {
-        let nanoseconds = |clock| {
-            let now = clock_gettime(clock);
-            now.tv_sec * 1_000_000_000 + now.tv_nsec
-        };
-        let monotonic = nanoseconds(ClockId::Monotonic);
-        let offset_ns = nanoseconds(ClockId::Realtime) - monotonic;
-        let start = MonotonicNs(u64::try_from(monotonic).context("the monotonic clock is before its start")?);
-        Ok(Self { start, began: Instant::now(), wall: WallClock { offset_ns } })
-    }
-
-    fn now(&self) -> MonotonicNs {
-        let elapsed = u64::try_from(self.began.elapsed().as_nanos()).unwrap_or(u64::MAX);
-        MonotonicNs(self.start.0.saturating_add(elapsed))
     }
 }
 
@@ -225,11 +193,4 @@ impl Session {
         let _ = io::stderr().write_all(&text);
         Ok(())
     }
-}
-
-fn is_broken_pipe(error: &anyhow::Error) -> bool {
-    error
-        .chain()
-        .filter_map(|cause| cause.downcast_ref::<io::Error>())
-        .any(|error| error.kind() == io::ErrorKind::BrokenPipe)
 }

@@ -11,7 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, bail, ensure};
 
 /// How many of the last lines of a failed step are shown.
 const TAIL: usize = 40;
@@ -48,32 +48,32 @@ pub(crate) fn is_root() -> bool {
 }
 
 /// `program`, to be run as root: as it is when we are root, else through sudo.
-///
-/// # Errors
-///
-/// We are not root and there is no sudo; the caller's context says what to run instead.
-pub(crate) fn as_root(program: &OsStr) -> anyhow::Result<Command> {
+pub(crate) fn as_root(program: &OsStr) -> Command {
     if is_root() {
-        return Ok(Command::new(program));
+        return Command::new(program);
     }
-    let sudo = which::which("sudo").context("this needs root, and `sudo` is not installed")?;
-    let mut command = Command::new(sudo);
+    let mut command = Command::new("sudo");
     command.arg("--").arg(program);
-    Ok(command)
+    command
 }
 
-/// Has sudo ask for a password, if it needs one, before output that would hide the question.
+/// Makes sure that a command of [`as_root`] can become root. sudo asks for a password now, if it needs one, before any
+/// output could hide the question.
 ///
 /// # Errors
 ///
-/// sudo refuses.
-pub(crate) fn authorize() -> anyhow::Result<()> {
-    if !is_root() {
-        let mut sudo = Command::new("sudo");
-        sudo.arg("--validate");
-        let status = sudo.status().context("failed to run `sudo --validate`")?;
-        succeeded(&sudo, status)?;
+/// We are not root, and sudo is not installed or refuses: the error says what to run as root.
+pub(crate) fn authorize(command: &Command) -> anyhow::Result<()> {
+    if is_root() {
+        return Ok(());
     }
+    let shown = display(command);
+    let wanted = shown.strip_prefix("sudo -- ").unwrap_or(&shown);
+    let sudo = which::which("sudo").ok().with_context(|| {
+        format!("this needs root, and `sudo` is not installed: run `{wanted}` as root, then this again")
+    })?;
+    let status = Command::new(sudo).arg("--validate").status().context("failed to run `sudo --validate`")?;
+    ensure!(status.success(), "sudo refuses: run `{wanted}` as root, then this again");
     Ok(())
 }
 

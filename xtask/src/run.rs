@@ -15,9 +15,9 @@ use crate::{build, process, setup};
 pub(crate) fn task(args: &[OsString]) -> anyhow::Result<()> {
     setup::ensure(setup::Scope::Build)?;
     let binary = build::release()?;
-    let mut command = process::as_root(binary.as_os_str())
-        .with_context(|| format!("tcpstate is built: run `{}` as root", binary.display()))?;
+    let mut command = process::as_root(binary.as_os_str());
     command.args(args);
+    process::authorize(&command)?;
     let shown = process::display(&command);
     Err(command.exec()).with_context(|| format!("failed to run `{shown}`"))
 }

@@ -2,8 +2,9 @@
 
 use std::time::Instant;
 
-use anyhow::bail;
+use anyhow::{Context as _, bail};
 
+use crate::process;
 use facts::{Offers, Present};
 use plan::{Plan, Step, Tried};
 
@@ -37,11 +38,16 @@ pub(crate) fn ensure(scope: Scope) -> anyhow::Result<()> {
         if done.contains(&step) {
             bail!("setup did `{step}`, and it is still needed; `cargo xtask setup --check` shows what is found");
         }
-        let result = step.run();
+        let command = step.command()?;
+        if step.needs_root() {
+            process::authorize(&command)?;
+        }
+        let result = process::step(&step.to_string(), command, step.limit());
         match &step {
+            // Old lists may do as well.
             Step::AptUpdate => tried.apt_update = true,
             step if step.is_rustup() => tried.rustup_failed |= result.is_err(),
-            _ => result?,
+            _ => result.with_context(|| format!("could not {step}"))?,
         }
         done.push(step);
     }
@@ -74,9 +80,7 @@ pub(crate) fn check() -> anyhow::Result<()> {
         println!("`cargo xtask setup` would");
         for step in &steps {
             println!("  - {step}");
-            if let Ok(command) = step.command() {
-                println!("    $ {}", crate::process::display(&command));
-            }
+            println!("    $ {}", process::display(&step.command()?));
         }
         println!("and look again after each step");
     }

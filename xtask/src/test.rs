@@ -2,7 +2,7 @@
 
 use std::{ffi::OsString, process::Command, time::Instant};
 
-use anyhow::{Context as _, bail};
+use anyhow::bail;
 use clap::ValueEnum;
 
 use crate::{build, ebpf_toolchain, process, setup};
@@ -124,8 +124,8 @@ fn privileged(args: &[OsString]) -> anyhow::Result<Command> {
     let mut cargo = process::cargo();
     cargo.args(["test", "--package", "tcpstate", "--features", "privileged-tests", "--test", "privileged", "--no-run"]);
     let binary = build::executable(cargo, "privileged")?;
-    let mut command = process::as_root(binary.as_os_str())
-        .with_context(|| format!("the tests are built: run `{}` as root", binary.display()))?;
+    let mut command = process::as_root(binary.as_os_str());
+    process::authorize(&command)?;
     // Where cargo runs the tests of a package. They change sysctls and trace the whole machine: one at a time.
     command.current_dir(process::workspace().join("tcpstate")).arg("--test-threads=1").args(args);
     Ok(command)

@@ -201,6 +201,7 @@ mod tests {
             prop_assert_eq!(Some(&exact.max_ns), times.last());
             for (percent, shown) in [(50, exact.p50_ns), (90, exact.p90_ns), (99, exact.p99_ns)] {
                 let truth = times[(times.len() * percent).div_ceil(100) - 1];
+                prop_assert!(shown <= exact.max_ns, "p{percent} is {shown}, beyond the maximum");
                 prop_assert!(shown.abs_diff(truth) <= truth / 1_000, "p{percent} is {shown}, not {truth}");
             }
         }

@@ -26,17 +26,11 @@ pub(super) fn stacks_bytes(config: &Config) -> u32 {
     if hunting { (WAITING_STACKS * config.stack_bytes).next_power_of_two() } else { 4096 }
 }
 
-/// Maps and iterators of leak hunting.
-pub struct Hunt {
+/// Maps of leak hunting; its iterators are loaded.
+pub(super) struct Hunt {
     stacks: RingBuf<MapData>,
     code: HashMap<MapData, u32, CodeRanges>,
     targets: HashMap<MapData, u32, u32>,
-}
-
-impl std::fmt::Debug for Hunt {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Hunt").finish_non_exhaustive()
-    }
 }
 
 impl Hunt {
@@ -53,7 +47,7 @@ impl Hunt {
     }
 
     /// Hands out the stacks that wait: what precedes each, and its bytes from the stack pointer on.
-    pub fn stacks(&mut self, mut stack: impl FnMut(&StackHeader, &[u8])) {
+    pub(super) fn stacks(&mut self, mut stack: impl FnMut(&StackHeader, &[u8])) {
         while let Some(record) = self.stacks.next() {
             let Some((header, bytes)) = record.split_at_checked(size_of::<StackHeader>()) else { continue };
             let header: StackHeader = bytemuck::pod_read_unaligned(header);
@@ -62,20 +56,12 @@ impl Hunt {
     }
 
     /// Tells the kernel side where a process has its code. Until then it copies every stack of the process.
-    ///
-    /// # Errors
-    ///
-    /// When the map is full.
-    pub fn enter_code(&mut self, pid: u32, code: &CodeRanges) -> Result<()> {
+    pub(super) fn enter_code(&mut self, pid: u32, code: &CodeRanges) -> Result<()> {
         self.code.insert(pid, code, 0).with_context(|| format!("failed to enter the code of process {pid}"))
     }
 
     /// Every descriptor of a leaking socket, then every such socket by itself, and the listeners with a backlog.
-    ///
-    /// # Errors
-    ///
-    /// When an iterator cannot run.
-    pub fn found(&mut self, ebpf: &mut Ebpf) -> Result<Vec<Found>> {
+    pub(super) fn found(&mut self, ebpf: &mut Ebpf) -> Result<Vec<Found>> {
         let mut found = read_records(open(program(ebpf, "leaking_files")?)?)?;
         let tcp: &mut Iter = program(ebpf, "leaking_tcp")?;
         found.extend(read_records::<Found>(open(tcp)?)?);
@@ -87,11 +73,7 @@ impl Hunt {
     }
 
     /// The threads of these processes.
-    ///
-    /// # Errors
-    ///
-    /// When the iterator cannot run.
-    pub fn threads(&mut self, ebpf: &mut Ebpf, pids: &[u32]) -> Result<Vec<Thread>> {
+    pub(super) fn threads(&mut self, ebpf: &mut Ebpf, pids: &[u32]) -> Result<Vec<Thread>> {
         let before: Vec<u32> = self.targets.keys().flatten().collect();
         for pid in before {
             let _ = self.targets.remove(&pid);

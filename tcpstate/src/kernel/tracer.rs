@@ -12,6 +12,7 @@ use rustix::thread::{MembarrierCommand, membarrier};
 use tcpstate_common::{
     config::{Config, filter, pid_state},
     counters::Counters,
+    leak::{CodeRanges, Found, StackHeader, Thread},
 };
 
 use super::{
@@ -169,9 +170,45 @@ impl Tracer {
         }
     }
 
-    /// What leak hunting asks of the kernel, when the tracer was started for it.
-    pub fn hunt(&mut self) -> Option<(&mut Hunt, &mut Ebpf)> {
-        Some((self.hunt.as_mut()?, self.ebpf.as_mut()?))
+    /// Hands out the stacks that wait: what precedes each, and its bytes from the stack pointer on.
+    pub fn stacks(&mut self, stack: impl FnMut(&StackHeader, &[u8])) {
+        if let Some(hunt) = &mut self.hunt {
+            hunt.stacks(stack);
+        }
+    }
+
+    /// Tells the kernel side where a process has its code. Until then it copies every stack of that process.
+    ///
+    /// # Errors
+    ///
+    /// When there is no room for another process.
+    pub fn enter_code(&mut self, pid: u32, code: &CodeRanges) -> Result<()> {
+        self.hunt.as_mut().map_or(Ok(()), |hunt| hunt.enter_code(pid, code))
+    }
+
+    /// How leaking sockets stand: a record for each of their descriptors, one for each by itself, and the listeners with a
+    /// backlog. Nothing unless the tracer was started for leak hunting and is attached.
+    ///
+    /// # Errors
+    ///
+    /// When an iterator cannot run.
+    pub fn found(&mut self) -> Result<Vec<Found>> {
+        match (&mut self.hunt, &mut self.ebpf) {
+            (Some(hunt), Some(ebpf)) => hunt.found(ebpf),
+            _ => Ok(Vec::new()),
+        }
+    }
+
+    /// The threads of processes: where they entered the kernel.
+    ///
+    /// # Errors
+    ///
+    /// When the iterator cannot run.
+    pub fn threads(&mut self, pids: &[u32]) -> Result<Vec<Thread>> {
+        match (&mut self.hunt, &mut self.ebpf) {
+            (Some(hunt), Some(ebpf)) => hunt.threads(ebpf, pids),
+            _ => Ok(Vec::new()),
+        }
     }
 
     /// Detaches every program and waits until none is running, so that the counters and the ring buffer are final.

@@ -123,3 +123,28 @@ impl fmt::Display for HumanTime {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::HumanTime;
+
+    #[test]
+    fn times_have_three_digits_and_are_never_rounded_up() {
+        for (ns, text) in [
+            (0, "0 ns"),
+            (999, "999 ns"),
+            (1_000, "1.00 µs"),
+            (9_999, "9.99 µs"),
+            (10_000, "10.0 µs"),
+            (999_999, "999 µs"),
+            (1_050_000, "1.05 ms"),
+            (99_999_999, "99.9 ms"),
+            (999_999_999, "999 ms"),
+            (1_000_000_000, "1.00 s"),
+            (86_400_000_000_000, "86400 s"),
+            (u64::MAX, "18446744073 s"),
+        ] {
+            assert_eq!(HumanTime(ns).to_string(), text);
+        }
+    }
+}

@@ -63,22 +63,3 @@ impl Renderer {
         }
     }
 }
-
-/// Says which hooks are in use, and why others are not.
-pub(super) fn log_probes(probes: &Probes) {
-    tracing::info!("kernel {}: transitions from {}, ends from {}", probes.kernel, probes.transition, probes.destroy);
-    for attempt in &probes.accept {
-        match &attempt.refused {
-            None => tracing::info!("accept() from {}", attempt.hook),
-            Some(reason) => tracing::info!("accept() not from {}: {reason}", attempt.hook),
-        }
-    }
-    if probes.accept_in_use().is_none() {
-        tracing::warn!("no way to see accept() on this kernel: accepted sockets are shown under the listener's owner");
-    }
-    tracing::info!(
-        "{} sockets of before the start in {} network namespaces",
-        probes.snapshot_sockets,
-        probes.snapshot_netns
-    );
-}

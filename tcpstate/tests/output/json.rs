@@ -6,7 +6,7 @@ use jsonschema::Validator;
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 use tcpstate::{
-    model::{Dwell, Totals, Transition},
+    model::{Dwell, Probes, Totals, Transition},
     report::trace_json::TraceJson,
 };
 
@@ -79,6 +79,18 @@ fn every_kind_is_as_the_schema_says() {
         let errors: Vec<_> = strict.iter_errors(&value).map(|error| error.to_string()).collect();
         assert!(errors.is_empty(), "{line}\n{errors:?}");
     }
+}
+
+#[test]
+fn a_kernel_on_which_accept_cannot_be_seen_says_so() {
+    let mut out = Vec::new();
+    let probes =
+        Probes { accept: probes().accept.into_iter().filter(|hook| hook.refused.is_some()).collect(), ..probes() };
+    TraceJson::new(CLOCK).probes(&mut out, START, &probes).expect("a Vec takes it");
+    let value: Value = serde_json::from_slice(&out).expect("every line is JSON");
+    assert!(strict().is_valid(&value), "{value}");
+    assert_eq!(value["hooks"]["accept"], Value::Null);
+    assert_eq!(value["hooks"]["refused"][1], json!({"hook": "kretprobe/inet_csk_accept", "reason": "no kprobe PMU"}));
 }
 
 /// Names of all fields, with those of the objects within them.

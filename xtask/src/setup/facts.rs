@@ -154,11 +154,13 @@ pub(crate) struct Apt {
 }
 
 impl Apt {
+    /// `None` where there is no apt.
     fn read() -> Option<Self> {
         which::which("apt-get").ok()?;
-        let known = output(Command::new("apt-cache").arg("pkgnames"))?;
+        // It fails where no list has been fetched yet: then nothing is known.
+        let known = output(Command::new("apt-cache").arg("pkgnames")).unwrap_or_default();
         let names = known.lines().filter(|name| super::plan::may_ask_for(name));
-        let policy = output(Command::new("apt-cache").arg("policy").args(names).env("LC_ALL", "C"))?;
+        let policy = output(Command::new("apt-cache").arg("policy").args(names).env("LC_ALL", "C")).unwrap_or_default();
         Some(Self { packages: parse_policy(&policy) })
     }
 }

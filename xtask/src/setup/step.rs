@@ -19,25 +19,17 @@ const COMPONENTS_LIMIT: Duration = Duration::from_secs(30);
 const TOOLCHAIN_LIMIT: Duration = Duration::from_secs(300);
 
 impl Step {
-    /// Does it, showing what runs and how long it takes.
+    /// The command that does it.
     ///
     /// # Errors
     ///
-    /// The command failed, took too long, or needs root and there is no sudo.
-    pub(crate) fn run(&self) -> anyhow::Result<()> {
-        if matches!(self, Self::AptUpdate | Self::AptInstall(_)) {
-            process::authorize()?;
-        }
-        process::step(&self.to_string(), self.command()?, self.limit()).with_context(|| format!("could not {self}"))
-    }
-
-    /// The command that does it.
+    /// There is no home to install to.
     pub(crate) fn command(&self) -> anyhow::Result<Command> {
         Ok(match self {
-            Self::AptUpdate => apt_get(&["update"], &[])?,
+            Self::AptUpdate => apt_get(&["update"], &[]),
             // A package that would take the place of another is the user's decision.
             Self::AptInstall(packages) => {
-                apt_get(&["install", "--yes", "--no-install-recommends", "--no-remove"], packages)?
+                apt_get(&["install", "--yes", "--no-install-recommends", "--no-remove"], packages)
             }
             Self::StableComponents(components) => rustup(&["component", "add"], components),
             Self::NightlyComponents => rustup(&["component", "add", "--toolchain", "nightly"], &["rust-src", "clippy"]),
@@ -54,7 +46,13 @@ impl Step {
         })
     }
 
-    fn limit(&self) -> Option<Duration> {
+    /// Whether its command wants root.
+    pub(crate) fn needs_root(&self) -> bool {
+        matches!(self, Self::AptUpdate | Self::AptInstall(_))
+    }
+
+    /// How long its command may take.
+    pub(crate) fn limit(&self) -> Option<Duration> {
         match self {
             Self::StableComponents(_) | Self::NightlyComponents => Some(COMPONENTS_LIMIT),
             Self::Nightly => Some(TOOLCHAIN_LIMIT),
@@ -111,12 +109,11 @@ pub(super) fn list<T: fmt::Display>(items: &[T]) -> String {
     })
 }
 
-fn apt_get(arguments: &[&str], packages: &[String]) -> anyhow::Result<Command> {
+fn apt_get(arguments: &[&str], packages: &[String]) -> Command {
     // sudo drops the environment: `env` sets it on the other side.
-    let mut command = process::as_root(OsStr::new("env"))
-        .with_context(|| format!("run as root: `apt-get {} {}`", arguments.join(" "), packages.join(" ")))?;
+    let mut command = process::as_root(OsStr::new("env"));
     command.args(["DEBIAN_FRONTEND=noninteractive", "apt-get", "--quiet"]).args(arguments).args(packages);
-    Ok(command)
+    command
 }
 
 /// rustup, told not to wait long for a server that does not answer.

@@ -18,7 +18,7 @@ const NEVER: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 
 /// Why a trace ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum End {
+pub(crate) enum End {
     /// The user asked for it.
     Signal,
     /// `--duration` is over, or no followed process is left.
@@ -28,7 +28,7 @@ pub(super) enum End {
 }
 
 /// Waits for the first reason to end.
-pub(super) struct Endings {
+pub(crate) struct Endings {
     interrupt: Signal,
     terminate: Signal,
     hangup: Signal,
@@ -38,7 +38,7 @@ pub(super) struct Endings {
 }
 
 impl Endings {
-    pub(super) fn new(duration: Option<Duration>, followed: Followed) -> Result<Self> {
+    pub(crate) fn new(duration: Option<Duration>, followed: Followed) -> Result<Self> {
         let listen = |kind| signal(kind).context("failed to listen for signals");
         let deadline = Instant::now() + duration.unwrap_or(NEVER).min(NEVER);
         Ok(Self {
@@ -52,7 +52,7 @@ impl Endings {
     }
 
     /// The next reason; cancellation-safe.
-    pub(super) async fn next(&mut self) -> End {
+    pub(crate) async fn next(&mut self) -> End {
         tokio::select! {
             _ = self.interrupt.recv() => End::Signal,
             _ = self.terminate.recv() => End::Signal,
@@ -62,7 +62,7 @@ impl Endings {
     }
 
     /// The next signal; cancellation-safe.
-    pub(super) async fn signal(&mut self) {
+    pub(crate) async fn signal(&mut self) {
         tokio::select! {
             _ = self.interrupt.recv() => {}
             _ = self.terminate.recv() => {}
@@ -71,7 +71,7 @@ impl Endings {
     }
 
     /// Brings the end near once no followed process is left.
-    pub(super) fn check_processes(&mut self, tracer: &Tracer) -> Result<()> {
+    pub(crate) fn check_processes(&mut self, tracer: &Tracer) -> Result<()> {
         if !self.leaving && self.followed.all_gone()? && tracer.live_children()? == 0 {
             self.leaving = true;
             let grace = Instant::now() + GRACE;

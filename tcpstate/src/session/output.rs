@@ -14,7 +14,7 @@ use tokio::sync::mpsc;
 const BUFFERS: usize = 2;
 
 /// Writes buffers in order.
-pub(super) struct Output {
+pub(crate) struct Output {
     full: sync::Sender<Vec<u8>>,
     empty: mpsc::UnboundedReceiver<io::Result<Vec<u8>>>,
     /// Buffers here that are neither being filled nor written.
@@ -24,7 +24,7 @@ pub(super) struct Output {
 }
 
 impl Output {
-    pub(super) fn start(mut out: impl Write + Send + 'static) -> Result<Self> {
+    pub(crate) fn start(mut out: impl Write + Send + 'static) -> Result<Self> {
         let (full, to_write) = sync::channel::<Vec<u8>>();
         let (written, empty) = mpsc::unbounded_channel();
         let work = move || {
@@ -48,7 +48,7 @@ impl Output {
     /// # Errors
     ///
     /// That of an earlier write.
-    pub(super) async fn buffer(&mut self) -> io::Result<Vec<u8>> {
+    pub(crate) async fn buffer(&mut self) -> io::Result<Vec<u8>> {
         loop {
             while let Ok(written) = self.empty.try_recv() {
                 self.take_back(written)?;
@@ -61,7 +61,7 @@ impl Output {
     }
 
     /// Has a buffer written after those before it.
-    pub(super) fn write(&mut self, buffer: Vec<u8>) -> io::Result<()> {
+    pub(crate) fn write(&mut self, buffer: Vec<u8>) -> io::Result<()> {
         if buffer.is_empty() {
             self.spare.push(buffer);
             return Ok(());
@@ -72,7 +72,7 @@ impl Output {
     }
 
     /// Waits until everything is written; cancellation-safe.
-    pub(super) async fn finish(&mut self) -> io::Result<()> {
+    pub(crate) async fn finish(&mut self) -> io::Result<()> {
         while self.writing > 0 {
             self.wait().await?;
         }

@@ -14,7 +14,7 @@ use rustix::{
 };
 
 /// Processes held by descriptor, so that a reused pid is not taken for them.
-pub(super) struct Followed {
+pub(crate) struct Followed {
     pids: Vec<u32>,
     alive: Vec<OwnedFd>,
 }
@@ -23,7 +23,7 @@ impl Followed {
     /// # Errors
     ///
     /// When one of `given` does not exist.
-    pub(super) fn new(given: &[u32], children: bool) -> Result<Self> {
+    pub(crate) fn new(given: &[u32], children: bool) -> Result<Self> {
         let mut alive = Vec::new();
         for &pid in given {
             match open(pid)? {
@@ -41,12 +41,12 @@ impl Followed {
         Ok(Self { pids, alive })
     }
 
-    pub(super) fn pids(&self) -> &[u32] {
+    pub(crate) fn pids(&self) -> &[u32] {
         &self.pids
     }
 
     /// Whether there were any, and none is left.
-    pub(super) fn all_gone(&mut self) -> Result<bool> {
+    pub(crate) fn all_gone(&mut self) -> Result<bool> {
         if self.pids.is_empty() {
             return Ok(false);
         }

@@ -1,0 +1,177 @@
+//! From what is kept of one socket to the facts that a verdict is made of.
+
+use super::{
+    Age, CLOSE_TAKES_NS, Leaks, Observed,
+    infer::Company,
+    origin::Origin,
+    socket::{Load, Movement, Phase, Socket},
+};
+use crate::{
+    aggregate::verdict::{Facts, Holding, Queues, SentAfterEnd, Verdict, judge},
+    model::{MonotonicNs, OwnerSource, Protocol, leak::Holder},
+};
+
+const NS_PER_MS: u64 = 1_000_000;
+/// Data sent this shortly after the FIN may as well have been sent before it: two jiffies of `HZ=100`, nanoseconds.
+const SLOP_NS: u64 = 20_000_000;
+
+/// A socket as it stands at the time of a survey.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Sighting<'a> {
+    pub(super) socket: &'a Socket,
+    pub(super) holders: &'a [Holder],
+    pub(super) age: Age,
+    pub(super) verdict: Verdict,
+    /// The process whose leak it is.
+    pub(super) pid: Option<u32>,
+    /// The process that opened it, where it is another one.
+    pub(super) opener: Option<u32>,
+}
+
+impl Leaks {
+    /// What to say of a socket; `None` when it is neither in CLOSE_WAIT nor a ghost descriptor.
+    pub(super) fn sight<'a>(&'a self, socket: &'a Socket, observed: &Observed<'_>) -> Option<Sighting<'a>> {
+        let now = observed.now;
+        if socket.missing {
+            return None;
+        }
+        match socket.phase {
+            Phase::Open => {}
+            Phase::Closing(_) => return None,
+            // A connection that was reset in the backlog has no descriptor yet.
+            Phase::Ghost(left) if now.0.saturating_sub(left.at.0) < CLOSE_TAKES_NS || self.is_unaccepted(socket) => {
+                return None;
+            }
+            Phase::Ghost(_) => {}
+        }
+        let holders = self.holders(socket);
+        let holding = self.holding(socket, holders);
+        let (pid, opener) = self.whose(socket, holders, holding);
+        let verdict = judge(&self.facts(socket, holders, holding, pid, observed));
+        Some(Sighting { socket, holders, age: Age::of(socket.entered, now), verdict, pid, opener })
+    }
+
+    /// Where a sighted socket comes from.
+    pub(super) fn origin(&self, sighting: &Sighting<'_>, company: &Company) -> Origin {
+        let Sighting { socket, pid, opener, .. } = *sighting;
+        let (role, opening) = self.role_and_opening(socket, opener.or(pid), company);
+        Origin { pid, opener, netns: socket.netns, role, opening }
+    }
+
+    /// Where a socket comes from, as far as that can be said without looking at others.
+    pub(super) fn origin_alone(&self, socket: &Socket) -> Origin {
+        let holders = self.holders(socket);
+        let (pid, opener) = self.whose(socket, holders, self.holding(socket, holders));
+        let (role, opening) = self.role_and_opening(socket, opener.or(pid), &Company::default());
+        Origin { pid, opener, netns: socket.netns, role, opening }
+    }
+
+    /// Whether a half-close was in use when the socket was looked at last.
+    pub(super) fn was_sending(&self, socket: &Socket) -> bool {
+        let Some(load) = socket.load else { return false };
+        let observed = Observed { now: load.at, asleep_in_send: None, fold: &|place| place };
+        let holders = self.holders(socket);
+        let holding = self.holding(socket, holders);
+        judge(&self.facts(socket, holders, holding, None, &observed)) == Verdict::Sending
+    }
+
+    /// Whether nobody has accepted it, as far as is known now.
+    pub(super) fn is_unaccepted(&self, socket: &Socket) -> bool {
+        if socket.was_accepted() {
+            return false;
+        }
+        if socket.listed != 0 {
+            return socket.unaccepted;
+        }
+        let of_listener = socket.owner.is_some_and(|owner| owner.source == OwnerSource::Listen);
+        of_listener && self.options.accept_hook
+    }
+
+    fn holding(&self, socket: &Socket, holders: &[Holder]) -> Holding {
+        if socket.listed == 0 {
+            return Holding::Unknown;
+        }
+        if holders.is_empty() {
+            return Holding::Nobody;
+        }
+        let holds = |pid: u32| holders.iter().any(|holder| holder.pid == pid);
+        match socket.owner {
+            // Who listens need not be who accepts.
+            Some(owner) if owner.source != OwnerSource::Listen && !holds(owner.pid) => {
+                Holding::Others { told: socket.told.is_some_and(|told| holds(told.by.pid)) }
+            }
+            _ => Holding::Owner,
+        }
+    }
+
+    /// The process whose leak it is, and the one that opened it where that is another.
+    fn whose(&self, socket: &Socket, holders: &[Holder], holding: Holding) -> (Option<u32>, Option<u32>) {
+        let owner = socket.owner.map(|owner| owner.pid);
+        let first = holders.first().map(|holder| holder.pid);
+        let told = socket.told.map(|told| told.by.pid);
+        match holding {
+            Holding::Others { told: true } => (told, owner),
+            Holding::Others { told: false } => (first, owner),
+            _ if self.is_unaccepted(socket) => (owner.or_else(|| self.listener_of(socket)), None),
+            _ if socket.was_accepted() => (owner, None),
+            _ => (first.or(owner), None),
+        }
+    }
+
+    fn listener_of(&self, socket: &Socket) -> Option<u32> {
+        let port = (socket.netns, socket.local.port);
+        let mut found =
+            self.listeners.iter().filter(|listener| (listener.facts.netns, listener.facts.local.port) == port);
+        found.find_map(|listener| listener.owner).map(|owner| owner.pid)
+    }
+
+    fn facts(
+        &self,
+        socket: &Socket,
+        holders: &[Holder],
+        holding: Holding,
+        pid: Option<u32>,
+        observed: &Observed<'_>,
+    ) -> Facts {
+        let now = observed.now;
+        let read_at = socket.told.map(|told| told.at);
+        Facts {
+            ghost: matches!(socket.phase, Phase::Ghost(_)),
+            unaccepted: self.is_unaccepted(socket),
+            holding,
+            eof_read: socket.eof_read,
+            queues: socket.load.map(|load| queues(socket, &load, now)),
+            queues_after_eof_read: socket.load.is_some_and(|load| read_at.is_none_or(|read_at| load.at > read_at)),
+            recv_q_tells: socket.protocol != Protocol::Mptcp,
+            asleep_in_send: observed.asleep_in_send.map(|asleep| {
+                let asleep = |pid: u32| asleep.contains_key(&pid);
+                pid.is_some_and(asleep) || holders.iter().any(|holder| asleep(holder.pid))
+            }),
+        }
+    }
+}
+
+fn queues(socket: &Socket, load: &Load, now: MonotonicNs) -> Queues {
+    // As of the look: what happened since then is not known, so it is no older than that either.
+    let sent_ago_ns = u64::from(load.sent_ago_ms) * NS_PER_MS;
+    let sent_at = load.at.0.saturating_sub(sent_ago_ns);
+    let since_look = now.0.saturating_sub(load.at.0);
+    Queues {
+        recv_q: load.recv_q,
+        send_q: load.send_q,
+        moved: match load.movement {
+            Movement::Unknown => None,
+            Movement::Moved => Some(true),
+            Movement::Still => Some(false),
+        },
+        sent_ago_ns: sent_ago_ns.saturating_add(since_look),
+        acked_ago_ns: (u64::from(load.acked_ago_ms) * NS_PER_MS).saturating_add(since_look),
+        sent_after_end: if sent_at > socket.entered.latest.saturating_add(SLOP_NS) {
+            SentAfterEnd::Yes
+        } else if sent_at <= socket.entered.earliest.saturating_add(SLOP_NS) {
+            SentAfterEnd::No
+        } else {
+            SentAfterEnd::Maybe
+        },
+    }
+}

@@ -1,0 +1,176 @@
+//! Sockets that were opened before the trace: what a later leak of the same listener, or of the same process and peer, says of them.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use super::{
+    Leaks,
+    origin::{Opening, Role},
+    socket::Socket,
+};
+use crate::model::{Endpoint, OwnerSource, leak::PlaceId};
+
+/// What two sockets have in common that were most likely opened by the same code.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) enum Kinship {
+    /// The same listening port of the same network namespace.
+    Listener { netns: u32, port: u16 },
+    /// The same process, connected to the same peer.
+    Peer { pid: u32, netns: u32, remote: (std::net::IpAddr, u16) },
+}
+
+impl Kinship {
+    /// That of a socket whose opening was seen.
+    fn of_seen(socket: &Socket) -> Option<Self> {
+        let owner = socket.owner?;
+        match owner.source {
+            OwnerSource::Accept | OwnerSource::Listen => Some(Self::listener(socket)),
+            OwnerSource::Connect => Some(Self::peer(socket, owner.pid)),
+            OwnerSource::Snapshot => None,
+        }
+    }
+
+    fn listener(socket: &Socket) -> Self {
+        Self::Listener { netns: socket.netns, port: socket.local.port }
+    }
+
+    fn peer(socket: &Socket, pid: u32) -> Self {
+        let Endpoint { addr, port } = socket.remote;
+        Self::Peer { pid, netns: socket.netns, remote: (addr, port) }
+    }
+
+    /// What its relatives' role is.
+    fn role(self) -> Role {
+        match self {
+            Self::Listener { port, .. } => Role::Accepted(port),
+            Self::Peer { remote: (_, port), .. } => Role::Connected(port),
+        }
+    }
+}
+
+/// The only place where relatives were opened; `None` when there were several.
+#[derive(Debug, Default)]
+pub(super) struct Openers {
+    places: BTreeMap<Kinship, Option<PlaceId>>,
+}
+
+impl Openers {
+    pub(super) fn places(&self) -> impl Iterator<Item = PlaceId> {
+        self.places.values().copied().flatten()
+    }
+
+    /// Learns from leaks whose opening was seen, for the sake of those whose opening was not.
+    pub(super) fn learn<'a>(
+        &mut self,
+        wanted: &BTreeSet<Kinship>,
+        leaks: impl Iterator<Item = &'a Socket>,
+        fold: impl Fn(PlaceId) -> PlaceId,
+    ) {
+        self.places.retain(|kinship, _| wanted.contains(kinship));
+        if wanted.is_empty() {
+            return;
+        }
+        for socket in leaks {
+            let Some((kinship, place)) = Kinship::of_seen(socket).zip(socket.opened.get()) else { continue };
+            if wanted.contains(&kinship) {
+                let known = self.places.entry(kinship).or_insert(Some(place));
+                *known = known.filter(|&known| fold(known) == fold(place));
+            }
+        }
+    }
+
+    fn get(&self, kinship: Kinship) -> Option<(Role, PlaceId)> {
+        let place = self.places.get(&kinship).copied().flatten()?;
+        Some((kinship.role(), place))
+    }
+}
+
+/// How many sockets of unknown role have the same local port, or the same peer.
+#[derive(Debug, Default)]
+pub(super) struct Company {
+    by_local: HashMap<(Option<u32>, u32, u16), u32>,
+    by_remote: HashMap<(Option<u32>, u32, Endpoint), u32>,
+}
+
+impl Company {
+    fn add(&mut self, socket: &Socket, pid: Option<u32>) {
+        *self.by_local.entry((pid, socket.netns, socket.local.port)).or_default() += 1;
+        *self.by_remote.entry((pid, socket.netns, socket.remote)).or_default() += 1;
+    }
+
+    /// The port that a socket shares with more others; the lower one when that does not tell.
+    fn port(&self, socket: &Socket, pid: Option<u32>) -> Role {
+        let local = self.by_local.get(&(pid, socket.netns, socket.local.port));
+        let remote = self.by_remote.get(&(pid, socket.netns, socket.remote));
+        let by_number = socket.remote.port.cmp(&socket.local.port);
+        match local.cmp(&remote).then(by_number) {
+            std::cmp::Ordering::Less => Role::RemotePort(socket.remote.port),
+            _ => Role::LocalPort(socket.local.port),
+        }
+    }
+}
+
+impl Leaks {
+    /// Looks at the sockets of which the opening was not seen.
+    pub(super) fn company<'a>(
+        &self,
+        sockets: impl Iterator<Item = (&'a Socket, Option<u32>)>,
+    ) -> (Company, BTreeSet<Kinship>) {
+        let mut company = Company::default();
+        let mut wanted = BTreeSet::new();
+        for (socket, pid) in sockets {
+            let role = self.known_role(socket);
+            if role.is_none() {
+                company.add(socket, pid);
+            }
+            if self.opening(socket) == Opening::BeforeTrace {
+                if !matches!(role, Some(Role::Connected(_))) {
+                    wanted.insert(Kinship::listener(socket));
+                }
+                if !matches!(role, Some(Role::Accepted(_))) {
+                    wanted.extend(pid.map(|pid| Kinship::peer(socket, pid)));
+                }
+            }
+        }
+        (company, wanted)
+    }
+
+    /// Role and opening of a socket in the company of others.
+    pub(super) fn role_and_opening(&self, socket: &Socket, pid: Option<u32>, company: &Company) -> (Role, Opening) {
+        let role = self.known_role(socket);
+        let opening = self.opening(socket);
+        if opening == Opening::BeforeTrace {
+            let listener = self.openers.get(Kinship::listener(socket));
+            let peer = || self.openers.get(Kinship::peer(socket, pid?));
+            let inferred = match role {
+                Some(Role::Accepted(_)) => listener,
+                Some(Role::Connected(_)) => peer(),
+                _ => listener.or_else(peer),
+            };
+            if let Some((role, place)) = inferred {
+                return (role, Opening::Inferred(place));
+            }
+        }
+        (role.unwrap_or_else(|| company.port(socket, pid)), opening)
+    }
+
+    /// What is known of the opening of a socket by itself.
+    pub(super) fn opening(&self, socket: &Socket) -> Opening {
+        match (socket.opened.get(), socket.owner.map(|owner| owner.source)) {
+            (Some(place), _) => Opening::Seen(place),
+            _ if self.is_unaccepted(socket) => Opening::NotAccepted,
+            (None, Some(OwnerSource::Connect | OwnerSource::Accept)) => Opening::NotTaken,
+            (None, _) => Opening::BeforeTrace,
+        }
+    }
+
+    fn known_role(&self, socket: &Socket) -> Option<Role> {
+        match socket.owner.map(|owner| owner.source) {
+            Some(OwnerSource::Connect) => Some(Role::Connected(socket.remote.port)),
+            Some(OwnerSource::Accept | OwnerSource::Listen) => Some(Role::Accepted(socket.local.port)),
+            Some(OwnerSource::Snapshot) | None => {
+                let listening = self.listening.contains(&(socket.netns, socket.local.port));
+                listening.then_some(Role::Accepted(socket.local.port))
+            }
+        }
+    }
+}

@@ -1,0 +1,211 @@
+//! Repair: what a snapshot says, and what is newer than it.
+
+use std::mem;
+
+use super::{
+    Leaks, Watched,
+    socket::{Entered, FoundAs, Left, Phase, PlaceSlot, Socket},
+    table::{GoneSince, Went, WentSince},
+    trend::Series,
+};
+use crate::model::{
+    MonotonicNs, SocketId,
+    leak::{FoundProcess, FoundSocket, Holder, Snapshot},
+};
+
+/// What a snapshot changed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Reconciled {
+    /// Sockets that were not known: of before the trace, or their events were lost.
+    pub added: u64,
+    /// Sockets that were taken for open and are not.
+    pub dropped: u64,
+    /// Sockets that were passed over because too many others had gone meanwhile to tell whether these had, too. The next
+    /// snapshot has them, if they are still there.
+    pub doubtful: u64,
+}
+
+impl Leaks {
+    /// Repairs what is known with a snapshot. Events that are newer than it win, whether they have been pushed already or
+    /// not; older ones that come later still tell what the snapshot does not know: who, where and when.
+    pub fn reconcile(&mut self, snapshot: &Snapshot) -> Reconciled {
+        let moments @ (taken, _) = (snapshot.taken, snapshot.complete);
+        self.generation = self.generation.wrapping_add(1).max(1);
+        self.snapshot = Some(moments);
+        let gone = self.gone.since(taken);
+        let mut holders = Vec::with_capacity(self.holders.len());
+        let mut result = Reconciled::default();
+        for found in &snapshot.sockets {
+            self.reconcile_one(found, moments, &gone, &mut holders, &mut result);
+        }
+        result.dropped += self.sweep(taken, &mut holders);
+        self.holders = holders;
+        self.gone.forget_until(taken);
+        self.watch(&snapshot.processes, taken);
+        self.listeners.clone_from(&snapshot.listeners);
+        self.listening.extend(snapshot.listeners.iter().map(|found| (found.facts.netns, found.facts.local.port)));
+        result
+    }
+
+    fn reconcile_one(
+        &mut self,
+        found: &FoundSocket,
+        moments: (MonotonicNs, MonotonicNs),
+        gone: &GoneSince,
+        holders: &mut Vec<Holder>,
+        result: &mut Reconciled,
+    ) {
+        let state = FoundAs::of(found);
+        if state == FoundAs::Gone {
+            return;
+        }
+        let (taken, _) = moments;
+        let id = found.facts.id;
+        if let Some(known) = self.sockets.get_mut(id.skaddr) {
+            let newer = match known.phase {
+                Phase::Open => known.entered.is_exact() && known.entered.latest > taken.0,
+                Phase::Closing(left) | Phase::Ghost(left) => left.at > taken,
+            };
+            // It left and came back, and the events of that are lost or still on the way.
+            let returned = state == FoundAs::CloseWait
+                && match known.phase {
+                    Phase::Open => {
+                        found.since.is_some_and(|since| known.entered.is_exact() && since.0 > known.entered.latest)
+                    }
+                    Phase::Closing(_) | Phase::Ghost(_) => !newer,
+                };
+            let overtaken = newer
+                && match (state, known.phase) {
+                    (FoundAs::Ghost, Phase::Open) => true,
+                    (FoundAs::Ghost, Phase::Closing(left)) => found.since.is_none_or(|since| since < left.at),
+                    (FoundAs::Ghost, Phase::Ghost(_)) => false,
+                    _ => known.phase != Phase::Open,
+                };
+            if known.is(&found.facts) && !returned && !overtaken {
+                known.update(found, state, moments);
+                known.listed = self.generation;
+                known.holders = append(holders, &found.holders);
+                return;
+            }
+            if newer && !returned {
+                return;
+            }
+            self.retire(id);
+            result.dropped += 1;
+        }
+        let mut socket = Socket::found(found, moments);
+        socket.update(found, state, moments);
+        match gone.contains(id, found.since) {
+            WentSince::No => {}
+            WentSince::Yes(Went::Away) => return,
+            WentSince::Yes(Went::Out(phase)) => socket.phase = phase,
+            WentSince::Perhaps => {
+                result.doubtful += 1;
+                return;
+            }
+        }
+        socket.listed = self.generation;
+        socket.holders = append(holders, &found.holders);
+        self.sockets.insert(socket);
+        result.added += 1;
+    }
+
+    /// Deals with the sockets that the snapshot does not list; returns how many were dropped.
+    fn sweep(&mut self, taken: MonotonicNs, holders: &mut Vec<Holder>) -> u64 {
+        let mut dropped = 0;
+        let mut ended = Vec::new();
+        let before = mem::take(&mut self.holders);
+        for socket in self.sockets.iter_mut().filter(|socket| socket.listed != self.generation) {
+            let newer = match socket.phase {
+                Phase::Open => socket.entered.latest > taken.0,
+                Phase::Closing(left) | Phase::Ghost(left) => left.at > taken,
+            };
+            if newer && !socket.missing {
+                socket.holders = append(holders, slice(&before, socket.holders));
+                continue;
+            }
+            socket.holders = (0, 0);
+            if socket.missing || matches!(socket.phase, Phase::Closing(_)) {
+                ended.push(socket.id);
+            } else {
+                // Its own events may still be on the way: until the next snapshot they can tell how it ended.
+                socket.missing = true;
+                dropped += 1;
+            }
+        }
+        for id in ended {
+            self.retire(id);
+        }
+        dropped
+    }
+
+    fn retire(&mut self, id: SocketId) {
+        if let Some(socket) = self.sockets.remove(id.skaddr) {
+            self.vanished(&socket);
+        }
+    }
+
+    /// Keeps the processes that hold sockets now, with their past.
+    fn watch(&mut self, processes: &[FoundProcess], taken: MonotonicNs) {
+        let mut before = mem::take(&mut self.processes);
+        for found in processes {
+            // Another name is another program, if not another process.
+            let same = before.remove(&found.pid).filter(|watched| watched.found.comm == found.comm);
+            let mut descriptors = same.map_or_else(Series::new, |watched| watched.descriptors);
+            descriptors.push(taken, found.descriptors);
+            self.processes.insert(found.pid, Watched { found: found.clone(), descriptors });
+        }
+    }
+
+    /// Descriptors of a socket as of the last snapshot.
+    pub(super) fn holders(&self, socket: &Socket) -> &[Holder] {
+        slice(&self.holders, socket.holders)
+    }
+}
+
+impl Socket {
+    /// A socket of which only the snapshot knows.
+    fn found(found: &FoundSocket, (_, complete): (MonotonicNs, MonotonicNs)) -> Self {
+        Self::new(&found.facts, Entered::before(complete))
+    }
+
+    /// Takes what a snapshot says of it.
+    fn update(&mut self, found: &FoundSocket, state: FoundAs, (taken, complete): (MonotonicNs, MonotonicNs)) {
+        self.missing = false;
+        self.id.cookie = self.id.cookie.or(found.facts.id.cookie);
+        match (state, self.phase) {
+            (FoundAs::CloseWait, _) => {
+                if let Some(since) = found.since.filter(|_| !self.entered.is_exact()) {
+                    self.entered = Entered::at(since);
+                }
+            }
+            (_, Phase::Open) => {
+                let at = found.since.unwrap_or(taken);
+                if !self.entered.is_exact() {
+                    self.entered.latest = self.entered.latest.min(at.0);
+                }
+                self.phase = Phase::Ghost(Left { at, place: PlaceSlot::default() });
+            }
+            (_, Phase::Closing(left) | Phase::Ghost(left)) => self.phase = Phase::Ghost(left),
+        }
+        if let Some(load) = &found.load {
+            self.look(load, taken, complete);
+        }
+        self.eof_read |= found.eof_read;
+        self.unaccepted = found.unaccepted;
+        self.learn_owner(found.owner);
+        self.learn_opened(found.opened);
+    }
+}
+
+fn append(all: &mut Vec<Holder>, of_one: &[Holder]) -> (u32, u32) {
+    let start = all.len();
+    all.extend_from_slice(of_one);
+    // There are not as many descriptors in any system.
+    (u32::try_from(start).unwrap_or(u32::MAX), u32::try_from(of_one.len()).unwrap_or(0))
+}
+
+fn slice(all: &[Holder], (start, len): (u32, u32)) -> &[Holder] {
+    let start = start as usize;
+    all.get(start..start + len as usize).unwrap_or_default()
+}

@@ -1,0 +1,266 @@
+//! What is kept of one socket. A million of them are kept at a time, so every byte counts.
+
+use std::num::NonZeroU64;
+
+use tcpstate_common::state::TcpState;
+
+use crate::model::{
+    Endpoint, Family, MonotonicNs, Owner, OwnerSource, Protocol, SocketId, State,
+    leak::{Actor, FoundSocket, PlaceId, SocketFacts, SocketLoad},
+};
+
+/// Coarseness of the kernel's `tcpi_last_*`: one jiffy of `HZ=100`, the longest in use.
+const JIFFY_NS: u64 = 10_000_000;
+const NS_PER_MS: u64 = 1_000_000;
+
+/// A socket in CLOSE_WAIT, or one that has left it and is not known to be gone.
+#[derive(Clone, Debug)]
+pub(super) struct Socket {
+    pub(super) id: SocketId,
+    pub(super) entered: Entered,
+    pub(super) opened: PlaceSlot,
+    pub(super) phase: Phase,
+    pub(super) told: Option<Told>,
+    pub(super) load: Option<Load>,
+    pub(super) local: Endpoint,
+    pub(super) remote: Endpoint,
+    pub(super) netns: u32,
+    pub(super) owner: Option<Owner>,
+    /// Where its holders are in the common list: start and length.
+    pub(super) holders: (u32, u32),
+    /// Number of the last snapshot that listed it; 0 before the first.
+    pub(super) listed: u32,
+    pub(super) protocol: Protocol,
+    pub(super) family: Family,
+    /// A receive returned 0, seen or told by a snapshot.
+    pub(super) eof_read: bool,
+    /// What the last snapshot said of it.
+    pub(super) unaccepted: bool,
+    /// The last snapshot did not list it although it should have: it has left, its events may still come.
+    pub(super) missing: bool,
+}
+
+impl Socket {
+    pub(super) fn new(facts: &SocketFacts, entered: Entered) -> Self {
+        let SocketFacts { id, family, protocol, local, remote, netns, uid: _ } = *facts;
+        Self {
+            id,
+            entered,
+            opened: PlaceSlot::default(),
+            phase: Phase::Open,
+            told: None,
+            load: None,
+            local,
+            remote,
+            netns,
+            owner: None,
+            holders: (0, 0),
+            listed: 0,
+            protocol,
+            family,
+            eof_read: false,
+            unaccepted: false,
+            missing: false,
+        }
+    }
+
+    /// Whether this is what a snapshot found at the same address. Without cookies the endpoints have to tell.
+    pub(super) fn is(&self, found: &SocketFacts) -> bool {
+        match (self.id.cookie, found.id.cookie) {
+            (Some(ours), Some(theirs)) => ours == theirs,
+            _ => (self.local, self.remote, self.netns) == (found.local, found.remote, found.netns),
+        }
+    }
+
+    /// Whether an event with this id and of this time may be about it.
+    pub(super) fn may_be(&self, id: SocketId, at: MonotonicNs) -> bool {
+        let same_cookie = match (self.id.cookie, id.cookie) {
+            (Some(ours), Some(theirs)) => ours == theirs,
+            _ => true,
+        };
+        same_cookie && at.0 >= self.entered.earliest
+    }
+
+    /// Takes an owner that is known better than ours.
+    pub(super) fn learn_owner(&mut self, owner: Option<Owner>) {
+        if rank(owner.as_ref()) > rank(self.owner.as_ref()) {
+            self.owner = owner;
+        }
+    }
+
+    /// Takes a place where we have none.
+    pub(super) fn learn_opened(&mut self, place: Option<PlaceId>) {
+        if self.opened.get().is_none() {
+            self.opened = place.into();
+        }
+    }
+
+    /// Whether the program itself, and not a listener in its place, is known to have got it.
+    pub(super) fn was_accepted(&self) -> bool {
+        rank(self.owner.as_ref()) > rank_of(OwnerSource::Listen)
+    }
+
+    /// Takes what a look at the socket says, between `taken` and `complete`.
+    pub(super) fn look(&mut self, load: &SocketLoad, taken: MonotonicNs, complete: MonotonicNs) {
+        self.entered.narrow(load, taken, complete);
+        let before = self.load;
+        let moved = before.map(|before| before.send_q != load.send_q);
+        self.load = Some(Load {
+            at: taken,
+            recv_q: load.recv_q,
+            send_q: load.send_q,
+            sent_ago_ms: load.last_data_sent_ms,
+            acked_ago_ms: load.last_ack_recv_ms,
+            unmoved_ms: match (before, moved) {
+                (Some(before), Some(false)) => {
+                    let elapsed = taken.0.saturating_sub(before.at.0) / NS_PER_MS;
+                    before.unmoved_ms.saturating_add(u32::try_from(elapsed).unwrap_or(u32::MAX))
+                }
+                _ => 0,
+            },
+            movement: match moved {
+                None => Movement::Unknown,
+                Some(true) => Movement::Moved,
+                Some(false) => Movement::Still,
+            },
+        });
+    }
+}
+
+/// How well an owner is known.
+fn rank(owner: Option<&Owner>) -> u8 {
+    owner.map_or(0, |owner| rank_of(owner.source))
+}
+
+fn rank_of(source: OwnerSource) -> u8 {
+    match source {
+        OwnerSource::Listen => 1,
+        OwnerSource::Snapshot => 2,
+        OwnerSource::Connect | OwnerSource::Accept => 3,
+    }
+}
+
+/// When a socket entered CLOSE_WAIT: between two moments, which are the same when the entry was seen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Entered {
+    /// Nanoseconds; 0 when nothing is known.
+    pub(super) earliest: u64,
+    pub(super) latest: u64,
+}
+
+impl Entered {
+    pub(super) const fn at(moment: MonotonicNs) -> Self {
+        Self { earliest: moment.0, latest: moment.0 }
+    }
+
+    pub(super) const fn before(moment: MonotonicNs) -> Self {
+        Self { earliest: 0, latest: moment.0 }
+    }
+
+    pub(super) const fn is_exact(self) -> bool {
+        self.earliest == self.latest
+    }
+
+    /// The FIN came after the last data and not after the last acknowledgement. The look was somewhere between `taken`
+    /// and `complete`.
+    fn narrow(&mut self, load: &SocketLoad, taken: MonotonicNs, complete: MonotonicNs) {
+        if self.is_exact() {
+            return;
+        }
+        let ns = |ms: u32| u64::from(ms) * NS_PER_MS;
+        let earliest = taken.0.saturating_sub(ns(load.last_data_recv_ms)).saturating_sub(JIFFY_NS);
+        let latest = complete.0.saturating_sub(ns(load.last_ack_recv_ms)).saturating_add(JIFFY_NS);
+        // A keepalive or a probe makes an acknowledgement young, it never makes one old: the oldest seen is the best.
+        self.latest = self.latest.min(latest);
+        self.earliest = self.earliest.max(earliest).min(self.latest);
+    }
+}
+
+/// Where a socket stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Phase {
+    /// In CLOSE_WAIT.
+    Open,
+    /// In LAST_ACK: closed, or shut down with its descriptor still open.
+    Closing(Left),
+    /// Out of CLOSE_WAIT with a descriptor, as far as is known.
+    Ghost(Left),
+}
+
+/// How it left CLOSE_WAIT.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Left {
+    pub(super) at: MonotonicNs,
+    /// Where it was closed or shut down.
+    pub(super) place: PlaceSlot,
+}
+
+/// Who was told of the end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Told {
+    pub(super) at: MonotonicNs,
+    pub(super) by: Actor,
+    pub(super) place: PlaceSlot,
+}
+
+/// The last look at its queues.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Load {
+    pub(super) at: MonotonicNs,
+    pub(super) recv_q: u32,
+    pub(super) send_q: u32,
+    pub(super) sent_ago_ms: u32,
+    pub(super) acked_ago_ms: u32,
+    /// For how long the send queue has been the same.
+    pub(super) unmoved_ms: u32,
+    pub(super) movement: Movement,
+}
+
+/// The send queue between two looks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Movement {
+    /// There was one look only.
+    Unknown,
+    Moved,
+    Still,
+}
+
+/// An optional place in eight bytes. One place of 2⁶⁴ has no room and counts as none: its stack would be shown as not
+/// taken, never as another.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct PlaceSlot(Option<NonZeroU64>);
+
+impl PlaceSlot {
+    pub(super) fn get(self) -> Option<PlaceId> {
+        self.0.map(|inverted| PlaceId(!inverted.get()))
+    }
+}
+
+impl From<Option<PlaceId>> for PlaceSlot {
+    fn from(place: Option<PlaceId>) -> Self {
+        Self(place.and_then(|place| NonZeroU64::new(!place.0)))
+    }
+}
+
+/// What a snapshot's state means here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum FoundAs {
+    CloseWait,
+    Ghost,
+    /// On its way out, or of no interest.
+    Gone,
+}
+
+impl FoundAs {
+    pub(super) fn of(found: &FoundSocket) -> Self {
+        match found.state {
+            State::Known(TcpState::CloseWait) => Self::CloseWait,
+            // In LAST_ACK with a descriptor: shut down and not closed.
+            State::Known(TcpState::Close | TcpState::LastAck) if !found.holders.is_empty() => Self::Ghost,
+            _ => Self::Gone,
+        }
+    }
+}
+
+// With the entry in the index and a descriptor this stays below 300 bytes a socket.
+const _: () = assert!(size_of::<Option<Socket>>() <= 248);

@@ -1,0 +1,242 @@
+//! Why a socket is in CLOSE_WAIT: a pure function of what was observed of it.
+
+use std::time::Duration;
+
+/// Data that was sent less than this ago, after the end of file, shows a half-close in use.
+const SENDING: Duration = Duration::from_secs(5);
+/// What a look at a socket calls recent: a send queue without progress for longer is stuck.
+const RECENT: Duration = Duration::from_secs(1);
+
+/// Why a socket is in CLOSE_WAIT, or still has a descriptor after it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Verdict {
+    /// The peer gave up while the connection waited in the accept backlog.
+    NeverAccepted,
+    /// The program has not read to the end.
+    EofUnread,
+    /// The program was told of the end by a receive that returned 0.
+    EofRead,
+    /// The receive queue is drained, but no receive was seen to return 0.
+    FinConsumed,
+    /// The process that opened it has closed its descriptor; another process still holds one.
+    HeldElsewhere,
+    /// A half-close in use: data is still being sent. Not a leak.
+    Sending,
+    /// Data waits in the send queue and does not move.
+    BlockedInSend,
+    /// It left CLOSE_WAIT without a close: invisible to `ss`, but the descriptor is still open.
+    GhostFd,
+    /// A bounded set of idle client connections, not growing. A guess.
+    Pool,
+    /// What was observed does not suffice.
+    Unknown,
+}
+
+impl Verdict {
+    /// Every verdict.
+    pub const ALL: [Self; 10] = [
+        Self::NeverAccepted,
+        Self::EofUnread,
+        Self::EofRead,
+        Self::FinConsumed,
+        Self::HeldElsewhere,
+        Self::Sending,
+        Self::BlockedInSend,
+        Self::GhostFd,
+        Self::Pool,
+        Self::Unknown,
+    ];
+
+    /// The name that is shown, such as `eof-unread`.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::NeverAccepted => "never-accepted",
+            Self::EofUnread => "eof-unread",
+            Self::EofRead => "eof-read",
+            Self::FinConsumed => "fin-consumed",
+            Self::HeldElsewhere => "held-elsewhere",
+            Self::Sending => "sending",
+            Self::BlockedInSend => "blocked-in-send",
+            Self::GhostFd => "ghost-fd",
+            Self::Pool => "pool",
+            Self::Unknown => "unknown",
+        }
+    }
+
+    /// Whether it is concluded from a pattern and not from what was seen of each socket.
+    #[must_use]
+    pub const fn is_guess(self) -> bool {
+        matches!(self, Self::Pool)
+    }
+
+    /// Whether sockets of this verdict are counted as leaks.
+    #[must_use]
+    pub const fn is_leak(self) -> bool {
+        !matches!(self, Self::Sending)
+    }
+
+    /// Whether the owner's threads, asleep or not, show what keeps it from reading or closing.
+    #[must_use]
+    pub const fn wants_threads(self) -> bool {
+        matches!(self, Self::NeverAccepted | Self::EofUnread | Self::BlockedInSend)
+    }
+}
+
+/// Who holds descriptors of a socket, compared with who opened it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Holding {
+    /// Nobody has looked since it was seen first.
+    Unknown,
+    /// No process has a descriptor: in flight over a UNIX socket, or registered with `io_uring`.
+    Nobody,
+    /// The process that opened it does, or nobody knows who opened it.
+    Owner,
+    /// Only other processes do.
+    Others {
+        /// Whether one of them was told of the end, and so works with the socket.
+        told: bool,
+    },
+}
+
+/// Whether data was sent after the peer's FIN had arrived.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SentAfterEnd {
+    /// It was.
+    Yes,
+    /// It was not.
+    No,
+    /// The moment of the FIN is not known well enough.
+    Maybe,
+}
+
+/// Queues of a socket at the last look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Queues {
+    /// Bytes not read, an unread FIN counted as one.
+    pub recv_q: u32,
+    /// Bytes not acknowledged.
+    pub send_q: u32,
+    /// Whether the send queue differed between the last two looks; `None` when there was only one.
+    pub moved: Option<bool>,
+    /// How long ago data was sent, nanoseconds.
+    pub sent_ago_ns: u64,
+    /// How long ago an acknowledgement came, nanoseconds.
+    pub acked_ago_ns: u64,
+    /// Whether that data was sent after the end of file.
+    pub sent_after_end: SentAfterEnd,
+}
+
+/// What was observed of one socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Facts {
+    /// It left CLOSE_WAIT, and a descriptor is still open.
+    pub ghost: bool,
+    /// It waits in the backlog of its listener.
+    pub unaccepted: bool,
+    /// Who holds it.
+    pub holding: Holding,
+    /// A receive returned 0.
+    pub eof_read: bool,
+    /// Its queues; `None` when nobody has looked yet.
+    pub queues: Option<Queues>,
+    /// Whether the receive queue was looked at after the receive that returned 0. Counts only with both.
+    pub queues_after_eof_read: bool,
+    /// Whether the receive queue tells of the FIN: not that of Multipath TCP, whose FIN stays in a subflow.
+    pub recv_q_tells: bool,
+    /// Whether a thread of a holder is asleep in a send; `None` when nobody has looked.
+    pub asleep_in_send: Option<bool>,
+}
+
+/// The verdict on one socket. [`Verdict::Pool`] is never among them: it is about a set of sockets.
+#[must_use]
+pub fn judge(facts: &Facts) -> Verdict {
+    if facts.ghost {
+        return Verdict::GhostFd;
+    }
+    if facts.unaccepted {
+        return Verdict::NeverAccepted;
+    }
+    let send = facts.queues.as_ref().map_or(Send::Idle, send);
+    if send == Send::InUse {
+        return Verdict::Sending;
+    }
+    let stuck = send == Send::Stuck;
+    let in_send = stuck && facts.asleep_in_send == Some(true);
+    if facts.holding == (Holding::Others { told: false }) && !in_send {
+        return Verdict::HeldElsewhere;
+    }
+    if stuck {
+        return Verdict::BlockedInSend;
+    }
+    let recv_q = facts.queues.filter(|_| facts.recv_q_tells).map(|queues| queues.recv_q);
+    match recv_q {
+        // Kernel facts before our own: a queued FIN was not read, whatever a receive returned before.
+        Some(1..) if !facts.eof_read || facts.queues_after_eof_read => Verdict::EofUnread,
+        _ if facts.eof_read => Verdict::EofRead,
+        Some(_) => Verdict::FinConsumed,
+        None => Verdict::Unknown,
+    }
+}
+
+/// What the send side says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Send {
+    Idle,
+    InUse,
+    Stuck,
+}
+
+fn send(queues: &Queues) -> Send {
+    let recent = ns(RECENT);
+    let Queues { send_q, moved, sent_ago_ns, acked_ago_ns, sent_after_end, .. } = *queues;
+    if moved == Some(true) {
+        return Send::InUse;
+    }
+    if send_q == 0 {
+        let in_use = match sent_after_end {
+            SentAfterEnd::Yes => sent_ago_ns <= ns(SENDING),
+            SentAfterEnd::Maybe => sent_ago_ns <= recent,
+            SentAfterEnd::No => false,
+        };
+        return if in_use { Send::InUse } else { Send::Idle };
+    }
+    // Retransmissions count as sent, replies to window probes as acknowledgements: neither alone is progress.
+    if sent_ago_ns <= recent && acked_ago_ns <= recent { Send::InUse } else { Send::Stuck }
+}
+
+/// How many sockets a pool has at most, for it to be taken for one.
+const POOL_SOCKETS: u64 = 256;
+
+/// What was observed of sockets of one opening stack, all of them [`Verdict::EofUnread`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PoolFacts {
+    /// The process is known to have connected them.
+    pub connected: bool,
+    /// How many there are.
+    pub sockets: u64,
+    /// Most bytes unread; 1 is the FIN alone.
+    pub recv_q_max: u32,
+    /// Whether their number has not grown; `None` when they have not been observed for long enough.
+    pub flat: Option<bool>,
+    /// The age of the youngest, nanoseconds.
+    pub youngest_ns: u64,
+    /// The age of the oldest, nanoseconds.
+    pub oldest_ns: u64,
+}
+
+/// Whether these sockets look like idle keep-alive connections of a pool.
+///
+/// A slow leak is flat for a while, too; but then its sockets differ in age.
+#[must_use]
+pub fn is_pool(facts: &PoolFacts) -> bool {
+    facts.connected
+        && facts.sockets <= POOL_SOCKETS
+        && facts.recv_q_max == 1
+        && facts.flat == Some(true)
+        && facts.youngest_ns >= facts.oldest_ns / 2
+}
+
+const fn ns(duration: Duration) -> u64 {
+    duration.as_secs() * 1_000_000_000
+}

@@ -1,0 +1,69 @@
+//! Descriptors of a process, and how many it may have.
+
+use std::fs;
+
+use super::maps;
+
+/// Open descriptors of a process; `None` when it is gone or not ours to look at.
+#[must_use]
+pub fn open(pid: u32) -> Option<u64> {
+    let directory = format!("/proc/{pid}/fd");
+    // Since 6.2 the size of the directory is their number (`proc_readfd_count()`, `fs/proc/fd.c`).
+    let counted = fs::metadata(&directory).ok()?.len();
+    if counted > 0 { Some(counted) } else { Some(fs::read_dir(directory).ok()?.count() as u64) }
+}
+
+/// `RLIMIT_NOFILE` of a process, soft; `None` when it is unlimited or unknown.
+#[must_use]
+pub fn limit(pid: u32) -> Option<u64> {
+    soft_limit(&fs::read_to_string(format!("/proc/{pid}/limits")).ok()?)
+}
+
+fn soft_limit(limits: &str) -> Option<u64> {
+    let files = limits.lines().find_map(|line| line.strip_prefix("Max open files"))?;
+    files.split_ascii_whitespace().next()?.parse().ok()
+}
+
+/// Name of a process: that of its first thread.
+#[must_use]
+pub fn comm(pid: u32) -> Option<crate::model::Comm> {
+    let text = fs::read(format!("/proc/{pid}/comm")).ok()?;
+    let name = text.strip_suffix(b"\n").unwrap_or(&text);
+    let mut comm = [0; tcpstate_common::COMM_LEN];
+    let len = name.len().min(comm.len() - 1);
+    comm[..len].copy_from_slice(&name[..len]);
+    Some(crate::model::Comm(comm))
+}
+
+/// Where a process has its code; `None` when it is gone.
+#[must_use]
+pub fn code(pid: u32) -> Option<tcpstate_common::leak::CodeRanges> {
+    let text = maps::read(pid).ok()?;
+    Some(super::code::ranges(maps::parse(&text)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn our_own() {
+        let own = std::process::id();
+        let before = open(own).expect("our own descriptors");
+        let _file = fs::File::open("/dev/null").expect("the null device");
+        assert!(open(own).is_some_and(|now| now > before || now >= 4));
+        assert!(limit(own).is_none_or(|limit| limit > 3));
+        assert!(comm(own).is_some_and(|comm| !comm.bytes().is_empty()));
+        assert!(code(own).is_some_and(|code| code.ranges[0][1] > 0));
+    }
+
+    #[test]
+    fn limits() {
+        assert_eq!(
+            soft_limit("Max cpu time   unlimited\nMax open files            1024    4096   files\n"),
+            Some(1024)
+        );
+        assert_eq!(soft_limit("Max open files            unlimited    unlimited   files\n"), None);
+        assert_eq!(soft_limit(""), None);
+    }
+}

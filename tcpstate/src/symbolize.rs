@@ -1,0 +1,67 @@
+//! From code addresses to functions and lines.
+//!
+//! Reads the files that the unwinder holds open, so it needs neither their paths nor a living process. Slow for the first
+//! address of a file: it has no place on the way of events.
+
+mod files;
+mod frame;
+mod go;
+mod interpreter;
+mod name;
+mod perf_map;
+
+pub use frame::{Frame, Function, Location};
+pub use interpreter::hint;
+
+use std::sync::Arc;
+
+use crate::unwind::{Address, Place, Stack};
+use files::Files;
+use perf_map::PerfMaps;
+
+/// Finds names, and remembers them. It stays on the thread that made it: what it parses is not shared.
+#[derive(Debug, Default)]
+pub struct Symbolizer {
+    files: Files,
+    perf_maps: PerfMaps,
+}
+
+impl Symbolizer {
+    /// One that has read nothing yet.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Names every address of a stack. Never fails: what to show of an address without a name is [`Frame::unnamed`].
+    pub fn symbolize(&mut self, stack: &Stack) -> Vec<Frame> {
+        let has_jit = stack.frames.iter().any(|address| address.place == Place::Jit);
+        let perf_map = if has_jit { self.perf_maps.get(&stack.perf_map) } else { None };
+        let frame = |address: &Address| {
+            let ip = address.ip;
+            match &address.place {
+                Place::Module { module, address: at } => {
+                    let functions = self.files.functions(module, *at);
+                    Frame {
+                        ip,
+                        module: Some(Arc::clone(module.path())),
+                        offset: at + u64::from(address.is_return),
+                        functions,
+                    }
+                }
+                Place::File { path, offset } => Frame {
+                    ip,
+                    module: Some(Arc::clone(path)),
+                    offset: offset + u64::from(address.is_return),
+                    functions: [].into(),
+                },
+                Place::Jit => {
+                    let name = perf_map.and_then(|map| map.name(ip - u64::from(address.is_return)));
+                    Frame { ip, module: None, offset: 0, functions: name.map(perf_map::function).into_iter().collect() }
+                }
+                Place::Unknown => Frame { ip, module: None, offset: 0, functions: [].into() },
+            }
+        };
+        stack.frames.iter().map(frame).collect()
+    }
+}

@@ -1,0 +1,95 @@
+//! Programs that run other programs, whose own functions are not in any file.
+
+use std::path::Path;
+
+use crate::unwind::{Place, Stack};
+
+/// A runtime that can write a perf map.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Interpreter {
+    Node,
+    /// With the 12 of 3.12, where the file's name says so.
+    Python(Option<u32>),
+    Java,
+}
+
+/// How to get the names of the interpreted functions, where a stack leads through an interpreter that does not say them.
+///
+/// `None` when there is no interpreter, or when the process writes a perf map already.
+#[must_use]
+pub fn hint(stack: &Stack) -> Option<String> {
+    let interpreter = stack.frames.iter().find_map(|frame| match &frame.place {
+        Place::Module { module, .. } => Interpreter::of(module.path()),
+        Place::File { path, .. } => Interpreter::of(path),
+        Place::Jit | Place::Unknown => None,
+    })?;
+    if stack.perf_map.open().is_some() { None } else { Some(interpreter.hint(stack.perf_map.pid())) }
+}
+
+impl Interpreter {
+    fn of(path: &Path) -> Option<Self> {
+        let name = path.file_name()?.to_str()?;
+        if name.starts_with("libjvm.so") {
+            return Some(Self::Java);
+        }
+        if name == "node" || name == "nodejs" || name.starts_with("libnode.so") {
+            return Some(Self::Node);
+        }
+        let version = name.trim_start_matches("lib").strip_prefix("python")?;
+        if version.is_empty() || version == "3" {
+            return Some(Self::Python(None));
+        }
+        let minor: String = version.strip_prefix("3.")?.chars().take_while(char::is_ascii_digit).collect();
+        minor.parse().ok().map(|minor| Self::Python(Some(minor)))
+    }
+
+    fn hint(self, pid: u32) -> String {
+        match self {
+            Self::Node => {
+                "start node with `--perf-basic-prof --interpreted-frames-native-stack` to see JavaScript functions"
+                    .to_owned()
+            }
+            Self::Python(Some(minor @ ..12)) => {
+                format!(
+                    "Python 3.{minor} cannot name its functions; 3.12 can, started with `-X perf` or `PYTHONPERFSUPPORT=1`"
+                )
+            }
+            Self::Python(_) => {
+                "start Python 3.12 or later with `-X perf` or `PYTHONPERFSUPPORT=1` to see its functions".to_owned()
+            }
+            Self::Java => format!(
+                "start java with `-XX:+PreserveFramePointer` and run `jcmd {pid} Compiler.perfmap` to see Java methods"
+            ),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn interpreters_by_their_file() {
+        for (path, expected) in [
+            ("/usr/bin/node", Some(Interpreter::Node)),
+            ("/usr/lib/x86_64-linux-gnu/libnode.so.108", Some(Interpreter::Node)),
+            ("/usr/bin/python3.11", Some(Interpreter::Python(Some(11)))),
+            ("/usr/lib/libpython3.13.so.1.0", Some(Interpreter::Python(Some(13)))),
+            ("/opt/bin/python3", Some(Interpreter::Python(None))),
+            ("/usr/bin/python2.7", None),
+            ("/usr/lib/jvm/lib/server/libjvm.so", Some(Interpreter::Java)),
+            ("/usr/bin/nodemon", None),
+            ("[vdso]", None),
+            ("/", None),
+        ] {
+            assert_eq!(Interpreter::of(Path::new(path)), expected, "{path}");
+        }
+    }
+
+    #[test]
+    fn hints_name_the_remedy() {
+        assert!(Interpreter::Python(Some(11)).hint(7).contains("3.11 cannot"));
+        assert!(Interpreter::Python(Some(12)).hint(7).starts_with("start Python"));
+        assert!(Interpreter::Java.hint(7).contains("jcmd 7 Compiler.perfmap"));
+    }
+}

@@ -1,0 +1,89 @@
+//! From a captured stack to code addresses.
+//!
+//! A stack is registers and bytes, captured in the kernel or read from a sleeping thread. Unwind info of the files that the
+//! process maps says where each caller is; the chain of frame pointers is followed where there is none. An address is
+//! accepted only where code is mapped, and a stack says whether it was followed to its end.
+
+mod arch;
+mod cfi;
+mod debug_file;
+mod fold;
+mod image;
+mod module;
+mod space;
+mod types;
+mod walk;
+
+use std::{fmt, sync::Arc};
+
+pub use fold::{Folded, fold};
+pub use module::Module;
+pub use types::{Address, End, Place, RawStack, Reason, Registers, Stack};
+
+use crate::process::{ProcessError, perf_map::PerfMapFile};
+use module::Modules;
+use space::Spaces;
+use walk::Walker;
+
+/// Follows stacks, and remembers the processes and files it has seen.
+#[derive(Default)]
+pub struct Unwinder {
+    spaces: Spaces,
+    modules: Modules,
+    walker: Walker,
+}
+
+impl fmt::Debug for Unwinder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Unwinder").field("spaces", &self.spaces).field("modules", &self.modules).finish_non_exhaustive()
+    }
+}
+
+impl Unwinder {
+    /// One that knows no process yet.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Follows a stack as far as it goes. Never fails: [`Stack::end`] says what is missing.
+    ///
+    /// The first stack of a process reads its mappings and the files on the way, so the process must be alive then. It need
+    /// not be for the next ones, as long as they lead through the same files.
+    pub fn unwind(&mut self, raw: &RawStack<'_>) -> Stack {
+        match self.spaces.get(raw.pid) {
+            Ok(space) => {
+                let (frames, end) = self.walker.walk(raw, space, &mut self.modules);
+                Stack { frames, end, perf_map: Arc::clone(space.perf_map()) }
+            }
+            Err(error) => {
+                let reason = match error {
+                    ProcessError::Gone(_) => Reason::ProcessGone,
+                    ProcessError::Read { .. } => Reason::NoMappings(error.to_string().into()),
+                };
+                Stack {
+                    frames: vec![Address { ip: raw.registers.ip, is_return: false, place: Place::Unknown }],
+                    end: End::Truncated(reason),
+                    perf_map: Arc::new(PerfMapFile::new(raw.pid)),
+                }
+            }
+        }
+    }
+
+    /// Forgets a process that has ended. Its files stay known.
+    pub fn forget(&mut self, pid: u32) {
+        self.spaces.forget(pid);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stacks_go_from_thread_to_thread() {
+        fn is_send<T: Send>() {}
+        is_send::<Unwinder>();
+        is_send::<Stack>();
+    }
+}

@@ -1,0 +1,249 @@
+//! Unwind info of one module: which of it is there, and what it says.
+//!
+//! framehop executes it, but where it finds none, or none that it can execute, it silently follows the frame pointer instead.
+//! Whether a stack is complete, and why not, must be known here, so the rule is looked at before it is executed. Expressions
+//! are refused: they need registers and memory that framehop does not have, and in a hostile file they may never end.
+
+use std::{fs::File, sync::Arc};
+
+use framehop::{ExplicitModuleSectionInfo, FrameAddress, Unwinder as _};
+use gimli::{
+    BaseAddresses, CfaRule, CieOrFde, DebugFrame, EhFrame, EhFrameHdr, EndianSlice, FrameDescriptionEntry,
+    LittleEndian, RegisterRule, UnwindContext, UnwindSection, UnwindTableRow,
+};
+
+use super::{
+    arch::{self, FRAME_POINTER, RETURN_ADDRESS, STACK_POINTER},
+    image::Image,
+};
+
+type Reader<'a> = EndianSlice<'a, LittleEndian>;
+/// Room in which gimli builds the rules of a row; reused.
+pub(super) type Scratch = UnwindContext<usize>;
+
+/// What unwind info says of one address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Rule {
+    /// Nothing.
+    None,
+    /// How to find the caller.
+    Caller(Cfa),
+    /// There is no caller: this is where the thread or the program begins.
+    Outermost,
+    /// A signal interrupted the caller: all of its registers would be needed.
+    Signal,
+    /// It needs registers that were not captured, or is malformed.
+    Unusable,
+}
+
+/// The canonical frame address (DWARF 5, 6.4): the stack pointer of the caller, before it called.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Cfa {
+    base: Base,
+    offset: u64,
+    /// Where the caller's frame pointer is saved, relative to the frame address.
+    saved_fp: Option<i64>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Base {
+    StackPointer,
+    FramePointer,
+}
+
+impl Cfa {
+    pub(super) fn resolve(self, regs: &arch::Regs) -> Option<u64> {
+        let base = match self.base {
+            Base::StackPointer => regs.sp(),
+            Base::FramePointer => regs.bp(),
+        };
+        base.checked_add(self.offset)
+    }
+
+    /// Whether framehop has a rule of its own for it (`translate_into_unwind_rule()`, framehop 0.16), so that executing it
+    /// cannot end in the fallback.
+    pub(super) fn is_plain(self) -> bool {
+        match self.base {
+            Base::StackPointer => {
+                self.offset / 8 <= u16::MAX.into() && self.saved_fp.is_none_or(|at| at.unsigned_abs() < 1 << 17)
+            }
+            Base::FramePointer => self.offset == 16 && self.saved_fp == Some(-16),
+        }
+    }
+}
+
+/// Unwind info of a module, by the addresses of its file.
+pub(super) struct Cfi {
+    section: Arc<[u8]>,
+    kind: Kind,
+    bases: BaseAddresses,
+    unwinder: arch::Unwinder<Arc<[u8]>>,
+}
+
+enum Kind {
+    EhFrameWithTable(Arc<[u8]>),
+    EhFrame(Index),
+    DebugFrame(Index),
+}
+
+/// First address and offset of every FDE, by address: for sections without a table of their own.
+type Index = Vec<(u64, usize)>;
+
+impl Cfi {
+    /// `None` when the file has no unwind info, or none that can be read.
+    pub(super) fn load(image: &Image, file: &File) -> Option<Self> {
+        let first = image.segments.iter().map(|segment| segment.address).min()?;
+        let last = image.segments.iter().map(|segment| segment.address.saturating_add(segment.size)).max()?;
+        let mut bases = BaseAddresses::default().set_text(image.text).set_got(image.got);
+        let mut info = ExplicitModuleSectionInfo {
+            base_svma: first,
+            text_svma: Some(image.text..image.text),
+            got_svma: Some(image.got..image.got),
+            ..ExplicitModuleSectionInfo::default()
+        };
+        let (section, kind) = if let Some(stored) = image.eh_frame {
+            let section = stored.load(file).ok()?;
+            bases = bases.set_eh_frame(stored.address);
+            info.eh_frame_svma = Some(stored.address..stored.address);
+            info.eh_frame = Some(Arc::clone(&section));
+            let kind = if let Some(stored) = image.eh_frame_hdr {
+                let table = stored.load(file).ok()?;
+                bases = bases.set_eh_frame_hdr(stored.address);
+                info.eh_frame_hdr_svma = Some(stored.address..stored.address);
+                info.eh_frame_hdr = Some(Arc::clone(&table));
+                Kind::EhFrameWithTable(table)
+            } else {
+                Kind::EhFrame(index(&eh_frame(&section), &bases).ok()?)
+            };
+            (section, kind)
+        } else {
+            let section = image.debug_frame?.load(file).ok()?;
+            info.debug_frame = Some(Arc::clone(&section));
+            let kind = Kind::DebugFrame(index(&debug_frame(&section), &bases).ok()?);
+            (section, kind)
+        };
+        let mut unwinder = arch::Unwinder::new();
+        unwinder.add_module(framehop::Module::new(String::new(), first..last, first, info));
+        Some(Self { section, kind, bases, unwinder })
+    }
+
+    /// How much memory it takes, bytes.
+    pub(super) fn size(&self) -> usize {
+        let index = match &self.kind {
+            Kind::EhFrameWithTable(table) => table.len(),
+            // framehop makes an index of its own, half as large.
+            Kind::EhFrame(index) | Kind::DebugFrame(index) => index.len() * size_of::<(u64, usize)>() * 3 / 2,
+        };
+        self.section.len() + index
+    }
+
+    /// What there is for `address`.
+    pub(super) fn rule(&self, address: u64, scratch: &mut Scratch) -> Rule {
+        match &self.kind {
+            Kind::EhFrameWithTable(table) => {
+                let section = eh_frame(&self.section);
+                let header = EhFrameHdr::new(table, LittleEndian).parse(&self.bases, 8).ok();
+                let offset = header.as_ref().and_then(|header| {
+                    let table = header.table()?;
+                    table.pointer_to_offset(table.lookup(address, &self.bases).ok()?).ok()
+                });
+                offset.map_or(Rule::None, |offset| self.rule_at(&section, offset, address, scratch))
+            }
+            Kind::EhFrame(index) => {
+                let section = eh_frame(&self.section);
+                find(index, address).map_or(Rule::None, |at| self.rule_at(&section, at.into(), address, scratch))
+            }
+            Kind::DebugFrame(index) => {
+                let section = debug_frame(&self.section);
+                find(index, address).map_or(Rule::None, |at| self.rule_at(&section, at.into(), address, scratch))
+            }
+        }
+    }
+
+    fn rule_at<'a, S: UnwindSection<Reader<'a>>>(
+        &self,
+        section: &S,
+        offset: S::Offset,
+        address: u64,
+        scratch: &mut Scratch,
+    ) -> Rule {
+        let fde: FrameDescriptionEntry<_> = match section.fde_from_offset(&self.bases, offset, S::cie_from_offset) {
+            Ok(fde) if fde.contains(address) => fde,
+            Ok(_) => return Rule::None,
+            Err(_) => return Rule::Unusable,
+        };
+        if fde.is_signal_trampoline() {
+            return Rule::Signal;
+        }
+        match fde.unwind_info_for_address(section, &self.bases, scratch, address) {
+            Ok(row) => judge(row),
+            Err(_) => Rule::Unusable,
+        }
+    }
+
+    /// Finds the caller of `address`, where [`Cfi::rule`] said [`Rule::Caller`]. `None`: the return address is 0.
+    pub(super) fn step(
+        &self,
+        address: FrameAddress,
+        regs: &mut arch::Regs,
+        cache: &mut arch::Cache,
+        read: &mut impl FnMut(u64) -> Result<u64, ()>,
+    ) -> Result<Option<u64>, framehop::Error> {
+        self.unwinder.unwind_frame(address, regs, cache, read)
+    }
+}
+
+/// What framehop makes of this row, if it is what the row means.
+fn judge(row: &UnwindTableRow<usize>) -> Rule {
+    let return_address = match row.register(RETURN_ADDRESS) {
+        None | Some(RegisterRule::Undefined) => return Rule::Outermost,
+        Some(RegisterRule::Offset(offset)) => offset,
+        Some(_) => return Rule::Unusable,
+    };
+    let frame_pointer = match row.register(FRAME_POINTER) {
+        None | Some(RegisterRule::Undefined | RegisterRule::SameValue) => None,
+        Some(RegisterRule::Offset(offset)) => Some(offset),
+        Some(_) => return Rule::Unusable,
+    };
+    let CfaRule::RegisterAndOffset { register, offset } = *row.cfa() else { return Rule::Unusable };
+    let base = match register {
+        STACK_POINTER => Base::StackPointer,
+        FRAME_POINTER => Base::FramePointer,
+        _ => return Rule::Unusable,
+    };
+    // The return address is the last thing below the caller's frame.
+    if offset < 8 || return_address != -8 {
+        return Rule::Unusable;
+    }
+    Rule::Caller(Cfa { base, offset: offset.unsigned_abs(), saved_fp: frame_pointer })
+}
+
+fn eh_frame(data: &[u8]) -> EhFrame<Reader<'_>> {
+    let mut section = EhFrame::new(data, LittleEndian);
+    section.set_address_size(8);
+    section
+}
+
+fn debug_frame(data: &[u8]) -> DebugFrame<Reader<'_>> {
+    let mut section = DebugFrame::new(data, LittleEndian);
+    section.set_address_size(8);
+    section
+}
+
+fn index<'a, S: UnwindSection<Reader<'a>>>(section: &S, bases: &BaseAddresses) -> gimli::Result<Index> {
+    let mut index = Vec::new();
+    let mut entries = section.entries(bases);
+    while let Some(entry) = entries.next()? {
+        if let CieOrFde::Fde(partial) = entry {
+            let fde = partial.parse(S::cie_from_offset)?;
+            index.push((fde.initial_address(), fde.offset()));
+        }
+    }
+    index.sort_unstable();
+    Ok(index)
+}
+
+fn find(index: &Index, address: u64) -> Option<usize> {
+    let after = index.partition_point(|&(start, _)| start <= address);
+    Some(index[after.checked_sub(1)?].1)
+}

@@ -1,0 +1,226 @@
+//! The code that one process can execute: which file each address belongs to.
+
+use std::{
+    collections::{HashMap, HashSet},
+    fs::File,
+    io,
+    os::unix::fs::FileExt,
+    path::Path,
+    sync::Arc,
+};
+
+use rustix::fs::{fstat, major, minor};
+
+use super::{
+    Place,
+    arch::{self, Epilogue},
+    debug_file,
+    image::ImageError,
+    module::{Module, Modules},
+};
+use crate::process::{ProcessError, files, maps, maps::Mapping, perf_map::PerfMapFile, stack};
+
+/// Where the kernel's code in user space is at most as large as this, bytes.
+const MAX_VDSO: u64 = 64 * 1024;
+
+/// How many processes are remembered. Each holds a file open.
+const MAX_PROCESSES: usize = 128;
+
+/// How many addresses of code made at run time are remembered for a process.
+const MAX_BODIES: usize = 4096;
+
+/// The processes that were seen lately.
+#[derive(Debug, Default)]
+pub(super) struct Spaces {
+    /// With the number of the request that asked for it last.
+    known: HashMap<u32, (Space, u64)>,
+    requests: u64,
+}
+
+impl Spaces {
+    /// What process `pid` can execute: as it is now or, when it has ended, as it was when it was last seen.
+    pub(super) fn get(&mut self, pid: u32) -> Result<&mut Space, ProcessError> {
+        self.requests += 1;
+        if !self.known.get(&pid).is_some_and(|(space, _)| space.is_current()) {
+            match Space::load(pid) {
+                Ok(space) => {
+                    if self.known.len() >= MAX_PROCESSES
+                        && let Some((&oldest, _)) = self.known.iter().min_by_key(|(_, (_, asked))| *asked)
+                    {
+                        self.known.remove(&oldest);
+                    }
+                    self.known.insert(pid, (space, self.requests));
+                }
+                Err(error) if !self.known.contains_key(&pid) => return Err(error),
+                Err(_) => {}
+            }
+        }
+        let (space, asked) = self.known.get_mut(&pid).ok_or(ProcessError::Gone(pid))?;
+        *asked = self.requests;
+        Ok(space)
+    }
+
+    pub(super) fn forget(&mut self, pid: u32) {
+        self.known.remove(&pid);
+    }
+}
+
+/// What is mapped where in one process, as far as it is code.
+#[derive(Debug)]
+pub(super) struct Space {
+    pid: u32,
+    /// `/proc/PID/mem`: bound to the memory that the process had when it was opened, not to its pid.
+    memory: Option<File>,
+    /// By address.
+    regions: Vec<Region>,
+    perf_map: Arc<PerfMapFile>,
+    /// Addresses where a function does not return at once. Only these are remembered: a runtime may put other code there, and
+    /// then it would be wrong to take it for the end of a function, but not the other way round.
+    bodies: HashSet<u64>,
+}
+
+#[derive(Debug)]
+struct Region {
+    mapping: Mapping<'static>,
+    /// `None`: not looked at yet.
+    code: Option<Code>,
+}
+
+#[derive(Clone, Debug)]
+enum Code {
+    /// With what to subtract from an address for it to become one of the file.
+    Module(Arc<Module>, u64),
+    /// A file that cannot be read.
+    Unreadable(Arc<Path>),
+    /// Made at run time: code without a file, or in a file that is no ELF file.
+    Jit,
+}
+
+impl Space {
+    /// Reads the mappings of a living process; opens none of its files yet.
+    pub(super) fn load(pid: u32) -> Result<Self, ProcessError> {
+        let memory = File::open(format!("/proc/{pid}/mem")).ok();
+        Ok(Self {
+            pid,
+            memory,
+            regions: regions(pid)?,
+            perf_map: Arc::new(PerfMapFile::new(pid)),
+            bodies: HashSet::new(),
+        })
+    }
+
+    pub(super) fn perf_map(&self) -> &Arc<PerfMapFile> {
+        &self.perf_map
+    }
+
+    /// Whether the process still has the memory whose mappings these are: it neither ended nor executed another program.
+    pub(super) fn is_current(&self) -> bool {
+        // `mem_rw()`, `fs/proc/base.c`, Linux 6.18: 0 bytes when the memory is gone, EIO when only the address is wrong.
+        !matches!(self.memory.as_ref().map(|memory| memory.read_at(&mut [0], 4096)), Some(Ok(0)))
+    }
+
+    /// How the function returns to which `ip` is returned to, if it does nothing else after that. Read from the process.
+    pub(super) fn epilogue(&mut self, ip: u64) -> Option<Epilogue> {
+        if self.bodies.contains(&ip) {
+            return None;
+        }
+        let mut code = [0; 32];
+        let length = self.memory.as_ref()?.read_at(&mut code, ip).ok()?;
+        let epilogue = arch::epilogue(&code[..length]);
+        if epilogue.is_none() && length > 0 {
+            if self.bodies.len() >= MAX_BODIES {
+                self.bodies.clear();
+            }
+            self.bodies.insert(ip);
+        }
+        epilogue
+    }
+
+    /// Reads the mappings again: something was mapped since. Nothing changes when they cannot be read.
+    pub(super) fn refresh(&mut self) {
+        let Ok(mut fresh) = regions(self.pid) else { return };
+        for region in &mut fresh {
+            if let Ok(known) = self.regions.binary_search_by_key(&region.mapping.start, |known| known.mapping.start)
+                && self.regions[known].mapping == region.mapping
+            {
+                region.code = self.regions[known].code.take();
+            }
+        }
+        self.regions = fresh;
+    }
+
+    /// The code at `address`, read from its file if that was not done yet. `None`: there is none.
+    pub(super) fn find(&mut self, address: u64, modules: &mut Modules) -> Option<Place> {
+        let after = self.regions.partition_point(|region| region.mapping.start <= address);
+        let Region { mapping, code } = &mut self.regions[after.checked_sub(1)?];
+        if address >= mapping.end {
+            return None;
+        }
+        let code = code.get_or_insert_with(|| {
+            let code = open(self.pid, mapping, modules);
+            if matches!(code, Code::Jit) {
+                self.perf_map.hold();
+            }
+            code
+        });
+        Some(match code {
+            Code::Module(module, bias) => {
+                Place::Module { module: Arc::clone(module), address: address.wrapping_sub(*bias) }
+            }
+            Code::Unreadable(path) => {
+                Place::File { path: Arc::clone(path), offset: address - mapping.start + mapping.offset }
+            }
+            Code::Jit => Place::Jit,
+        })
+    }
+}
+
+fn regions(pid: u32) -> Result<Vec<Region>, ProcessError> {
+    let text = maps::read(pid)?;
+    let executable = maps::parse(&text).filter(|mapping| mapping.executable);
+    Ok(executable.map(|mapping| Region { mapping: mapping.into_owned(), code: None }).collect())
+}
+
+fn open(pid: u32, mapping: &Mapping<'_>, modules: &mut Modules) -> Code {
+    let (path, module) = match mapping.file() {
+        Some(mapped) => {
+            let module = open_file(pid, mapping, mapped.path).map_err(ImageError::Io);
+            let find_debug_file = |build_id: &[u8]| debug_file::find(pid, build_id);
+            (mapped.path, module.and_then(|file| modules.get(mapped.path, file, find_debug_file)))
+        }
+        None if mapping.is_vdso() => {
+            (Path::new("[vdso]"), read_vdso(pid, mapping).and_then(|image| modules.vdso(image)))
+        }
+        None => return Code::Jit,
+    };
+    let unreadable = || Code::Unreadable(path.into());
+    match module {
+        Ok(module) => match module.bias(mapping.start, mapping.end, mapping.offset) {
+            Some(bias) => Code::Module(module, bias),
+            None => unreadable(),
+        },
+        Err(ImageError::NotElf) => Code::Jit,
+        Err(error) => {
+            tracing::debug!(pid, path = ?path, %error, "failed to read a mapped file");
+            unreadable()
+        }
+    }
+}
+
+/// The mapping's own link is right whatever became of the path, but needs `CAP_CHECKPOINT_RESTORE` or `CAP_SYS_ADMIN`.
+/// Without, the path is tried, and must lead to the inode that is mapped.
+fn open_file(pid: u32, mapping: &Mapping<'_>, path: &Path) -> io::Result<File> {
+    files::open_mapped(pid, mapping.start, mapping.end).or_else(|error| {
+        let file = files::open_in_root(pid, path)?;
+        let stat = fstat(&file)?;
+        let found = ((major(stat.st_dev), minor(stat.st_dev)), stat.st_ino);
+        if found == (mapping.device, mapping.inode) { Ok(file) } else { Err(error) }
+    })
+}
+
+fn read_vdso(pid: u32, mapping: &Mapping<'_>) -> Result<Vec<u8>, ImageError> {
+    let size = (mapping.end - mapping.start).min(MAX_VDSO) as usize;
+    let mut image = Vec::new();
+    stack::read_stack(pid, mapping.start, size, &mut image).map_err(io::Error::other)?;
+    Ok(image)
+}

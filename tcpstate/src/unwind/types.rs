@@ -1,0 +1,141 @@
+//! What goes in and what comes out.
+
+use std::{fmt, path::Path, sync::Arc};
+
+use super::Module;
+use crate::process::perf_map::PerfMapFile;
+
+/// Registers of a thread in user space, where a stack begins.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Registers {
+    /// Instruction pointer: `rip`.
+    pub ip: u64,
+    /// Stack pointer: `rsp`.
+    pub sp: u64,
+    /// Frame pointer, or whatever else the code keeps there: `rbp`.
+    pub fp: u64,
+}
+
+/// A stack as it was captured.
+#[derive(Clone, Copy, Debug)]
+pub struct RawStack<'a> {
+    /// Process (thread-group id) in the initial pid namespace.
+    pub pid: u32,
+    /// Registers of the thread.
+    pub registers: Registers,
+    /// Memory from `registers.sp` upwards.
+    pub stack: &'a [u8],
+    /// Whether the stack may go on where `stack` ends: the copy is as long as it was allowed to be.
+    pub truncated_copy: bool,
+}
+
+/// A stack as addresses of code.
+#[derive(Clone, Debug)]
+pub struct Stack {
+    /// Innermost first: from the system call to the function with which the thread began. Never empty.
+    pub frames: Vec<Address>,
+    /// Whether that is all.
+    pub end: End,
+    /// Names of code that the process makes at run time; also says which process it is.
+    pub perf_map: Arc<PerfMapFile>,
+}
+
+/// An address of code, and what it belongs to.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Address {
+    /// The address in the process: of the instruction, or of the one after the call.
+    pub ip: u64,
+    /// Whether it is of the one after a call. The call itself, which names function and line, ends one byte before.
+    pub is_return: bool,
+    /// What the instruction or the call belongs to.
+    pub place: Place,
+}
+
+/// What an address belongs to.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Place {
+    /// A file that was read.
+    Module {
+        /// The file.
+        module: Arc<Module>,
+        /// The address as the file counts them; of a call, the last byte of it.
+        address: u64,
+    },
+    /// A file that could not be read.
+    File {
+        /// Its path in the mount namespace of the process: escape it before showing it.
+        path: Arc<Path>,
+        /// Offset in the file; of a call, the last byte of it.
+        offset: u64,
+    },
+    /// Code that was made at run time.
+    Jit,
+    /// Nothing that is known.
+    Unknown,
+}
+
+/// How a stack ends.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum End {
+    /// Where the thread or the program began.
+    Complete,
+    /// Before that.
+    Truncated(Reason),
+}
+
+/// Why a stack could not be followed to its end. Escape a path in it before showing it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Reason {
+    /// The copy of the stack is too short; with its length in bytes.
+    CopyEnded(usize),
+    /// A frame would lie where the thread has no stack.
+    OffStack,
+    /// This file has neither unwind info for the place nor a frame pointer.
+    NoUnwindInfo(Arc<Path>),
+    /// Code made at run time does not keep the frame pointer.
+    NoFramePointer,
+    /// The unwind info of this file is malformed, or needs registers that were not captured.
+    UnusableUnwindInfo(Arc<Path>),
+    /// The frames below belong to code that a signal interrupted.
+    Signal,
+    /// No code is mapped at this address, where a caller should be.
+    NotCode(u64),
+    /// More frames than anybody reads; with how many are shown.
+    TooDeep(usize),
+    /// The thread has no registers of user space: it belongs to the kernel.
+    NoRegisters,
+    /// The process ended before its mappings were read.
+    ProcessGone,
+    /// Its mappings could not be read.
+    NoMappings(Arc<str>),
+}
+
+impl fmt::Display for End {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Complete => f.write_str("complete"),
+            Self::Truncated(reason) => write!(f, "truncated: {reason}"),
+        }
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::CopyEnded(bytes) if bytes % 1024 == 0 => {
+                write!(f, "the copy of the stack ended after {} KiB", bytes / 1024)
+            }
+            Self::CopyEnded(bytes) => write!(f, "the copy of the stack ended after {bytes} bytes"),
+            Self::OffStack => f.write_str("a frame lies outside of the stack"),
+            Self::NoUnwindInfo(path) => write!(f, "no unwind info and no frame pointer in `{}`", path.display()),
+            Self::NoFramePointer => f.write_str("no frame pointer in code made at run time"),
+            Self::UnusableUnwindInfo(path) => write!(f, "unusable unwind info in `{}`", path.display()),
+            Self::Signal => f.write_str("the frames that a signal interrupted are not followed"),
+            Self::NotCode(address) => write!(f, "no code at the return address 0x{address:x}"),
+            Self::TooDeep(frames) => write!(f, "more than {frames} frames"),
+            Self::NoRegisters => f.write_str("no registers of user space"),
+            Self::ProcessGone => f.write_str("the process ended before its mappings were read"),
+            Self::NoMappings(error) => f.write_str(error),
+        }
+    }
+}

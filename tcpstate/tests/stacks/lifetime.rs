@@ -1,0 +1,106 @@
+//! Processes that end, execute another program, or lose their files.
+
+use std::{fs, io::Write as _};
+
+use tcpstate::{
+    symbolize::{Frame, Symbolizer},
+    unwind::{End, Place, Reason, Unwinder},
+};
+
+use crate::{
+    Result, assert_adjacent, assert_complete, names,
+    target::{Target, build, scratch},
+};
+
+const GCC: &str = "gcc -O2 -fomit-frame-pointer -pthread -g";
+
+#[test]
+fn ended_before_it_was_symbolized() -> Result {
+    let program = build("ended", "blocked.c", GCC)?;
+    let mut target = Target::start(&program, &["accept"])?;
+    let capture = target.blocked(libc::SYS_accept)?;
+    let mut unwinder = Unwinder::new();
+    let stack = unwinder.unwind(&capture.raw());
+    target.end()?;
+    fs::remove_file(&program)?;
+    assert_adjacent(&Symbolizer::new().symbolize(&stack), &["accept_one", "serve", "main"]);
+
+    let late = unwinder.unwind(&capture.raw());
+    assert_eq!(late.frames, stack.frames, "a stack that was captured before the end");
+    assert_eq!(late.end, End::Complete);
+
+    unwinder.forget(capture.pid);
+    assert_eq!(unwinder.unwind(&capture.raw()).end, End::Truncated(Reason::ProcessGone));
+    Ok(())
+}
+
+#[test]
+fn ended_before_it_was_seen() -> Result {
+    let program = build("unseen", "blocked.c", GCC)?;
+    let mut target = Target::start(&program, &["accept"])?;
+    let capture = target.blocked(libc::SYS_accept)?;
+    target.end()?;
+    let stack = Unwinder::new().unwind(&capture.raw());
+    assert_eq!(stack.end, End::Truncated(Reason::ProcessGone));
+    assert_eq!(stack.frames.iter().map(|address| &address.place).collect::<Vec<_>>(), [&Place::Unknown]);
+    let frames = Symbolizer::new().symbolize(&stack);
+    assert_eq!(
+        frames.iter().map(Frame::unnamed).collect::<Vec<_>>(),
+        [format!("[unknown] 0x{:x}", capture.registers.ip)]
+    );
+    Ok(())
+}
+
+#[test]
+fn replaced_after_it_was_seen() -> Result {
+    let program = build("replaced", "blocked.c", GCC)?;
+    let other = build("replacement", "blocked.cc", "g++ -O2 -g")?;
+    let target = Target::start(&program, &["accept"])?;
+    let capture = target.blocked(libc::SYS_accept)?;
+    let mut unwinder = Unwinder::new();
+    unwinder.unwind(&capture.raw());
+    fs::rename(&other, &program)?;
+    let stack = unwinder.unwind(&capture.raw());
+    let frames = Symbolizer::new().symbolize(&stack);
+    assert_adjacent(&frames, &["accept_one", "serve", "main"]);
+    assert_complete(&stack, &frames);
+    Ok(())
+}
+
+#[test]
+fn another_program_in_the_same_process() -> Result {
+    let first = build("exec-first", "blocked.c", &format!("{GCC} -no-pie"))?;
+    let second = build("exec-second", "blocked.c", &format!("{GCC} -no-pie -O1 -DPADDING"))?;
+    let mut target = Target::start(&first, &["exec".as_ref(), second.as_os_str()])?;
+    let mut unwinder = Unwinder::new();
+    let mut symbolizer = Symbolizer::new();
+    let before = unwinder.unwind(&target.blocked(libc::SYS_read)?.raw());
+    assert!(names(&symbolizer.symbolize(&before)).contains(&"main".to_owned()));
+    target.child.stdin.as_mut().ok_or("no stdin")?.write_all(b"x")?;
+    let after = unwinder.unwind(&target.blocked(libc::SYS_accept)?.raw());
+    let frames = symbolizer.symbolize(&after);
+    assert_adjacent(&frames, &["accept_one", "serve", "main"]);
+    assert!(frames.iter().any(|frame| frame.module.as_deref() == Some(&second)));
+    assert!(frames.iter().all(|frame| frame.module.as_deref() != Some(&first)));
+    Ok(())
+}
+
+#[test]
+fn one_file_is_read_once_for_all_processes() -> Result {
+    let program = build("shared", "blocked.c", GCC)?;
+    let copy = scratch("shared-copy")?;
+    fs::copy(&program, &copy)?;
+    let mut unwinder = Unwinder::new();
+    let mut module_of = |path| -> Result<_> {
+        let target = Target::start(path, &["accept"])?;
+        let stack = unwinder.unwind(&target.blocked(libc::SYS_accept)?.raw());
+        let module = stack.frames.into_iter().find_map(|address| match address.place {
+            Place::Module { module, .. } if **module.path() == *path => Some(module),
+            _ => None,
+        });
+        Ok(module.ok_or("not on the stack")?)
+    };
+    assert_eq!(module_of(&program)?, module_of(&program)?);
+    assert_ne!(module_of(&program)?, module_of(&copy)?, "another file, whatever is in it");
+    Ok(())
+}

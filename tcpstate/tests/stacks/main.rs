@@ -1,0 +1,79 @@
+//! Stacks of real programs, from captured bytes to names. Needs gcc, g++ and rustc, but no privileges: ptrace of own children.
+
+mod lifetime;
+mod names;
+mod robust;
+mod target;
+mod unwinding;
+
+use std::{
+    path::Path,
+    thread,
+    time::{Duration, Instant},
+};
+
+use target::{Capture, Result, Target};
+use tcpstate::{
+    symbolize::{Frame, Symbolizer},
+    unwind::{End, Stack, Unwinder},
+};
+
+/// The names of a stack, innermost first; inlined functions too.
+fn names(frames: &[Frame]) -> Vec<String> {
+    let named = |frame: &Frame| match &*frame.functions {
+        [] => vec![frame.unnamed()],
+        functions => functions.iter().map(|function| function.name.clone()).collect(),
+    };
+    frames.iter().flat_map(named).collect()
+}
+
+fn resolve(capture: &Capture) -> (Stack, Vec<Frame>) {
+    let stack = Unwinder::new().unwind(&capture.raw());
+    let frames = Symbolizer::new().symbolize(&stack);
+    (stack, frames)
+}
+
+/// Captures the main thread in system call `number` again and again until `function` is on its stack.
+fn resolve_until(
+    target: &Target,
+    number: libc::c_long,
+    function: &str,
+    unwinder: &mut Unwinder,
+    symbolizer: &mut Symbolizer,
+) -> Result<(Stack, Vec<Frame>)> {
+    let start = Instant::now();
+    loop {
+        let stack = unwinder.unwind(&target.blocked(number)?.raw());
+        let frames = symbolizer.symbolize(&stack);
+        let names = names(&frames);
+        if names.iter().any(|name| name == function) {
+            return Ok((stack, frames));
+        }
+        if start.elapsed() > Duration::from_secs(20) {
+            return Err(format!("no `{function}` in {names:#?}").into());
+        }
+        thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// Asserts that these functions are on the stack without any other between them.
+#[track_caller]
+fn assert_adjacent(frames: &[Frame], expected: &[&str]) {
+    let names = names(frames);
+    assert!(
+        names.windows(expected.len()).any(|window| window == expected),
+        "{expected:?} are not in a row in {names:#?}"
+    );
+}
+
+#[track_caller]
+fn assert_complete(stack: &Stack, frames: &[Frame]) {
+    assert_eq!(stack.end, End::Complete, "{:#?}", names(frames));
+}
+
+/// File name and line of a function on the stack.
+fn place<'a>(frames: &'a [Frame], function: &str) -> Option<(&'a str, u32)> {
+    let function = frames.iter().flat_map(|frame| &*frame.functions).find(|found| found.name == function)?;
+    let location = function.location.as_ref()?;
+    Some((Path::new(&location.file).file_name()?.to_str()?, location.line?))
+}

@@ -1,0 +1,100 @@
+//! Stacks for which it takes root: of files without a name, and of processes in other namespaces.
+
+#[path = "target.rs"]
+#[expect(dead_code, reason = "shared with the tests that need no privileges")]
+mod target;
+
+use std::{
+    fs,
+    process::{Command, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+
+use target::{Capture, Result, Target, build, capture, scratch, wait_for_call};
+use tcpstate::{
+    process::stack::MAX_STACK,
+    symbolize::{Frame, Symbolizer},
+    unwind::{End, Unwinder},
+};
+
+const GCC: &str = "gcc -O2 -pthread -g";
+
+/// The functions of a stack that must be complete.
+fn functions(capture: &Capture) -> (Vec<String>, Vec<Frame>) {
+    let stack = Unwinder::new().unwind(&capture.raw());
+    assert_eq!(stack.end, End::Complete);
+    let frames = Symbolizer::new().symbolize(&stack);
+    let names = frames.iter().flat_map(|frame| frame.functions.iter().map(|function| function.name.clone()));
+    (names.collect(), frames)
+}
+
+#[track_caller]
+fn assert_adjacent(names: &[String], expected: &[&str]) {
+    assert!(
+        names.windows(expected.len()).any(|window| window == expected),
+        "{expected:?} are not in a row in {names:#?}"
+    );
+}
+
+#[test]
+fn deleted_before_it_was_seen() -> Result {
+    let program = build("deleted", "blocked.c", GCC)?;
+    let target = Target::start(&program, &["accept"])?;
+    let capture = target.blocked(libc::SYS_accept)?;
+    fs::remove_file(&program)?;
+    let (names, frames) = functions(&capture);
+    assert_adjacent(&names, &["accept_one", "serve", "main"]);
+    assert!(frames.iter().any(|frame| frame.module.as_deref() == Some(&program)), "named as when it was started");
+    Ok(())
+}
+
+#[test]
+fn replaced_before_it_was_seen() -> Result {
+    let program = build("upgraded", "blocked.c", GCC)?;
+    let other = build("upgrade", "blocked.cc", "g++ -O2 -g")?;
+    let target = Target::start(&program, &["accept"])?;
+    let capture = target.blocked(libc::SYS_accept)?;
+    fs::rename(&other, &program)?;
+    assert_adjacent(&functions(&capture).0, &["accept_one", "serve", "main"]);
+    Ok(())
+}
+
+/// A program in a container: root directory on a file system that only its own mount namespace has, pid 1.
+#[test]
+fn in_other_namespaces() -> Result {
+    let program = build("contained", "blocked.c", "gcc -O2 -pthread -g -static -fno-omit-frame-pointer")?;
+    let root = scratch("root")?;
+    fs::create_dir_all(&root)?;
+    let script = r#"mount -t tmpfs tmpfs "$1"; mkdir "$1/tmp"; cp "$2" "$1/app"; exec chroot "$1" /app jit 'py::handle:/srv/app.py'"#;
+    let unshare = Command::new("unshare")
+        .args(["--mount", "--pid", "--fork", "--kill-child=KILL", "sh", "-ec", script, "sh"])
+        .args([&root, &program])
+        .stdin(Stdio::piped())
+        .spawn()?;
+    let unshare = Target { child: unshare };
+    let pid = contained(unshare.pid())?;
+    wait_for_call(pid, pid, libc::SYS_read)?;
+    assert!(!root.join("app").exists(), "the file is in its own mount namespace only");
+    let (names, frames) = functions(&capture(pid, pid, MAX_STACK)?);
+    assert_adjacent(&names, &["session", "called_by_jit", "handle", "jit", "main"]);
+    assert!(frames.iter().any(|frame| frame.module.as_ref().is_some_and(|path| path.ends_with("app"))));
+    Ok(())
+}
+
+/// The child of `unshare` once it is the program.
+fn contained(unshare: u32) -> Result<u32> {
+    let start = Instant::now();
+    loop {
+        let children = fs::read_to_string(format!("/proc/{unshare}/task/{unshare}/children"))?;
+        if let Some(pid) = children.split_whitespace().next()
+            && fs::read(format!("/proc/{pid}/cmdline"))?.starts_with(b"/app\0")
+        {
+            return Ok(pid.parse()?);
+        }
+        if start.elapsed() > Duration::from_secs(20) {
+            return Err("the program did not start".into());
+        }
+        thread::sleep(Duration::from_millis(5));
+    }
+}

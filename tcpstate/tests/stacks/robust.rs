@@ -1,0 +1,127 @@
+//! Whatever is captured, a stack comes out.
+
+use std::{cell::RefCell, process, sync::OnceLock};
+
+use proptest::prelude::*;
+use tcpstate::{
+    symbolize::Symbolizer,
+    unwind::{End, Place, RawStack, Reason, Registers, Unwinder},
+};
+
+use crate::target::{Capture, Target, build};
+
+/// A captured stack of a program, and the program, which lives as long as the tests.
+fn sample() -> &'static (Target, Capture) {
+    static SAMPLE: OnceLock<(Target, Capture)> = OnceLock::new();
+    SAMPLE.get_or_init(|| {
+        let program = build("robust", "blocked.c", "gcc -O2 -fno-omit-frame-pointer -pthread").expect("gcc");
+        let target = Target::start(&program, &["accept"]).expect("it starts");
+        let capture = target.blocked(libc::SYS_accept).expect("it blocks");
+        (target, capture)
+    })
+}
+
+thread_local! {
+    static TOOLS: RefCell<(Unwinder, Symbolizer)> = RefCell::default();
+}
+
+/// Follows a stack, and asserts what holds of every one, whatever it was made from.
+fn check(raw: &RawStack<'_>) {
+    TOOLS.with_borrow_mut(|(unwinder, symbolizer)| check_with(raw, unwinder, symbolizer));
+}
+
+fn check_with(raw: &RawStack<'_>, unwinder: &mut Unwinder, symbolizer: &mut Symbolizer) {
+    let stack = unwinder.unwind(raw);
+    assert!((1..=512).contains(&stack.frames.len()));
+    assert!(!stack.end.to_string().is_empty());
+    assert!(stack.frames[1..].iter().all(|address| address.is_return && address.place != Place::Unknown));
+    assert_eq!(symbolizer.symbolize(&stack).len(), stack.frames.len());
+}
+
+/// A word as it might lie on a stack: an address in the stack, one of code, a small number, anything.
+fn word() -> impl Strategy<Value = u64> {
+    let (_, capture) = sample();
+    let code: Vec<u64> = Unwinder::new().unwind(&capture.raw()).frames.iter().map(|address| address.ip).collect();
+    let sp = capture.registers.sp;
+    prop_oneof![
+        (0..4096_u64).prop_map(move |offset| sp + offset),
+        (0..512_u64).prop_map(move |words| sp + words * 8),
+        prop::sample::select(code.clone()),
+        (prop::sample::select(code), 0..64_u64).prop_map(|(ip, offset)| ip.wrapping_add(offset)),
+        0..16_u64,
+        any::<u64>(),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(300) })]
+
+    #[test]
+    fn anything_in_registers_and_stack(
+        (ip, sp, fp) in (word(), word(), word()),
+        words in prop::collection::vec(word(), 0..200),
+        truncated_copy in any::<bool>(),
+    ) {
+        let (_, capture) = sample();
+        let stack: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
+        let raw = RawStack { pid: capture.pid, registers: Registers { ip, sp, fp }, stack: &stack, truncated_copy };
+        check(&raw);
+    }
+
+    #[test]
+    fn a_real_stack_with_wrong_words(
+        wrong in prop::collection::vec((0..100_usize, word()), 1..6),
+        fp in prop::option::of(word()),
+        length in 0..2000_usize,
+    ) {
+        let (_, capture) = sample();
+        let mut stack = capture.stack.clone();
+        for (index, word) in wrong {
+            if let Some(bytes) = stack.get_mut(index * 8..index * 8 + 8) {
+                bytes.copy_from_slice(&word.to_le_bytes());
+            }
+        }
+        stack.truncate(length);
+        let registers = Registers { fp: fp.unwrap_or(capture.registers.fp), ..capture.registers };
+        check(&RawStack { registers, stack: &stack, ..capture.raw() });
+    }
+}
+
+#[test]
+fn no_registers() {
+    let registers = Registers::default();
+    let stack = Unwinder::new().unwind(&RawStack { pid: process::id(), registers, stack: &[], truncated_copy: false });
+    assert_eq!(stack.end, End::Truncated(Reason::NoRegisters));
+}
+
+#[test]
+fn no_code_at_the_first_address() {
+    let registers = Registers { ip: 0x10_0000, sp: 0x7fff_0000_0000, fp: 0 };
+    let stack =
+        Unwinder::new().unwind(&RawStack { pid: process::id(), registers, stack: &[0; 64], truncated_copy: false });
+    assert_eq!(stack.end, End::Truncated(Reason::NotCode(0x10_0000)));
+}
+
+#[test]
+fn a_chain_that_goes_round() {
+    let (_, capture) = sample();
+    let mut stack = capture.stack.clone();
+    let sp = capture.registers.sp;
+    for (index, word) in stack.chunks_exact_mut(16).enumerate() {
+        word[..8].copy_from_slice(&(sp + 16 * (index as u64 % 2)).to_le_bytes());
+        word[8..].copy_from_slice(&capture.registers.ip.to_le_bytes());
+    }
+    let registers = Registers { fp: sp, ..capture.registers };
+    check(&RawStack { registers, stack: &stack, ..capture.raw() });
+}
+
+#[test]
+fn at_the_edges_of_memory() {
+    for sp in [0, 1, 8, 4096, (1 << 63) - 8, 1 << 63, u64::MAX - 8, u64::MAX] {
+        for fp in [0, sp, sp.wrapping_add(8), u64::MAX, u64::MAX - 7] {
+            let (_, capture) = sample();
+            let registers = Registers { sp, fp, ..capture.registers };
+            check(&RawStack { registers, ..capture.raw() });
+        }
+    }
+}

@@ -1,0 +1,230 @@
+//! Which frames are found, and how a stack says that it is complete.
+
+use std::{fs, io::Write as _, process::Command};
+
+use tcpstate::{
+    symbolize::Symbolizer,
+    unwind::{End, Place, Reason, Unwinder, fold},
+};
+
+use crate::{
+    Result, assert_adjacent, assert_complete, names, place, resolve, resolve_until,
+    target::{Target, build, capture, line_of, scratch, source, threads, wait_for_call},
+};
+
+const NO_FRAME_POINTER: &str = "gcc -O2 -fomit-frame-pointer -pthread";
+
+fn accept_is_found(test: &str, flags: &str) -> Result {
+    let program = build(test, "blocked.c", &format!("{NO_FRAME_POINTER} {flags}"))?;
+    let target = Target::start(&program, &["accept"])?;
+    let (stack, frames) = resolve(&target.blocked(libc::SYS_accept)?);
+    assert_adjacent(&frames, &["accept_one", "serve", "main"]);
+    assert_complete(&stack, &frames);
+    assert!(names(&frames)[0].contains("accept"), "{:#?}", names(&frames));
+    assert!(!stack.frames[0].is_return && stack.frames[1..].iter().all(|address| address.is_return));
+    Ok(())
+}
+
+#[test]
+fn position_independent() -> Result {
+    accept_is_found("pie", "-fpie -pie")
+}
+
+#[test]
+fn at_a_fixed_address() -> Result {
+    accept_is_found("no-pie", "-fno-pie -no-pie")
+}
+
+#[test]
+fn without_shared_libraries() -> Result {
+    accept_is_found("static", "-static")
+}
+
+#[test]
+fn static_and_position_independent() -> Result {
+    accept_is_found("static-pie", "-static-pie -fpie")
+}
+
+#[test]
+fn with_frame_pointers() -> Result {
+    accept_is_found("with-fp", "-fno-omit-frame-pointer")
+}
+
+#[test]
+fn frame_pointers_where_there_is_no_unwind_info() -> Result {
+    let program =
+        build("fp-only", "blocked.c", "gcc -O2 -pthread -fno-omit-frame-pointer -fno-asynchronous-unwind-tables")?;
+    let target = Target::start(&program, &["accept"])?;
+    let (stack, frames) = resolve(&target.blocked(libc::SYS_accept)?);
+    assert_adjacent(&frames, &["accept_one", "serve", "main"]);
+    assert_complete(&stack, &frames);
+    Ok(())
+}
+
+#[test]
+fn neither_frame_pointer_nor_unwind_info() -> Result {
+    let program = build("neither", "blocked.c", &format!("{NO_FRAME_POINTER} -fno-asynchronous-unwind-tables"))?;
+    let target = Target::start(&program, &["accept"])?;
+    let (stack, frames) = resolve(&target.blocked(libc::SYS_accept)?);
+    assert_eq!(stack.end, End::Truncated(Reason::NoUnwindInfo(program.as_path().into())));
+    assert_eq!(names(&frames)[1..], ["accept_one"], "nothing is made up below");
+    assert_eq!(
+        stack.end.to_string(),
+        format!("truncated: no unwind info and no frame pointer in `{}`", program.display())
+    );
+    Ok(())
+}
+
+#[test]
+fn unwind_info_in_debug_frame() -> Result {
+    let with_both =
+        build("debug-frame-both", "blocked.c", &format!("{NO_FRAME_POINTER} -g -fno-asynchronous-unwind-tables"))?;
+    let program = scratch("debug-frame")?;
+    let removed = Command::new("objcopy")
+        .args(["--remove-section=.eh_frame", "--remove-section=.eh_frame_hdr"])
+        .args([&with_both, &program])
+        .status()?;
+    assert!(removed.success());
+    let target = Target::start(&program, &["accept"])?;
+    let (stack, frames) = resolve(&target.blocked(libc::SYS_accept)?);
+    assert_adjacent(&frames, &["accept_one", "serve", "main"]);
+    assert_complete(&stack, &frames);
+    Ok(())
+}
+
+#[test]
+fn code_that_is_loaded_later() -> Result {
+    let library = build("plugin.so", "plugin.c", "gcc -O2 -fomit-frame-pointer -shared -fpic")?;
+    let program = build("plugin", "blocked.c", NO_FRAME_POINTER)?;
+    let mut target = Target::start(&program, &["plugin".as_ref(), library.as_os_str()])?;
+    let mut unwinder = Unwinder::new();
+    let mut symbolizer = Symbolizer::new();
+    let before = unwinder.unwind(&target.blocked(libc::SYS_read)?.raw());
+    assert_adjacent(&symbolizer.symbolize(&before), &["plugin", "main"]);
+
+    target.child.stdin.as_mut().ok_or("no stdin")?.write_all(b"x")?;
+    let (_, after) = resolve_until(&target, libc::SYS_read, "plugin_wait", &mut unwinder, &mut symbolizer)?;
+    assert_adjacent(&after, &["plugin_wait", "plugin_enter", "plugin", "main"]);
+    assert!(after.iter().any(|frame| frame.module.as_deref() == Some(&library)));
+    Ok(())
+}
+
+#[test]
+fn threads_with_the_same_stack() -> Result {
+    let program = build("threads", "blocked.c", NO_FRAME_POINTER)?;
+    let target = Target::start(&program, &["lock"])?;
+    let mut unwinder = Unwinder::new();
+    let mut symbolizer = Symbolizer::new();
+    let mut stacks = Vec::new();
+    wait_for_call(target.pid(), target.pid(), libc::SYS_futex)?;
+    for thread in threads(target.pid())? {
+        wait_for_call(target.pid(), thread, libc::SYS_futex)?;
+        let stack = unwinder.unwind(&capture(target.pid(), thread, 16 * 1024)?.raw());
+        assert_complete(&stack, &symbolizer.symbolize(&stack));
+        stacks.push((thread, (stack.frames.clone(), names(&symbolizer.symbolize(&stack)))));
+    }
+    let folded = fold(stacks);
+    let [workers, main] = &*folded else { return Err(format!("{} different stacks", folded.len()).into()) };
+    assert_eq!((workers.threads.len(), main.threads.len()), (6, 1));
+    assert!(workers.stack.1.windows(2).any(|names| names == ["wait_for_lock", "worker"]), "{:#?}", workers.stack.1);
+    assert_eq!(main.threads, [target.pid()]);
+    Ok(())
+}
+
+#[test]
+fn a_short_copy_says_so() -> Result {
+    let program = build("short", "blocked.c", NO_FRAME_POINTER)?;
+    let target = Target::start(&program, &["accept"])?;
+    let whole = target.blocked(libc::SYS_accept)?;
+    let mut unwinder = Unwinder::new();
+    let complete = unwinder.unwind(&whole.raw());
+    for length in [0, 8, 24, 48, 64] {
+        let capture = capture(target.pid(), target.pid(), length)?;
+        let stack = unwinder.unwind(&capture.raw());
+        assert_eq!(stack.end, End::Truncated(Reason::CopyEnded(length)));
+        assert_eq!(stack.frames[..], complete.frames[..stack.frames.len()], "the beginning is right");
+    }
+    let (stack, _) = resolve(&capture(target.pid(), target.pid(), 64)?);
+    assert_eq!(stack.end.to_string(), "truncated: the copy of the stack ended after 64 bytes");
+    Ok(())
+}
+
+#[test]
+fn endless_recursion_is_cut() -> Result {
+    let program = build("recurse", "blocked.c", &format!("{NO_FRAME_POINTER} -fno-optimize-sibling-calls"))?;
+    let target = Target::start(&program, &["recurse"])?;
+    let (stack, frames) = resolve(&target.blocked(libc::SYS_read)?);
+    assert_eq!(stack.end, End::Truncated(Reason::TooDeep(stack.frames.len())));
+    assert_adjacent(&frames, &["session", "recurse", "recurse", "recurse"]);
+    Ok(())
+}
+
+#[test]
+fn code_made_at_run_time() -> Result {
+    let program = build("jit", "blocked.c", "gcc -O2 -fno-omit-frame-pointer -pthread")?;
+    let target = Target::start(&program, &["jit", "py::handle request:/srv/app.py"])?;
+    let capture = target.blocked(libc::SYS_read)?;
+    let map = format!("/tmp/perf-{}.map", target.pid());
+    let (stack, frames) = resolve(&capture);
+    fs::remove_file(map)?;
+    assert_adjacent(&frames, &["session", "called_by_jit", "handle request", "jit", "main"]);
+    assert_complete(&stack, &frames);
+    assert_eq!(stack.frames.iter().filter(|address| address.place == Place::Jit).count(), 1);
+    Ok(())
+}
+
+#[test]
+fn code_made_at_run_time_without_names() -> Result {
+    let program = build("jit-unnamed", "blocked.c", "gcc -O2 -fno-omit-frame-pointer -pthread")?;
+    let target = Target::start(&program, &["jit"])?;
+    let (stack, frames) = resolve(&target.blocked(libc::SYS_read)?);
+    let jit = stack.frames.iter().find(|address| address.place == Place::Jit).ok_or("no such frame")?;
+    assert_adjacent(&frames, &["called_by_jit", &format!("[unknown] 0x{:x}", jit.ip), "jit", "main"]);
+    assert_complete(&stack, &frames);
+    Ok(())
+}
+
+/// As Python's perf trampoline, in a program without frame pointers.
+#[test]
+fn code_made_at_run_time_without_frame_pointer() -> Result {
+    let program = build("trampoline", "blocked.c", NO_FRAME_POINTER)?;
+    let mut target = Target::start(&program, &["trampoline"])?;
+    let capture = target.blocked(libc::SYS_read)?;
+    let mut unwinder = Unwinder::new();
+    let stack = unwinder.unwind(&capture.raw());
+    let frames = Symbolizer::new().symbolize(&stack);
+    let jit = stack.frames.iter().find(|address| address.place == Place::Jit).ok_or("no such frame")?;
+    assert_adjacent(&frames, &["session", "called_by_jit", &format!("[unknown] 0x{:x}", jit.ip), "jit", "main"]);
+    assert_complete(&stack, &frames);
+
+    target.end()?;
+    let late = unwinder.unwind(&capture.raw());
+    assert_eq!(late.end, End::Truncated(Reason::NoFramePointer), "its code is gone");
+    Ok(())
+}
+
+#[test]
+fn below_a_signal_handler() -> Result {
+    let program = build("signal", "blocked.c", NO_FRAME_POINTER)?;
+    let target = Target::start(&program, &["signal"])?;
+    let (stack, frames) = resolve(&target.blocked(libc::SYS_read)?);
+    assert_eq!(stack.end, End::Truncated(Reason::Signal), "{:#?}", names(&frames));
+    assert_adjacent(&frames, &["session", "handler"]);
+    Ok(())
+}
+
+#[test]
+fn functions_of_node() -> Result {
+    let flags = ["--perf-basic-prof".as_ref(), "--interpreted-frames-native-stack".as_ref()];
+    let script = source("blocked.js");
+    let node = Target::start("node".as_ref(), &[flags[0], flags[1], script.as_os_str()])?;
+    let (mut unwinder, mut symbolizer) = (Unwinder::new(), Symbolizer::new());
+    let (stack, frames) = resolve_until(&node, libc::SYS_futex, "takeTurn", &mut unwinder, &mut symbolizer)?;
+    fs::remove_file(format!("/tmp/perf-{}.map", node.pid()))?;
+    assert_complete(&stack, &frames);
+    let names = names(&frames);
+    let own: Vec<_> = names.iter().filter(|name| ["takeTurn", "session", "serve"].contains(&name.as_str())).collect();
+    assert_eq!(own, ["takeTurn", "session", "serve"], "{names:#?}");
+    assert_eq!(place(&frames, "session"), Some(("blocked.js", line_of("blocked.js", "function session")?)));
+    Ok(())
+}
