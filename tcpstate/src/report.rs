@@ -6,9 +6,20 @@
 pub mod clock;
 mod columns;
 pub mod escape;
+pub mod evidence;
+pub mod folded;
+mod json;
+pub mod leaks;
+pub mod leaks_json;
+pub mod leaks_text;
+mod page;
+pub mod span;
+pub mod stack;
 pub mod summary_text;
+pub mod svg;
 pub mod trace_json;
 pub mod trace_text;
+mod words;
 
 use std::time::Duration;
 

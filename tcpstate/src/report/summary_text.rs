@@ -93,12 +93,13 @@ fn set_row(columns: &mut Columns, row: &DwellRow) -> fmt::Result {
 }
 
 /// A number of things.
-struct Count(u64, &'static str);
+pub(super) struct Count(pub(super) u64, pub(super) &'static str);
 
 impl fmt::Display for Count {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self(count, thing) = self;
-        write!(f, "{count} {thing}{}", if *count == 1 { "" } else { "s" })
+        let plural = if thing.ends_with('s') { "es" } else { "s" };
+        write!(f, "{count} {thing}{}", if *count == 1 { "" } else { plural })
     }
 }
 

@@ -5,15 +5,16 @@
 
 use std::{io, num::NonZeroU64};
 
-use jiff::Timestamp;
 use serde::{Serialize, Serializer};
 
-use super::{Summary, clock::WallClock, escape::Escaped};
+use super::{
+    Summary,
+    clock::WallClock,
+    json::{EndpointBody, Line, escaped, hexadecimal, protocol},
+};
 use crate::{
     aggregate::dwell::DwellRow,
-    model::{
-        Dwell, Endpoint, Family, HookAttempt, MonotonicNs, Owner, OwnerSource, Probes, Protocol, State, Transition,
-    },
+    model::{Dwell, Family, HookAttempt, MonotonicNs, Owner, OwnerSource, Probes, Protocol, State, Transition},
 };
 
 /// Version of the schema, in every object. Fields may be added within a version; a field that changes its meaning or goes
@@ -78,22 +79,10 @@ impl TraceJson {
         body: impl Serialize,
     ) -> io::Result<()> {
         self.line.clear();
-        let time = self.clock.at(at);
-        serde_json::to_writer(&mut self.line, &Line { schema: SCHEMA, kind, time, mono_ns: at.0, body })?;
+        serde_json::to_writer(&mut self.line, &Line::new(SCHEMA, kind, self.clock, at, body))?;
         self.line.push(b'\n');
         out.write_all(&self.line)
     }
-}
-
-#[derive(Serialize)]
-struct Line<B> {
-    schema: u32,
-    kind: &'static str,
-    #[serde(serialize_with = "nanoseconds")]
-    time: Timestamp,
-    mono_ns: u64,
-    #[serde(flatten)]
-    body: B,
 }
 
 #[derive(Serialize)]
@@ -169,12 +158,6 @@ struct TransitionBody<'a> {
 }
 
 #[derive(Serialize)]
-struct EndpointBody {
-    addr: std::net::IpAddr,
-    port: u16,
-}
-
-#[derive(Serialize)]
 struct OwnerBody<'a> {
     pid: u32,
     tid: u32,
@@ -209,12 +192,6 @@ impl<'a> From<&'a Transition> for TransitionBody<'a> {
             in_old_at_least_ns,
             owner: transition.owner.as_ref().map(OwnerBody::from),
         }
-    }
-}
-
-impl From<Endpoint> for EndpointBody {
-    fn from(Endpoint { addr, port }: Endpoint) -> Self {
-        Self { addr, port }
     }
 }
 
@@ -295,30 +272,10 @@ impl From<&DwellRow> for DwellBody {
     }
 }
 
-fn nanoseconds<S: Serializer>(time: &Timestamp, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_str(&format_args!("{time:.9}"))
-}
-
-fn hexadecimal<S: Serializer>(address: &u64, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_str(&format_args!("{address:#018x}"))
-}
-
-fn escaped<S: Serializer>(bytes: &&[u8], serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_str(&Escaped(bytes))
-}
-
 /// Its name, or the number of one that has none here.
 fn state<S: Serializer>(state: &State, serializer: S) -> Result<S::Ok, S::Error> {
     match state {
         State::Known(state) => serializer.serialize_str(state.name()),
         State::Unknown(number) => serializer.serialize_u8(*number),
-    }
-}
-
-fn protocol<S: Serializer>(protocol: &Protocol, serializer: S) -> Result<S::Ok, S::Error> {
-    match protocol {
-        Protocol::Tcp => serializer.serialize_str("tcp"),
-        Protocol::Mptcp => serializer.serialize_str("mptcp"),
-        Protocol::Other(number) => serializer.serialize_u16(*number),
     }
 }

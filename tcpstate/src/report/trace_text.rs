@@ -1,6 +1,6 @@
 //! `tcpstate trace -o text`: one line for each transition.
 
-use std::{fmt, io, net::IpAddr};
+use std::{fmt, io};
 
 use anstyle::{AnsiColor, Color, Style};
 use tcpstate_common::state::TcpState;
@@ -9,8 +9,9 @@ use super::{
     clock::{TimeFormat, TimeStyle},
     columns::{Align, Column, Columns},
     escape::Escaped,
+    words::EndpointText,
 };
-use crate::model::{Dwell, Endpoint, Family, Owner, OwnerSource, Protocol, State, Transition};
+use crate::model::{Dwell, Family, Owner, OwnerSource, Protocol, State, Transition};
 
 // Indices of the columns.
 const TIME: usize = 0;
@@ -138,21 +139,6 @@ fn state_style(state: State) -> Style {
         TcpState::SynSent | TcpState::SynRecv | TcpState::NewSynRecv => color(AnsiColor::Cyan),
         TcpState::FinWait1 | TcpState::FinWait2 | TcpState::Closing | TcpState::LastAck => color(AnsiColor::Yellow),
         TcpState::TimeWait | TcpState::Close | TcpState::BoundInactive => Style::new().dimmed(),
-    }
-}
-
-struct EndpointText(Endpoint);
-
-impl fmt::Display for EndpointText {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0.addr {
-            IpAddr::V4(addr) => write!(f, "{addr}:")?,
-            IpAddr::V6(addr) => write!(f, "[{addr}]:")?,
-        }
-        match self.0.port {
-            0 => f.write_str("*"),
-            port => write!(f, "{port}"),
-        }
     }
 }
 

@@ -61,49 +61,33 @@ impl Leaks {
         }
         let (taken, _) = moments;
         let id = found.facts.id;
+        let mut phase = None;
         if let Some(known) = self.sockets.get_mut(id.skaddr) {
-            let newer = match known.phase {
-                Phase::Open => known.entered.is_exact() && known.entered.latest > taken.0,
-                Phase::Closing(left) | Phase::Ghost(left) => left.at > taken,
-            };
-            // It left and came back, and the events of that are lost or still on the way.
-            let returned = state == FoundAs::CloseWait
-                && match known.phase {
-                    Phase::Open => {
-                        found.since.is_some_and(|since| known.entered.is_exact() && since.0 > known.entered.latest)
-                    }
-                    Phase::Closing(_) | Phase::Ghost(_) => !newer,
-                };
-            let overtaken = newer
-                && match (state, known.phase) {
-                    (FoundAs::Ghost, Phase::Open) => true,
-                    (FoundAs::Ghost, Phase::Closing(left)) => found.since.is_none_or(|since| since < left.at),
-                    (FoundAs::Ghost, Phase::Ghost(_)) => false,
-                    _ => known.phase != Phase::Open,
-                };
-            if known.is(&found.facts) && !returned && !overtaken {
-                known.update(found, state, moments);
-                known.listed = self.generation;
-                known.holders = append(holders, &found.holders);
-                return;
-            }
-            if newer && !returned {
-                return;
+            match known.compare(found, state, taken) {
+                Found::Same => {
+                    known.update(found, state, moments);
+                    known.listed = self.generation;
+                    known.holders = append(holders, &found.holders);
+                    return;
+                }
+                Found::Overtaken => return,
+                Found::Another(went) => phase = went,
             }
             self.retire(id);
             result.dropped += 1;
         }
-        let mut socket = Socket::found(found, moments);
-        socket.update(found, state, moments);
         match gone.contains(id, found.since) {
             WentSince::No => {}
             WentSince::Yes(Went::Away) => return,
-            WentSince::Yes(Went::Out(phase)) => socket.phase = phase,
+            WentSince::Yes(Went::Out(went)) => phase = Some(went),
             WentSince::Perhaps => {
                 result.doubtful += 1;
                 return;
             }
         }
+        let mut socket = Socket::found(found, moments);
+        socket.update(found, state, moments);
+        socket.phase = phase.unwrap_or(socket.phase);
         socket.listed = self.generation;
         socket.holders = append(holders, &found.holders);
         self.sockets.insert(socket);
@@ -163,7 +147,51 @@ impl Leaks {
     }
 }
 
+/// What a snapshot found where we know of a socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Found {
+    /// That socket, in this stay in CLOSE_WAIT or after it.
+    Same,
+    /// What has changed since.
+    Overtaken,
+    /// Another socket or another stay, and what has become of it since, if that was told of ours for want of cookies.
+    Another(Option<Phase>),
+}
+
 impl Socket {
+    /// Compares what is known of a socket with what a snapshot found at its address.
+    fn compare(&self, found: &FoundSocket, state: FoundAs, taken: MonotonicNs) -> Found {
+        let entered_since = self.entered.is_exact() && self.entered.latest > taken.0;
+        let left = match self.phase {
+            Phase::Open => None,
+            Phase::Closing(left) | Phase::Ghost(left) => Some(left.at),
+        };
+        let left_since = left.is_some_and(|at| at > taken);
+        if !self.is(&found.facts) {
+            if entered_since {
+                return Found::Overtaken;
+            }
+            let nameless = self.id.cookie.is_none() || found.facts.id.cookie.is_none();
+            let may_have_left = left_since && nameless && found.since.is_none_or(|since| left >= Some(since));
+            return Found::Another(may_have_left.then_some(self.phase));
+        }
+        match (state, self.phase) {
+            (FoundAs::CloseWait, Phase::Open) => {
+                let returned =
+                    found.since.is_some_and(|since| self.entered.is_exact() && since.0 > self.entered.latest);
+                if returned { Found::Another(None) } else { Found::Same }
+            }
+            (FoundAs::CloseWait, _) if left_since => Found::Overtaken,
+            (FoundAs::CloseWait, _) => Found::Another(None),
+            (_, Phase::Open) if entered_since => Found::Overtaken,
+            // Found shut down in an earlier stay.
+            (_, Phase::Closing(left)) if left_since && found.since.is_none_or(|since| since < left.at) => {
+                Found::Overtaken
+            }
+            _ => Found::Same,
+        }
+    }
+
     /// A socket of which only the snapshot knows.
     fn found(found: &FoundSocket, (_, complete): (MonotonicNs, MonotonicNs)) -> Self {
         Self::new(&found.facts, Entered::before(complete))

@@ -1,0 +1,196 @@
+//! One line that says what a verdict rests on, and one that says what to do.
+
+use std::{collections::BTreeMap, fmt::Write as _};
+
+use super::{
+    escape::Escaped,
+    leaks::LeakReport,
+    span::Span,
+    summary_text::Count,
+    words::{Bytes, ProcessText},
+};
+use crate::{
+    aggregate::{
+        leaks::{Group, Range},
+        verdict::Verdict,
+    },
+    model::Protocol,
+};
+
+/// What was observed of a group that makes its verdict.
+#[must_use]
+pub fn evidence(report: &LeakReport, group: &Group) -> String {
+    let oldest = Span(group.ages.oldest.at_least_ns);
+    let mut line = match group.verdict {
+        Verdict::NeverAccepted => never_accepted(group),
+        Verdict::EofUnread => format!("{}: {} for {oldest}", queue("Recv-Q", group.recv_q), unread(group.recv_q)),
+        Verdict::EofRead => {
+            format!(
+                "a receive returned 0, and {oldest} later the socket is still open; {}",
+                queue("Recv-Q", group.recv_q)
+            )
+        }
+        Verdict::FinConsumed => fin_consumed(group),
+        Verdict::HeldElsewhere => held_elsewhere(group),
+        Verdict::Sending => sending(group),
+        Verdict::BlockedInSend => blocked(group),
+        Verdict::GhostFd => ghost(group),
+        Verdict::Pool => format!(
+            "{} of one opening stack, only their FIN unread; their number has not grown for {}",
+            Count(group.sockets, "idle client connection"),
+            Span(group.growth.map_or(0, |growth| growth.window_ns)),
+        ),
+        Verdict::Unknown => unknown(group),
+    };
+    line.push_str(&asleep(report, group));
+    if group.held.by_nobody > 0 && !matches!(group.verdict, Verdict::NeverAccepted) {
+        // Formatting into a string does not fail.
+        let _ = write!(
+            line,
+            "; no process has a descriptor of {}: in flight over a UNIX socket, or registered with io_uring",
+            group.held.by_nobody
+        );
+    }
+    line
+}
+
+/// What to do about a group.
+#[must_use]
+pub fn advice(group: &Group) -> &'static str {
+    match group.verdict {
+        Verdict::NeverAccepted => {
+            "the accept loop is stuck or too slow: see where the listener's threads sleep, and compare backlog and limit"
+        }
+        Verdict::EofUnread => {
+            "a read was never issued, or EPOLLIN/EPOLLRDHUP is ignored or no longer watched: read until 0, then close; see where \
+             the threads sleep"
+        }
+        Verdict::EofRead => {
+            "the code below was told of the end (a read of 0) and has to close the socket, on every path"
+        }
+        Verdict::FinConsumed => {
+            "the last data and the FIN came in one read, so nothing more will wake the reader: read again until 0, then close"
+        }
+        Verdict::HeldElsewhere => {
+            "the descriptor was inherited or passed on: open it with SOCK_CLOEXEC/O_CLOEXEC, or close it in the process that \
+             holds it"
+        }
+        Verdict::Sending => "no leak: the peer has closed its side only, and is still being served",
+        Verdict::BlockedInSend => {
+            "the peer does not read: give sends a time-out (SO_SNDTIMEO, TCP_USER_TIMEOUT, or a deadline), then close"
+        }
+        Verdict::GhostFd => {
+            "invisible to `ss`, but each takes a descriptor: the same missing close(), with the connection already gone"
+        }
+        Verdict::Pool => {
+            "usually harmless: a keep-alive pool closes them when they are used next; a shorter idle time-out than the server's \
+             avoids them"
+        }
+        Verdict::Unknown => "wait for the next report",
+    }
+}
+
+fn never_accepted(group: &Group) -> String {
+    let waiting = format!("no process has accepted them: {}", queue("Recv-Q", group.recv_q));
+    group.backlogs.iter().fold(waiting, |line, backlog| {
+        format!(
+            "{line}; backlog of {} holds {} of {}",
+            super::words::EndpointText(backlog.local),
+            backlog.waiting,
+            backlog.limit
+        )
+    })
+}
+
+fn unread(recv_q: Option<Range>) -> &'static str {
+    match recv_q {
+        Some(Range { max: 1, .. }) => "FIN unread",
+        Some(Range { min: 2.., .. }) => "data and FIN unread",
+        _ => "FIN unread, with data before it in some,",
+    }
+}
+
+fn fin_consumed(group: &Group) -> String {
+    let before = group.sockets - group.watched;
+    let seen = "Recv-Q 0, but no receive was seen to return 0";
+    match (group.watched, before) {
+        (_, 0) => format!("{seen}: a read took the last data together with the FIN"),
+        (0, _) => "Recv-Q 0: drained; whether a read returned 0 was before the trace".to_owned(),
+        (_, before) => format!("{seen}; of {before} of them that would have been before the trace"),
+    }
+}
+
+fn held_elsewhere(group: &Group) -> String {
+    let opener = group.opener.map_or_else(|| "the opener".to_owned(), |opener| ProcessText(opener).to_string());
+    let holders: Vec<_> =
+        group.held.by.iter().take(3).map(|&(process, n)| format!("{} holds {n}", ProcessText(process))).collect();
+    let more = group.held.by.len().saturating_sub(3);
+    let more = if more > 0 { format!(" and {} more", Count(more as u64, "process")) } else { String::new() };
+    format!("{opener} has no descriptor any more; {}{more}", holders.join(", "))
+}
+
+fn sending(group: &Group) -> String {
+    match (group.send_q, group.sent_ago_ns) {
+        (Some(Range { max: 1.., .. }), _) => format!("{}, and it moves", queue("Send-Q", group.send_q)),
+        (_, Some(ago)) => format!("data was sent after the end of file, last {} ago", Span(ago.min)),
+        _ => "data was sent after the end of file".to_owned(),
+    }
+}
+
+fn blocked(group: &Group) -> String {
+    let still = group.unmoved_ns.map(|unmoved| unmoved.max).filter(|&unmoved| unmoved > 0);
+    let since = match (still, group.sent_ago_ns) {
+        (Some(unmoved), _) => format!(" has not moved for {}", Span(unmoved)),
+        (None, Some(ago)) => format!(" and nothing sent for {}", Span(ago.max)),
+        (None, None) => String::new(),
+    };
+    let threads = match group.asleep_in_send {
+        Some(0) => "; no thread is asleep in a send: a non-blocking socket".to_owned(),
+        Some(threads) => format!("; {} asleep in a send", Count(threads, "thread")),
+        None => String::new(),
+    };
+    format!("{}{since}{threads}", queue("Send-Q", group.send_q))
+}
+
+fn ghost(group: &Group) -> String {
+    let left = group.examples.iter().filter_map(|example| example.left_ago_ns).max().map_or(0, |ns| ns);
+    let how = if group.shut_down.top.is_empty() { "by a reset, a time-out or a kill" } else { "by shutdown()" };
+    format!("left CLOSE_WAIT {how}, the oldest at least {} ago; no descriptor of it was closed", Span(left))
+}
+
+fn unknown(group: &Group) -> String {
+    let multipath = group.examples.iter().any(|example| example.protocol == Protocol::Mptcp);
+    if multipath {
+        "Multipath TCP keeps the FIN in a subflow: Recv-Q does not tell whether it was read".to_owned()
+    } else {
+        "no snapshot has seen their queues yet".to_owned()
+    }
+}
+
+/// What the threads do, where that says something.
+fn asleep(report: &LeakReport, group: &Group) -> String {
+    let mut by_call: BTreeMap<&str, u64> = BTreeMap::new();
+    for sleepers in report.sleepers(group) {
+        if let Some(syscall) = &sleepers.syscall {
+            *by_call.entry(syscall).or_default() += sleepers.threads;
+        }
+    }
+    let mut calls: Vec<_> = by_call.into_iter().collect();
+    calls.sort_by_key(|&(call, threads)| (std::cmp::Reverse(threads), call));
+    let pid = group.process.map(|process| process.pid);
+    let Some((pid, &(call, threads))) = pid.zip(calls.first()) else { return String::new() };
+    let mut line = format!("; {} of pid {pid} asleep in `{}`", Count(threads, "thread"), Escaped(call.as_bytes()));
+    for (call, threads) in &calls[1..] {
+        let _ = write!(line, ", {threads} in `{}`", Escaped(call.as_bytes()));
+    }
+    line
+}
+
+/// A queue's length in all sockets of a group.
+fn queue(name: &str, range: Option<Range>) -> String {
+    match range {
+        None => format!("{name} unknown"),
+        Some(Range { min, max }) if min == max => format!("{name} {}", Bytes(min)),
+        Some(Range { min, max }) => format!("{name} {} to {}", Bytes(min), Bytes(max)),
+    }
+}

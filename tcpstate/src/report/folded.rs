@@ -1,0 +1,99 @@
+//! `tcpstate leaks -o folded`: one line a stack and its weight, as flamegraph programs take it.
+
+use std::{collections::BTreeMap, io};
+
+use super::{
+    escape::Escaped,
+    leaks::{LeakReport, verdict_name},
+    words::ProcessText,
+};
+use crate::aggregate::leaks::{Group, Opening, Role};
+
+/// What a stack weighs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Weight {
+    /// The sockets that it opened.
+    Sockets,
+    /// Their ages together, whole seconds, rounded up: so no stack is without weight.
+    #[default]
+    Seconds,
+}
+
+impl Weight {
+    /// What is counted.
+    #[must_use]
+    pub const fn unit(self) -> &'static str {
+        match self {
+            Self::Sockets => "sockets",
+            Self::Seconds => "socket-seconds",
+        }
+    }
+
+    fn of(self, group: &Group) -> u64 {
+        match self {
+            Self::Sockets => group.sockets,
+            Self::Seconds => group.socket_ns.div_ceil(1_000_000_000),
+        }
+    }
+}
+
+/// The lines, without their ends, sorted: the process, the opening stack from the outermost function on, the verdict, a blank and the weight.
+///
+/// All leaks are in it, whatever the limit of the report; half-closes in use are not.
+#[must_use]
+pub fn lines(report: &LeakReport, weight: Weight) -> Vec<String> {
+    let mut weights: BTreeMap<String, u64> = BTreeMap::new();
+    for group in &report.survey.groups {
+        *weights.entry(line(report, group)).or_default() += weight.of(group);
+    }
+    weights.into_iter().map(|(line, weight)| format!("{line} {weight}")).collect()
+}
+
+/// Writes the lines.
+///
+/// # Errors
+///
+/// Those of `out`.
+pub fn write(out: &mut impl io::Write, report: &LeakReport, weight: Weight) -> io::Result<()> {
+    lines(report, weight).iter().try_for_each(|line| writeln!(out, "{line}"))
+}
+
+fn line(report: &LeakReport, group: &Group) -> String {
+    let process =
+        group.process.map_or_else(|| "unknown process".to_owned(), |process| ProcessText(process).to_string());
+    let mut frames = vec![part(&process)];
+    match group.origin.opening.place().map(|place| report.stack(place)) {
+        Some(Some(stack)) => {
+            if stack.truncated.is_some() {
+                frames.push("[truncated]".to_owned());
+            }
+            let names = stack.frames.iter().rev().map(|frame| part(&Escaped(frame.name().as_bytes()).to_string()));
+            frames.extend(names);
+        }
+        Some(None) => frames.push("[its stack is missing]".to_owned()),
+        None => frames.push(unopened(group)),
+    }
+    if matches!(group.origin.opening, Opening::Inferred(_)) {
+        frames.push("[inferred]".to_owned());
+    }
+    frames.push(verdict_name(group.verdict));
+    frames.join(";")
+}
+
+fn unopened(group: &Group) -> String {
+    let why = match group.origin.opening {
+        Opening::NotTaken => "stack not taken",
+        Opening::NotAccepted => "not accepted",
+        Opening::BeforeTrace | Opening::Seen(_) | Opening::Inferred(_) => "before the trace",
+    };
+    let (side, port) = match group.origin.role {
+        Role::Accepted(port) | Role::LocalPort(port) => ("local", port),
+        Role::Connected(port) | Role::RemotePort(port) => ("remote", port),
+    };
+    format!("[{why}: {side} port {port}]")
+}
+
+/// The separator is no part of a name.
+fn part(escaped: &str) -> String {
+    escaped.replace(';', r"\x3b")
+}

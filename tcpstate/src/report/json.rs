@@ -1,0 +1,63 @@
+//! What the JSON of all commands has in common.
+
+use std::net::IpAddr;
+
+use jiff::Timestamp;
+use serde::{Serialize, Serializer};
+
+use super::{clock::WallClock, escape::Escaped};
+use crate::model::{Endpoint, MonotonicNs, Protocol};
+
+/// One line: what every object begins with, and its own fields.
+#[derive(Serialize)]
+pub(super) struct Line<B> {
+    schema: u32,
+    kind: &'static str,
+    #[serde(serialize_with = "nanoseconds")]
+    time: Timestamp,
+    mono_ns: u64,
+    #[serde(flatten)]
+    body: B,
+}
+
+impl<B> Line<B> {
+    pub(super) fn new(schema: u32, kind: &'static str, clock: WallClock, at: MonotonicNs, body: B) -> Self {
+        Self { schema, kind, time: clock.at(at), mono_ns: at.0, body }
+    }
+}
+
+#[derive(Serialize)]
+pub(super) struct EndpointBody {
+    addr: IpAddr,
+    port: u16,
+}
+
+impl From<Endpoint> for EndpointBody {
+    fn from(Endpoint { addr, port }: Endpoint) -> Self {
+        Self { addr, port }
+    }
+}
+
+/// RFC 3339 with all nine digits.
+fn nanoseconds<S: Serializer>(time: &Timestamp, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(&format_args!("{time:.9}"))
+}
+
+/// An address of the kernel.
+pub(super) fn hexadecimal<S: Serializer>(address: &u64, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(&format_args!("{address:#018x}"))
+}
+
+/// Bytes that others chose.
+pub(super) fn escaped<S: Serializer>(bytes: &&[u8], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(&Escaped(bytes))
+}
+
+/// Its name, or the number of one that has none here.
+pub(super) fn protocol<S: Serializer>(protocol: &Protocol, serializer: S) -> Result<S::Ok, S::Error> {
+    match protocol {
+        Protocol::Tcp => serializer.serialize_str("tcp"),
+        Protocol::Mptcp => serializer.serialize_str("mptcp"),
+        Protocol::Other(number) => serializer.serialize_u16(*number),
+    }
+}

@@ -1,0 +1,147 @@
+//! A report of leaks: everything that its renderers need, names included.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use super::stack::{Stack, StackBook};
+use crate::{
+    aggregate::{
+        leaks::{ClosedLate, Group, Opening, Survey},
+        verdict::Verdict,
+    },
+    model::{
+        Comm,
+        leak::{LeakLosses, PlaceId},
+    },
+};
+
+/// How things stand, with stacks, sleeping threads and what is missing.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LeakReport {
+    /// The sockets.
+    pub survey: Survey,
+    /// The stacks of the places in it.
+    pub stacks: BTreeMap<PlaceId, Arc<Stack>>,
+    /// Where the threads of processes sleep, most threads first.
+    pub sleepers: BTreeMap<u32, Vec<Sleepers>>,
+    /// What could not be kept or taken, from the start on.
+    pub losses: LeakLosses,
+    /// Whether events have been lost since the last snapshot was begun.
+    pub unrepaired: bool,
+    /// How many groups are shown at most.
+    pub top: usize,
+}
+
+/// Threads that sleep at the same place.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sleepers {
+    /// How many.
+    pub threads: u64,
+    /// Id of one of them.
+    pub tid: u32,
+    /// Name of that one.
+    pub comm: Comm,
+    /// The system call that they sleep in, such as `futex`; `None` when they are in none, or in one of unknown number.
+    pub syscall: Option<String>,
+    /// Where.
+    pub stack: Arc<Stack>,
+}
+
+/// What is known beside the sockets.
+#[derive(Clone, Debug, Default)]
+pub struct Surroundings {
+    /// See [`LeakReport::sleepers`].
+    pub sleepers: BTreeMap<u32, Vec<Sleepers>>,
+    /// See [`LeakReport::losses`].
+    pub losses: LeakLosses,
+    /// See [`LeakReport::unrepaired`].
+    pub unrepaired: bool,
+    /// See [`LeakReport::top`].
+    pub top: usize,
+}
+
+impl LeakReport {
+    /// Puts a report together.
+    #[must_use]
+    pub fn new(survey: Survey, stacks: &StackBook, surroundings: Surroundings) -> Self {
+        let places = survey.groups.iter().chain(&survey.sending).flat_map(group_places);
+        let places = places.chain(survey.closed_late.iter().flat_map(closed_places));
+        let stacks = places.filter_map(|place| Some((place, Arc::clone(stacks.get(place)?)))).collect();
+        let Surroundings { sleepers, losses, unrepaired, top } = surroundings;
+        Self { survey, stacks, sleepers, losses, unrepaired, top }
+    }
+
+    /// The groups that are shown.
+    #[must_use]
+    pub fn shown(&self) -> &[Group] {
+        &self.survey.groups[..self.top.min(self.survey.groups.len())]
+    }
+
+    /// The groups that are not.
+    #[must_use]
+    pub fn left_out(&self) -> &[Group] {
+        &self.survey.groups[self.top.min(self.survey.groups.len())..]
+    }
+
+    /// The half-closes that are shown.
+    #[must_use]
+    pub fn sending(&self) -> &[Group] {
+        &self.survey.sending[..self.top.min(self.survey.sending.len())]
+    }
+
+    /// The late closes that are shown.
+    #[must_use]
+    pub fn closed_late(&self) -> &[ClosedLate] {
+        &self.survey.closed_late[..self.top.min(self.survey.closed_late.len())]
+    }
+
+    /// The stack of a place.
+    #[must_use]
+    pub fn stack(&self, place: PlaceId) -> Option<&Stack> {
+        self.stacks.get(&place).map(Arc::as_ref)
+    }
+
+    /// Where the threads of a group's process sleep; empty where that does not explain its sockets.
+    #[must_use]
+    pub fn sleepers(&self, group: &Group) -> &[Sleepers] {
+        let wanted = group.verdict.wants_threads();
+        let pid = group.process.map(|process| process.pid).filter(|_| wanted);
+        pid.and_then(|pid| self.sleepers.get(&pid)).map(Vec::as_slice).unwrap_or_default()
+    }
+
+    /// Whether something that would belong here may be missing.
+    #[must_use]
+    pub fn is_complete(&self) -> bool {
+        self.losses.events == 0 && self.losses.map_full == 0
+    }
+}
+
+/// The processes of which a report wants to show where their threads sleep, in the order of their groups.
+#[must_use]
+pub fn processes_asleep(survey: &Survey, top: usize) -> Vec<u32> {
+    let mut pids = Vec::new();
+    for group in survey.groups.iter().take(top).filter(|group| group.verdict.wants_threads()) {
+        pids.extend(group.process.map(|process| process.pid).filter(|pid| !pids.contains(pid)));
+    }
+    pids
+}
+
+fn group_places(group: &Group) -> Vec<PlaceId> {
+    let told = group.told.top.iter().filter_map(|(teller, _)| teller.place);
+    let shut_down = group.shut_down.top.iter().map(|&(place, _)| place);
+    opening_place(group.origin.opening).chain(told).chain(shut_down).collect()
+}
+
+fn closed_places(closed: &ClosedLate) -> Vec<PlaceId> {
+    let tallied = [&closed.told, &closed.closed].into_iter().flat_map(|tallied| &tallied.top).map(|&(place, _)| place);
+    opening_place(closed.origin.opening).chain(tallied).collect()
+}
+
+fn opening_place(opening: Opening) -> impl Iterator<Item = PlaceId> {
+    opening.place().into_iter()
+}
+
+/// How a verdict is shown: guesses are marked.
+#[must_use]
+pub(super) fn verdict_name(verdict: Verdict) -> String {
+    if verdict.is_guess() { format!("{} (a guess)", verdict.name()) } else { verdict.name().to_owned() }
+}

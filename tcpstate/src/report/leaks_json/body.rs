@@ -1,0 +1,521 @@
+//! From a report to its JSON.
+
+use std::num::NonZeroU64;
+
+use serde::Serialize;
+
+use super::super::{
+    escape::Escaped,
+    evidence::{advice, evidence},
+    json::{EndpointBody, escaped, hexadecimal, protocol},
+    leaks::{LeakReport, Sleepers},
+    stack::{Frame, Stack},
+};
+use crate::{
+    aggregate::leaks::{
+        Age, Backlog, ClosedLate, Example, Forecast, Group, Growth, Opening, Origin, Peer, Process, ProcessRow, Range,
+        Role, Tallied, Teller,
+    },
+    model::{Comm, Family, Protocol, leak::PlaceId},
+};
+
+/// What an object holds beside the moment.
+#[derive(Serialize)]
+pub(super) struct ReportBody<'a> {
+    complete: bool,
+    losses: Losses,
+    snapshot_age_ns: Option<u64>,
+    totals: Totals,
+    processes: Vec<ProcessRowBody>,
+    groups: Vec<GroupBody<'a>>,
+    groups_left_out: usize,
+    sending: Vec<GroupBody<'a>>,
+    sending_left_out: usize,
+    closed_late: Vec<ClosedBody<'a>>,
+    closed_late_left_out: usize,
+}
+
+pub(super) fn report(report: &LeakReport) -> ReportBody<'_> {
+    let survey = &report.survey;
+    let totals = &survey.totals;
+    let closed: Vec<_> = report.closed_late().iter().map(|closed| closed_body(report, closed)).collect();
+    ReportBody {
+        complete: report.is_complete(),
+        losses: Losses {
+            events: report.losses.events,
+            unrepaired: report.unrepaired,
+            map_full: report.losses.map_full,
+            stacks_skipped: report.losses.stacks_skipped,
+            stacks_dropped: report.losses.stacks_dropped,
+        },
+        snapshot_age_ns: survey.snapshot.map(|taken| survey.now.0.saturating_sub(taken.0)),
+        totals: Totals {
+            close_wait: totals.close_wait,
+            processes: totals.processes,
+            sending: totals.sending,
+            young: totals.young,
+            ghosts: totals.ghosts,
+            closed_late: totals.closed_late,
+            closed_forgotten: totals.closed_forgotten,
+        },
+        processes: survey.processes.iter().map(ProcessRowBody::from).collect(),
+        groups: groups(report, report.shown()),
+        groups_left_out: report.left_out().len(),
+        sending: groups(report, report.sending()),
+        sending_left_out: survey.sending.len() - report.sending().len(),
+        closed_late_left_out: survey.closed_late.len() - closed.len(),
+        closed_late: closed,
+    }
+}
+
+#[derive(Serialize)]
+struct Losses {
+    events: u64,
+    unrepaired: bool,
+    map_full: u64,
+    stacks_skipped: u64,
+    stacks_dropped: u64,
+}
+
+#[derive(Serialize)]
+struct Totals {
+    close_wait: u64,
+    processes: u64,
+    sending: u64,
+    young: u64,
+    ghosts: u64,
+    closed_late: u64,
+    closed_forgotten: u64,
+}
+
+#[derive(Serialize)]
+struct ProcessBody {
+    pid: u32,
+    comm: Option<String>,
+}
+
+impl From<Process> for ProcessBody {
+    fn from(Process { pid, comm }: Process) -> Self {
+        Self { pid, comm: comm.as_ref().map(name) }
+    }
+}
+
+#[derive(Serialize)]
+struct ProcessRowBody {
+    #[serde(flatten)]
+    process: ProcessBody,
+    sockets: u64,
+    descriptors: Option<u64>,
+    limit: Option<u64>,
+    forecast: Option<ForecastBody>,
+}
+
+#[derive(Serialize)]
+struct ForecastBody {
+    soonest_ns: u64,
+    latest_ns: u64,
+}
+
+impl From<&ProcessRow> for ProcessRowBody {
+    fn from(row: &ProcessRow) -> Self {
+        let forecast = |Forecast { soonest_ns, latest_ns }| ForecastBody { soonest_ns, latest_ns };
+        Self {
+            process: row.process.into(),
+            sockets: row.sockets,
+            descriptors: row.descriptors,
+            limit: row.limit,
+            forecast: row.forecast.map(forecast),
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct GroupBody<'a> {
+    verdict: &'static str,
+    guess: bool,
+    evidence: String,
+    advice: &'static str,
+    process: Option<ProcessBody>,
+    sockets: u64,
+    closed_late: u64,
+    socket_ns: u64,
+    age: AgesBody,
+    growth: Option<GrowthBody>,
+    recv_q: Option<RangeBody>,
+    send_q: Option<RangeBody>,
+    asleep_in_send: Option<u64>,
+    opened: OpenedBody<'a>,
+    told: Vec<ToldBody<'a>>,
+    told_elsewhere: u64,
+    shut_down: Vec<CountedStack<'a>>,
+    asleep: Vec<AsleepBody<'a>>,
+    holders: Vec<HeldBody>,
+    held_by_nobody: u64,
+    peers: Vec<PeerBody>,
+    other_peers: u64,
+    backlogs: Vec<BacklogBody>,
+    examples: Vec<ExampleBody>,
+}
+
+fn groups<'a>(report: &'a LeakReport, groups: &'a [Group]) -> Vec<GroupBody<'a>> {
+    groups.iter().map(|group| group_body(report, group)).collect()
+}
+
+fn group_body<'a>(report: &'a LeakReport, group: &'a Group) -> GroupBody<'a> {
+    let Tallied { top: peers, others: other_peers } = &group.peers;
+    GroupBody {
+        verdict: group.verdict.name(),
+        guess: group.verdict.is_guess(),
+        evidence: evidence(report, group),
+        advice: advice(group),
+        process: group.process.map(ProcessBody::from),
+        sockets: group.sockets,
+        closed_late: group.closed_late,
+        socket_ns: group.socket_ns,
+        age: AgesBody {
+            p50_ns: group.ages.p50_ns,
+            p99_ns: group.ages.p99_ns,
+            oldest: group.ages.oldest.into(),
+            inexact: group.ages.inexact,
+        },
+        growth: group.growth.map(GrowthBody::from),
+        recv_q: group.recv_q.map(RangeBody::from),
+        send_q: group.send_q.map(RangeBody::from),
+        asleep_in_send: group.asleep_in_send,
+        opened: opened(report, group.origin, group.opener.or(group.process), group.thread),
+        told: group.told.top.iter().map(|told| told_body(report, told)).collect(),
+        told_elsewhere: group.told.others,
+        shut_down: counted(report, &group.shut_down),
+        asleep: report.sleepers(group).iter().map(AsleepBody::from).collect(),
+        holders: group
+            .held
+            .by
+            .iter()
+            .map(|&(process, sockets)| HeldBody { process: process.into(), sockets })
+            .collect(),
+        held_by_nobody: group.held.by_nobody,
+        peers: peers.iter().map(PeerBody::from).collect(),
+        other_peers: *other_peers,
+        backlogs: group.backlogs.iter().map(BacklogBody::from).collect(),
+        examples: group.examples.iter().map(ExampleBody::from).collect(),
+    }
+}
+
+#[derive(Serialize)]
+struct AgesBody {
+    p50_ns: u64,
+    p99_ns: u64,
+    oldest: AgeBody,
+    inexact: u64,
+}
+
+#[derive(Serialize)]
+struct AgeBody {
+    at_least_ns: u64,
+    at_most_ns: Option<u64>,
+}
+
+impl From<Age> for AgeBody {
+    fn from(Age { at_least_ns, at_most_ns }: Age) -> Self {
+        Self { at_least_ns, at_most_ns }
+    }
+}
+
+#[derive(Serialize)]
+struct GrowthBody {
+    per_minute: f64,
+    window_ns: u64,
+    flat: bool,
+}
+
+impl From<Growth> for GrowthBody {
+    fn from(Growth { per_minute, window_ns, flat }: Growth) -> Self {
+        Self { per_minute, window_ns, flat }
+    }
+}
+
+#[derive(Serialize)]
+struct RangeBody {
+    min: u64,
+    max: u64,
+}
+
+impl From<Range> for RangeBody {
+    fn from(Range { min, max }: Range) -> Self {
+        Self { min, max }
+    }
+}
+
+#[derive(Serialize)]
+struct OpenedBody<'a> {
+    how: &'static str,
+    port: Option<u16>,
+    common_port: Option<CommonPort>,
+    netns: u32,
+    by: Option<ProcessBody>,
+    thread: Option<String>,
+    known: &'static str,
+    stack: Option<StackBody<'a>>,
+}
+
+/// What sockets share whose role is not known.
+#[derive(Serialize)]
+struct CommonPort {
+    side: &'static str,
+    port: u16,
+}
+
+fn opened(report: &LeakReport, origin: Origin, by: Option<Process>, thread: Option<Comm>) -> OpenedBody<'_> {
+    let (how, port, common_port) = match origin.role {
+        Role::Accepted(port) => ("accept", Some(port), None),
+        Role::Connected(port) => ("connect", Some(port), None),
+        Role::LocalPort(port) => ("unknown", None, Some(CommonPort { side: "local", port })),
+        Role::RemotePort(port) => ("unknown", None, Some(CommonPort { side: "remote", port })),
+    };
+    OpenedBody {
+        how,
+        port,
+        common_port,
+        netns: origin.netns,
+        by: by.map(ProcessBody::from),
+        thread: thread.as_ref().map(name),
+        known: match origin.opening {
+            Opening::Seen(_) => "seen",
+            Opening::Inferred(_) => "inferred",
+            Opening::NotTaken => "not-taken",
+            Opening::BeforeTrace => "before-trace",
+            Opening::NotAccepted => "not-accepted",
+        },
+        stack: stack(report, origin.opening.place()),
+    }
+}
+
+#[derive(Serialize)]
+struct ToldBody<'a> {
+    sockets: u64,
+    by: Option<ThreadBody>,
+    stack: Option<StackBody<'a>>,
+}
+
+#[derive(Serialize)]
+struct ThreadBody {
+    pid: u32,
+    tid: u32,
+    comm: String,
+}
+
+fn told_body<'a>(report: &'a LeakReport, &(teller, sockets): &(Teller, u64)) -> ToldBody<'a> {
+    let by = teller.by.map(|by| ThreadBody { pid: by.pid, tid: by.tid, comm: name(&by.comm) });
+    ToldBody { sockets, by, stack: stack(report, teller.place) }
+}
+
+#[derive(Serialize)]
+struct CountedStack<'a> {
+    sockets: u64,
+    stack: Option<StackBody<'a>>,
+}
+
+fn counted<'a>(report: &'a LeakReport, places: &Tallied<PlaceId>) -> Vec<CountedStack<'a>> {
+    places.top.iter().map(|&(place, sockets)| CountedStack { sockets, stack: stack(report, Some(place)) }).collect()
+}
+
+#[derive(Serialize)]
+struct AsleepBody<'a> {
+    threads: u64,
+    tid: u32,
+    comm: String,
+    syscall: Option<String>,
+    stack: StackBody<'a>,
+}
+
+impl<'a> From<&'a Sleepers> for AsleepBody<'a> {
+    fn from(sleepers: &'a Sleepers) -> Self {
+        Self {
+            threads: sleepers.threads,
+            tid: sleepers.tid,
+            comm: name(&sleepers.comm),
+            syscall: sleepers.syscall.as_ref().map(|call| Escaped(call.as_bytes()).to_string()),
+            stack: StackBody::from(sleepers.stack.as_ref()),
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct StackBody<'a> {
+    frames: Vec<FrameBody<'a>>,
+    truncated: Option<String>,
+    hint: Option<String>,
+}
+
+fn stack(report: &LeakReport, place: Option<PlaceId>) -> Option<StackBody<'_>> {
+    report.stack(place?).map(StackBody::from)
+}
+
+impl<'a> From<&'a Stack> for StackBody<'a> {
+    fn from(stack: &'a Stack) -> Self {
+        let text = |text: &Option<String>| text.as_ref().map(|text| Escaped(text.as_bytes()).to_string());
+        Self {
+            frames: stack.frames.iter().map(FrameBody::from).collect(),
+            truncated: text(&stack.truncated),
+            hint: text(&stack.hint),
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct FrameBody<'a> {
+    #[serde(serialize_with = "escaped_option")]
+    function: Option<&'a [u8]>,
+    #[serde(serialize_with = "escaped_option")]
+    file: Option<&'a [u8]>,
+    line: Option<u32>,
+    #[serde(serialize_with = "escaped_option")]
+    module: Option<&'a [u8]>,
+    #[serde(serialize_with = "hexadecimal")]
+    offset: u64,
+    inlined: bool,
+    library: bool,
+}
+
+impl<'a> From<&'a Frame> for FrameBody<'a> {
+    fn from(frame: &'a Frame) -> Self {
+        use std::os::unix::ffi::OsStrExt as _;
+        Self {
+            function: frame.function.as_deref().map(str::as_bytes),
+            file: frame.source.as_ref().map(|source| source.file.as_os_str().as_bytes()),
+            line: frame.source.as_ref().and_then(|source| source.line),
+            module: frame.module.as_deref().map(|module| module.as_os_str().as_bytes()),
+            offset: frame.offset,
+            inlined: frame.inlined,
+            library: frame.is_library(),
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct HeldBody {
+    #[serde(flatten)]
+    process: ProcessBody,
+    sockets: u64,
+}
+
+#[derive(Serialize)]
+struct PeerBody {
+    addr: std::net::IpAddr,
+    port: Option<u16>,
+    sockets: u64,
+}
+
+impl From<&(Peer, u64)> for PeerBody {
+    fn from(&(Peer { addr, port }, sockets): &(Peer, u64)) -> Self {
+        Self { addr, port, sockets }
+    }
+}
+
+#[derive(Serialize)]
+struct BacklogBody {
+    local: EndpointBody,
+    process: Option<ProcessBody>,
+    waiting: u32,
+    limit: u32,
+}
+
+impl From<&Backlog> for BacklogBody {
+    fn from(backlog: &Backlog) -> Self {
+        let Backlog { local, process, waiting, limit } = *backlog;
+        Self { local: local.into(), process: process.map(ProcessBody::from), waiting, limit }
+    }
+}
+
+#[derive(Serialize)]
+struct ExampleBody {
+    cookie: Option<NonZeroU64>,
+    #[serde(serialize_with = "hexadecimal")]
+    skaddr: u64,
+    family: &'static str,
+    #[serde(serialize_with = "protocol")]
+    protocol: Protocol,
+    local: EndpointBody,
+    remote: EndpointBody,
+    age: AgeBody,
+    left_ago_ns: Option<u64>,
+    recv_q: Option<u32>,
+    send_q: Option<u32>,
+    holders: Vec<HolderBody>,
+}
+
+#[derive(Serialize)]
+struct HolderBody {
+    pid: u32,
+    fd: u32,
+}
+
+impl From<&Example> for ExampleBody {
+    fn from(example: &Example) -> Self {
+        Self {
+            cookie: example.id.cookie,
+            skaddr: example.id.skaddr,
+            family: match example.family {
+                Family::Inet => "inet",
+                Family::Inet6 => "inet6",
+            },
+            protocol: example.protocol,
+            local: example.local.into(),
+            remote: example.remote.into(),
+            age: example.age.into(),
+            left_ago_ns: example.left_ago_ns,
+            recv_q: example.recv_q,
+            send_q: example.send_q,
+            holders: example.holders.iter().map(|holder| HolderBody { pid: holder.pid, fd: holder.fd }).collect(),
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct ClosedBody<'a> {
+    process: Option<ProcessBody>,
+    sockets: u64,
+    at_least: u64,
+    unseen: u64,
+    p50_ns: u64,
+    p99_ns: u64,
+    max_ns: u64,
+    histogram: Vec<Bucket>,
+    opened: OpenedBody<'a>,
+    told: Vec<CountedStack<'a>>,
+    closed: Vec<CountedStack<'a>>,
+}
+
+#[derive(Serialize)]
+struct Bucket {
+    up_to_ns: u64,
+    sockets: u64,
+}
+
+fn closed_body<'a>(report: &'a LeakReport, closed: &'a ClosedLate) -> ClosedBody<'a> {
+    let opener = closed.origin.opener.map(|pid| Process { pid, comm: closed.thread });
+    ClosedBody {
+        process: closed.process.map(ProcessBody::from),
+        sockets: closed.sockets,
+        at_least: closed.at_least,
+        unseen: closed.unseen,
+        p50_ns: closed.p50_ns,
+        p99_ns: closed.p99_ns,
+        max_ns: closed.max_ns,
+        histogram: closed.histogram.iter().map(|&(up_to_ns, sockets)| Bucket { up_to_ns, sockets }).collect(),
+        opened: opened(report, closed.origin, opener.or(closed.process), closed.thread),
+        told: counted(report, &closed.told),
+        closed: counted(report, &closed.closed),
+    }
+}
+
+fn name(comm: &Comm) -> String {
+    Escaped(comm.bytes()).to_string()
+}
+
+fn escaped_option<S: serde::Serializer>(bytes: &Option<&[u8]>, serializer: S) -> Result<S::Ok, S::Error> {
+    match bytes {
+        Some(bytes) => escaped(bytes, serializer),
+        None => serializer.serialize_none(),
+    }
+}

@@ -1,0 +1,96 @@
+//! Stacks: the user's own functions one a line, what libraries did in between on one line together.
+
+use std::{io, os::unix::ffi::OsStrExt};
+
+use super::{DIM, PLAIN, Page, Paragraph, WARNING};
+use crate::report::{
+    escape::Escaped,
+    stack::{Frame, Stack},
+};
+
+/// Writes a stack beside a label, innermost function of the user first; `intro` is the line before it, if any.
+pub(super) fn write<W: io::Write>(
+    page: &mut Page<'_, W>,
+    label: &str,
+    intro: Option<Paragraph>,
+    stack: &Stack,
+) -> io::Result<()> {
+    let mut label = label;
+    let mut next = |page: &mut Page<'_, W>, paragraph: &Paragraph| page.labelled(std::mem::take(&mut label), paragraph);
+    if let Some(intro) = intro {
+        next(page, &intro)?;
+    }
+    let mut rest = stack.frames.as_slice();
+    // What the user's code called is named behind it.
+    let inner = take_libraries(&mut rest);
+    let mut called = (!inner.is_empty() && !rest.is_empty()).then(|| libraries(inner));
+    if rest.is_empty() {
+        for frame in inner {
+            next(page, &line(frame))?;
+        }
+    }
+    while let Some((frame, outer)) = rest.split_first() {
+        rest = outer;
+        let mut paragraph = line(frame);
+        if let Some(called) = called.take() {
+            paragraph = paragraph.item(DIM, format_args!("→ {called}"));
+        }
+        next(page, &paragraph)?;
+        let between = take_libraries(&mut rest);
+        if !between.is_empty() {
+            next(page, &Paragraph::new().word(DIM, libraries(between)))?;
+        }
+    }
+    if let Some(reason) = &stack.truncated {
+        next(page, &Paragraph::new().word(WARNING, "[truncated]").text(Escaped(reason.as_bytes())))?;
+    }
+    if let Some(hint) = &stack.hint {
+        next(page, &Paragraph::new().word(DIM, format_args!("hint: {}", Escaped(hint.as_bytes()))))?;
+    }
+    Ok(())
+}
+
+/// The frames of libraries at the beginning.
+fn take_libraries<'a>(frames: &mut &'a [Frame]) -> &'a [Frame] {
+    let end = frames.iter().position(|frame| !frame.is_library()).unwrap_or(frames.len());
+    let (libraries, rest) = frames.split_at(end);
+    *frames = rest;
+    libraries
+}
+
+fn line(frame: &Frame) -> Paragraph {
+    let name = frame.name();
+    let mut paragraph = Paragraph::new().word(PLAIN, Escaped(name.as_bytes()));
+    match (&frame.source, frame.module_name().filter(|_| frame.function.is_some())) {
+        (Some(source), _) => {
+            let file = Escaped(source.file.as_os_str().as_bytes());
+            paragraph = match source.line {
+                Some(line) => paragraph.item(PLAIN, format_args!("{file}:{line}")),
+                None => paragraph.item(PLAIN, file),
+            };
+        }
+        (None, Some(module)) => {
+            let module = Escaped(module.as_bytes());
+            paragraph = paragraph.item(DIM, format_args!("{module}+{:#x}", frame.offset));
+        }
+        (None, None) => {}
+    }
+    if frame.inlined { paragraph.item(DIM, "[inlined]") } else { paragraph }
+}
+
+/// Functions of libraries on one line: `recv, __libc_recv (libc.so.6)`.
+fn libraries(frames: &[Frame]) -> String {
+    let mut text = String::new();
+    for (index, frame) in frames.iter().enumerate() {
+        if index > 0 {
+            text.push_str(", ");
+        }
+        text.push_str(&Escaped(frame.name().as_bytes()).to_string());
+        let module = frame.module_name();
+        let last_of_module = frames.get(index + 1).is_none_or(|next| next.module_name() != module);
+        if let Some(module) = module.filter(|_| last_of_module && frame.function.is_some()) {
+            text.push_str(&format!(" ({})", Escaped(module.as_bytes())));
+        }
+    }
+    text
+}

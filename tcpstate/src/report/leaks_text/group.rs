@@ -1,0 +1,302 @@
+//! One group.
+
+use std::io;
+
+use anstyle::Style;
+
+use super::{BAD, BOLD, DIM, GOOD, PLAIN, Page, Paragraph, WARNING, frames};
+use crate::{
+    aggregate::{
+        leaks::{Age, ClosedLate, Example, Group, Growth, Opening, Origin, Peer, Process, Role, Tallied},
+        verdict::Verdict,
+    },
+    model::{Comm, Protocol, leak::PlaceId},
+    report::{
+        escape::Escaped,
+        evidence::{advice, evidence},
+        leaks::{LeakReport, Sleepers, verdict_name},
+        span::Span,
+        summary_text::Count,
+        words::{EndpointText, PeerText, ProcessText},
+    },
+};
+
+/// Descriptors of one socket that are listed; the rest is counted.
+const HOLDERS: usize = 4;
+
+/// Writes a group of leaks.
+pub(super) fn write<W: io::Write>(page: &mut Page<'_, W>, report: &LeakReport, group: &Group) -> io::Result<()> {
+    page.headline(&headline(group))?;
+    page.labelled("why", &Paragraph::new().text(evidence(report, group)))?;
+    page.labelled("do", &Paragraph::new().text(advice(group)))?;
+    opened(page, report, &group.origin, group.thread)?;
+    for &(teller, sockets) in &group.told.top {
+        let by = match teller.by {
+            Some(by) => format!("thread {}[{}]", Escaped(by.comm.bytes()), by.tid),
+            None => "somebody before the trace".to_owned(),
+        };
+        let intro = Paragraph::new().text(format_args!("{by}, of the end of {}", Count(sockets, "socket")));
+        stack(page, report, "told", Some(intro), teller.place)?;
+    }
+    others(page, group.told.others, "socket", "told at other places")?;
+    for &(place, sockets) in &group.shut_down.top {
+        let intro = Paragraph::new().text(Count(sockets, "socket"));
+        stack(page, report, "shut down", Some(intro), Some(place))?;
+    }
+    for sleepers in report.sleepers(group) {
+        frames::write(page, "asleep", Some(asleep(sleepers)), &sleepers.stack)?;
+    }
+    held(page, group)?;
+    peers(page, &group.peers)?;
+    examples(page, group)
+}
+
+/// Writes a half-close in use, shortly: it is no leak.
+pub(super) fn write_sending<W: io::Write>(
+    page: &mut Page<'_, W>,
+    report: &LeakReport,
+    group: &Group,
+) -> io::Result<()> {
+    page.headline(&headline(group))?;
+    page.labelled("why", &Paragraph::new().text(evidence(report, group)))?;
+    page.labelled("do", &Paragraph::new().text(advice(group)))?;
+    opened(page, report, &group.origin, group.thread)?;
+    peers(page, &group.peers)
+}
+
+/// Writes what was closed late.
+pub(super) fn write_closed<W: io::Write>(
+    page: &mut Page<'_, W>,
+    report: &LeakReport,
+    closed: &ClosedLate,
+) -> io::Result<()> {
+    let line = named(closed.process).item(PLAIN, Count(closed.sockets + closed.unseen, "socket"));
+    let mut line = line.word(WARNING, "closed late");
+    if closed.sockets > 0 {
+        let [p50, p99, max] = [closed.p50_ns, closed.p99_ns, closed.max_ns].map(Span);
+        let bound = if closed.at_least > 0 { "≥ " } else { "" };
+        line = line.item(PLAIN, format_args!("after {bound}{p50} (p50), {p99} (p99), at most {max}"));
+    }
+    page.headline(&line)?;
+    if closed.at_least > 0 {
+        let text = format!("{} entered CLOSE_WAIT before the trace: their times are lower bounds", closed.at_least);
+        page.labelled("", &Paragraph::new().word(DIM, text))?;
+    }
+    if closed.unseen > 0 {
+        let text = format!("{} went unseen, closed or reset: without a time", Count(closed.unseen, "socket"));
+        page.labelled("", &Paragraph::new().word(DIM, text))?;
+    }
+    if !closed.histogram.is_empty() {
+        let times = closed.histogram.iter().fold(Paragraph::new(), |line, &(upper_ns, count)| {
+            line.item(PLAIN, format_args!("≤ {}: {count}", Span(upper_ns)))
+        });
+        page.labelled("times", &times)?;
+    }
+    opened(page, report, &closed.origin, closed.thread)?;
+    for (label, places) in [("told", &closed.told), ("closed", &closed.closed)] {
+        for &(place, sockets) in &places.top {
+            stack(page, report, label, Some(Paragraph::new().text(Count(sockets, "socket"))), Some(place))?;
+        }
+        others(page, places.others, "socket", "at other places")?;
+    }
+    Ok(())
+}
+
+fn named(process: Option<Process>) -> Paragraph {
+    match process {
+        Some(process) => Paragraph::new().word(BOLD, ProcessText(process)),
+        None => Paragraph::new().word(BOLD, "unknown process"),
+    }
+}
+
+fn headline(group: &Group) -> Paragraph {
+    let things = if group.verdict == Verdict::GhostFd { "ghost descriptor" } else { "socket" };
+    let line = named(group.process).item(PLAIN, Count(group.sockets, things));
+    let line = line.word(verdict_style(group.verdict), verdict_name(group.verdict));
+    let mut line = line.item(PLAIN, format_args!("oldest {}", AgeText(group.ages.oldest)));
+    if group.sockets > 1 {
+        let bound = if group.ages.inexact > 0 { "≥ " } else { "" };
+        let [p50, p99] = [group.ages.p50_ns, group.ages.p99_ns].map(Span);
+        line = line.item(PLAIN, format_args!("p50 {bound}{p50}")).item(PLAIN, format_args!("p99 {bound}{p99}"));
+    }
+    if let Some(growth) = group.growth {
+        let style = if growth.per_minute > 0.0 { BAD } else { PLAIN };
+        line = line.item(style, rate(growth));
+    }
+    if group.closed_late > 0 {
+        line = line.item(PLAIN, format_args!("{} more closed late", group.closed_late));
+    }
+    line
+}
+
+fn verdict_style(verdict: Verdict) -> Style {
+    match verdict {
+        Verdict::Sending => GOOD,
+        Verdict::Pool | Verdict::Unknown => WARNING,
+        _ => BAD,
+    }
+}
+
+/// `+12/min over 40 s`.
+fn rate(Growth { per_minute, window_ns, flat: _ }: Growth) -> String {
+    let window = Span(window_ns);
+    match per_minute {
+        rate if rate.abs() < 0.05 => format!("not growing over {window}"),
+        rate if rate.abs() < 10.0 => format!("{rate:+.1}/min over {window}"),
+        rate => format!("{rate:+.0}/min over {window}"),
+    }
+}
+
+fn opened<W: io::Write>(
+    page: &mut Page<'_, W>,
+    report: &LeakReport,
+    origin: &Origin,
+    thread: Option<Comm>,
+) -> io::Result<()> {
+    let (label, what) = match origin.role {
+        Role::Accepted(port) => ("accepted", format!("on port {port}")),
+        Role::Connected(port) => ("connected", format!("to port {port}")),
+        Role::LocalPort(port) => ("opened", format!("local port {port}")),
+        Role::RemotePort(port) => ("opened", format!("remote port {port}")),
+    };
+    let intro = Paragraph::new().text(what);
+    let missing = match origin.opening {
+        Opening::Seen(_) => {
+            let intro = match thread {
+                Some(comm) => intro.glue(",").text(format_args!("by thread {}", Escaped(comm.bytes()))),
+                None => intro,
+            };
+            return stack(page, report, label, Some(intro), origin.opening.place());
+        }
+        Opening::Inferred(_) => {
+            let intro = intro
+                .glue(",")
+                .text("before the trace;")
+                .word(WARNING, "inferred")
+                .text("from a later leak of its kind:");
+            return stack(page, report, label, Some(intro), origin.opening.place());
+        }
+        Opening::NotTaken => "its stack was not taken: see what is incomplete above",
+        Opening::BeforeTrace => "before the trace: the next leak of its kind will show where",
+        Opening::NotAccepted => "not yet",
+    };
+    page.labelled(label, &intro.glue(":").text(missing))
+}
+
+/// A stack beside its label, or why there is none.
+fn stack<W: io::Write>(
+    page: &mut Page<'_, W>,
+    report: &LeakReport,
+    label: &str,
+    intro: Option<Paragraph>,
+    place: Option<PlaceId>,
+) -> io::Result<()> {
+    match place.and_then(|place| report.stack(place)) {
+        Some(stack) => frames::write(page, label, intro, stack),
+        None => {
+            let line = intro.unwrap_or_default();
+            let why = if place.is_some() { "[its stack is missing]" } else { "[its stack was not taken]" };
+            page.labelled(label, &line.word(WARNING, why))
+        }
+    }
+}
+
+fn asleep(sleepers: &Sleepers) -> Paragraph {
+    let threads = Paragraph::new().text(Count(sleepers.threads, "thread"));
+    let threads = match &sleepers.syscall {
+        Some(syscall) => threads.text("in").word(BOLD, Escaped(syscall.as_bytes())),
+        None => threads,
+    };
+    let one = if sleepers.threads == 1 { "" } else { "such as " };
+    threads.word(DIM, format_args!("({one}{}[{}])", Escaped(sleepers.comm.bytes()), sleepers.tid))
+}
+
+/// Other processes than the one in the headline.
+fn held<W: io::Write>(page: &mut Page<'_, W>, group: &Group) -> io::Result<()> {
+    let own = group.process.map(|process| process.pid);
+    if let Some(opener) = group.opener {
+        page.labelled("opened by", &Paragraph::new().text(ProcessText(opener)))?;
+    }
+    let mut others = group.held.by.iter().filter(|(process, _)| Some(process.pid) != own).peekable();
+    if others.peek().is_none() {
+        return Ok(());
+    }
+    let line = others.fold(Paragraph::new(), |line, &(process, sockets)| {
+        line.item(PLAIN, format_args!("{} ({sockets})", ProcessText(process)))
+    });
+    page.labelled("also held", &line)
+}
+
+fn peers<W: io::Write>(page: &mut Page<'_, W>, peers: &Tallied<Peer>) -> io::Result<()> {
+    let mut line = Paragraph::new();
+    for &(peer, count) in &peers.top {
+        line = line.item(PLAIN, format_args!("{} ×{count}", PeerText(peer)));
+    }
+    if peers.others > 0 {
+        line = line.item(DIM, format_args!("others ×{}", peers.others));
+    }
+    page.labelled("peers", &line)
+}
+
+fn examples<W: io::Write>(page: &mut Page<'_, W>, group: &Group) -> io::Result<()> {
+    for (index, example) in group.examples.iter().enumerate() {
+        let label = match (index, group.sockets > group.examples.len() as u64) {
+            (0, true) => "oldest",
+            (0, false) => "sockets",
+            _ => "",
+        };
+        page.labelled(label, &socket(group, example))?;
+    }
+    Ok(())
+}
+
+fn socket(group: &Group, example: &Example) -> Paragraph {
+    let arrow = match group.origin.role {
+        Role::Accepted(_) => '←',
+        Role::Connected(_) => '→',
+        Role::LocalPort(_) | Role::RemotePort(_) => '↔',
+    };
+    let (local, remote) = (EndpointText(example.local), EndpointText(example.remote));
+    let mut line = Paragraph::new().word(PLAIN, local).word(PLAIN, arrow).word(PLAIN, remote);
+    line = line.item(PLAIN, AgeText(example.age));
+    if let Some((recv_q, send_q)) = example.recv_q.zip(example.send_q) {
+        line = line.item(DIM, format_args!("Recv-Q {recv_q} Send-Q {send_q}"));
+    }
+    if example.protocol == Protocol::Mptcp {
+        line = line.item(WARNING, "mptcp");
+    }
+    for holder in example.holders.iter().take(HOLDERS) {
+        let own = group.process.is_some_and(|process| process.pid == holder.pid);
+        line = match own {
+            true => line.item(PLAIN, format_args!("fd {}", holder.fd)),
+            false => line.item(PLAIN, format_args!("fd {} of pid {}", holder.fd, holder.pid)),
+        };
+    }
+    match example.holders.len().saturating_sub(HOLDERS) {
+        0 => line,
+        more => line.item(DIM, format_args!("and {}", Count(more as u64, "more descriptor"))),
+    }
+}
+
+fn others<W: io::Write>(page: &mut Page<'_, W>, count: u64, thing: &'static str, what: &str) -> io::Result<()> {
+    if count == 0 {
+        return Ok(());
+    }
+    page.labelled("", &Paragraph::new().word(DIM, format_args!("{} {what}", Count(count, thing))))
+}
+
+/// An age, or between what it is.
+struct AgeText(Age);
+
+impl std::fmt::Display for AgeText {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Age { at_least_ns, at_most_ns } = self.0;
+        let least = Span(at_least_ns);
+        match at_most_ns {
+            Some(at_most) if at_most == at_least_ns => write!(f, "{least}"),
+            Some(at_most) if Span(at_most).to_string() == least.to_string() => write!(f, "~{least}"),
+            Some(at_most) => write!(f, "{least} to {}", Span(at_most)),
+            None => write!(f, "≥ {least}"),
+        }
+    }
+}

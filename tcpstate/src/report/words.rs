@@ -1,0 +1,64 @@
+//! Small things that several renderers write.
+
+use std::{fmt, net::IpAddr};
+
+use super::escape::Escaped;
+use crate::{
+    aggregate::leaks::{Peer, Process},
+    model::Endpoint,
+};
+
+/// `192.0.2.1:80`, `[::1]:80`; `*` for port 0.
+pub(super) struct EndpointText(pub(super) Endpoint);
+
+impl fmt::Display for EndpointText {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0.addr {
+            IpAddr::V4(addr) => write!(f, "{addr}:")?,
+            IpAddr::V6(addr) => write!(f, "[{addr}]:")?,
+        }
+        match self.0.port {
+            0 => f.write_str("*"),
+            port => write!(f, "{port}"),
+        }
+    }
+}
+
+/// A peer, without a port where it is the client.
+pub(super) struct PeerText(pub(super) Peer);
+
+impl fmt::Display for PeerText {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Peer { addr, port } = self.0;
+        match port {
+            Some(port) => EndpointText(Endpoint { addr, port }).fmt(f),
+            None => addr.fmt(f),
+        }
+    }
+}
+
+/// `nginx[812]`, or `pid 812` without a name.
+pub(super) struct ProcessText(pub(super) Process);
+
+impl fmt::Display for ProcessText {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Process { pid, comm } = self.0;
+        match comm {
+            Some(comm) => write!(f, "{}[{pid}]", Escaped(comm.bytes())),
+            None => write!(f, "pid {pid}"),
+        }
+    }
+}
+
+/// A length of a queue, as `ss` writes it; with a unit beside it where the number is long.
+pub(super) struct Bytes(pub(super) u64);
+
+impl fmt::Display for Bytes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            bytes @ ..100_000 => write!(f, "{bytes}"),
+            bytes @ ..10_485_760 => write!(f, "{bytes} ({} KiB)", bytes >> 10),
+            bytes => write!(f, "{bytes} ({} MiB)", bytes >> 20),
+        }
+    }
+}
