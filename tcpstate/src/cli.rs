@@ -11,7 +11,7 @@ use ipnet::IpNet;
 use tcpstate_common::state::TcpState;
 
 use crate::{
-    report::clock::TimeStyle,
+    report::{clock::TimeStyle, folded::Weight},
     settings::parse::{byte_count, count, duration, network, state},
 };
 
@@ -33,6 +33,8 @@ pub struct Cli {
 pub enum Command {
     /// Show every TCP state transition as it happens, with the process that opened the socket.
     Trace(TraceArgs),
+    /// Name the code that leaves sockets in CLOSE_WAIT, and the reason.
+    Leaks(LeaksArgs),
 }
 
 const LIMITS: &str = "Limits";
@@ -58,6 +60,10 @@ pub struct TraceArgs {
     #[command(flatten)]
     pub filter: FilterArgs,
 
+    /// Only transitions out of or into this state, such as `close-wait`; repeat or separate with commas.
+    #[arg(long, help_heading = "Filters", value_name = "STATE", value_delimiter = ',', value_parser = state)]
+    pub state: Vec<TcpState>,
+
     /// How to write them.
     #[command(flatten)]
     pub output: OutputArgs,
@@ -77,7 +83,81 @@ pub struct TraceArgs {
     pub count: Option<NonZeroU64>,
 }
 
-/// Which sockets and transitions are of interest; the kernel side rejects the rest.
+const LEAKS_EXAMPLES: &str = "\
+Examples:
+  tcpstate leaks                         every process that leaves sockets in CLOSE_WAIT, every 2 s
+  tcpstate leaks --once                  how things stand now, then end
+  tcpstate leaks --pid 4242 --older-than 10s
+  tcpstate leaks --duration 60s -o svg > leaks.svg
+  tcpstate leaks --interval 10s -o json > leaks.jsonl
+
+Stacks are taken while sockets are opened, so those of sockets that were open before are
+`before the trace` until the same code leaks again.";
+
+/// `tcpstate leaks`.
+#[derive(Args, Debug)]
+#[command(after_help = LEAKS_EXAMPLES)]
+pub struct LeaksArgs {
+    /// Which sockets to look at.
+    #[command(flatten)]
+    pub filter: FilterArgs,
+
+    /// Only sockets that have been in CLOSE_WAIT for this long.
+    #[arg(long, value_name = "TIME", default_value = "1s", value_parser = duration)]
+    pub older_than: Duration,
+
+    /// Time between two reports.
+    #[arg(long, value_name = "TIME", default_value = "2s", value_parser = duration)]
+    pub interval: Duration,
+
+    /// Show this many groups of sockets at most.
+    #[arg(long, value_name = "N", default_value_t = 10, value_parser = value_parser!(u32).range(1..=10_000))]
+    pub top: u32,
+
+    /// Look once and end, without waiting for events.
+    #[arg(long, conflicts_with_all = ["duration", "interval"])]
+    pub once: bool,
+
+    /// Stop after this long, such as 30s or 5m.
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    pub duration: Option<Duration>,
+
+    /// Bytes of each user stack to copy, up to 64K; K is 1024.
+    #[arg(long, value_name = "BYTES", default_value = "16K", value_parser = byte_count)]
+    pub stack_size: u64,
+
+    /// Ring buffer between kernel and tcpstate; K, M and G are powers of 1024.
+    #[arg(long, value_name = "BYTES", default_value = "8M", value_parser = byte_count)]
+    pub buffer: u64,
+
+    /// Text for people, one JSON object a report, or the stacks of the last report as a flame graph.
+    #[arg(short, long, value_enum, value_name = "FORMAT", default_value_t, help_heading = "Output")]
+    pub output: LeaksFormat,
+
+    /// What the widths of a flame graph stand for.
+    #[arg(long, value_enum, value_name = "UNIT", default_value_t, help_heading = "Output")]
+    pub weight: Weight,
+
+    /// Whether text output is coloured: auto means on a terminal, unless `NO_COLOR` is set.
+    #[arg(long, value_name = "WHEN", default_value_t = ColorChoice::Auto, help_heading = "Output")]
+    pub color: ColorChoice,
+}
+
+/// Format of a report of leaks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum LeaksFormat {
+    /// For people; on a terminal each report replaces the one before.
+    #[default]
+    Text,
+    /// One JSON object a report, as documented by `leaks-v1.schema.json`.
+    Json,
+    /// Stacks in one line each, as flame graph programs read them; at the end.
+    Folded,
+    /// A flame graph; at the end.
+    Svg,
+}
+
+/// Which sockets are of interest; the kernel side rejects the rest.
 #[derive(Args, Debug, Default)]
 #[command(next_help_heading = "Filters")]
 pub struct FilterArgs {
@@ -128,10 +208,6 @@ pub struct FilterArgs {
     /// Only IPv6 sockets, also those that carry IPv4 (v4-mapped addresses).
     #[arg(short = '6', long)]
     pub ipv6: bool,
-
-    /// Only transitions out of or into this state, such as `close-wait`; repeat or separate with commas.
-    #[arg(long, value_name = "STATE", value_delimiter = ',', value_parser = state)]
-    pub state: Vec<TcpState>,
 }
 
 /// How to write what was observed.
@@ -172,6 +248,19 @@ impl ValueEnum for TimeStyle {
             Self::Rfc3339 => PossibleValue::new("rfc3339").help("Local date, time and offset, microseconds"),
             Self::Relative => PossibleValue::new("relative").help("Seconds since the trace began"),
             Self::None => PossibleValue::new("none").help("No column of times"),
+        })
+    }
+}
+
+impl ValueEnum for Weight {
+    fn value_variants<'a>() -> &'a [Self] {
+        &[Self::Seconds, Self::Sockets]
+    }
+
+    fn to_possible_value(&self) -> Option<PossibleValue> {
+        Some(match self {
+            Self::Seconds => PossibleValue::new("seconds").help("How many sockets, and for how long"),
+            Self::Sockets => PossibleValue::new("sockets").help("How many sockets"),
         })
     }
 }

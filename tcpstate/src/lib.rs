@@ -1,13 +1,14 @@
 //! User space of tcpstate.
 //!
 //! A transition goes one way: [`kernel`] (ring buffer) → [`decode`] → [`model`] → [`aggregate`] → [`report`], driven by a
-//! command such as [`trace`]. Only `kernel` knows aya; `aggregate` and `report` do no I/O of their own and take time as an
+//! command such as [`trace`] or [`leaks`]. Only `kernel` knows aya; `aggregate` and `report` do no I/O of their own and take time as an
 //! argument.
 
 pub mod aggregate;
 pub mod cli;
 pub mod decode;
 pub mod kernel;
+pub mod leaks;
 pub mod model;
 pub mod preflight;
 pub mod process;

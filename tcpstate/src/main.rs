@@ -6,7 +6,8 @@ use anyhow::Result;
 use clap::Parser as _;
 use tcpstate::{
     cli::{Cli, Command},
-    settings::{TraceSettings, host::Host},
+    leaks,
+    settings::{TraceSettings, host::Host, leaks::LeaksSettings},
     trace,
 };
 use tracing::Level;
@@ -25,15 +26,15 @@ fn main() -> ExitCode {
 
 fn run(cli: &Cli) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    match &cli.command {
-        Command::Trace(args) => {
-            let settings = TraceSettings::new(args, &Host::detect())?;
-            let result = runtime.block_on(trace::run(&settings, cli.verbose >= 2));
-            // A writer whose reader has stopped reading must not keep us.
-            runtime.shutdown_background();
-            result
-        }
-    }
+    let debug = cli.verbose >= 2;
+    let host = Host::detect();
+    let result = match &cli.command {
+        Command::Trace(args) => runtime.block_on(trace::run(&TraceSettings::new(args, &host)?, debug)),
+        Command::Leaks(args) => runtime.block_on(leaks::run(&LeaksSettings::new(args, &host)?, debug)),
+    };
+    // A writer whose reader has stopped reading must not keep us.
+    runtime.shutdown_background();
+    result
 }
 
 /// Warnings always; `-v` what was chosen, `-vv` everything, the BPF programs' own words included.

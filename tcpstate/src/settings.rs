@@ -3,13 +3,17 @@
 pub mod buffer;
 pub mod filter;
 pub mod host;
+pub mod leaks;
 mod mounts;
 pub mod parse;
 
 use std::{num::NonZeroU64, time::Duration};
 
 use clap::ColorChoice;
-use tcpstate_common::state::TcpState;
+use tcpstate_common::{
+    config::{self, Config},
+    state::TcpState,
+};
 use thiserror::Error;
 
 use self::{
@@ -31,6 +35,9 @@ pub enum SettingsError {
     /// The ring buffer.
     #[error(transparent)]
     Buffer(#[from] BufferTooLarge),
+    /// Leak hunting.
+    #[error(transparent)]
+    Leaks(#[from] leaks::LeaksError),
     /// A state that is never the old or the new one of a transition.
     #[error("no transition leaves or enters `{}`: {remedy}", .state.name())]
     StateNotTraced {
@@ -44,8 +51,10 @@ pub enum SettingsError {
 /// Settings of `tcpstate trace`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TraceSettings {
-    /// Which transitions to show.
+    /// Which sockets' transitions to show.
     pub filter: Filter,
+    /// States that a wanted transition leaves or enters; empty means any.
+    pub states: Vec<TcpState>,
     /// Format of standard output.
     pub output: OutputFormat,
     /// How text output shows the time.
@@ -68,20 +77,36 @@ impl TraceSettings {
     /// When they name what does not exist, or could never match.
     pub fn new(args: &TraceArgs, host: &Host) -> Result<Self, SettingsError> {
         let filter = Filter::new(&args.filter, host)?;
-        filter.states().iter().try_for_each(|&state| check_traced(state))?;
+        args.state.iter().try_for_each(|&state| check_traced(state))?;
         Ok(Self {
             filter,
+            states: args.state.clone(),
             output: args.output.output,
             time: args.output.time,
-            color: match args.output.color {
-                ColorChoice::Always => true,
-                ColorChoice::Auto => host.colors,
-                ColorChoice::Never => false,
-            },
+            color: wants_color(args.output.color, host),
             buffer: Buffer::round_up(args.buffer, host.page_size)?,
             duration: args.duration,
             count: args.count,
         })
+    }
+
+    /// What the BPF programs are loaded with. `wakeup_bytes` is [`Config::wakeup_bytes`].
+    #[must_use]
+    pub fn config(&self, wakeup_bytes: u32) -> Config {
+        let mut config = self.filter.to_config(wakeup_bytes);
+        if !self.states.is_empty() {
+            config.filters |= config::filter::STATE;
+            config.states = self.states.iter().fold(0, |mask, state| mask | state.bit());
+        }
+        config
+    }
+}
+
+fn wants_color(choice: ColorChoice, host: &Host) -> bool {
+    match choice {
+        ColorChoice::Always => true,
+        ColorChoice::Auto => host.colors,
+        ColorChoice::Never => false,
     }
 }
 
@@ -106,7 +131,9 @@ mod tests {
 
     fn settings(arguments: &str, host: &Host) -> Result<TraceSettings, String> {
         let arguments = ["tcpstate", "trace"].into_iter().chain(arguments.split_whitespace());
-        let Command::Trace(args) = Cli::try_parse_from(arguments).map_err(|error| error.to_string())?.command;
+        let Command::Trace(args) = Cli::try_parse_from(arguments).map_err(|error| error.to_string())?.command else {
+            return Err("another command".to_owned());
+        };
         TraceSettings::new(&args, host).map_err(|error| error.to_string())
     }
 
@@ -118,6 +145,7 @@ mod tests {
     fn defaults() {
         let expected = TraceSettings {
             filter: Filter::default(),
+            states: Vec::new(),
             output: OutputFormat::Text,
             time: TimeStyle::Local,
             color: false,
@@ -135,7 +163,7 @@ mod tests {
         assert_eq!((settings.output, settings.time), (OutputFormat::Json, TimeStyle::Relative));
         assert_eq!(settings.buffer, Buffer { bytes: 8_192, rounded_from: Some(5_000) });
         assert_eq!((settings.duration, settings.count), (Some(Duration::from_secs(5_400)), NonZeroU64::new(7)));
-        assert_eq!(settings.filter.states(), [TcpState::CloseWait]);
+        assert_eq!(settings.states, [TcpState::CloseWait]);
     }
 
     #[test]

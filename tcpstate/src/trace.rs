@@ -48,7 +48,7 @@ pub async fn run(settings: &TraceSettings, debug: bool) -> Result<()> {
     warn_of_rounding(settings.buffer);
     let followed = Followed::new(settings.filter.pids(), settings.filter.children())?;
     let tracer = Tracer::start(&Options {
-        config: settings.filter.to_config(settings.buffer.bytes / WAKEUP_PART),
+        config: settings.config(settings.buffer.bytes / WAKEUP_PART),
         pids: followed.pids().to_vec(),
         buffer_bytes: settings.buffer.bytes,
         debug,

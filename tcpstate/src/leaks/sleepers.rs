@@ -1,37 +1,58 @@
 //! Where the threads of leaking processes are now. Nothing is stopped: registers come from an iterator, stacks are read from
-//! outside, and a thread that runs on meanwhile gives a stack that does not hold together, which is then not shown.
+//! outside, and a thread that runs on meanwhile gives a stack that does not hold together and says so.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use tcpstate_common::leak::Thread;
 
-use super::stacks::{Named, Stacks};
+use super::stacks::{Stacks, registers};
 use crate::{
+    model::Comm,
     process::stack::read_stack,
-    unwind::{RawStack, Registers, Stack, fold},
+    report::{leaks::Sleepers, stack::Stack},
+    unwind::{RawStack, fold},
 };
 
 /// Most bytes of a thread's stack that are read.
 const STACK_BYTES: usize = 64 << 10;
 
-/// System calls in which a thread sends (x86-64): write, writev, sendfile, sendto, sendmsg, splice, sendmmsg.
-const SENDS: [i64; 7] = [1, 20, 40, 44, 46, 275, 307];
-
-/// Threads of a process that are at the same place.
-#[derive(Clone, Debug)]
-pub(super) struct Sleepers {
-    /// Their ids.
-    pub(super) threads: Vec<u32>,
-    /// Number of the system call they are in.
-    pub(super) syscall: i64,
-    /// Where they are.
-    pub(super) stack: Named,
-}
+/// Numbers and names of system calls that threads sleep in (x86-64); those that send are marked.
+const SYSCALLS: [(i64, &str, bool); 28] = [
+    (0, "read", false),
+    (1, "write", true),
+    (7, "poll", false),
+    (17, "pread64", false),
+    (18, "pwrite64", false),
+    (19, "readv", false),
+    (20, "writev", true),
+    (23, "select", false),
+    (34, "pause", false),
+    (35, "nanosleep", false),
+    (40, "sendfile", true),
+    (42, "connect", false),
+    (43, "accept", false),
+    (44, "sendto", true),
+    (45, "recvfrom", false),
+    (46, "sendmsg", true),
+    (47, "recvmsg", false),
+    (61, "wait4", false),
+    (128, "rt_sigtimedwait", false),
+    (202, "futex", false),
+    (230, "clock_nanosleep", false),
+    (232, "epoll_wait", false),
+    (270, "pselect6", false),
+    (271, "ppoll", false),
+    (275, "splice", true),
+    (281, "epoll_pwait", false),
+    (288, "accept4", false),
+    (307, "sendmmsg", true),
+];
 
 /// Threads in a send, by process.
 pub(super) fn in_send(threads: &[Thread]) -> BTreeMap<u32, u32> {
+    let sends = |thread: &&Thread| syscall(thread.syscall).is_some_and(|(.., sends)| *sends);
     let mut counts = BTreeMap::new();
-    for thread in threads.iter().filter(|thread| SENDS.contains(&thread.syscall)) {
+    for thread in threads.iter().filter(sends) {
         *counts.entry(thread.task.tgid).or_default() += 1;
     }
     counts
@@ -40,25 +61,48 @@ pub(super) fn in_send(threads: &[Thread]) -> BTreeMap<u32, u32> {
 /// Where the threads of a process are, those at the same place together, most first.
 pub(super) fn of_process(pid: u32, threads: &[Thread], stacks: &mut Stacks) -> Vec<Sleepers> {
     let mut bytes = Vec::new();
-    let mut unwound: Vec<(u32, (i64, Vec<_>))> = Vec::new();
-    let mut whole: Vec<Stack> = Vec::new();
-    // Only threads in a system call sleep.
+    let mut asleep: Vec<(&Thread, (i64, Arc<Stack>))> = Vec::new();
+    // Only a thread in a system call sleeps.
     for thread in threads.iter().filter(|thread| thread.task.tgid == pid && thread.syscall >= 0) {
-        if read_stack(pid, thread.registers.sp, STACK_BYTES, &mut bytes).is_err() {
-            continue;
+        if read_stack(pid, thread.registers.sp, STACK_BYTES, &mut bytes).is_ok() {
+            let truncated_copy = bytes.len() >= STACK_BYTES;
+            let registers = registers(thread.registers);
+            let stack = stacks.of_thread(&RawStack { pid, registers, stack: &bytes, truncated_copy });
+            asleep.push((thread, (thread.syscall, Arc::new(stack))));
         }
-        let registers = Registers { ip: thread.registers.ip, sp: thread.registers.sp, fp: thread.registers.bp };
-        let truncated_copy = bytes.len() >= STACK_BYTES;
-        let stack = stacks.unwind(&RawStack { pid, registers, stack: &bytes, truncated_copy });
-        unwound.push((thread.task.tid, (thread.syscall, stack.frames.clone())));
-        whole.push(stack);
     }
-    fold(unwound)
-        .into_iter()
+    let folded = fold(asleep).into_iter();
+    folded
         .filter_map(|folded| {
-            let (syscall, frames) = folded.stack;
-            let stack = whole.iter().find(|stack| stack.frames == frames)?;
-            Some(Sleepers { threads: folded.threads, syscall, stack: stacks.name(stack) })
+            let first = folded.threads.first()?;
+            let (number, stack) = folded.stack;
+            Some(Sleepers {
+                threads: folded.threads.len() as u64,
+                tid: first.task.tid,
+                comm: Comm(first.task.comm),
+                syscall: syscall(number).map(|(_, name, _)| (*name).to_owned()),
+                stack,
+            })
         })
         .collect()
+}
+
+fn syscall(number: i64) -> Option<&'static (i64, &'static str, bool)> {
+    SYSCALLS.binary_search_by_key(&number, |&(number, ..)| number).ok().map(|index| &SYSCALLS[index])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_in_order_and_the_kernels() {
+        assert!(SYSCALLS.is_sorted_by_key(|&(number, ..)| number));
+        let number_of = |wanted: &str| SYSCALLS.iter().find(|(_, name, _)| *name == wanted).map(|&(number, ..)| number);
+        assert_eq!(number_of("sendto"), Some(libc::SYS_sendto));
+        assert_eq!(number_of("futex"), Some(libc::SYS_futex));
+        assert_eq!(number_of("epoll_wait"), Some(libc::SYS_epoll_wait));
+        assert_eq!(number_of("accept4"), Some(libc::SYS_accept4));
+        assert_eq!(syscall(2), None);
+    }
 }

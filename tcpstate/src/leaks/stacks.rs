@@ -1,94 +1,73 @@
-//! Stacks by place: unwound when they come, since their process may end; named when somebody wants to read them.
+//! Stacks by place: unwound when they come, since their process may end; named when a report wants them.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap};
 
 use tcpstate_common::leak::{CodeRanges, StackHeader};
 
 use crate::{
     model::leak::PlaceId,
     process::descriptors,
-    symbolize::{Frame, Symbolizer, hint},
-    unwind::{Address, End, RawStack, Registers, Stack, Unwinder},
+    report::stack::{Frame, Source, Stack, StackBook},
+    symbolize::{self, Symbolizer, hint},
+    unwind::{self, End, RawStack, Registers, Unwinder},
 };
-
-/// A stack with names.
-#[derive(Clone, Debug)]
-pub(super) struct Named {
-    /// Innermost first.
-    pub(super) frames: Vec<Frame>,
-    /// Whether that is all.
-    pub(super) end: End,
-    /// How to get more names out of an interpreter.
-    pub(super) hint: Option<String>,
-}
 
 /// Every stack that was taken.
 #[derive(Debug, Default)]
 pub(super) struct Stacks {
     unwinder: Unwinder,
     symbolizer: Symbolizer,
-    places: HashMap<PlaceId, Place>,
-    /// The place that stands for all with the same addresses.
-    first: HashMap<(u32, Vec<Address>), PlaceId>,
+    unwound: HashMap<PlaceId, unwind::Stack>,
+    book: StackBook,
     /// Code of processes, as the kernel side knows it.
     code: HashMap<u32, CodeRanges>,
-    /// Places that turned out to be more than one.
-    pub(super) ambiguous: HashSet<PlaceId>,
-}
-
-#[derive(Debug)]
-struct Place {
-    first: PlaceId,
-    stack: Stack,
-    named: Option<Named>,
+    /// Places where more than one stack was seen.
+    varying: BTreeSet<PlaceId>,
 }
 
 impl Stacks {
-    /// Takes a stack from the kernel. Returns where its process has its code, if the kernel side has to be told.
+    /// Takes a stack from the kernel, of which at most `limit` bytes were copied. Returns where its process has its code, if
+    /// the kernel side has to be told.
     pub(super) fn take(&mut self, header: &StackHeader, bytes: &[u8], limit: usize) -> Option<CodeRanges> {
+        let place = PlaceId(header.place);
         let stack = self.unwinder.unwind(&RawStack {
             pid: header.tgid,
-            registers: Registers { ip: header.registers.ip, sp: header.registers.sp, fp: header.registers.bp },
+            registers: registers(header.registers),
             stack: bytes,
             truncated_copy: bytes.len() >= limit,
         });
-        let id = PlaceId(header.place);
-        match self.places.get(&id) {
-            // Taken again to see whether one place is one stack.
-            Some(known) if known.stack.frames != stack.frames => {
-                self.ambiguous.insert(known.first);
-            }
-            Some(_) => {}
-            None => {
-                let first = *self.first.entry((header.tgid, stack.frames.clone())).or_insert(id);
-                self.places.insert(id, Place { first, stack, named: None });
-            }
+        // A place is met again now and then, to see whether it is one stack.
+        if self.unwound.get(&place).is_some_and(|known| known.frames != stack.frames) {
+            self.varying.insert(place);
+        } else {
+            self.unwound.insert(place, stack);
         }
         self.code_unless_known(header)
     }
 
-    /// One place for all places whose stacks are the same.
-    pub(super) fn fold(&self, place: PlaceId) -> PlaceId {
-        self.places.get(&place).map_or(place, |known| known.first)
-    }
-
-    /// The stack of a place; `None` when it was not taken.
-    pub(super) fn named(&mut self, place: PlaceId) -> Option<&Named> {
-        let known = self.places.get_mut(&place)?;
-        if known.named.is_none() {
-            known.named = Some(name(&mut self.symbolizer, &known.stack));
+    /// Names the stacks of these places.
+    pub(super) fn name(&mut self, places: &BTreeSet<PlaceId>) {
+        for &place in places {
+            if let (None, Some(stack)) = (self.book.get(place), self.unwound.get(&place)) {
+                let mut named = named(&mut self.symbolizer, stack);
+                if self.varying.contains(&place) {
+                    named.truncated.get_or_insert_with(|| "callers further out vary".to_owned());
+                }
+                self.book.insert(place, named);
+            }
         }
-        known.named.as_ref()
+        self.book.retain(places);
     }
 
-    /// Unwinds a stack that belongs to no place: that of a sleeping thread.
-    pub(super) fn unwind(&mut self, raw: &RawStack<'_>) -> Stack {
-        self.unwinder.unwind(raw)
+    /// The stacks that have names.
+    pub(super) fn book(&self) -> &StackBook {
+        &self.book
     }
 
-    /// Names a stack that belongs to no place.
-    pub(super) fn name(&mut self, stack: &Stack) -> Named {
-        name(&mut self.symbolizer, stack)
+    /// Unwinds and names a stack that belongs to no place: that of a sleeping thread.
+    pub(super) fn of_thread(&mut self, raw: &RawStack<'_>) -> Stack {
+        let stack = self.unwinder.unwind(raw);
+        named(&mut self.symbolizer, &stack)
     }
 
     /// A process is told of once, and again when it runs code elsewhere: after `execve()` or `dlopen()`.
@@ -102,6 +81,32 @@ impl Stacks {
     }
 }
 
-fn name(symbolizer: &mut Symbolizer, stack: &Stack) -> Named {
-    Named { frames: symbolizer.symbolize(stack), end: stack.end.clone(), hint: hint(stack) }
+/// Registers as the kernel side writes them.
+pub(super) fn registers(raw: tcpstate_common::leak::Registers) -> Registers {
+    Registers { ip: raw.ip, sp: raw.sp, fp: raw.bp }
+}
+
+fn named(symbolizer: &mut Symbolizer, stack: &unwind::Stack) -> Stack {
+    let truncated = match &stack.end {
+        End::Complete => None,
+        End::Truncated(reason) => Some(reason.to_string()),
+    };
+    Stack { frames: symbolizer.symbolize(stack).iter().flat_map(frames).collect(), truncated, hint: hint(stack) }
+}
+
+/// Functions that were inlined are frames of their own.
+fn frames(frame: &symbolize::Frame) -> Vec<Frame> {
+    let address = if frame.module.is_some() { frame.offset } else { frame.ip };
+    let nameless =
+        Frame { function: None, source: None, module: frame.module.clone(), offset: address, inlined: false };
+    if frame.functions.is_empty() {
+        return vec![nameless];
+    }
+    let named = frame.functions.iter().map(|function| Frame {
+        function: Some(function.name.clone()),
+        source: function.location.as_ref().map(|location| Source { file: location.file.clone(), line: location.line }),
+        inlined: function.inlined,
+        ..nameless.clone()
+    });
+    named.collect()
 }

@@ -86,19 +86,40 @@ impl Frame {
     }
 }
 
-/// The stacks of places; places whose stacks are equal are one.
+impl Stack {
+    /// What a reader can tell the stack from another by: two addresses in one line of source are the same place, and so are all
+    /// addresses of code that was made at run time and has no name.
+    fn look(&self) -> Vec<Frame> {
+        let mut frames: Vec<Frame> = self.frames.iter().map(Frame::look).collect();
+        frames.dedup_by(|next, frame| frame.is_nameless() && next == frame);
+        frames
+    }
+}
+
+impl Frame {
+    fn look(&self) -> Self {
+        let in_line = self.source.as_ref().is_some_and(|source| source.line.is_some());
+        Self { offset: if in_line || self.is_nameless() { 0 } else { self.offset }, ..self.clone() }
+    }
+
+    /// Whether it is an address in code that was made at run time, and no more.
+    fn is_nameless(&self) -> bool {
+        self.function.is_none() && self.module.is_none()
+    }
+}
+
+/// The stacks of places; places whose stacks look the same are one.
 #[derive(Debug, Default)]
 pub struct StackBook {
     stacks: HashMap<PlaceId, (Arc<Stack>, PlaceId)>,
-    first: HashMap<Arc<Stack>, PlaceId>,
+    first: HashMap<Vec<Frame>, PlaceId>,
 }
 
 impl StackBook {
     /// Keeps the stack of a place.
     pub fn insert(&mut self, place: PlaceId, stack: Stack) {
-        let stack = Arc::new(stack);
-        let first = *self.first.entry(Arc::clone(&stack)).or_insert(place);
-        self.stacks.insert(place, (stack, first));
+        let first = *self.first.entry(stack.look()).or_insert(place);
+        self.stacks.insert(place, (Arc::new(stack), first));
     }
 
     /// The stack of a place, if it is known.

@@ -6,7 +6,7 @@ use ipnet::IpNet;
 use tcpstate_common::{
     COMM_LEN,
     config::{Config, MAX_COMMS, MAX_PIDS, MAX_PORTS, Network, Ports, filter},
-    state::{AF_INET, AF_INET6, TcpState},
+    state::{AF_INET, AF_INET6},
 };
 use thiserror::Error;
 
@@ -53,7 +53,6 @@ pub struct Filter {
     local_net: Option<IpNet>,
     remote_net: Option<IpNet>,
     family: Option<Family>,
-    states: Vec<TcpState>,
 }
 
 impl Filter {
@@ -82,7 +81,6 @@ impl Filter {
             local_net: args.laddr,
             remote_net: args.raddr,
             family: family_of_blocks(family, [args.laddr, args.raddr])?,
-            states: args.state.clone(),
         })
     }
 
@@ -96,12 +94,6 @@ impl Filter {
     #[must_use]
     pub fn children(&self) -> bool {
         self.children
-    }
-
-    /// States that a wanted transition leaves or enters; empty means any.
-    #[must_use]
-    pub fn states(&self) -> &[TcpState] {
-        &self.states
     }
 
     /// What the BPF programs are loaded with. `wakeup_bytes` is [`Config::wakeup_bytes`].
@@ -119,7 +111,6 @@ impl Filter {
         set(self.local_net.is_some(), filter::LOCAL_NET);
         set(self.remote_net.is_some(), filter::REMOTE_NET);
         set(self.family.is_some(), filter::FAMILY);
-        set(!self.states.is_empty(), filter::STATE);
 
         for (slot, comm) in config.comms.iter_mut().zip(&self.comms) {
             *slot = *comm;
@@ -131,7 +122,6 @@ impl Filter {
             Family::Inet => AF_INET,
             Family::Inet6 => AF_INET6,
         });
-        config.states = self.states.iter().fold(0, |mask, state| mask | state.bit());
         config.local_ports = encode_ports(&self.local_ports);
         config.remote_ports = encode_ports(&self.remote_ports);
         config.local_net = self.local_net.map_or(Config::NONE.local_net, encode_network);
@@ -231,11 +221,9 @@ mod tests {
             raddr: "192.0.2.1/32".parse().ok(),
             ipv4: true,
             ipv6: false,
-            state: vec![TcpState::CloseWait, TcpState::Established],
         };
         let config = config(&args);
         assert_eq!(config.filters, 0b111_1111_0111);
-        assert_eq!(config.states, 1 << 8 | 1 << 1);
         assert_eq!((config.cgroup_id, config.netns, config.family), (0, 4_026_531_999, 2));
         assert_eq!(config.comms_len, 2);
         assert_eq!(&config.comms[..2], [*b"nginx\0\0\0\0\0\0\0\0\0\0\0", *b"\xff\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0"]);

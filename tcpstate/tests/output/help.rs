@@ -38,7 +38,7 @@ fn values_repeat_and_come_with_commas() {
     let Command::Trace(trace) = cli.command;
     assert_eq!(trace.filter.pid, [1, 2, 3]);
     assert_eq!(trace.filter.lport, [80, 443]);
-    assert_eq!(trace.filter.state, [TcpState::CloseWait, TcpState::FinWait2, TcpState::Closing]);
+    assert_eq!(trace.state, [TcpState::CloseWait, TcpState::FinWait2, TcpState::Closing]);
     assert_eq!(trace.output.output, OutputFormat::Json);
     assert_eq!(cli.verbose, 1);
 }

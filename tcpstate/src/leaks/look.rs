@@ -1,0 +1,39 @@
+//! A look at how things stand, as the aggregator takes it.
+
+use std::collections::BTreeSet;
+
+use anyhow::Result;
+
+use crate::{
+    decode::leak::standing,
+    kernel::Tracer,
+    model::leak::{FoundProcess, Snapshot},
+    process::descriptors,
+    session::Clock,
+};
+
+/// Takes a snapshot of leaking sockets, their holders, and what these may have.
+pub(super) fn look(tracer: &mut Tracer, clock: &Clock) -> Result<Snapshot> {
+    let taken = clock.now();
+    let standing = standing(&tracer.found()?)?;
+    let complete = clock.now();
+    let holders = standing.sockets.iter().flat_map(|socket| &socket.holders);
+    let pids: BTreeSet<u32> = holders.map(|holder| holder.pid).collect();
+    Ok(Snapshot {
+        taken,
+        complete,
+        sockets: standing.sockets,
+        listeners: standing.listeners,
+        processes: pids.into_iter().filter_map(found_process).collect(),
+    })
+}
+
+/// A process that has gone meanwhile holds nothing any more.
+fn found_process(pid: u32) -> Option<FoundProcess> {
+    Some(FoundProcess {
+        pid,
+        comm: descriptors::comm(pid)?,
+        descriptors: descriptors::open(pid)?,
+        descriptor_limit: descriptors::limit(pid),
+    })
+}

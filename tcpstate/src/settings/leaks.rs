@@ -1,0 +1,94 @@
+//! Settings of `tcpstate leaks`.
+
+use std::time::Duration;
+
+use tcpstate_common::config::{Config, MAX_STACK, STACK_PIECE, filter};
+use thiserror::Error;
+
+use super::{SettingsError, buffer::Buffer, filter::Filter, host::Host, wants_color};
+use crate::{
+    cli::{LeaksArgs, LeaksFormat},
+    report::folded::Weight,
+};
+
+/// Shortest time between two reports: each looks at every descriptor of the machine.
+const MIN_INTERVAL: Duration = Duration::from_millis(100);
+
+/// Stacks that one CPU copies in a tenth of a second at most: 1 MiB of them at the default size.
+const STACKS_PER_WINDOW: u32 = 64;
+
+/// Why the settings cannot be worked with.
+#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
+pub enum LeaksError {
+    /// Stacks of a size that is not copied.
+    #[error("`--stack-size {0}` is out of range: ask for {STACK_PIECE} to {MAX_STACK} bytes (`--stack-size 16K`)")]
+    StackSize(u64),
+    /// Reports too close to each other.
+    #[error("`--interval {0:?}` is too short: ask for at least {MIN_INTERVAL:?}")]
+    Interval(Duration),
+}
+
+/// What was asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LeaksSettings {
+    /// Which sockets to look at.
+    pub filter: Filter,
+    /// Only sockets that have been in CLOSE_WAIT for this long.
+    pub older_than: Duration,
+    /// Time between two reports; `None` for a single look.
+    pub interval: Option<Duration>,
+    /// Groups shown at most.
+    pub top: usize,
+    /// Stop after this long.
+    pub duration: Option<Duration>,
+    /// Bytes of each stack to copy.
+    pub stack_bytes: u32,
+    /// Ring buffer of events.
+    pub buffer: Buffer,
+    /// Format of standard output.
+    pub output: LeaksFormat,
+    /// What a flame graph weighs.
+    pub weight: Weight,
+    /// Whether text output is coloured.
+    pub color: bool,
+}
+
+impl LeaksSettings {
+    /// Checks the arguments against this host.
+    ///
+    /// # Errors
+    ///
+    /// When they name what does not exist, or cannot be done.
+    pub fn new(args: &LeaksArgs, host: &Host) -> Result<Self, SettingsError> {
+        if args.interval < MIN_INTERVAL {
+            return Err(LeaksError::Interval(args.interval).into());
+        }
+        let stack_bytes = u32::try_from(args.stack_size)
+            .ok()
+            .filter(|bytes| (STACK_PIECE..=MAX_STACK).contains(bytes))
+            .ok_or(LeaksError::StackSize(args.stack_size))?;
+        Ok(Self {
+            filter: Filter::new(&args.filter, host)?,
+            older_than: args.older_than,
+            interval: (!args.once).then_some(args.interval),
+            top: args.top as usize,
+            duration: args.duration,
+            stack_bytes: stack_bytes.next_multiple_of(STACK_PIECE),
+            buffer: Buffer::round_up(args.buffer, host.page_size)?,
+            output: args.output,
+            weight: args.weight,
+            color: wants_color(args.color, host),
+        })
+    }
+
+    /// What the BPF programs are loaded with. `wakeup_bytes` is [`Config::wakeup_bytes`].
+    #[must_use]
+    pub fn config(&self, wakeup_bytes: u32) -> Config {
+        let mut config = self.filter.to_config(wakeup_bytes);
+        config.filters |= filter::LEAKS;
+        config.stack_bytes = self.stack_bytes;
+        config.stacks_per_window = STACKS_PER_WINDOW;
+        config.late_ns = u64::try_from(self.older_than.as_nanos()).unwrap_or(u64::MAX);
+        config
+    }
+}
