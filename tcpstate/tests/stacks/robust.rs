@@ -10,13 +10,13 @@ use tcpstate::{
 
 use crate::target::{Capture, Target, build};
 
-/// A captured stack of a program, and the program, which lives as long as the tests.
+/// A captured stack of a program, and the program: it lives as long as the tests, which hold the pipe that it reads from.
 fn sample() -> &'static (Target, Capture) {
     static SAMPLE: OnceLock<(Target, Capture)> = OnceLock::new();
     SAMPLE.get_or_init(|| {
         let program = build("robust", "blocked.c", "gcc -O2 -fno-omit-frame-pointer -pthread").expect("gcc");
-        let target = Target::start(&program, &["accept"]).expect("it starts");
-        let capture = target.blocked(libc::SYS_accept).expect("it blocks");
+        let target = Target::start(&program, &["read"]).expect("it starts");
+        let capture = target.blocked(libc::SYS_read).expect("it blocks");
         (target, capture)
     })
 }

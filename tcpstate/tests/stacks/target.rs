@@ -79,8 +79,11 @@ impl Capture {
 
 impl Target {
     pub(crate) fn start(program: &Path, arguments: &[impl AsRef<OsStr>]) -> Result<Self> {
-        let child = Command::new(program).args(arguments).stdin(Stdio::piped()).stdout(Stdio::null()).spawn()?;
-        Ok(Self { child })
+        // Node leaves a log where it runs.
+        let directory = scratch("")?;
+        let mut command = Command::new(program);
+        command.args(arguments).current_dir(directory).stdin(Stdio::piped()).stdout(Stdio::null());
+        Ok(Self { child: command.spawn()? })
     }
 
     pub(crate) fn pid(&self) -> u32 {
