@@ -23,6 +23,7 @@ fn golden() {
     assert_golden("help.txt", &help(&["tcpstate", "--help"]));
     assert_golden("help-trace.txt", &help(&["tcpstate", "trace", "--help"]));
     assert_golden("help-trace-short.txt", &help(&["tcpstate", "trace", "-h"]));
+    assert_golden("help-leaks.txt", &help(&["tcpstate", "leaks", "--help"]));
 }
 
 #[test]
@@ -35,7 +36,7 @@ fn values_repeat_and_come_with_commas() {
     let arguments =
         "tcpstate trace --pid 1,2 --pid 3 --lport 80,443 --state close-wait,FIN_WAIT2 --state closing -v -o json";
     let cli = Cli::try_parse_from(arguments.split(' ')).expect("valid");
-    let Command::Trace(trace) = cli.command;
+    let Command::Trace(trace) = cli.command else { panic!("another command") };
     assert_eq!(trace.filter.pid, [1, 2, 3]);
     assert_eq!(trace.filter.lport, [80, 443]);
     assert_eq!(trace.state, [TcpState::CloseWait, TcpState::FinWait2, TcpState::Closing]);
