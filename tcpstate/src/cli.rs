@@ -38,6 +38,8 @@ pub enum Command {
 }
 
 const LIMITS: &str = "Limits";
+/// Heading of the options that say what a report shows, and when.
+const REPORT: &str = "Report";
 
 const TRACE_EXAMPLES: &str = "\
 Examples:
@@ -103,31 +105,31 @@ pub struct LeaksArgs {
     pub filter: FilterArgs,
 
     /// Only sockets that have been in CLOSE_WAIT for this long.
-    #[arg(long, value_name = "TIME", default_value = "1s", value_parser = duration)]
+    #[arg(long, help_heading = REPORT, value_name = "TIME", default_value = "1s", value_parser = duration)]
     pub older_than: Duration,
 
     /// Time between two reports.
-    #[arg(long, value_name = "TIME", default_value = "2s", value_parser = duration)]
+    #[arg(long, help_heading = REPORT, value_name = "TIME", default_value = "2s", value_parser = duration)]
     pub interval: Duration,
 
     /// Show this many groups of sockets at most.
-    #[arg(long, value_name = "N", default_value_t = 10, value_parser = value_parser!(u32).range(1..=10_000))]
+    #[arg(long, help_heading = REPORT, value_name = "N", default_value_t = 10, value_parser = value_parser!(u32).range(1..=10_000))]
     pub top: u32,
 
     /// Look once and end, without waiting for events.
-    #[arg(long, conflicts_with_all = ["duration", "interval"])]
+    #[arg(long, help_heading = REPORT, conflicts_with_all = ["duration", "interval"])]
     pub once: bool,
 
     /// Stop after this long, such as 30s or 5m.
-    #[arg(long, value_name = "TIME", value_parser = duration)]
+    #[arg(long, help_heading = LIMITS, value_name = "TIME", value_parser = duration)]
     pub duration: Option<Duration>,
 
     /// Bytes of each user stack to copy, up to 64K; K is 1024.
-    #[arg(long, value_name = "BYTES", default_value = "16K", value_parser = byte_count)]
+    #[arg(long, help_heading = LIMITS, value_name = "BYTES", default_value = "16K", value_parser = byte_count)]
     pub stack_size: u64,
 
     /// Ring buffer between kernel and tcpstate; K, M and G are powers of 1024.
-    #[arg(long, value_name = "BYTES", default_value = "8M", value_parser = byte_count)]
+    #[arg(long, help_heading = LIMITS, value_name = "BYTES", default_value = "8M", value_parser = byte_count)]
     pub buffer: u64,
 
     /// Text for people, one JSON object a report, or the stacks of the last report as a flame graph.

@@ -87,24 +87,23 @@ impl Frame {
 }
 
 impl Stack {
-    /// What a reader can tell the stack from another by: two addresses in one line of source are the same place, and so are all
-    /// addresses of code that was made at run time and has no name.
+    /// What a reader can tell the stack from another by: functions, and lines where they are known. How often a function called
+    /// itself does not count, nor does code that was made at run time and has no name: an interpreter enters and leaves it as it
+    /// learns.
     fn look(&self) -> Vec<Frame> {
-        let mut frames: Vec<Frame> = self.frames.iter().map(Frame::look).collect();
-        frames.dedup_by(|next, frame| frame.is_nameless() && next == frame);
+        let mut frames: Vec<Frame> = self.frames.iter().filter_map(Frame::look).collect();
+        frames.dedup();
         frames
     }
 }
 
 impl Frame {
-    fn look(&self) -> Self {
-        let in_line = self.source.as_ref().is_some_and(|source| source.line.is_some());
-        Self { offset: if in_line || self.is_nameless() { 0 } else { self.offset }, ..self.clone() }
-    }
-
-    /// Whether it is an address in code that was made at run time, and no more.
-    fn is_nameless(&self) -> bool {
-        self.function.is_none() && self.module.is_none()
+    fn look(&self) -> Option<Self> {
+        match (&self.function, &self.module) {
+            (None, None) => None,
+            (Some(_), _) => Some(Self { offset: 0, ..self.clone() }),
+            (None, Some(_)) => Some(self.clone()),
+        }
     }
 }
 
@@ -139,5 +138,48 @@ impl StackBook {
         let needed: BTreeSet<_> = places.iter().flat_map(|&place| [place, self.fold(place)]).collect();
         self.stacks.retain(|place, _| needed.contains(place));
         self.first.retain(|_, place| needed.contains(place));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn frame(function: Option<&str>, module: Option<&str>, offset: u64) -> Frame {
+        let module = module.map(|path| Path::new(path).into());
+        Frame { function: function.map(str::to_owned), source: None, module, offset, inlined: false }
+    }
+
+    fn book(stacks: &[&[Frame]]) -> StackBook {
+        let mut book = StackBook::default();
+        for (id, frames) in (1..).zip(stacks) {
+            book.insert(PlaceId(id), Stack { frames: frames.to_vec(), ..Stack::default() });
+        }
+        book
+    }
+
+    #[test]
+    fn places_in_the_same_functions_are_one() {
+        let (main, other) = (frame(Some("main"), Some("/bin/a"), 0x10), frame(Some("main"), Some("/bin/a"), 0x20));
+        let jit = frame(None, None, 0x7f00_0000);
+        let book = book(&[&[main.clone()], &[other.clone(), main.clone()], &[jit, main.clone()]]);
+        assert_eq!([1, 2, 3].map(|id| book.fold(PlaceId(id))), [PlaceId(1); 3]);
+        assert_eq!(book.get(PlaceId(2)).map(|stack| stack.frames.len()), Some(2), "each is kept as it is");
+    }
+
+    #[test]
+    fn places_in_different_code_are_not() {
+        let line = |line| Some(Source { file: "a.c".into(), line: Some(line) });
+        let main = frame(Some("main"), Some("/bin/a"), 0x10);
+        let stacks = [
+            Frame { source: line(1), ..main.clone() },
+            Frame { source: line(2), ..main.clone() },
+            frame(Some("main"), Some("/bin/b"), 0x10),
+            frame(None, Some("/bin/a"), 0x10),
+            frame(None, Some("/bin/a"), 0x20),
+        ];
+        let stacks: Vec<_> = stacks.iter().map(std::slice::from_ref).collect();
+        let book = book(&stacks);
+        assert_eq!([1, 2, 3, 4, 5].map(|id| book.fold(PlaceId(id))), [1, 2, 3, 4, 5].map(PlaceId));
     }
 }
