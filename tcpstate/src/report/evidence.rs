@@ -33,7 +33,7 @@ pub fn evidence(report: &LeakReport, group: &Group) -> String {
         Verdict::FinConsumed => fin_consumed(group),
         Verdict::HeldElsewhere => held_elsewhere(group),
         Verdict::Sending => sending(group),
-        Verdict::BlockedInSend => blocked(group),
+        Verdict::BlockedInSend => blocked(group, !report.sleepers(group).is_empty()),
         Verdict::GhostFd => ghost(group),
         Verdict::Pool => format!(
             "{} of one opening stack, only their FIN unread; their number has not grown for {}",
@@ -91,7 +91,7 @@ pub fn advice(group: &Group) -> &'static str {
 }
 
 fn never_accepted(group: &Group) -> String {
-    let waiting = format!("no process has accepted them: {}", queue("Recv-Q", group.recv_q));
+    let waiting = format!("accept() has not returned them: {}", queue("Recv-Q", group.recv_q));
     group.backlogs.iter().fold(waiting, |line, backlog| {
         format!(
             "{line}; backlog of {} holds {} of {}",
@@ -137,7 +137,8 @@ fn sending(group: &Group) -> String {
     }
 }
 
-fn blocked(group: &Group) -> String {
+/// `threads_follow` says that what the threads do is said in full.
+fn blocked(group: &Group, threads_follow: bool) -> String {
     let still = group.unmoved_ns.map(|unmoved| unmoved.max).filter(|&unmoved| unmoved > 0);
     let since = match (still, group.sent_ago_ns) {
         (Some(unmoved), _) => format!(" has not moved for {}", Span(unmoved)),
@@ -146,8 +147,8 @@ fn blocked(group: &Group) -> String {
     };
     let threads = match group.asleep_in_send {
         Some(0) => "; no thread is asleep in a send: a non-blocking socket".to_owned(),
-        Some(threads) => format!("; {} asleep in a send", Count(threads, "thread")),
-        None => String::new(),
+        Some(threads) if !threads_follow => format!("; {} asleep in a send", Count(threads, "thread")),
+        _ => String::new(),
     };
     format!("{}{since}{threads}", queue("Send-Q", group.send_q))
 }
@@ -155,7 +156,8 @@ fn blocked(group: &Group) -> String {
 fn ghost(group: &Group) -> String {
     let left = group.examples.iter().filter_map(|example| example.left_ago_ns).max().map_or(0, |ns| ns);
     let how = if group.shut_down.top.is_empty() { "by a reset, a time-out or a kill" } else { "by shutdown()" };
-    format!("left CLOSE_WAIT {how}, the oldest at least {} ago; no descriptor of it was closed", Span(left))
+    let ago = if group.sockets == 1 { "" } else { "the first " };
+    format!("left CLOSE_WAIT {how}, {ago}{} ago; the descriptor is still open", Span(left))
 }
 
 fn unknown(group: &Group) -> String {

@@ -67,6 +67,9 @@ fn line(report: &LeakReport, group: &Group) -> String {
             if stack.truncated.is_some() {
                 frames.push("[truncated]".to_owned());
             }
+            if stack.frames.is_empty() {
+                frames.push("[no frames]".to_owned());
+            }
             let names = stack.frames.iter().rev().map(|frame| part(&Escaped(frame.name().as_bytes()).to_string()));
             frames.extend(names);
         }

@@ -63,7 +63,7 @@ impl LeaksText {
             let sockets = left_out.iter().map(|group| group.sockets).sum();
             let groups = Count(left_out.len() as u64, "more group");
             let text = format!("{groups} with {}: see them with a larger `--top`", Count(sockets, "socket"));
-            page.headline(&Paragraph::new().word(DIM, text))?;
+            page.headline(&Paragraph::new().styled(DIM, text))?;
         }
         for group in report.sending() {
             page.blank()?;
@@ -84,7 +84,7 @@ impl LeaksText {
         if !time.is_empty() {
             line = line.word(DIM, time);
         }
-        line = line.item(
+        line = line.styled(
             style,
             format_args!(
                 "{} in CLOSE_WAIT in {}, {}",
@@ -176,7 +176,7 @@ fn rest<W: io::Write>(page: &mut Page<'_, W>, report: &LeakReport) -> io::Result
     for (n, thing, what) in left_out {
         if n > 0 {
             let text = format!("{} {what}: see them with a larger `--top`", Count(n as u64, thing));
-            page.headline(&Paragraph::new().word(DIM, text))?;
+            page.headline(&Paragraph::new().styled(DIM, text))?;
         }
     }
     if survey.totals.closed_forgotten > 0 {
@@ -184,7 +184,7 @@ fn rest<W: io::Write>(page: &mut Page<'_, W>, report: &LeakReport) -> io::Result
             "{} closed late by processes or code not seen for long: no longer kept apart",
             Count(survey.totals.closed_forgotten, "socket")
         );
-        page.headline(&Paragraph::new().word(DIM, text))?;
+        page.headline(&Paragraph::new().styled(DIM, text))?;
     }
     Ok(())
 }

@@ -33,9 +33,14 @@ impl Paragraph {
     }
 
     /// Adds text that may be broken at its blanks.
-    pub(super) fn text(mut self, text: impl fmt::Display) -> Self {
+    pub(super) fn text(self, text: impl fmt::Display) -> Self {
+        self.styled(Style::new(), text)
+    }
+
+    /// The same in a style.
+    pub(super) fn styled(mut self, style: Style, text: impl fmt::Display) -> Self {
         let text = text.to_string();
-        self.pieces.extend(text.split(' ').map(|word| Piece { gap: 1, text: word.to_owned(), style: Style::new() }));
+        self.pieces.extend(text.split(' ').map(|word| Piece { gap: 1, text: word.to_owned(), style }));
         self
     }
 

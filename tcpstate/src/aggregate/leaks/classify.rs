@@ -38,11 +38,15 @@ impl Leaks {
         match socket.phase {
             Phase::Open => {}
             Phase::Closing(_) => return None,
-            // A connection that was reset in the backlog has no descriptor yet.
-            Phase::Ghost(left) if now.0.saturating_sub(left.at.0) < CLOSE_TAKES_NS || self.is_unaccepted(socket) => {
-                return None;
+            Phase::Ghost(left) => {
+                let confirmed =
+                    socket.listed == self.generation && self.snapshot.is_some_and(|(taken, _)| left.at <= taken);
+                let closing = !confirmed && now.0.saturating_sub(left.at.0) < CLOSE_TAKES_NS;
+                // A connection that was reset in the backlog has no descriptor yet.
+                if closing || self.is_unaccepted(socket) {
+                    return None;
+                }
             }
-            Phase::Ghost(_) => {}
         }
         let holders = self.holders(socket);
         let holding = self.holding(socket, holders);

@@ -20,6 +20,9 @@ pub(super) fn write<W: io::Write>(
     if let Some(intro) = intro {
         next(page, &intro)?;
     }
+    if stack.frames.is_empty() {
+        next(page, &Paragraph::new().word(WARNING, "[no frames]"))?;
+    }
     let mut rest = stack.frames.as_slice();
     // What the user's code called is named behind it.
     let inner = take_libraries(&mut rest);
@@ -38,14 +41,14 @@ pub(super) fn write<W: io::Write>(
         next(page, &paragraph)?;
         let between = take_libraries(&mut rest);
         if !between.is_empty() {
-            next(page, &Paragraph::new().word(DIM, libraries(between)))?;
+            next(page, &Paragraph::new().styled(DIM, libraries(between)))?;
         }
     }
     if let Some(reason) = &stack.truncated {
         next(page, &Paragraph::new().word(WARNING, "[truncated]").text(Escaped(reason.as_bytes())))?;
     }
     if let Some(hint) = &stack.hint {
-        next(page, &Paragraph::new().word(DIM, format_args!("hint: {}", Escaped(hint.as_bytes()))))?;
+        next(page, &Paragraph::new().styled(DIM, format_args!("hint: {}", Escaped(hint.as_bytes()))))?;
     }
     Ok(())
 }

@@ -80,11 +80,11 @@ pub(super) fn write_closed<W: io::Write>(
     page.headline(&line)?;
     if closed.at_least > 0 {
         let text = format!("{} entered CLOSE_WAIT before the trace: their times are lower bounds", closed.at_least);
-        page.labelled("", &Paragraph::new().word(DIM, text))?;
+        page.labelled("", &Paragraph::new().styled(DIM, text))?;
     }
     if closed.unseen > 0 {
         let text = format!("{} went unseen, closed or reset: without a time", Count(closed.unseen, "socket"));
-        page.labelled("", &Paragraph::new().word(DIM, text))?;
+        page.labelled("", &Paragraph::new().styled(DIM, text))?;
     }
     if !closed.histogram.is_empty() {
         let times = closed.histogram.iter().fold(Paragraph::new(), |line, &(upper_ns, count)| {
@@ -110,7 +110,7 @@ fn named(process: Option<Process>) -> Paragraph {
 }
 
 fn headline(group: &Group) -> Paragraph {
-    let things = if group.verdict == Verdict::GhostFd { "ghost descriptor" } else { "socket" };
+    let things = if group.verdict == Verdict::GhostFd { "descriptor" } else { "socket" };
     let line = named(group.process).item(PLAIN, Count(group.sockets, things));
     let line = line.word(verdict_style(group.verdict), verdict_name(group.verdict));
     let mut line = line.item(PLAIN, format_args!("oldest {}", AgeText(group.ages.oldest)));
@@ -282,7 +282,7 @@ fn others<W: io::Write>(page: &mut Page<'_, W>, count: u64, thing: &'static str,
     if count == 0 {
         return Ok(());
     }
-    page.labelled("", &Paragraph::new().word(DIM, format_args!("{} {what}", Count(count, thing))))
+    page.labelled("", &Paragraph::new().styled(DIM, format_args!("{} {what}", Count(count, thing))))
 }
 
 /// An age, or between what it is.

@@ -1,0 +1,248 @@
+//! Whole reports, as people and programs see them.
+
+use std::{collections::BTreeMap, fs, path::Path, sync::Arc};
+
+use jiff::tz::TimeZone;
+use tcpstate::{
+    model::{
+        MonotonicNs, OwnerSource, State,
+        leak::{FoundListener, Holder, LeakLosses, PlaceId},
+    },
+    report::{
+        clock::{TimeFormat, TimeStyle, WallClock},
+        folded::{self, Weight},
+        leaks::{LeakReport, Sleepers, Surroundings},
+        leaks_json::LeaksJson,
+        leaks_text::LeaksText,
+        svg,
+    },
+};
+use tcpstate_common::state::TcpState;
+
+use super::{
+    scene::{Opener, Scene, accepts, connects, name},
+    stacks::stack,
+};
+
+const CLOCK: WallClock = WallClock { offset_ns: 1_790_000_000_000_000_000 };
+
+/// Every verdict, and everything that can be missing.
+fn everything() -> LeakReport {
+    let mut scene = Scene::new();
+    names(&mut scene);
+    scene.snapshot();
+
+    let half_closed = scene.fin(accepts(500, "server", 8443, 20));
+    let blocked: Vec<_> = (0..2).map(|_| scene.fin(accepts(600, "pusher", 9090, 30))).collect();
+    for &socket in &blocked {
+        scene.read_eof(socket, 600, 601, "conn", 31);
+        scene.load(socket).send_q = 2_565_000;
+        scene.load(socket).last_data_sent_ms = 0;
+    }
+    let inherited = scene.fin(accepts(4700, "python3", 8000, 40));
+    scene.found(inherited).holders = vec![Holder { pid: 4711, fd: 5 }];
+    scene.process(4711, "sleep");
+    let drained = scene.fin(accepts(700, "jobs", 7000, 50));
+    scene.load(drained).recv_q = 0;
+    scene.fin_before(accepts(700, "jobs", 7000, 50));
+    let ghost = scene.fin(connects(800, "crawler\x1b[31m", 443, 60));
+    scene.fin(connects(900, "pool", 5432, 70));
+    let waiting = scene.fin(Opener { pid: 950, comm: "stuck", source: OwnerSource::Listen, port: 6000, place: None });
+    let found = scene.found(waiting).clone();
+    scene.listeners.push(FoundListener { facts: found.facts, owner: found.owner, backlog: 1, backlog_limit: 128 });
+    let slow = scene.fin(accepts(500, "server", 8443, 20));
+    for tick in 0..10_u64 {
+        if tick % 2 == 0 {
+            scene.fin(accepts(812, "proxy", 8080, if tick < 4 { 1 } else { 2 }));
+        }
+        if tick == 3 {
+            scene.reset(ghost);
+        }
+        if tick == 4 {
+            scene.close(slow, 21);
+        }
+        scene.process(812, "proxy").descriptors = 900 + 6 * tick;
+        scene.load(half_closed).last_data_sent_ms = 3;
+        scene.watch(1);
+    }
+    scene.asleep_in_send = Some(BTreeMap::from([(600, 2)]));
+    let survey = scene.survey();
+    let sleepers = BTreeMap::from([
+        (812, vec![asleep(6, "futex", &["__futex_wait@libc.so.6", "take_job pool.c:41", "worker_main pool.c:77"])]),
+        (600, vec![asleep(2, "sendto", &["__libc_send@libc.so.6", "push_all push.c:19", "conn_main push.c:52"])]),
+    ]);
+    let losses = LeakLosses { events: 512, map_full: 3, stacks_skipped: 14, stacks_dropped: 1 };
+    LeakReport::new(survey, &scene.stacks, Surroundings { sleepers, losses, unrepaired: false, top: 8 })
+}
+
+fn names(scene: &mut Scene) {
+    let proxy = [
+        "accept4@libc.so.6",
+        "proxy_accept proxy.c:88",
+        "inlined on_ready loop.h:12",
+        "event_loop proxy.c:140",
+        "main proxy.c:171",
+        "__libc_start_call_main@libc.so.6",
+        "__libc_start_main@libc.so.6",
+        "_start",
+    ];
+    let stacks: [(u64, &[&str]); 10] = [
+        (1, &proxy),
+        (2, &proxy),
+        (20, &["accept4@libc.so.6", "legit_accept legit.c:10", "main legit.c:30"]),
+        (21, &["close@libc.so.6", "finish legit.c:77"]),
+        (30, &["accept4@libc.so.6", "take_conn push.c:80", "main push.c:99"]),
+        (31, &["recv@libc.so.6", "read_request push.c:33", "conn_main push.c:50"]),
+        (40, &["accept4@libc.so.6", "_PyEval_EvalFrameDefault"]),
+        (50, &["accept4@libc.so.6", "accept_job", "main"]),
+        (60, &["connect@libc.so.6", "fetch;all crawl.c:5"]),
+        (70, &["connect@libc.so.6", "db::connect src/db.rs:14"]),
+    ];
+    for (place, frames) in stacks {
+        let mut stack = stack(frames);
+        if place == 40 {
+            stack.hint = Some("start Python 3.12 or later with `-X perf` to see its functions".to_owned());
+        }
+        if place == 60 {
+            stack.truncated = Some("the copy of the stack ended after 16 KiB".to_owned());
+        }
+        scene.stacks.insert(PlaceId(place), stack);
+    }
+}
+
+fn asleep(threads: u64, syscall: &str, frames: &[&str]) -> Sleepers {
+    Sleepers {
+        threads,
+        tid: 4242,
+        comm: name("worker"),
+        syscall: Some(syscall.to_owned()),
+        stack: Arc::new(stack(frames)),
+    }
+}
+
+fn text(report: &LeakReport, width: Option<usize>, color: bool) -> String {
+    let time = TimeFormat { style: TimeStyle::Local, clock: CLOCK, start: MonotonicNs(0), zone: TimeZone::UTC };
+    let mut out = Vec::new();
+    LeaksText { time, color, width }.report(&mut out, report).expect("memory does not fail");
+    String::from_utf8(out).expect("text is UTF-8")
+}
+
+fn json(report: &LeakReport) -> String {
+    let mut out = Vec::new();
+    LeaksJson::new(CLOCK).report(&mut out, report).expect("memory does not fail");
+    String::from_utf8(out).expect("JSON is UTF-8")
+}
+
+fn folded(report: &LeakReport, weight: Weight) -> String {
+    let mut out = Vec::new();
+    folded::write(&mut out, report, weight).expect("memory does not fail");
+    String::from_utf8(out).expect("text is UTF-8")
+}
+
+/// Compares with `tests/leaks/golden/NAME`, or writes it when `TCPSTATE_BLESS` is set.
+fn assert_golden(file: &str, actual: &str) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/leaks/golden").join(file);
+    if std::env::var_os("TCPSTATE_BLESS").is_some() {
+        fs::create_dir_all(path.parent().expect("a directory")).expect("a writable source tree");
+        fs::write(&path, actual).expect("a writable source tree");
+    }
+    let expected = fs::read_to_string(&path).expect("the golden file");
+    assert!(actual == expected, "`{}` differs:\n{actual}", path.display());
+}
+
+#[test]
+fn text_without_a_terminal() {
+    assert_golden("everything.txt", &text(&everything(), None, false));
+}
+
+#[test]
+fn text_on_a_narrow_terminal_in_colour() {
+    let text = text(&everything(), Some(80), true);
+    assert_golden("everything-80.ansi", &text);
+    let plain = anstream_free(&text);
+    let too_long: Vec<_> =
+        plain.lines().filter(|line| line.chars().count() > 80 && line.trim().contains(' ')).collect();
+    assert!(too_long.iter().all(|line| line.split_whitespace().any(|word| word.len() > 40)), "{too_long:#?}");
+}
+
+/// Without the escape sequences that colours are.
+fn anstream_free(text: &str) -> String {
+    let mut plain = String::new();
+    let mut parts = text.split('\x1b');
+    plain.push_str(parts.next().unwrap_or_default());
+    for part in parts {
+        plain.push_str(part.split_once('m').map_or("", |(_, rest)| rest));
+    }
+    plain
+}
+
+#[test]
+fn json_of_everything() {
+    let line = json(&everything());
+    assert_eq!(line.matches('\n').count(), 1);
+    let value: serde_json::Value = serde_json::from_str(&line).expect("JSON");
+    assert_golden("everything.json", &format!("{value:#}\n"));
+    check_schema(&value);
+}
+
+#[test]
+fn json_of_nothing() {
+    let mut scene = Scene::new();
+    let survey = scene.survey();
+    let report = LeakReport::new(survey, &scene.stacks, Surroundings { top: 10, ..Surroundings::default() });
+    let value: serde_json::Value = serde_json::from_str(&json(&report)).expect("JSON");
+    check_schema(&value);
+    assert_eq!(value["complete"], true);
+    assert_eq!(
+        text(&report, None, false),
+        "14:30:00.000 0 sockets in CLOSE_WAIT in 0 processes, 0 ghost descriptors\n"
+    );
+    assert_eq!(folded(&report, Weight::Seconds), "");
+}
+
+fn check_schema(value: &serde_json::Value) {
+    let schema = serde_json::from_str(include_str!("../../schema/leaks-v1.schema.json")).expect("the schema is JSON");
+    let validator = jsonschema::validator_for(&schema).expect("the schema is one");
+    let errors: Vec<_> =
+        validator.iter_errors(value).map(|error| format!("{}: {error}", error.instance_path())).collect();
+    assert!(errors.is_empty(), "{errors:#?}");
+}
+
+#[test]
+fn folded_stacks() {
+    let report = everything();
+    assert_golden("everything-seconds.folded", &folded(&report, Weight::Seconds));
+    assert_golden("everything-sockets.folded", &folded(&report, Weight::Sockets));
+    let sockets: u64 = folded::lines(&report, Weight::Sockets)
+        .iter()
+        .map(|line| line.rsplit_once(' ').expect("a weight").1.parse::<u64>().expect("a number"))
+        .sum();
+    assert_eq!(sockets, report.survey.groups.iter().map(|group| group.sockets).sum::<u64>());
+}
+
+#[test]
+fn a_flamegraph_names_the_functions() {
+    let mut out = Vec::new();
+    svg::write(&mut out, &everything(), Weight::Sockets).expect("memory does not fail");
+    let svg = String::from_utf8(out).expect("SVG is UTF-8");
+    for part in ["<svg", "proxy_accept", "eof-unread", "by sockets", "incomplete: 512 events lost", "</svg>"] {
+        assert!(svg.contains(part), "{part}");
+    }
+    assert!(!svg.contains('\x1b'));
+}
+
+#[test]
+fn a_descriptor_shut_down_says_where() {
+    let mut scene = Scene::new();
+    names(&mut scene);
+    scene.snapshot();
+    let socket = scene.fin(accepts(500, "server", 8443, 20));
+    scene.wait_ms(3_000);
+    scene.shut_down(socket, 21);
+    let survey = scene.watch(2);
+    let report = LeakReport::new(survey, &scene.stacks, Surroundings { top: 10, ..Surroundings::default() });
+    let text = text(&report, None, false);
+    assert!(text.contains("left CLOSE_WAIT by shutdown()"), "{text}");
+    assert!(text.contains("finish  legit.c:77"), "{text}");
+    assert_eq!(State::Known(TcpState::LastAck), scene.found(socket).state);
+}

@@ -1,0 +1,7 @@
+//! Leak hunting without a kernel: events and snapshots in, verdicts and reports out.
+
+mod golden;
+mod properties;
+mod scene;
+mod stacks;
+mod verdicts;

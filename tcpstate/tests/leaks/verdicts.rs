@@ -1,0 +1,439 @@
+//! What the programs that leak look like, and those that do not.
+
+use std::collections::BTreeMap;
+
+use tcpstate::{
+    aggregate::{
+        leaks::{Opening, Options, Role},
+        verdict::Verdict,
+    },
+    model::{
+        OwnerSource, Protocol, State,
+        leak::{FoundListener, Holder, PlaceId},
+    },
+};
+use tcpstate_common::state::TcpState;
+
+use super::scene::{Opener, SECOND, Scene, Socket, accepts, connects, name, only, verdicts};
+
+#[test]
+fn end_of_file_never_read() {
+    let mut scene = Scene::new();
+    for _ in 0..30 {
+        scene.fin(accepts(812, "proxy", 8080, 1));
+    }
+    let survey = scene.watch(1);
+    let group = only(&survey);
+    assert_eq!((group.verdict, group.sockets), (Verdict::EofUnread, 30));
+    assert_eq!(group.origin.role, Role::Accepted(8080));
+    assert_eq!(group.origin.opening, Opening::Seen(PlaceId(1)));
+    assert_eq!(group.process.map(|process| process.pid), Some(812));
+    assert_eq!(group.ages.oldest.at_most_ns, Some(2 * SECOND));
+    assert!(group.ages.oldest.is_exact());
+    assert_eq!((survey.totals.close_wait, survey.totals.processes), (30, 1));
+}
+
+#[test]
+fn end_of_file_read_by_another_thread() {
+    let mut scene = Scene::new();
+    for n in 0..25 {
+        let socket = scene.fin(connects(7, "gateway", 9000, 1));
+        scene.read_eof(socket, 7, 100 + n, "worker", 2);
+    }
+    let survey = scene.watch(1);
+    let group = only(&survey);
+    assert_eq!((group.verdict, group.sockets), (Verdict::EofRead, 25));
+    assert_eq!(group.origin.role, Role::Connected(9000));
+    let (teller, sockets) = group.told.top[0];
+    assert_eq!((teller.place, sockets), (Some(PlaceId(2)), 25));
+    assert_eq!(teller.by.map(|by| by.comm), Some(name("worker")));
+    assert!(group.peers.top.iter().all(|(peer, _)| peer.port == Some(9000)), "{:?}", group.peers);
+}
+
+#[test]
+fn data_and_fin_in_one_read() {
+    let mut scene = Scene::new();
+    let socket = scene.fin(accepts(7, "jobs", 80, 1));
+    scene.load(socket).recv_q = 0;
+    let survey = scene.watch(1);
+    assert_eq!((only(&survey).verdict, only(&survey).watched), (Verdict::FinConsumed, 1));
+
+    let mut before = Scene::new();
+    let socket = before.fin_before(accepts(7, "jobs", 80, 1));
+    before.load(socket).recv_q = 0;
+    before.snapshot();
+    let survey = before.watch(1);
+    assert_eq!((only(&survey).verdict, only(&survey).watched), (Verdict::FinConsumed, 0));
+}
+
+#[test]
+fn a_queue_seen_before_the_read_does_not_count() {
+    let mut scene = Scene::new();
+    let socket = scene.fin(accepts(7, "srv", 80, 1));
+    assert_eq!(verdicts(&scene.watch(1)), [(Verdict::EofUnread, 1)]);
+    scene.wait_ms(10);
+    scene.read_eof(socket, 7, 7, "srv", 2);
+    assert_eq!(verdicts(&scene.survey()), [(Verdict::EofRead, 1)], "the verdict changes with the facts");
+    scene.load(socket).recv_q = 1;
+    assert_eq!(verdicts(&scene.watch(1)), [(Verdict::EofUnread, 1)], "a queued FIN was not read");
+}
+
+#[test]
+fn held_by_a_child_only() {
+    let mut scene = Scene::new();
+    scene.process(4711, "sleep");
+    for _ in 0..5 {
+        let socket = scene.fin(accepts(4700, "python3", 80, 1));
+        scene.read_eof(socket, 4700, 4700, "python3", 2);
+        scene.found(socket).holders = vec![Holder { pid: 4711, fd: 5 }];
+    }
+    let survey = scene.watch(1);
+    let group = only(&survey);
+    assert_eq!((group.verdict, group.sockets), (Verdict::HeldElsewhere, 5));
+    assert_eq!(group.process.map(|process| (process.pid, process.comm)), Some((4711, Some(name("sleep")))));
+    assert_eq!(group.opener.map(|process| process.pid), Some(4700));
+}
+
+#[test]
+fn a_forked_server_is_the_owner_of_what_it_reads() {
+    let mut scene = Scene::new();
+    let socket = scene.fin(accepts(10, "inetd", 80, 1));
+    scene.found(socket).holders = vec![Holder { pid: 11, fd: 0 }, Holder { pid: 11, fd: 1 }];
+    scene.read_eof(socket, 11, 11, "service", 2);
+    let survey = scene.watch(1);
+    assert_eq!(only(&survey).verdict, Verdict::EofRead);
+    assert_eq!(only(&survey).process.map(|process| process.pid), Some(11));
+    assert_eq!(only(&survey).held.by.len(), 1, "two descriptors of one socket are one socket held");
+}
+
+#[test]
+fn a_half_close_in_use_is_no_leak() {
+    let mut scene = Scene::new();
+    let sockets: Vec<Socket> = (0..8)
+        .map(|_| {
+            let socket = scene.fin(accepts(7, "legit", 80, 1));
+            scene.read_eof(socket, 7, 7, "legit", 2);
+            socket
+        })
+        .collect();
+    for _ in 0..20 {
+        scene.wait_ms(500);
+        for &socket in &sockets {
+            scene.load(socket).last_data_sent_ms = 3;
+            scene.load(socket).last_ack_recv_ms = 3;
+        }
+        scene.snapshot();
+        let survey = scene.survey();
+        assert_eq!(survey.groups, []);
+    }
+    let survey = scene.survey();
+    assert_eq!(verdicts(&survey), [(Verdict::Sending, 8)]);
+    assert_eq!((survey.totals.close_wait, survey.totals.sending), (8, 8));
+    // They fall silent, and nobody closes them.
+    assert_eq!(verdicts(&scene.watch(4)), [(Verdict::EofRead, 8)]);
+}
+
+#[test]
+fn a_half_close_in_use_of_before_the_trace() {
+    let mut scene = Scene::new();
+    let socket = scene.fin_before(accepts(7, "legit", 80, 1));
+    scene.wait_ms(40_000);
+    scene.load(socket).recv_q = 0;
+    scene.load(socket).last_data_sent_ms = 200;
+    scene.load(socket).last_ack_recv_ms = 200;
+    scene.snapshot();
+    let survey = scene.survey();
+    assert_eq!(verdicts(&survey), [(Verdict::Sending, 1)]);
+}
+
+#[test]
+fn data_sent_before_the_end_is_no_use_of_a_half_close() {
+    let mut scene = Scene::new();
+    let socket = scene.fin(accepts(7, "srv", 80, 1));
+    scene.read_eof(socket, 7, 7, "srv", 2);
+    scene.load(socket).last_data_sent_ms = 1;
+    assert_eq!(verdicts(&scene.watch(1)), [(Verdict::EofRead, 1)]);
+}
+
+#[test]
+fn a_send_queue_that_moves_or_not() {
+    let mut scene = Scene::new();
+    let socket = scene.fin(accepts(7, "srv", 80, 1));
+    scene.read_eof(socket, 7, 8, "srv", 2);
+    for n in 0..5 {
+        scene.wait_ms(2_000);
+        scene.load(socket).send_q = 100_000 + n;
+        scene.load(socket).last_data_sent_ms = 0;
+        scene.load(socket).last_ack_recv_ms = 0;
+        scene.snapshot();
+        assert_eq!(verdicts(&scene.survey()), [(Verdict::Sending, 1)]);
+    }
+    let survey = scene.watch(3);
+    let group = only(&survey);
+    assert_eq!(group.verdict, Verdict::BlockedInSend);
+    assert_eq!(group.unmoved_ns.map(|range| range.max), Some(6 * SECOND));
+    // Retransmissions to a peer that is gone are no progress.
+    scene.load(socket).last_data_sent_ms = 5;
+    scene.snapshot();
+    assert_eq!(verdicts(&scene.survey()), [(Verdict::BlockedInSend, 1)]);
+    scene.asleep_in_send = Some(BTreeMap::from([(7, 6)]));
+    assert_eq!(only(&scene.survey()).asleep_in_send, Some(6));
+}
+
+#[test]
+fn blocked_at_the_first_look() {
+    let mut scene = Scene::new();
+    let socket = scene.fin_before(accepts(7, "srv", 80, 1));
+    scene.wait_ms(30_000);
+    *scene.load(socket) = tcpstate::model::leak::SocketLoad { recv_q: 0, send_q: 2_000_000, ..*scene.load(socket) };
+    scene.load(socket).last_data_sent_ms = 29_000;
+    scene.load(socket).last_ack_recv_ms = 4_000;
+    scene.snapshot();
+    assert_eq!(verdicts(&scene.survey()), [(Verdict::BlockedInSend, 1)]);
+}
+
+#[test]
+fn in_the_backlog_until_somebody_accepts() {
+    let opener = |place| Opener { pid: 12, comm: "stuck", source: OwnerSource::Listen, port: 80, place };
+    let mut scene = Scene::new();
+    let sockets: Vec<Socket> = (0..20).map(|_| scene.fin(opener(None))).collect();
+    let found = scene.found(sockets[0]).clone();
+    scene.listeners.push(FoundListener { facts: found.facts, owner: found.owner, backlog: 20, backlog_limit: 128 });
+    let survey = scene.watch(1);
+    let group = only(&survey);
+    assert_eq!((group.verdict, group.sockets), (Verdict::NeverAccepted, 20));
+    assert_eq!(group.process.map(|process| process.pid), Some(12));
+    assert_eq!(group.origin.opening, Opening::NotAccepted);
+    assert_eq!(group.backlogs.first().map(|backlog| (backlog.waiting, backlog.limit)), Some((20, 128)));
+
+    // At last it wakes up; the event is newer than what the snapshot saw.
+    let owner = tcpstate::model::Owner { source: OwnerSource::Accept, ..found.owner.expect("an owner") };
+    scene.leaks.push(&tcpstate::model::leak::LeakEvent::Accepted {
+        at: tcpstate::model::MonotonicNs(scene.now),
+        socket: found.facts.id,
+        owner,
+        opened: Some(PlaceId(9)),
+    });
+    let survey = scene.survey();
+    assert_eq!(verdicts(&survey), [(Verdict::NeverAccepted, 19), (Verdict::EofUnread, 1)]);
+}
+
+#[test]
+fn without_an_accept_hook_the_listener_is_not_blamed() {
+    let options = Options { older_than: std::time::Duration::from_secs(1), accept_hook: false, receive_hook: true };
+    let mut scene = Scene::with(options);
+    let socket = scene.fin(Opener { pid: 12, comm: "srv", source: OwnerSource::Listen, port: 80, place: None });
+    scene.wait_ms(1_500);
+    assert_eq!(verdicts(&scene.survey()), [(Verdict::Unknown, 1)]);
+    scene.found(socket).unaccepted = false;
+    scene.found(socket).holders = vec![Holder { pid: 13, fd: 4 }];
+    let survey = scene.watch(1);
+    assert_eq!(only(&survey).verdict, Verdict::EofUnread);
+    assert_eq!(
+        only(&survey).process.map(|process| process.pid),
+        Some(13),
+        "the holder, for who listens need not accept"
+    );
+}
+
+#[test]
+fn ghosts_after_a_reset_or_a_shutdown() {
+    let mut scene = Scene::new();
+    let sockets: Vec<Socket> = (0..3).map(|_| scene.fin(accepts(7, "srv", 80, 1))).collect();
+    scene.wait_ms(5_000);
+    scene.reset(sockets[0]);
+    scene.found(sockets[1]).state = State::Known(TcpState::LastAck);
+    scene.found(sockets[1]).since = None;
+    let survey = scene.watch(1);
+    let mut found = verdicts(&survey);
+    found.sort_unstable();
+    assert_eq!(found, [(Verdict::EofUnread, 1), (Verdict::GhostFd, 2)]);
+    assert_eq!((survey.totals.close_wait, survey.totals.ghosts), (1, 2));
+    scene.close(sockets[0], 5);
+    assert_eq!(scene.survey().totals.ghosts, 1);
+    assert_eq!(scene.survey().totals.closed_late, 1);
+}
+
+#[test]
+fn a_close_with_unread_data_is_no_ghost() {
+    let mut scene = Scene::new();
+    let socket = scene.fin(accepts(7, "srv", 80, 1));
+    scene.wait_ms(5_000);
+    scene.reset(socket);
+    assert_eq!(scene.survey().totals.ghosts, 0, "on its way through close()");
+    scene.close(socket, 5);
+    scene.wait_ms(5_000);
+    assert_eq!(verdicts(&scene.survey()), []);
+}
+
+#[test]
+fn a_pool_is_a_guess_and_only_of_idle_clients() {
+    let mut scene = Scene::new();
+    for _ in 0..20 {
+        scene.fin(connects(7, "python3", 80, 1));
+    }
+    assert_eq!(verdicts(&scene.watch(2)), [(Verdict::EofUnread, 20)], "not observed for long enough");
+    assert_eq!(verdicts(&scene.watch(10)), [(Verdict::Pool, 20)]);
+    assert!(Verdict::Pool.is_guess());
+    scene.fin(connects(7, "python3", 80, 1));
+    assert_eq!(verdicts(&scene.watch(1)), [(Verdict::EofUnread, 21)], "it grows");
+
+    let mut unread = Scene::new();
+    let socket = unread.fin(connects(7, "node", 80, 1));
+    unread.load(socket).recv_q = 900;
+    assert_eq!(verdicts(&unread.watch(12)), [(Verdict::EofUnread, 1)], "unread data is no idle connection");
+
+    let mut server = Scene::new();
+    server.fin(accepts(7, "srv", 80, 1));
+    assert_eq!(verdicts(&server.watch(12)), [(Verdict::EofUnread, 1)], "servers have no pools");
+}
+
+#[test]
+fn multipath_tcp_tells_less() {
+    let mut scene = Scene::new();
+    let socket = scene.fin_before(accepts(7, "srv", 80, 1));
+    scene.found(socket).facts.protocol = Protocol::Mptcp;
+    scene.load(socket).recv_q = 0;
+    scene.snapshot();
+    assert_eq!(verdicts(&scene.watch(1)), [(Verdict::Unknown, 1)]);
+}
+
+#[test]
+fn closed_late_with_who_told_and_who_closed() {
+    let options = Options { older_than: std::time::Duration::from_millis(40), accept_hook: true, receive_hook: true };
+    let mut scene = Scene::with(options);
+    for n in 0..200 {
+        let socket = scene.fin(accepts(7, "slow", 80, 1));
+        scene.read_eof(socket, 7, 8, "conn", 2);
+        scene.wait_ms([50, 100, 200, 400][n % 4]);
+        scene.close(socket, 3);
+    }
+    let quick = scene.fin(accepts(7, "slow", 80, 1));
+    scene.wait_ms(39);
+    scene.close(quick, 3);
+    let survey = scene.watch(1);
+    assert_eq!(verdicts(&survey), []);
+    let [closed] = survey.closed_late.as_slice() else { panic!("one origin: {survey:#?}") };
+    assert_eq!((closed.sockets, closed.unseen, closed.at_least), (200, 0, 0));
+    assert_eq!(closed.max_ns, 400_000_000);
+    assert!(closed.p50_ns.abs_diff(100_000_000) <= 1_000_000, "{closed:?}");
+    assert_eq!(closed.histogram.iter().map(|&(_, count)| count).collect::<Vec<_>>(), [50, 50, 50, 50]);
+    assert_eq!(closed.told.top, [(PlaceId(2), 200)]);
+    assert_eq!(closed.closed.top, [(PlaceId(3), 200)]);
+}
+
+#[test]
+fn well_behaved_programs_are_not_mentioned() {
+    let mut scene = Scene::new();
+    for _ in 0..4_000 {
+        let socket = scene.fin(accepts(7, "churn", 80, 1));
+        scene.read_eof(socket, 7, 7, "churn", 2);
+        scene.wait_ms(1);
+        scene.close(socket, 3);
+    }
+    let survey = scene.watch(3);
+    assert_eq!((verdicts(&survey), survey.totals.closed_late, survey.totals.close_wait), (vec![], 0, 0));
+}
+
+#[test]
+fn a_snapshot_in_passing_shows_no_young_sockets() {
+    let mut scene = Scene::new();
+    // An idle connection whose FIN has just come: only the lower bound says that it is young.
+    let socket = scene.fin_before(accepts(7, "srv", 80, 1));
+    scene.load(socket).last_data_recv_ms = 30_000;
+    scene.snapshot();
+    let survey = scene.survey();
+    assert_eq!((verdicts(&survey), survey.totals.young), (vec![], 1));
+    assert!(survey.settles_in_ns.is_some_and(|ns| ns <= SECOND), "{survey:?}");
+    assert_eq!(verdicts(&scene.watch(1)), [(Verdict::EofUnread, 1)]);
+    assert_eq!(scene.survey().settles_in_ns, None);
+}
+
+#[test]
+fn the_age_interval_contains_the_truth_and_only_narrows() {
+    let mut scene = Scene::new();
+    let socket = scene.fin_before(accepts(7, "srv", 80, 1));
+    scene.load(socket).last_data_recv_ms = 700;
+    let truth = scene.now;
+    scene.wait_ms(10_000);
+    scene.snapshot();
+    let first = only(&scene.survey()).ages.oldest;
+    // A keepalive of our own is answered.
+    scene.load(socket).last_ack_recv_ms = 0;
+    scene.wait_ms(1_000);
+    scene.snapshot();
+    let age = only(&scene.survey()).ages.oldest;
+    let true_age = scene.now - truth;
+    assert!(age.at_least_ns <= true_age && age.at_most_ns.is_some_and(|most| most >= true_age), "{age:?}");
+    assert_eq!(age.at_least_ns, first.at_least_ns + SECOND);
+}
+
+#[test]
+fn openings_before_the_trace_are_inferred_from_later_leaks() {
+    let mut scene = Scene::new();
+    for _ in 0..3 {
+        scene.fin_before(accepts(7, "srv", 80, 1));
+        scene.fin_before(connects(7, "srv", 5432, 2));
+    }
+    scene.snapshot();
+    let survey = scene.watch(1);
+    let roles: Vec<_> = survey.groups.iter().map(|group| (group.origin.role, group.origin.opening)).collect();
+    let before = Opening::BeforeTrace;
+    assert_eq!(roles, [(Role::LocalPort(80), before), (Role::RemotePort(5432), before)]);
+
+    scene.fin(accepts(7, "srv", 80, 1));
+    let survey = scene.watch(1);
+    let openings: Vec<_> =
+        survey.groups.iter().map(|group| (group.origin.role, group.origin.opening, group.sockets)).collect();
+    assert_eq!(
+        openings,
+        [
+            (Role::Accepted(80), Opening::Inferred(PlaceId(1)), 3),
+            (Role::RemotePort(5432), before, 3),
+            (Role::Accepted(80), Opening::Seen(PlaceId(1)), 1),
+        ]
+    );
+
+    // Another place that leaks for the same listener: nobody knows any more.
+    scene.fin(accepts(7, "srv", 80, 99));
+    let survey = scene.watch(1);
+    assert!(survey.groups.iter().all(|group| !matches!(group.origin.opening, Opening::Inferred(_))), "{survey:#?}");
+}
+
+#[test]
+fn growth_and_forecast() {
+    let mut scene = Scene::new();
+    scene.snapshot();
+    for _ in 0..20 {
+        scene.fin(accepts(7, "srv", 80, 1));
+        scene.fin(accepts(7, "srv", 80, 1));
+        scene.watch(1);
+    }
+    let survey = scene.survey();
+    let growth = only(&survey).growth.expect("40 s");
+    assert!((growth.per_minute - 60.0).abs() < 1e-6, "{growth:?}");
+    let [row] = survey.processes.as_slice() else { panic!("one process: {survey:#?}") };
+    assert_eq!((row.descriptors, row.limit), (Some(45), Some(1024)));
+    let forecast = row.forecast.expect("a trend");
+    let truth = (1024 - 45) * SECOND;
+    assert!(forecast.soonest_ns <= truth && truth <= forecast.latest_ns, "{forecast:?}");
+}
+
+#[test]
+fn after_a_loss_the_snapshot_is_right() {
+    let mut scene = Scene::new();
+    let leaked = scene.fin(accepts(7, "srv", 80, 1));
+    let closed = scene.fin(accepts(7, "srv", 80, 1));
+    scene.watch(1);
+    // Its close is lost, and so is the beginning of another leak.
+    let lost = scene.fin_before(accepts(7, "srv", 80, 1));
+    let gone = scene.found(closed).clone();
+    scene.found(closed).state = State::Known(TcpState::LastAck);
+    scene.found(closed).holders.clear();
+    let survey = scene.watch(1);
+    assert_eq!(survey.totals.close_wait, 2);
+    assert_eq!(survey.groups.iter().map(|group| group.sockets).sum::<u64>(), 2);
+    assert!(scene.found(leaked).facts.id != gone.facts.id && scene.found(lost).facts.id != gone.facts.id);
+    // Until the next snapshot its own events could still have told.
+    assert_eq!(scene.watch(1).closed_late.first().map(|closed| (closed.sockets, closed.unseen)), Some((0, 1)));
+}
