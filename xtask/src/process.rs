@@ -57,18 +57,19 @@ pub(crate) fn as_root(program: &OsStr) -> Command {
     command
 }
 
-/// Makes sure that a command of [`as_root`] can become root. sudo asks for a password now, if it needs one, before any
+/// Makes sure that commands of [`as_root`] can become root. sudo asks for a password now, if it needs one, before any
 /// output could hide the question.
 ///
 /// # Errors
 ///
 /// We are not root, and sudo is not installed or refuses: the error says what to run as root.
-pub(crate) fn authorize(command: &Command) -> anyhow::Result<()> {
+pub(crate) fn authorize(commands: &[Command]) -> anyhow::Result<()> {
     if is_root() {
         return Ok(());
     }
-    let shown = display(command);
-    let wanted = shown.strip_prefix("sudo -- ").unwrap_or(&shown);
+    let shown = commands.iter().map(display);
+    let wanted: Vec<_> = shown.map(|line| line.strip_prefix("sudo -- ").map_or(line.clone(), str::to_owned)).collect();
+    let wanted = wanted.join(" && ");
     let sudo = which::which("sudo").ok().with_context(|| {
         format!("this needs root, and `sudo` is not installed: run `{wanted}` as root, then this again")
     })?;

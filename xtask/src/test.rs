@@ -1,6 +1,6 @@
 //! Everything that must hold before a change lands.
 
-use std::{ffi::OsString, process::Command, time::Instant};
+use std::{ffi::OsString, process::Command, slice, time::Instant};
 
 use anyhow::bail;
 use clap::ValueEnum;
@@ -125,7 +125,7 @@ fn privileged(args: &[OsString]) -> anyhow::Result<Command> {
     cargo.args(["test", "--package", "tcpstate", "--features", "privileged-tests", "--test", "privileged", "--no-run"]);
     let binary = build::executable(cargo, "privileged")?;
     let mut command = process::as_root(binary.as_os_str());
-    process::authorize(&command)?;
+    process::authorize(slice::from_ref(&command))?;
     // Where cargo runs the tests of a package. They change sysctls and trace the whole machine: one at a time.
     command.current_dir(process::workspace().join("tcpstate")).arg("--test-threads=1").args(args);
     Ok(command)
