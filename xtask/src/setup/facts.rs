@@ -26,6 +26,7 @@ pub(crate) const TOOLS: &[Tool] = &[
     Tool { command: "node", package: "nodejs", why: "runs the JavaScript that the tests look at" },
     Tool { command: "ip", package: "iproute2", why: "makes the network namespaces of the tests" },
     Tool { command: "ss", package: "iproute2", why: "tells the tests what the kernel knows of a socket" },
+    Tool { command: "sysctl", package: "procps", why: "turns on MPTCP in namespaces of the tests" },
     Tool { command: "unshare", package: "util-linux", why: "makes the containers of the tests" },
     Tool { command: "nsenter", package: "util-linux", why: "enters the namespaces of the tests" },
 ];
