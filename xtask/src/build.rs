@@ -8,7 +8,7 @@ use std::{
 
 use anyhow::{Context as _, bail, ensure};
 
-use crate::{process, setup};
+use crate::{cargo, process, setup};
 
 /// Sets up, builds, and prints the path and the size of the binary.
 ///
@@ -29,49 +29,28 @@ pub(crate) fn task(linked_statically: bool) -> anyhow::Result<()> {
 ///
 /// The build failed.
 pub(crate) fn release() -> anyhow::Result<PathBuf> {
-    let mut cargo = process::cargo();
-    cargo.args(["build", "--package", "tcpstate", "--bin", "tcpstate", "--release"]);
-    executable(cargo, "tcpstate")
+    let mut command = cargo::command();
+    command.args(["build", "--package", "tcpstate", "--bin", "tcpstate", "--release"]);
+    cargo::executable(command, "tcpstate")
 }
 
 fn static_release() -> anyhow::Result<PathBuf> {
     let host = host()?;
-    let mut cargo = process::cargo();
+    let mut command = cargo::command();
     // With `--target` the flags stay away from build scripts, which load proc macros dynamically.
-    cargo
+    command
         .args(["build", "--package", "tcpstate", "--bin", "tcpstate", "--release", "--target", &host])
         .env("RUSTFLAGS", "-C target-feature=+crt-static");
-    let binary = executable(cargo, "tcpstate")?;
+    let binary = cargo::executable(command, "tcpstate")?;
     is_static(&binary)?;
     let status = Command::new(&binary).arg("--version").stdout(Stdio::null()).status()?;
     ensure!(status.success(), "`{} --version` failed: {status}", binary.display());
     Ok(binary)
 }
 
-/// Runs a `cargo build` or `cargo test --no-run`, with its progress on our stderr, and tells where the executable of
-/// `target` is.
-///
-/// # Errors
-///
-/// The build failed or made no such executable.
-pub(crate) fn executable(mut cargo: Command, target: &str) -> anyhow::Result<PathBuf> {
-    cargo.arg("--message-format=json-render-diagnostics").stderr(Stdio::inherit());
-    let shown = process::display(&cargo);
-    let output = cargo.output().with_context(|| format!("failed to run `{shown}`"))?;
-    if !output.status.success() {
-        bail!("`{shown}` failed: {}", output.status);
-    }
-    let executable = output.stdout.split(|&byte| byte == b'\n').find_map(|line| {
-        let message: serde_json::Value = serde_json::from_slice(line).ok()?;
-        let executable = message.get("executable")?.as_str()?;
-        (message.pointer("/target/name")?.as_str()? == target).then(|| PathBuf::from(executable))
-    });
-    executable.with_context(|| format!("`{shown}` made no executable `{target}`"))
-}
-
 /// The triple that cargo builds for.
 fn host() -> anyhow::Result<String> {
-    let output = process::cargo().arg("-vV").output()?;
+    let output = cargo::command().arg("-vV").output()?;
     let text = String::from_utf8(output.stdout)?;
     let host = text.lines().find_map(|line| line.strip_prefix("host: "));
     host.map(str::to_owned).context("`cargo -vV` tells no host")

@@ -5,6 +5,7 @@ use std::{ffi::OsString, process::ExitCode};
 use clap::{Parser, Subcommand};
 
 mod build;
+mod cargo;
 mod ebpf_toolchain;
 mod process;
 mod run;

@@ -4,7 +4,7 @@ use std::{
     collections::VecDeque,
     ffi::{OsStr, OsString},
     io::{self, BufRead as _, BufReader, IsTerminal as _, Write as _},
-    path::{Path, PathBuf},
+    path::Path,
     process::{Child, Command, ExitStatus, Stdio},
     sync::mpsc::{self, RecvTimeoutError},
     thread,
@@ -15,32 +15,6 @@ use anyhow::{Context as _, bail, ensure};
 
 /// How many of the last lines of a failed step are shown.
 const TAIL: usize = 40;
-
-/// The root of the workspace.
-pub(crate) fn workspace() -> &'static Path {
-    let xtask = Path::new(env!("CARGO_MANIFEST_DIR"));
-    xtask.parent().unwrap_or(xtask)
-}
-
-/// The cargo that runs this task, in the workspace.
-pub(crate) fn cargo() -> Command {
-    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    command.current_dir(workspace());
-    command
-}
-
-/// Where that cargo puts what it builds.
-///
-/// # Errors
-///
-/// `cargo metadata` failed.
-pub(crate) fn target_dir() -> anyhow::Result<PathBuf> {
-    let output = cargo().args(["metadata", "--no-deps", "--format-version=1"]).output()?;
-    let metadata: serde_json::Value =
-        serde_json::from_slice(&output.stdout).context("failed to run `cargo metadata`")?;
-    let path = metadata.get("target_directory").and_then(serde_json::Value::as_str);
-    Ok(path.context("`cargo metadata` names no target directory")?.into())
-}
 
 /// Whether this process is root.
 pub(crate) fn is_root() -> bool {
@@ -57,18 +31,19 @@ pub(crate) fn as_root(program: &OsStr) -> Command {
     command
 }
 
-/// Makes sure that a command of [`as_root`] can become root. sudo asks for a password now, if it needs one, before any
+/// Makes sure that commands of [`as_root`] can become root. sudo asks for a password now, if it needs one, before any
 /// output could hide the question.
 ///
 /// # Errors
 ///
 /// We are not root, and sudo is not installed or refuses: the error says what to run as root.
-pub(crate) fn authorize(command: &Command) -> anyhow::Result<()> {
+pub(crate) fn authorize(commands: &[Command]) -> anyhow::Result<()> {
     if is_root() {
         return Ok(());
     }
-    let shown = display(command);
-    let wanted = shown.strip_prefix("sudo -- ").unwrap_or(&shown);
+    let shown = commands.iter().map(display);
+    let wanted: Vec<_> = shown.map(|line| line.strip_prefix("sudo -- ").map_or(line.clone(), str::to_owned)).collect();
+    let wanted = wanted.join(" && ");
     let sudo = which::which("sudo").ok().with_context(|| {
         format!("this needs root, and `sudo` is not installed: run `{wanted}` as root, then this again")
     })?;
@@ -97,17 +72,16 @@ pub(crate) fn display(command: &Command) -> String {
     words.join(" ")
 }
 
-/// Runs `command` with its output on ours, under a heading and with the time it took.
+/// Runs `command` under a heading, with its output on ours.
 ///
 /// # Errors
 ///
 /// It could not be started or failed.
 pub(crate) fn show(title: &str, mut command: Command) -> anyhow::Result<()> {
     heading(title, &command);
-    let start = Instant::now();
     let status = command.status().with_context(|| format!("failed to run `{}`", display(&command)))?;
-    eprintln!("    {title}: {:.1} s", start.elapsed().as_secs_f64());
-    succeeded(&command, status)
+    ensure!(status.success(), "`{}` failed: {status}", display(&command));
+    Ok(())
 }
 
 /// Runs `command` quietly (on a terminal its newest line is shown), under a heading and with the time it took. The last
@@ -189,13 +163,6 @@ fn follow(
 
 fn heading(title: &str, command: &Command) {
     eprintln!("==> {title}\n    $ {}", display(command));
-}
-
-fn succeeded(command: &Command, status: ExitStatus) -> anyhow::Result<()> {
-    if !status.success() {
-        bail!("`{}` failed: {status}", display(command));
-    }
-    Ok(())
 }
 
 #[cfg(test)]

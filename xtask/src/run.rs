@@ -1,6 +1,6 @@
 //! Builds tcpstate and becomes it, as root.
 
-use std::{ffi::OsString, os::unix::process::CommandExt as _};
+use std::{ffi::OsString, os::unix::process::CommandExt as _, slice};
 
 use anyhow::Context as _;
 
@@ -17,7 +17,7 @@ pub(crate) fn task(args: &[OsString]) -> anyhow::Result<()> {
     let binary = build::release()?;
     let mut command = process::as_root(binary.as_os_str());
     command.args(args);
-    process::authorize(&command)?;
+    process::authorize(slice::from_ref(&command))?;
     let shown = process::display(&command);
     Err(command.exec()).with_context(|| format!("failed to run `{shown}`"))
 }

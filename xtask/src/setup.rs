@@ -32,24 +32,26 @@ pub(crate) fn ensure(scope: Scope) -> anyhow::Result<()> {
             return Ok(());
         }
         let Plan { steps, by_hand } = plan::plan(&present, &Offers::read(), tried);
-        let Some(step) = steps.into_iter().next() else {
+        let Some(step) = steps.first() else {
             bail!("this machine lacks what setup cannot install here:{}", step::list(&by_hand));
         };
-        if done.contains(&step) {
+        if done.contains(step) {
             bail!("setup did `{step}`, and it is still needed; `cargo xtask setup --check` shows what is found");
         }
         let command = step.command()?;
         if step.needs_root() {
-            process::authorize(&command)?;
+            // Whoever must ask somebody else for root asks once.
+            let foreseen = steps.iter().filter(|step| step.needs_root()).map(Step::command);
+            process::authorize(&foreseen.collect::<Result<Vec<_>, _>>()?)?;
         }
         let result = process::step(&step.to_string(), command, step.limit());
-        match &step {
+        match step {
             // Old lists may do as well.
             Step::AptUpdate => tried.apt_update = true,
             step if step.is_rustup() => tried.rustup_failed |= result.is_err(),
             _ => result.with_context(|| format!("could not {step}"))?,
         }
-        done.push(step);
+        done.push(step.clone());
     }
 }
 

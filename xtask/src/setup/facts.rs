@@ -9,7 +9,7 @@ use std::{
 
 use crate::ebpf_toolchain;
 
-/// A program that the tests need, beside compilers.
+/// A program that the tests run.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Tool {
     pub(crate) command: &'static str,
@@ -18,11 +18,17 @@ pub(crate) struct Tool {
     pub(crate) why: &'static str,
 }
 
-/// Every program that the tests need.
+/// Every program that the tests run.
 pub(crate) const TOOLS: &[Tool] = &[
-    Tool { command: "gcc", package: "gcc", why: "compiles the C programs that the tests trace" },
+    Tool { command: "gcc", package: "gcc", why: "compiles the C programs that the tests look at" },
+    Tool { command: "g++", package: "g++", why: "compiles the C++ programs that the tests look at" },
+    Tool { command: "objcopy", package: "binutils", why: "takes unwind tables out of programs of the tests" },
+    Tool { command: "node", package: "nodejs", why: "runs the JavaScript that the tests look at" },
     Tool { command: "ip", package: "iproute2", why: "makes the network namespaces of the tests" },
     Tool { command: "ss", package: "iproute2", why: "tells the tests what the kernel knows of a socket" },
+    Tool { command: "sysctl", package: "procps", why: "turns on MPTCP in namespaces of the tests" },
+    Tool { command: "unshare", package: "util-linux", why: "makes the containers of the tests" },
+    Tool { command: "nsenter", package: "util-linux", why: "enters the namespaces of the tests" },
 ];
 
 /// What somebody is about to do, which decides what must be there.

@@ -11,7 +11,7 @@ use std::{
 use anyhow::Context as _;
 
 use super::plan::{Need, Step};
-use crate::{ebpf_toolchain, process};
+use crate::{cargo, ebpf_toolchain, process};
 
 /// A machine without access to Rust's server may leave a download hanging. Components are a few MB.
 const COMPONENTS_LIMIT: Duration = Duration::from_secs(30);
@@ -125,7 +125,7 @@ fn rustup(arguments: &[&str], more: &[&str]) -> Command {
 
 fn bpf_linker(llvm: u32) -> anyhow::Result<Command> {
     let root = ebpf_toolchain::tools_dir().context("neither `XDG_CACHE_HOME` nor `HOME` is set: set one of them")?;
-    let mut command = process::cargo();
+    let mut command = cargo::command();
     command
         .args(["install", "bpf-linker", "--locked", "--force", "--no-default-features"])
         .args(["--features", &format!("llvm-{llvm}"), "--root"])
