@@ -162,7 +162,7 @@ mod tests {
     fn places_in_the_same_functions_are_one() {
         let (main, other) = (frame(Some("main"), Some("/bin/a"), 0x10), frame(Some("main"), Some("/bin/a"), 0x20));
         let jit = frame(None, None, 0x7f00_0000);
-        let book = book(&[&[main.clone()], &[other.clone(), main.clone()], &[jit, main.clone()]]);
+        let book = book(&[std::slice::from_ref(&main), &[other.clone(), main.clone()], &[jit, main.clone()]]);
         assert_eq!([1, 2, 3].map(|id| book.fold(PlaceId(id))), [PlaceId(1); 3]);
         assert_eq!(book.get(PlaceId(2)).map(|stack| stack.frames.len()), Some(2), "each is kept as it is");
     }
