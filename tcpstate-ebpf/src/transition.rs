@@ -23,6 +23,7 @@ use crate::{
     story::{KnownOwner, SINCE_BEFORE, Story},
 };
 
+const ESTABLISHED: u8 = TcpState::Established as u8;
 const SYN_SENT: u8 = TcpState::SynSent as u8;
 const SYN_RECV: u8 = TcpState::SynRecv as u8;
 const CLOSE: u8 = TcpState::Close as u8;
@@ -65,7 +66,7 @@ pub(crate) fn on_transition(ctx: &BtfTracePointContext) {
     let kept = match (old, new) {
         (CLOSE, SYN_SENT) => connecting(&seen, &mut known),
         (CLOSE, LISTEN) => listening(&seen, &mut known),
-        (LISTEN, SYN_RECV) => arriving(&seen, &mut known),
+        (LISTEN, SYN_RECV | ESTABLISHED) => arriving(&seen, &mut known),
         _ => going_on(ctx, &mut seen, &mut known),
     };
     if old == LISTEN && new == CLOSE {
@@ -138,7 +139,8 @@ fn listening(seen: &Seen, known: &mut Known) -> bool {
     true
 }
 
-/// From LISTEN to SYN_RECV: a child of a listener, in softirq on behalf of anybody.
+/// From LISTEN to SYN_RECV: a child of a listener, in softirq on behalf of anybody. The parent of MPTCP subflows goes to
+/// ESTABLISHED at once.
 #[inline(never)]
 fn arriving(seen: &Seen, known: &mut Known) -> bool {
     if !wanted_so_far(seen) {
