@@ -113,6 +113,8 @@ layout! {
     task_tgid = "task_struct" "tgid",
     /// Thread id of a task.
     task_pid = "task_struct" "pid",
+    /// Flags of a task (`PF_*`).
+    task_flags = "task_struct" "flags",
     /// Name of a task.
     task_comm = "task_struct" "comm",
     /// User instruction pointer.

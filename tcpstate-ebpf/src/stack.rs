@@ -24,6 +24,9 @@ use crate::{
 /// Words at the top of a stack that are looked at to tell places apart.
 pub(crate) const PLACE_WORDS: usize = 128;
 
+/// `PF_EXITING` (`include/linux/sched.h`).
+const PF_EXITING: u32 = 4;
+
 /// The smallest page there is.
 const PAGE: u64 = 4096;
 
@@ -82,8 +85,16 @@ pub(crate) unsafe fn user_registers(task: *const Opaque) -> Option<UserRegisters
 /// interrupted.
 #[inline(never)]
 pub(crate) fn capture() -> u64 {
-    // SAFETY: the running task.
-    let Some(user) = (unsafe { user_registers(bpf_get_current_task_btf() as *const Opaque) }) else { return 0 };
+    // SAFETY: the helper has no precondition, and returns a typed task.
+    let (exiting, user) = unsafe {
+        let task = bpf_get_current_task_btf() as *const Opaque;
+        (load::<u32>(task, offset!(task_flags)) & PF_EXITING != 0, user_registers(task))
+    };
+    // A dying task's registers tell where it was when it was killed, not who closes its files.
+    if exiting {
+        return 0;
+    }
+    let Some(user) = user else { return 0 };
     let pid_tgid = bpf_get_current_pid_tgid();
     let Some(place) = place(&user.registers, (pid_tgid >> 32) as u32) else { return 0 };
     if let Some(met) = PLACES.get_ptr_mut(place) {

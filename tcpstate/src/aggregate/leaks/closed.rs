@@ -7,8 +7,8 @@ use hdrhistogram::Histogram;
 use super::origin::Origin;
 use crate::model::{Comm, MonotonicNs, leak::PlaceId};
 
-/// Origins kept; when there are more, the one that has been quiet longest goes.
-const ORIGINS: usize = 1024;
+/// Origins kept; when there are more, the half that has been quiet longest goes.
+const ORIGINS: usize = 2048;
 /// Significant decimal digits of the quantiles.
 const DIGITS: u8 = 2;
 /// Different places remembered of each origin.
@@ -99,7 +99,7 @@ impl ClosedTable {
     /// Allocates only for an origin that is not there yet, and for an age beyond those before.
     pub(super) fn record(&mut self, origin: Origin, close: &LateClose) {
         if self.origins.len() >= ORIGINS && !self.origins.contains_key(&origin) {
-            self.forget_quietest();
+            self.forget_quietest_half();
         }
         self.origins.entry(origin).or_insert_with(ClosedLate::new).record(close);
     }
@@ -108,10 +108,13 @@ impl ClosedTable {
         self.origins.iter()
     }
 
-    fn forget_quietest(&mut self) {
-        let quietest = self.origins.iter().min_by_key(|(_, closed)| closed.last).map(|(&origin, _)| origin);
-        if let Some(closed) = quietest.and_then(|origin| self.origins.remove(&origin)) {
-            self.forgotten += closed.ages.len() + closed.unseen;
+    fn forget_quietest_half(&mut self) {
+        let mut quiet: Vec<_> = self.origins.iter().map(|(&origin, closed)| (closed.last, origin)).collect();
+        quiet.sort_unstable();
+        for (_, origin) in quiet.iter().take(ORIGINS / 2) {
+            if let Some(closed) = self.origins.remove(origin) {
+                self.forgotten += closed.ages.len() + closed.unseen;
+            }
         }
     }
 }

@@ -12,7 +12,7 @@ use super::{
     group::Sum,
     infer::Company,
     origin::{Opening, Origin, Role},
-    socket::Phase,
+    socket::{Phase, Socket},
     trend::Series,
     types::{Age, ClosedLate, Group, Observed, Process, ProcessRow, Survey, Tallied, Totals},
 };
@@ -88,10 +88,13 @@ impl Leaks {
 
     /// What the sockets say of each other.
     fn look_around(&self, observed: &Observed<'_>, openers: &mut super::Openers) -> Company {
-        let shown = || self.sightings(observed).filter(|sighting| self.is_shown(sighting));
+        let seen = |socket: &&Socket| socket.opened.get().is_some();
+        let sight = |socket| self.sight(socket, observed).filter(|sighting| self.is_shown(sighting));
+        let unseen = self.sockets.iter().filter(|socket| !seen(socket)).filter_map(sight);
         let (company, wanted) =
-            self.company(shown().map(|sighting| (sighting.socket, sighting.opener.or(sighting.pid))));
-        let leaks = shown().filter(|sighting| sighting.verdict.is_leak()).map(|sighting| sighting.socket);
+            self.company(unseen.map(|sighting| (sighting.socket, sighting.opener.or(sighting.pid))));
+        let leaks = self.sockets.iter().filter(seen).filter_map(sight).filter(|sighting| sighting.verdict.is_leak());
+        let leaks = leaks.map(|sighting| sighting.socket);
         openers.learn(&wanted, leaks, observed.fold);
         company
     }

@@ -1,7 +1,12 @@
 //! The sockets by their address. At any moment one socket lives at an address; its cookie tells whether it is still the
 //! same one.
 
-use std::collections::{HashMap, VecDeque};
+use std::{
+    collections::{HashMap, VecDeque},
+    hash::BuildHasher as _,
+};
+
+use hashbrown::{DefaultHashBuilder, HashTable};
 
 use super::socket::{Phase, Socket};
 use crate::model::{MonotonicNs, SocketId};
@@ -9,54 +14,85 @@ use crate::model::{MonotonicNs, SocketId};
 /// Sockets allocated at a time: growth never moves those that are there.
 const CHUNK: usize = 1024;
 
-/// Sockets in slots that are used again.
+/// Sockets in slots that are used again, and an index that holds nothing but their numbers.
 #[derive(Debug, Default)]
 pub(super) struct Table {
-    by_address: HashMap<u64, u32>,
-    chunks: Vec<Vec<Option<Socket>>>,
-    free: Vec<u32>,
+    by_address: HashTable<u32>,
+    hasher: DefaultHashBuilder,
+    slots: Slots,
 }
 
 impl Table {
-    pub(super) fn get_mut(&mut self, skaddr: u64) -> Option<&mut Socket> {
-        let slot = *self.by_address.get(&skaddr)?;
-        self.slot_mut(slot)?.as_mut()
-    }
-
     pub(super) fn get(&self, skaddr: u64) -> Option<&Socket> {
-        let slot = *self.by_address.get(&skaddr)? as usize;
-        self.chunks.get(slot / CHUNK)?.get(slot % CHUNK)?.as_ref()
+        let slot = *self.by_address.find(self.hash(skaddr), |&slot| self.slots.is_at(slot, skaddr))?;
+        self.slots.get(slot)
     }
 
-    /// Puts a socket where none of its address is. Allocates once for [`CHUNK`] sockets more than there ever were.
+    pub(super) fn get_mut(&mut self, skaddr: u64) -> Option<&mut Socket> {
+        let slot = *self.by_address.find(self.hash(skaddr), |&slot| self.slots.is_at(slot, skaddr))?;
+        self.slots.get_mut(slot)?.as_mut()
+    }
+
+    /// Puts a socket where none of its address is. Allocates only when there are more of them than ever.
     pub(super) fn insert(&mut self, socket: Socket) {
-        let address = socket.id.skaddr;
-        let slot = self.free.pop().unwrap_or_else(|| self.grow());
-        if let Some(place) = self.slot_mut(slot) {
-            *place = Some(socket);
-            self.by_address.insert(address, slot);
-        }
+        let hash = self.hash(socket.id.skaddr);
+        let slot = self.slots.fill(socket);
+        let Self { by_address, hasher, slots } = self;
+        by_address
+            .insert_unique(hash, slot, |&slot| hasher.hash_one(slots.get(slot).map_or(0, |socket| socket.id.skaddr)));
     }
 
     pub(super) fn remove(&mut self, skaddr: u64) -> Option<Socket> {
-        let slot = self.by_address.remove(&skaddr)?;
-        let socket = self.slot_mut(slot)?.take();
-        self.free.push(slot);
-        socket
+        let hash = self.hash(skaddr);
+        let Self { by_address, slots, .. } = self;
+        let (slot, _) = by_address.find_entry(hash, |&slot| slots.is_at(slot, skaddr)).ok()?.remove();
+        slots.clear(slot)
     }
 
     /// All sockets, in an order that depends on nothing but the events.
     pub(super) fn iter(&self) -> impl Iterator<Item = &Socket> {
-        self.chunks.iter().flatten().flatten()
+        self.slots.chunks.iter().flatten().flatten()
     }
 
     pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Socket> {
-        self.chunks.iter_mut().flatten().flatten()
+        self.slots.chunks.iter_mut().flatten().flatten()
     }
 
-    fn slot_mut(&mut self, slot: u32) -> Option<&mut Option<Socket>> {
-        let slot = slot as usize;
-        self.chunks.get_mut(slot / CHUNK)?.get_mut(slot % CHUNK)
+    fn hash(&self, skaddr: u64) -> u64 {
+        self.hasher.hash_one(skaddr)
+    }
+}
+
+#[derive(Debug, Default)]
+struct Slots {
+    chunks: Vec<Vec<Option<Socket>>>,
+    free: Vec<u32>,
+}
+
+impl Slots {
+    fn get(&self, slot: u32) -> Option<&Socket> {
+        self.chunks.get(slot as usize / CHUNK)?.get(slot as usize % CHUNK)?.as_ref()
+    }
+
+    fn get_mut(&mut self, slot: u32) -> Option<&mut Option<Socket>> {
+        self.chunks.get_mut(slot as usize / CHUNK)?.get_mut(slot as usize % CHUNK)
+    }
+
+    fn is_at(&self, slot: u32, skaddr: u64) -> bool {
+        self.get(slot).is_some_and(|socket| socket.id.skaddr == skaddr)
+    }
+
+    fn fill(&mut self, socket: Socket) -> u32 {
+        let slot = self.free.pop().unwrap_or_else(|| self.grow());
+        if let Some(place) = self.get_mut(slot) {
+            *place = Some(socket);
+        }
+        slot
+    }
+
+    fn clear(&mut self, slot: u32) -> Option<Socket> {
+        self.free.push(slot);
+        self.get_mut(slot)?.take()
     }
 
     /// A new slot, at the end.
@@ -69,7 +105,7 @@ impl Table {
             chunk.push(None);
             chunk.len() - 1
         });
-        // Addresses of sockets are more than 1 KiB apart: 2^32 of them do not fit into memory.
+        // A `struct tcp_sock` takes more than 1 KiB: 2^32 of them do not fit into any memory.
         u32::try_from(before + last).unwrap_or(u32::MAX)
     }
 }
