@@ -22,12 +22,7 @@ use crate::{
     preflight,
     report::leaks::{LeakReport, Surroundings, processes_asleep},
     session::{
-        Clock,
-        ending::{End, Endings},
-        followed::Followed,
-        is_broken_pipe, log_probes,
-        output::Output,
-        warn_of_rounding,
+        Clock, ending::Endings, followed::Followed, is_broken_pipe, log_probes, output::Output, warn_of_rounding,
     },
     settings::leaks::LeaksSettings,
 };
@@ -107,10 +102,13 @@ impl Hunt<'_> {
     async fn run(&mut self, mut endings: Endings) -> Result<()> {
         self.reconcile()?;
         match self.settings.interval {
-            Some(every) => self.watch(&mut endings, every).await?,
+            Some(every) => {
+                self.watch(&mut endings, every).await?;
+                self.fetch()?;
+                self.reconcile_if_due(every)?;
+            }
             None => self.look_once(&mut endings).await?,
-        };
-        self.fetch()?;
+        }
         let last = self.report()?;
         self.tracer.detach();
         let finish = async {
@@ -129,7 +127,7 @@ impl Hunt<'_> {
     }
 
     /// Reports at intervals until something ends it.
-    async fn watch(&mut self, endings: &mut Endings, every: Duration) -> Result<End> {
+    async fn watch(&mut self, endings: &mut Endings, every: Duration) -> Result<()> {
         let mut tick = interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut reports = interval(every);
@@ -139,14 +137,14 @@ impl Hunt<'_> {
         loop {
             tokio::select! {
                 biased;
-                end = endings.next() => return Ok(end),
+                _ = endings.next() => return Ok(()),
                 filled = self.tracer.filled() => filled?,
                 _ = reports.tick() => {
                     self.fetch()?;
                     self.reconcile_if_due(every)?;
                     let report = self.report()?;
                     let mut out = tokio::select! {
-                        end = endings.next() => return Ok(end),
+                        _ = endings.next() => return Ok(()),
                         out = self.output.buffer() => out?,
                     };
                     self.renderer.interim(&mut out, &report)?;
@@ -162,18 +160,18 @@ impl Hunt<'_> {
     }
 
     /// One look, and a second one where the first does not tell whether a socket is old enough.
-    async fn look_once(&mut self, endings: &mut Endings) -> Result<End> {
+    async fn look_once(&mut self, endings: &mut Endings) -> Result<()> {
         let report = self.report()?;
         if let Some(wait) = report.survey.settles_in_ns {
             let wait = Duration::from_nanos(wait).min(SECOND_LOOK);
             tokio::select! {
-                end = endings.next() => return Ok(end),
+                _ = endings.next() => return Ok(()),
                 () = sleep(wait) => {}
             }
             self.fetch()?;
             self.reconcile()?;
         }
-        Ok(End::Time)
+        Ok(())
     }
 
     /// Takes the events and stacks that wait.

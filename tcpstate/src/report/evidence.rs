@@ -68,6 +68,9 @@ pub fn advice(group: &Group) -> &'static str {
         Verdict::EofRead => {
             "the code below was told of the end (a read of 0) and has to close the socket, on every path"
         }
+        Verdict::FinConsumed if group.watched < group.sockets => {
+            "whoever reads these sockets has read all there is, and perhaps the end: it has to close them"
+        }
         Verdict::FinConsumed => {
             "the last data and the FIN came in one read, so nothing more will wake the reader: read again until 0, then close"
         }
