@@ -48,6 +48,7 @@ const SECOND_LOOK: Duration = Duration::from_secs(2);
 /// When the tracer cannot start, or the output cannot be written; a closed pipe is no error.
 pub async fn run(settings: &LeaksSettings, debug: bool) -> Result<()> {
     preflight::check_capabilities()?;
+    preflight::raise_descriptor_limit();
     warn_of_rounding(settings.buffer);
     let followed = Followed::new(settings.filter.pids(), settings.filter.children())?;
     let tracer = Tracer::start(&Options {
@@ -143,12 +144,11 @@ impl Hunt<'_> {
                     self.fetch()?;
                     self.reconcile_if_due(every)?;
                     let report = self.report()?;
-                    let mut out = tokio::select! {
-                        _ = endings.next() => return Ok(()),
-                        out = self.output.buffer() => out?,
-                    };
-                    self.renderer.interim(&mut out, &report)?;
-                    self.output.write(out)?;
+                    // A reader that is slow gets fewer reports: stacks cannot wait for it.
+                    if let Some(mut out) = self.output.try_buffer()? {
+                        self.renderer.interim(&mut out, &report)?;
+                        self.output.write(out)?;
+                    }
                 }
                 _ = tick.tick() => {
                     self.tracer.flush_log();

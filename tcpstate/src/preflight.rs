@@ -1,7 +1,10 @@
 //! What this user may do, checked before anything is attached, so that the kernel's bare `EPERM` is never the answer.
 
 use anyhow::{Context as _, Result, bail};
-use rustix::thread::{CapabilitySet, capabilities};
+use rustix::{
+    process::{Resource, Rlimit, getrlimit, setrlimit},
+    thread::{CapabilitySet, capabilities},
+};
 
 /// What loading and attaching the programs takes (capabilities(7)); `CAP_SYS_ADMIN` stands for all of them.
 const NEEDED: [(CapabilitySet, &str, &str); 2] = [
@@ -27,6 +30,13 @@ pub fn check_capabilities() -> Result<()> {
         "run it with sudo"
     };
     bail!("missing capability {list}: {hint}")
+}
+
+/// Lets this process open as many files as it may: stacks keep the files open that their code is in. Best effort: what cannot
+/// be opened has no names.
+pub fn raise_descriptor_limit() {
+    let limit = getrlimit(Resource::Nofile);
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
 }
 
 fn missing(effective: CapabilitySet) -> Vec<(&'static str, &'static str)> {

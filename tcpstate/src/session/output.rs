@@ -50,14 +50,23 @@ impl Output {
     /// That of an earlier write.
     pub(crate) async fn buffer(&mut self) -> io::Result<Vec<u8>> {
         loop {
-            while let Ok(written) = self.empty.try_recv() {
-                self.take_back(written)?;
-            }
-            if let Some(buffer) = self.spare.pop() {
+            if let Some(buffer) = self.try_buffer()? {
                 return Ok(buffer);
             }
             self.wait().await?;
         }
+    }
+
+    /// An empty buffer, if there is one now.
+    ///
+    /// # Errors
+    ///
+    /// That of an earlier write.
+    pub(crate) fn try_buffer(&mut self) -> io::Result<Option<Vec<u8>>> {
+        while let Ok(written) = self.empty.try_recv() {
+            self.take_back(written)?;
+        }
+        Ok(self.spare.pop())
     }
 
     /// Has a buffer written after those before it.
