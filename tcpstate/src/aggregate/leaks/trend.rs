@@ -47,8 +47,12 @@ impl Series {
         Self { samples: Vec::with_capacity(SAMPLES), step_ns: FIRST_STEP_NS }
     }
 
-    /// Takes a sample, unless it comes too soon after the last.
+    /// Takes a sample, unless it comes too soon after the last; one of the same moment takes its place.
     pub(super) fn push(&mut self, at: MonotonicNs, value: u64) {
+        if let Some(last) = self.samples.last_mut().filter(|last| last.0 == at.0) {
+            last.1 = value;
+            return;
+        }
         if self.samples.last().is_some_and(|&(last, _)| at.0 < last.saturating_add(self.step_ns)) {
             return;
         }
@@ -163,6 +167,16 @@ mod tests {
             quick.push(MonotonicNs(n * SECOND / 4), n);
         }
         assert_eq!(quick.growth(), None);
+    }
+
+    #[test]
+    fn a_second_look_at_the_same_moment_counts() {
+        let mut twice = Series::new();
+        for n in 0..10 {
+            twice.push(MonotonicNs(n * SECOND), 0);
+            twice.push(MonotonicNs(n * SECOND), 7 * n);
+        }
+        assert!(twice.growth().is_some_and(|growth| (growth.per_minute - 420.0).abs() < 1e-6));
     }
 
     #[test]
