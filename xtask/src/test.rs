@@ -135,7 +135,7 @@ fn documentation() -> Command {
 
 fn unit(args: &[OsString]) -> Command {
     let mut cargo = cargo::command();
-    cargo.arg("test").arg("--").args(args);
+    cargo.args(["test", "--no-fail-fast", "--"]).args(args);
     cargo
 }
 
