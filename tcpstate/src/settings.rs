@@ -164,6 +164,8 @@ mod tests {
         assert_eq!(settings.buffer, Buffer { bytes: 8_192, rounded_from: Some(5_000) });
         assert_eq!((settings.duration, settings.count), (Some(Duration::from_secs(5_400)), NonZeroU64::new(7)));
         assert_eq!(settings.states, [TcpState::CloseWait]);
+        let config = settings.config(4_096);
+        assert_eq!((config.filters, config.states), (config::filter::STATE, 1 << 8));
     }
 
     #[test]

@@ -223,7 +223,7 @@ mod tests {
             ipv6: false,
         };
         let config = config(&args);
-        assert_eq!(config.filters, 0b111_1111_0111);
+        assert_eq!(config.filters, 0b11_1111_0111);
         assert_eq!((config.cgroup_id, config.netns, config.family), (0, 4_026_531_999, 2));
         assert_eq!(config.comms_len, 2);
         assert_eq!(&config.comms[..2], [*b"nginx\0\0\0\0\0\0\0\0\0\0\0", *b"\xff\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0"]);
