@@ -92,3 +92,51 @@ impl LeaksSettings {
         config
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+    use crate::cli::{Cli, Command};
+
+    fn settings(arguments: &str) -> Result<LeaksSettings, String> {
+        let arguments = ["tcpstate", "leaks"].into_iter().chain(arguments.split_whitespace());
+        let Command::Leaks(args) = Cli::try_parse_from(arguments).map_err(|error| error.to_string())?.command else {
+            return Err("another command".to_owned());
+        };
+        LeaksSettings::new(&args, &Host::detect()).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn defaults_are_for_a_live_hunt() {
+        let settings = settings("").expect("valid");
+        assert_eq!((settings.older_than, settings.interval), (Duration::from_secs(1), Some(Duration::from_secs(2))));
+        assert_eq!((settings.top, settings.stack_bytes, settings.duration), (10, 16 << 10, None));
+        let config = settings.config(4_096);
+        assert_eq!((config.filters, config.stack_bytes, config.late_ns), (filter::LEAKS, 16 << 10, 1_000_000_000));
+        assert!(config.stacks_per_window > 0);
+    }
+
+    #[test]
+    fn one_look_has_no_interval() {
+        assert_eq!(settings("--once").map(|settings| settings.interval), Ok(None));
+        assert!(settings("--once --duration 5s").is_err());
+    }
+
+    #[test]
+    fn stacks_are_copied_in_whole_pieces() {
+        assert_eq!(settings("--stack-size 5000").map(|settings| settings.stack_bytes), Ok(5_120));
+        assert_eq!(settings("--stack-size 64K").map(|settings| settings.stack_bytes), Ok(MAX_STACK));
+        for size in ["1000", "65K"] {
+            let refusal = settings(&format!("--stack-size {size}")).expect_err("out of range");
+            assert!(refusal.contains("--stack-size 16K"), "{refusal}");
+        }
+    }
+
+    #[test]
+    fn reports_keep_a_distance() {
+        let refusal = settings("--interval 10ms").expect_err("too short");
+        assert!(refusal.contains("at least 100ms"), "{refusal}");
+    }
+}
