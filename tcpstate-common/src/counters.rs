@@ -9,7 +9,8 @@
 pub struct Counters {
     /// Transitions put into the ring buffer.
     pub submitted: u64,
-    /// Transitions that passed the filters and found the ring buffer full.
+    /// Transitions that passed the filters and found the ring buffer full. User space adds those that found no program free to
+    /// run.
     pub dropped: u64,
     /// Transitions that a filter rejected.
     pub filtered: u64,

@@ -75,13 +75,20 @@ pub(crate) static TARGETS: HashMap<u32, u32> = HashMap::with_max_entries(4096, 0
 #[map]
 pub(crate) static FOUND: PerCpuArray<Found> = PerCpuArray::with_max_entries(1, 0);
 
+/// 1 while the program for transitions runs on this CPU; see [`crate::nesting`].
+#[map]
+pub(crate) static NESTING: PerCpuArray<u32> = PerCpuArray::with_max_entries(1, 0);
+
+/// Transitions that interrupted that program and were taken by the other one.
+#[map]
+pub(crate) static NESTED: PerCpuArray<u64> = PerCpuArray::with_max_entries(1, 0);
+
 /// Adds one to a counter of this CPU.
 macro_rules! count {
     ($counter:ident) => {
         if let Some(counters) = $crate::maps::COUNTERS.get_ptr_mut(0) {
-            // SAFETY: this CPU's own value; programs of this object don't interrupt each other on one CPU in mid-update
-            // in a way that could tear a 64-bit add.
-            unsafe { (*counters).$counter += 1 }
+            // SAFETY: this CPU's own value. Atomic all the same: a softirq may count in the middle of it.
+            unsafe { $crate::atomic::add(&raw mut (*counters).$counter, 1) }
         }
     };
 }

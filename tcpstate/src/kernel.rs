@@ -6,6 +6,7 @@
 mod btf;
 mod hunt;
 mod loader;
+mod missed;
 mod namespaces;
 mod probes;
 mod ring;

@@ -13,8 +13,13 @@ const ACCEPT: &str = "inet_csk_accept";
 
 /// Attaches a `tp_btf` program that has the name of its tracepoint.
 pub(super) fn attach_tp_btf(ebpf: &mut Ebpf, btf: &Btf, tracepoint: &str) -> Result<String> {
+    attach_tp_btf_as(ebpf, btf, tracepoint, tracepoint)
+}
+
+/// Attaches a `tp_btf` program that has a name of its own.
+pub(super) fn attach_tp_btf_as(ebpf: &mut Ebpf, btf: &Btf, tracepoint: &str, name: &str) -> Result<String> {
     let attach = |ebpf: &mut Ebpf| -> Result<()> {
-        let program: &mut BtfTracePoint = program(ebpf, tracepoint)?;
+        let program: &mut BtfTracePoint = program(ebpf, name)?;
         program.load(tracepoint, btf)?;
         program.attach()?;
         Ok(())

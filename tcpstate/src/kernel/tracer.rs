@@ -18,7 +18,9 @@ use tcpstate_common::{
 use super::{
     btf::{BtfError, KernelBtf},
     hunt::{self, Hunt},
-    loader, probes,
+    loader,
+    missed::Missed,
+    probes,
     ring::{self, Ring},
     snapshot,
 };
@@ -47,6 +49,7 @@ pub struct Tracer {
     /// `None` once detached.
     ebpf: Option<Ebpf>,
     ring: Ring,
+    missed: Missed,
     live_children: PerCpuArray<MapData, u64>,
     hunt: Option<Hunt>,
     logger: Option<EbpfLogger<&'static dyn log::Log>>,
@@ -90,6 +93,7 @@ impl Tracer {
         let hunting = options.config.filters & filter::LEAKS != 0;
         let receive = hunting.then(|| probes::attach_receive(&mut ebpf, &btf));
         let transition = probes::attach_tp_btf(&mut ebpf, &btf, "inet_sock_set_state")?;
+        probes::attach_tp_btf_as(&mut ebpf, &btf, "inet_sock_set_state", "inet_sock_set_state_nested")?;
         let found = snapshot::take(&mut ebpf, &btf)?;
         if found.refused > 0 {
             tracing::warn!(
@@ -100,6 +104,7 @@ impl Tracer {
 
         let logger = if options.debug { Some(EbpfLogger::init(&mut ebpf)?) } else { None };
         let tracer = Self {
+            missed: Missed::watch(&mut ebpf)?,
             ring: Ring::take(&mut ebpf)?,
             live_children: ring::take(&mut ebpf, "LIVE_CHILDREN")?,
             hunt: if hunting { Some(Hunt::load(&mut ebpf, &btf)?) } else { None },
@@ -149,7 +154,9 @@ impl Tracer {
     ///
     /// When the kernel refuses to read a map.
     pub fn counters(&self) -> Result<Counters> {
-        self.ring.counters()
+        let mut counters = self.ring.counters()?;
+        counters.dropped += self.missed.count()?;
+        Ok(counters)
     }
 
     /// Followed processes that were forked since the start and live.

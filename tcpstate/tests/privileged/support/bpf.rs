@@ -26,15 +26,10 @@ pub(crate) fn held_in_kernel(pid: u32) -> Result<BTreeSet<(String, u32)>> {
 /// Ids of all BPF objects that exist.
 pub(crate) fn known_to_kernel() -> Result<BTreeSet<(String, u32)>> {
     let mut known = BTreeSet::new();
-    for program in aya::programs::loaded_programs() {
-        known.insert(("prog_id".to_owned(), program?.id()));
-    }
-    for map in aya::maps::loaded_maps() {
-        known.insert(("map_id".to_owned(), map?.id()));
-    }
-    for link in aya::programs::loaded_links() {
-        known.insert(("link_id".to_owned(), link?.id()));
-    }
+    // Others' objects may vanish while they are listed.
+    known.extend(aya::programs::loaded_programs().flatten().map(|program| ("prog_id".to_owned(), program.id())));
+    known.extend(aya::maps::loaded_maps().flatten().map(|map| ("map_id".to_owned(), map.id())));
+    known.extend(aya::programs::loaded_links().flatten().map(|link| ("link_id".to_owned(), link.id())));
     Ok(known)
 }
 
