@@ -206,7 +206,7 @@ impl Leaks {
             Phase::Open => socket.phase = phase,
             // It came back in between, or is another one, and the events of that are lost: a snapshot has to tell.
             Phase::Closing(known) | Phase::Ghost(known) if at > known.at => {
-                self.gone.remember(id, at, Went::Out(phase))
+                self.gone.remember(id, at, Went::Out(phase));
             }
             // A snapshot has found it out of CLOSE_WAIT already; but it does not know where it was shut down.
             Phase::Closing(_) => socket.phase = Phase::Closing(left),
