@@ -118,8 +118,8 @@ fn fin_consumed(group: &Group) -> String {
     let seen = "Recv-Q 0, but no receive was seen to return 0";
     match (group.watched, before) {
         (_, 0) => format!("{seen}: a read took the last data together with the FIN"),
-        (0, _) => "Recv-Q 0: drained; whether a read returned 0 was before the trace".to_owned(),
-        (_, before) => format!("{seen}; of {before} of them that would have been before the trace"),
+        (0, _) => "Recv-Q 0: drained; whether a read returned 0 was not observed".to_owned(),
+        (_, before) => format!("{seen}; of {before} of them that was not observed"),
     }
 }
 

@@ -3,6 +3,7 @@
 //! Names that others chose are escaped as in text output before they become JSON strings.
 
 mod body;
+mod stack;
 
 use std::io;
 

@@ -44,8 +44,8 @@ enum Step {
     Snapshot,
     /// The tracer takes so many events.
     Deliver(usize),
-    /// So many of the oldest events find the buffer full.
-    Lose(usize),
+    /// So many of the next events find the buffer full.
+    Fill(usize),
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -62,7 +62,7 @@ fn step() -> impl Strategy<Value = Step> {
         2 => (1_u64..500).prop_map(Step::Wait),
         10 => Just(Step::Snapshot),
         6 => (1_usize..5).prop_map(Step::Deliver),
-        1 => (1_usize..5).prop_map(Step::Lose),
+        1 => (1_usize..5).prop_map(Step::Fill),
     ]
 }
 
@@ -94,7 +94,9 @@ struct World {
     serial: u16,
     cookies: bool,
     alive: [Option<Alive>; ADDRESSES],
-    queue: VecDeque<(u64, LeakEvent)>,
+    queue: VecDeque<LeakEvent>,
+    /// Events that will find no room.
+    full: usize,
     snapshot: Option<(usize, Snapshot)>,
     leaks: Leaks,
     /// When the last event that was lost had happened, and the last snapshot that was handed over was begun.
@@ -112,6 +114,7 @@ impl World {
             cookies,
             alive: [const { None }; ADDRESSES],
             queue: VecDeque::new(),
+            full: 0,
             snapshot: None,
             leaks: Leaks::new(options),
             lost: None,
@@ -146,11 +149,7 @@ impl World {
             Step::Wait(ms) => self.now += ms * MS,
             Step::Snapshot => self.snapshot(),
             Step::Deliver(n) => self.deliver(n),
-            Step::Lose(n) => {
-                for (at, _) in self.queue.drain(..n.min(self.queue.len())) {
-                    self.lost = self.lost.max(Some(at));
-                }
-            }
+            Step::Fill(n) => self.full = n,
         }
     }
 
@@ -159,7 +158,12 @@ impl World {
     }
 
     fn send(&mut self, event: LeakEvent) {
-        self.queue.push_back((self.now, event));
+        if self.full > 0 {
+            self.full -= 1;
+            self.lost = Some(self.now);
+        } else {
+            self.queue.push_back(event);
+        }
     }
 
     fn fin(&mut self, place: usize, seen: bool) {
@@ -217,7 +221,7 @@ impl World {
     }
 
     fn deliver(&mut self, n: usize) {
-        for (_, event) in self.queue.drain(..n.min(self.queue.len())) {
+        for event in self.queue.drain(..n.min(self.queue.len())) {
             self.leaks.push(&event);
         }
     }

@@ -7,16 +7,15 @@ use serde::Serialize;
 use super::super::{
     escape::Escaped,
     evidence::{advice, evidence},
-    json::{EndpointBody, escaped, hexadecimal, protocol},
+    json::{EndpointBody, hexadecimal, protocol},
     leaks::{LeakReport, Sleepers},
-    stack::{Frame, Stack},
 };
+use super::stack::{CountedStack, OpenedBody, ProcessBody, StackBody, counted, name, opened, stack};
 use crate::{
     aggregate::leaks::{
-        Age, Backlog, ClosedLate, Example, Forecast, Group, Growth, Opening, Origin, Peer, Process, ProcessRow, Range,
-        Role, Tallied, Teller,
+        Age, Backlog, ClosedLate, Example, Forecast, Group, Growth, Peer, Process, ProcessRow, Range, Tallied, Teller,
     },
-    model::{Comm, Family, Protocol, leak::PlaceId},
+    model::{Family, Protocol},
 };
 
 /// What an object holds beside the moment.
@@ -86,18 +85,6 @@ struct Totals {
     ghosts: u64,
     closed_late: u64,
     closed_forgotten: u64,
-}
-
-#[derive(Serialize)]
-struct ProcessBody {
-    pid: u32,
-    comm: Option<String>,
-}
-
-impl From<Process> for ProcessBody {
-    fn from(Process { pid, comm }: Process) -> Self {
-        Self { pid, comm: comm.as_ref().map(name) }
-    }
 }
 
 #[derive(Serialize)]
@@ -247,50 +234,6 @@ impl From<Range> for RangeBody {
 }
 
 #[derive(Serialize)]
-struct OpenedBody<'a> {
-    how: &'static str,
-    port: Option<u16>,
-    common_port: Option<CommonPort>,
-    netns: u32,
-    by: Option<ProcessBody>,
-    thread: Option<String>,
-    known: &'static str,
-    stack: Option<StackBody<'a>>,
-}
-
-/// What sockets share whose role is not known.
-#[derive(Serialize)]
-struct CommonPort {
-    side: &'static str,
-    port: u16,
-}
-
-fn opened(report: &LeakReport, origin: Origin, by: Option<Process>, thread: Option<Comm>) -> OpenedBody<'_> {
-    let (how, port, common_port) = match origin.role {
-        Role::Accepted(port) => ("accept", Some(port), None),
-        Role::Connected(port) => ("connect", Some(port), None),
-        Role::LocalPort(port) => ("unknown", None, Some(CommonPort { side: "local", port })),
-        Role::RemotePort(port) => ("unknown", None, Some(CommonPort { side: "remote", port })),
-    };
-    OpenedBody {
-        how,
-        port,
-        common_port,
-        netns: origin.netns,
-        by: by.map(ProcessBody::from),
-        thread: thread.as_ref().map(name),
-        known: match origin.opening {
-            Opening::Seen(_) => "seen",
-            Opening::Inferred(_) => "inferred",
-            Opening::NotTaken => "not-taken",
-            Opening::BeforeTrace => "before-trace",
-            Opening::NotAccepted => "not-accepted",
-        },
-        stack: stack(report, origin.opening.place()),
-    }
-}
-
-#[derive(Serialize)]
 struct ToldBody<'a> {
     sockets: u64,
     by: Option<ThreadBody>,
@@ -310,16 +253,6 @@ fn told_body<'a>(report: &'a LeakReport, &(teller, sockets): &(Teller, u64)) -> 
 }
 
 #[derive(Serialize)]
-struct CountedStack<'a> {
-    sockets: u64,
-    stack: Option<StackBody<'a>>,
-}
-
-fn counted<'a>(report: &'a LeakReport, places: &Tallied<PlaceId>) -> Vec<CountedStack<'a>> {
-    places.top.iter().map(|&(place, sockets)| CountedStack { sockets, stack: stack(report, Some(place)) }).collect()
-}
-
-#[derive(Serialize)]
 struct AsleepBody<'a> {
     threads: u64,
     tid: u32,
@@ -336,58 +269,6 @@ impl<'a> From<&'a Sleepers> for AsleepBody<'a> {
             comm: name(&sleepers.comm),
             syscall: sleepers.syscall.as_ref().map(|call| Escaped(call.as_bytes()).to_string()),
             stack: StackBody::from(sleepers.stack.as_ref()),
-        }
-    }
-}
-
-#[derive(Serialize)]
-struct StackBody<'a> {
-    frames: Vec<FrameBody<'a>>,
-    truncated: Option<String>,
-    hint: Option<String>,
-}
-
-fn stack(report: &LeakReport, place: Option<PlaceId>) -> Option<StackBody<'_>> {
-    report.stack(place?).map(StackBody::from)
-}
-
-impl<'a> From<&'a Stack> for StackBody<'a> {
-    fn from(stack: &'a Stack) -> Self {
-        let text = |text: &Option<String>| text.as_ref().map(|text| Escaped(text.as_bytes()).to_string());
-        Self {
-            frames: stack.frames.iter().map(FrameBody::from).collect(),
-            truncated: text(&stack.truncated),
-            hint: text(&stack.hint),
-        }
-    }
-}
-
-#[derive(Serialize)]
-struct FrameBody<'a> {
-    #[serde(serialize_with = "escaped_option")]
-    function: Option<&'a [u8]>,
-    #[serde(serialize_with = "escaped_option")]
-    file: Option<&'a [u8]>,
-    line: Option<u32>,
-    #[serde(serialize_with = "escaped_option")]
-    module: Option<&'a [u8]>,
-    #[serde(serialize_with = "hexadecimal")]
-    offset: u64,
-    inlined: bool,
-    library: bool,
-}
-
-impl<'a> From<&'a Frame> for FrameBody<'a> {
-    fn from(frame: &'a Frame) -> Self {
-        use std::os::unix::ffi::OsStrExt as _;
-        Self {
-            function: frame.function.as_deref().map(str::as_bytes),
-            file: frame.source.as_ref().map(|source| source.file.as_os_str().as_bytes()),
-            line: frame.source.as_ref().and_then(|source| source.line),
-            module: frame.module.as_deref().map(|module| module.as_os_str().as_bytes()),
-            offset: frame.offset,
-            inlined: frame.inlined,
-            library: frame.is_library(),
         }
     }
 }
@@ -506,16 +387,5 @@ fn closed_body<'a>(report: &'a LeakReport, closed: &'a ClosedLate) -> ClosedBody
         opened: opened(report, closed.origin, opener.or(closed.process), closed.thread),
         told: counted(report, &closed.told),
         closed: counted(report, &closed.closed),
-    }
-}
-
-fn name(comm: &Comm) -> String {
-    Escaped(comm.bytes()).to_string()
-}
-
-fn escaped_option<S: serde::Serializer>(bytes: &Option<&[u8]>, serializer: S) -> Result<S::Ok, S::Error> {
-    match bytes {
-        Some(bytes) => escaped(bytes, serializer),
-        None => serializer.serialize_none(),
     }
 }
