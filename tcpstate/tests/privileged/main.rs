@@ -14,6 +14,7 @@ mod losses;
 mod mptcp;
 mod output;
 mod owners;
+mod scenarios;
 mod sequences;
 mod simultaneous;
 mod stories;
@@ -63,6 +64,7 @@ fn trials() -> Vec<Trial> {
         output::trials(),
         limits::trials(),
         bad_days::trials(),
+        scenarios::trials(),
     ]
     .into_iter()
     .flatten()

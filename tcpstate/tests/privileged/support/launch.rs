@@ -102,9 +102,10 @@ impl Launch {
         }
         // Last, because a change of credentials clears it.
         set_parent_process_death_signal(Some(Signal::KILL))?;
-        // By descriptor, because another user may not walk the path to it.
+        // By path, which gives the process its name; by descriptor where another user may not walk the path.
         let by_descriptor = format!("/proc/self/fd/{}", file.as_raw_fd());
-        Err(Command::new(by_descriptor).arg0(program).args(arguments).exec()).with_context(|| format!("`{program}`"))
+        let path = if self.uid.is_some() { &by_descriptor } else { program };
+        Err(Command::new(path).arg0(program).args(arguments).exec()).with_context(|| format!("`{program}`"))
     }
 
     fn empty_directories(&self) -> Result<()> {

@@ -1,8 +1,16 @@
 //! Network namespaces that end with the test, however it ends: each lives as long as a process of the test's own in it.
 
-use std::{net::IpAddr, path::PathBuf, process::Command};
+use std::{
+    fs::File,
+    net::IpAddr,
+    os::fd::AsFd,
+    path::{Path, PathBuf},
+    process::Command,
+    thread,
+};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, anyhow, ensure};
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 use super::{
     launch::{Launch, Netns},
@@ -76,6 +84,18 @@ impl Drop for Named {
             eprintln!("`ip netns delete {}`: {error}", self.0);
         }
     }
+}
+
+/// Does something in the network namespace at `path`, in a thread that goes there for it.
+pub(crate) fn inside<T: Send>(path: &Path, action: impl FnOnce() -> Result<T> + Send) -> Result<T> {
+    let netns = File::open(path).with_context(|| format!("`{}`", path.display()))?;
+    thread::scope(|scope| {
+        let visitor = scope.spawn(|| {
+            move_into_link_name_space(netns.as_fd(), Some(LinkNameSpaceType::Network))?;
+            action()
+        });
+        visitor.join().map_err(|_| anyhow!("a thread in another network namespace panicked"))?
+    })
 }
 
 fn run(mut command: Command) -> Result<String> {

@@ -1,0 +1,94 @@
+//! Servers that leak in other languages than C.
+
+use super::{
+    compile,
+    expected::{Expected, Stack, Verdict},
+    interpreter::Interpreter,
+    peers::visit_often,
+    program::Program,
+    running::{Running, Scenario},
+};
+
+pub(crate) const SCENARIOS: [Scenario; 4] = [RUST_SESSIONS, CPP_GATEWAY, GO_SESSIONS, ASYNCIO_ROOM];
+
+/// A `TcpStream` that stays in a map.
+const RUST_SESSIONS: Scenario = Scenario {
+    name: "rust_sessions",
+    expected: Expected {
+        leaked: 20,
+        verdicts: &[Verdict::EofRead],
+        opened: Some(Stack::of(&[
+            "session_server::accept_one",
+            "session_server::serve_forever",
+            "session_server::main",
+        ])),
+        told: Some(Stack::of(&["session_server::read_until_eof", "session_server::handle_session"])),
+        ..Expected::NO_LEAK
+    },
+    start: || {
+        let program = Program::start(&compile::rust("rust/session_server.rs")?, &[""; 0])?;
+        Running::server(program, |_, server| visit_often(server, 20, b"hello rust", 0))
+    },
+};
+
+/// A cycle of shared pointers that keeps the destructor from running.
+const CPP_GATEWAY: Scenario = Scenario {
+    name: "cpp_gateway",
+    expected: Expected {
+        leaked: 16,
+        verdicts: &[Verdict::EofRead],
+        opened: Some(Stack::of(&["net::Acceptor::take_connection", "gateway::serve_all", "main"])),
+        told: Some(Stack::of(&[
+            "net::Tcp::receive",
+            "gateway::Session<net::Tcp>::drain",
+            "gateway::Session<net::Tcp>::serve",
+            "gateway::serve_all",
+            "main",
+        ])),
+        ..Expected::NO_LEAK
+    },
+    start: || {
+        let program = Program::start(&compile::cpp("cpp/gateway.cc")?, &["127.0.0.1"])?;
+        Running::server(program, |_, server| visit_often(server, 16, b"hello c++", 0))
+    },
+};
+
+/// A connection that stays in a slice; Go has frame pointers and no `.eh_frame`.
+const GO_SESSIONS: Scenario = Scenario {
+    name: "go_sessions",
+    expected: Expected {
+        leaked: 14,
+        verdicts: &[Verdict::EofRead],
+        opened: Some(Stack::of(&["main.acceptLoop", "main.main"])),
+        told: Some(Stack::of(&["main.readToEnd", "main.handleConn"])),
+        ..Expected::NO_LEAK
+    },
+    start: || {
+        let program = Program::start(&compile::go("go/sessions.go")?, &[""; 0])?;
+        Running::server(program, |_, server| visit_often(server, 14, b"hello go", 0))
+    },
+};
+
+/// An `asyncio` server that keeps the writers of those who hang up.
+const ASYNCIO_ROOM: Scenario = Scenario {
+    name: "asyncio_room",
+    expected: Expected {
+        leaked: 10,
+        verdicts: &[Verdict::EofRead],
+        opened: Some(Stack {
+            functions: &["_PyEval_EvalFrameDefault"],
+            ..Stack::interpreted(&["accept", "_accept_connection", "_run", "_run_once", "run_forever"])
+        }),
+        told: Some(Stack {
+            functions: &["_PyEval_EvalFrameDefault"],
+            ..Stack::interpreted(&["_read_ready__data_received", "_read_ready", "_run", "_run_once", "run_forever"])
+        }),
+        ..Expected::NO_LEAK
+    },
+    start: || {
+        let python = Interpreter::python()?;
+        let program = python.start("python/asyncio_room.py", &[])?;
+        let running = Running::server(program, |_, server| visit_often(server, 10, b"hello\n", 6))?;
+        Ok(running.interpreted_by(&python))
+    },
+};

@@ -1,0 +1,62 @@
+//! Programs that leak, or seem to, each with its ground truth: `tests/scenarios` has their sources.
+//!
+//! The ground truth is verified without the tracer first, then the tracer is compared with it.
+
+mod clean;
+mod clients;
+mod compile;
+mod expected;
+mod interpreter;
+mod languages;
+mod peers;
+mod proc;
+mod processes;
+mod program;
+mod running;
+mod servers;
+mod symbols;
+mod trace;
+mod truth;
+
+use anyhow::{Context, Result, ensure};
+use libtest_mimic::Trial;
+
+use crate::support::run::trial;
+use running::Scenario;
+use symbols::Functions;
+
+pub(crate) fn trials() -> Vec<Trial> {
+    let ground_truth = all().map(|scenario| trial_of("ground_truth", scenario, ground_truth));
+    let trace = all().map(|scenario| trial_of("trace", scenario, trace::compare));
+    ground_truth.chain(trace).collect()
+}
+
+fn trial_of(kind: &str, scenario: Scenario, test: fn(&Scenario) -> Result<()>) -> Trial {
+    trial(format!("scenarios::{kind}::{}", scenario.name), move || test(&scenario))
+}
+
+fn all() -> impl Iterator<Item = Scenario> {
+    [&servers::SCENARIOS[..], &clients::SCENARIOS, &languages::SCENARIOS, &processes::SCENARIOS, &clean::SCENARIOS]
+        .into_iter()
+        .flatten()
+        .copied()
+}
+
+/// Two rounds of leaks, each as expected; the functions and threads that are to be found exist.
+fn ground_truth(scenario: &Scenario) -> Result<()> {
+    let mut running = (scenario.start)()?;
+    for round in 1..=2 {
+        running.leak().with_context(|| format!("round {round}"))?;
+        truth::settle(&mut running, &scenario.expected).with_context(|| format!("round {round}"))?;
+    }
+    let expected = &scenario.expected;
+    let asleep = expected.asleep.map(|asleep| asleep.stack);
+    let opener = running.scene.openers.first().copied().context("nobody opens anything")?;
+    let functions = Functions::of(opener, running.scene.perf_map)?;
+    let threads = proc::thread_names(opener)?;
+    for stack in [expected.opened, expected.told, asleep].into_iter().flatten() {
+        functions.check(&stack)?;
+        ensure!(stack.thread.is_none_or(|name| threads.contains(name)), "{:?} is none of {threads:?}", stack.thread);
+    }
+    Ok(())
+}
