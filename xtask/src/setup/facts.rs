@@ -12,10 +12,21 @@ use crate::ebpf_toolchain;
 /// A program that the tests run.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Tool {
+    /// Its name, or the path of something that is no command.
     pub(crate) command: &'static str,
     /// Debian's package.
     pub(crate) package: &'static str,
     pub(crate) why: &'static str,
+}
+
+/// The HTTP client of the distribution's own Python.
+const REQUESTS: &str = "/usr/lib/python3/dist-packages/requests/__init__.py";
+
+impl Tool {
+    fn is_missing(&self) -> bool {
+        let path = Path::new(self.command);
+        if path.is_absolute() { !path.is_file() } else { which::which(path).is_err() }
+    }
 }
 
 /// Every program that the tests run.
@@ -23,6 +34,13 @@ pub(crate) const TOOLS: &[Tool] = &[
     Tool { command: "gcc", package: "gcc", why: "compiles the C programs that the tests look at" },
     Tool { command: "g++", package: "g++", why: "compiles the C++ programs that the tests look at" },
     Tool { command: "objcopy", package: "binutils", why: "takes unwind tables out of programs of the tests" },
+    Tool { command: "go", package: "golang-go", why: "compiles the Go program that the tests look at" },
+    Tool {
+        command: REQUESTS,
+        package: "python3-requests",
+        why: "is what a Python program that the tests look at uses",
+    },
+    Tool { command: "nc", package: "netcat-openbsd", why: "closes its connections half, as the tests want it" },
     Tool { command: "node", package: "nodejs", why: "runs the JavaScript that the tests look at" },
     Tool { command: "ip", package: "iproute2", why: "makes the network namespaces of the tests" },
     Tool { command: "ss", package: "iproute2", why: "tells the tests what the kernel knows of a socket" },
@@ -112,9 +130,7 @@ impl Present {
         let linker = linker();
         let (stable_lacks, tools_missing) = match scope {
             Scope::Build => (Vec::new(), Vec::new()),
-            Scope::Everything => {
-                (stable_lacks(), TOOLS.iter().filter(|tool| which::which(tool.command).is_err()).collect())
-            }
+            Scope::Everything => (stable_lacks(), TOOLS.iter().filter(|tool| tool.is_missing()).collect()),
         };
         Self { linked, linker, stable_lacks, tools_missing }
     }
