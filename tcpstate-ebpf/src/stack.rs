@@ -118,12 +118,13 @@ pub(crate) fn capture() -> u64 {
     place
 }
 
-/// Identity of a place; one of its own while the process's code is not known yet.
+/// Identity of a place. While the process's code is not known yet, instruction and depth of the stack have to do: places that
+/// differ further out show when the stack is copied again.
 #[inline(always)]
 fn place(registers: &Registers, tgid: u32) -> Option<u64> {
     let seed = mix(mix(registers.ip, u64::from(tgid)), registers.sp & 0xfff);
     let Some(code) = CODE.get_ptr(tgid) else {
-        return Some(mix(seed, now_ns()) | 1);
+        return Some(mix(seed, registers.sp) | 1);
     };
     let scratch = SCRATCH.get_ptr_mut(0)?;
     // SAFETY: this CPU's own scratch and a value in a map.

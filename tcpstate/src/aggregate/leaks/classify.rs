@@ -8,7 +8,10 @@ use super::{
 };
 use crate::{
     aggregate::verdict::{Facts, Holding, Queues, SentAfterEnd, Verdict, judge},
-    model::{MonotonicNs, OwnerSource, Protocol, leak::Holder},
+    model::{
+        MonotonicNs, OwnerSource, Protocol,
+        leak::{FoundListener, Holder},
+    },
 };
 
 const NS_PER_MS: u64 = 1_000_000;
@@ -122,11 +125,13 @@ impl Leaks {
         }
     }
 
+    /// Who listens at the port, if that is one process: under `SO_REUSEPORT` nothing tells whose backlog a socket is in.
     fn listener_of(&self, socket: &Socket) -> Option<u32> {
         let port = (socket.netns, socket.local.port);
-        let mut found =
-            self.listeners.iter().filter(|listener| (listener.facts.netns, listener.facts.local.port) == port);
-        found.find_map(|listener| listener.owner).map(|owner| owner.pid)
+        let at_port = |listener: &&FoundListener| (listener.facts.netns, listener.facts.local.port) == port;
+        let mut pids = self.listeners.iter().filter(at_port).map(|listener| listener.owner.map(|owner| owner.pid));
+        let first = pids.next()??;
+        pids.all(|pid| pid == Some(first)).then_some(first)
     }
 
     fn facts(

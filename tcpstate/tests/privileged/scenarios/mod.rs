@@ -8,6 +8,7 @@ mod compile;
 mod expected;
 mod interpreter;
 mod languages;
+mod leaks;
 mod peers;
 mod proc;
 mod processes;
@@ -28,7 +29,11 @@ use symbols::Functions;
 pub(crate) fn trials() -> Vec<Trial> {
     let ground_truth = all().map(|scenario| trial_of("ground_truth", scenario, ground_truth));
     let trace = all().map(|scenario| trial_of("trace", scenario, trace::compare));
-    ground_truth.chain(trace).collect()
+    let attached = all().map(|scenario| trial_of("leaks::attached", scenario, leaks::attached));
+    // Nothing tells that a descriptor was in `CLOSE_WAIT` before anybody looked.
+    let listed = all().filter(|scenario| !scenario.expected.ghosts());
+    let before = listed.map(|scenario| trial_of("leaks::before_attach", scenario, leaks::before_attach));
+    ground_truth.chain(trace).chain(attached).chain(before).collect()
 }
 
 fn trial_of(kind: &str, scenario: Scenario, test: fn(&Scenario) -> Result<()>) -> Trial {

@@ -1,0 +1,123 @@
+//! Drives the real `tcpstate leaks`.
+
+use std::{
+    path::Path,
+    process::{Child, Command, ExitStatus, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, bail, ensure};
+use rustix::process::{Pid, Signal, kill_process};
+
+use super::report::Report;
+use crate::support::{launch::Launch, tracer::PATIENCE, transcript::Transcript};
+
+/// How long a socket has to be in `CLOSE_WAIT`.
+pub(crate) const OLDER_THAN: Duration = Duration::from_millis(500);
+
+/// A running `tcpstate leaks`; killed when dropped.
+pub(crate) struct Hunt {
+    child: Child,
+    transcript: Transcript,
+}
+
+/// All that it said.
+pub(crate) struct Ended {
+    pub(crate) status: ExitStatus,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+}
+
+impl Hunt {
+    /// Reports twice a second, as JSON; attached when this returns.
+    pub(crate) fn start(filter: &[String], more: &[&str]) -> Result<Self> {
+        let plain = ["-o", "json", "--interval", "500ms", "--older-than", "500ms"];
+        let own = plain.iter().chain(more).map(|argument| (*argument).to_owned());
+        let hunt = Self::spawn(&Launch::default(), &own.chain(filter.iter().cloned()).collect::<Vec<_>>())?;
+        hunt.wait_until("the first report", |_| Ok(()))?;
+        Ok(hunt)
+    }
+
+    pub(crate) fn spawn(launch: &Launch, arguments: &[String]) -> Result<Self> {
+        let mut command: Command = launch.command(Path::new(env!("CARGO_BIN_EXE_tcpstate")))?;
+        command.arg("leaks").args(arguments).env_remove("NO_COLOR").env_remove("RUST_LOG");
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().context("tcpstate")?;
+        let stdout = child.stdout.take().context("stdout of the tracer")?;
+        let stderr = child.stderr.take().context("stderr of the tracer")?;
+        let transcript = Transcript::start(format!("leaks {}", arguments.join(" ")), stdout, stderr, false);
+        Ok(Self { child, transcript })
+    }
+
+    /// Waits for a report that `check` finds nothing wrong with; its last objection is the error.
+    pub(crate) fn wait_until(&self, what: &str, mut check: impl FnMut(&Report) -> Result<()>) -> Result<Report> {
+        let mut result = Err(anyhow::anyhow!("no report"));
+        let (mut broken, mut looked_at) = (None, 0);
+        let waited = self.transcript.wait_until(what, |said| {
+            let Some(end) = said.stdout().iter().rposition(|&byte| byte == b'\n').filter(|&end| end >= looked_at)
+            else {
+                return false;
+            };
+            for line in said.stdout()[looked_at..end].split(|&byte| byte == b'\n') {
+                match serde_json::from_slice::<Report>(line) {
+                    Ok(report) => result = check(&report).map(|()| report),
+                    Err(error) => broken = Some(error),
+                }
+                if result.is_ok() || broken.is_some() {
+                    break;
+                }
+            }
+            looked_at = end + 1;
+            result.is_ok() || broken.is_some()
+        });
+        if let Some(error) = broken {
+            return Err(error).context("a report that is none");
+        }
+        match (result, waited) {
+            (Ok(report), Ok(())) => Ok(report),
+            (Err(objection), Err(late)) => Err(objection.context(late)),
+            (result, waited) => waited.and(result),
+        }
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) -> Result<()> {
+        let pid = Pid::from_raw(self.child.id().cast_signed()).context("pid of the tracer")?;
+        Ok(kill_process(pid, signal)?)
+    }
+
+    /// Waits for its end.
+    pub(crate) fn end(mut self) -> Result<Ended> {
+        let deadline = Instant::now() + PATIENCE;
+        let status = loop {
+            if let Some(status) = self.child.try_wait()? {
+                break status;
+            }
+            if Instant::now() > deadline {
+                bail!("the tracer did not end in {PATIENCE:?}");
+            }
+            thread::sleep(Duration::from_millis(2));
+        };
+        self.transcript.wait_for_end()?;
+        Ok(Ended { status, stdout: self.transcript.stdout(), stderr: self.transcript.stderr() })
+    }
+
+    /// Ctrl-C; it has to end well.
+    pub(crate) fn finish(self) -> Result<Ended> {
+        self.signal(Signal::INT)?;
+        let ended = self.end()?;
+        ensure!(ended.status.success() && !ended.stderr.contains("panicked"), "it ended with {}", ended.status);
+        Ok(ended)
+    }
+}
+
+/// What `leaks --once` says, as JSON.
+pub(crate) fn once(filter: &[String]) -> Result<Report> {
+    let own = ["--once", "-o", "json", "--older-than", "500ms"].map(str::to_owned);
+    let began = Instant::now();
+    let ended = Hunt::spawn(&Launch::default(), &[&own[..], filter].concat())?.end()?;
+    ensure!(ended.status.success(), "`--once` ended with {}", ended.status);
+    ensure!(began.elapsed() < Duration::from_secs(3), "`--once` took {:?}", began.elapsed());
+    let [report] = ended.stdout.lines().collect::<Vec<_>>()[..] else { bail!("not one report") };
+    serde_json::from_str(report).context("a report that is none")
+}
