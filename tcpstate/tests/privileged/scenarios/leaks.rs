@@ -217,7 +217,8 @@ fn check_holders(group: &Group, listed: &[Listed], expected: &Expected) -> Resul
         let mut by_ss: Vec<Descriptor> =
             socket.holders.iter().map(|holder| Descriptor { pid: holder.pid, fd: holder.fd }).collect();
         let mut shown = example.holders.clone();
-        (by_ss.sort(), shown.sort());
+        by_ss.sort();
+        shown.sort();
         ensure!(by_ss == shown, "{by_ss:?} by `ss`: {example:?}");
     }
     Ok(())

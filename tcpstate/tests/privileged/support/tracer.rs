@@ -76,7 +76,11 @@ impl Setup {
     fn command(&self) -> Result<std::process::Command> {
         let mut command = self.launch.command(Path::new(env!("CARGO_BIN_EXE_tcpstate")))?;
         command.args(["trace", "-o", if self.text { "text" } else { "json" }]).args(&self.arguments);
-        command.env_remove("NO_COLOR").env_remove("RUST_LOG").envs(self.environment.iter().cloned());
+        command
+            .env_remove("NO_COLOR")
+            .env_remove("RUST_LOG")
+            .env("TERM", "xterm")
+            .envs(self.environment.iter().cloned());
         command.stdin(Stdio::null()).stderr(Stdio::piped());
         Ok(command)
     }
