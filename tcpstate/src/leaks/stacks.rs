@@ -9,7 +9,7 @@ use crate::{
     process::descriptors,
     report::stack::{Frame, Source, Stack, StackBook},
     symbolize::{self, Symbolizer, hint},
-    unwind::{self, End, RawStack, Registers, Unwinder},
+    unwind::{self, Address, End, Place, RawStack, Registers, Unwinder},
 };
 
 /// Every stack that was taken.
@@ -23,6 +23,8 @@ pub(super) struct Stacks {
     code: HashMap<u32, CodeRanges>,
     /// Places where more than one stack was seen.
     varying: BTreeSet<PlaceId>,
+    /// Places whose stack the book does not have, or has as it was before it turned out to vary.
+    unnamed: BTreeSet<PlaceId>,
 }
 
 impl Stacks {
@@ -36,11 +38,20 @@ impl Stacks {
             stack: bytes,
             truncated_copy: bytes.len() >= limit,
         });
-        // A place is met again now and then, to see whether it is one stack.
-        if self.unwound.get(&place).is_some_and(|known| known.frames != stack.frames) {
-            self.varying.insert(place);
-        } else {
-            self.unwound.insert(place, stack);
+        // A place is met again now and then, to see whether it is one stack. Where it is not, only what is common is known.
+        match self.unwound.get_mut(&place) {
+            Some(known) => {
+                if !same_files_code(known, &stack) {
+                    let common = known.frames.iter().zip(&stack.frames).take_while(|(known, met)| known == met).count();
+                    known.frames.truncate(common.max(1));
+                    self.varying.insert(place);
+                    self.unnamed.insert(place);
+                }
+            }
+            None => {
+                self.unwound.insert(place, stack);
+                self.unnamed.insert(place);
+            }
         }
         self.code_unless_known(header)
     }
@@ -48,10 +59,11 @@ impl Stacks {
     /// Names the stacks of these places.
     pub(super) fn name(&mut self, places: &BTreeSet<PlaceId>) {
         for &place in places {
-            if let (None, Some(stack)) = (self.book.get(place), self.unwound.get(&place)) {
+            let due = self.unnamed.remove(&place) || self.book.get(place).is_none();
+            if let (true, Some(stack)) = (due, self.unwound.get(&place)) {
                 let mut named = named(&mut self.symbolizer, stack);
                 if self.varying.contains(&place) {
-                    named.truncated.get_or_insert_with(|| "callers further out vary".to_owned());
+                    named.truncated = Some("callers further out vary".to_owned());
                 }
                 self.book.insert(place, named);
             }
@@ -79,6 +91,12 @@ impl Stacks {
         let code = descriptors::code(header.tgid)?;
         (self.code.insert(header.tgid, code) != Some(code)).then_some(code)
     }
+}
+
+/// Whether two stacks lead through the same code of files. Code that is made at run time moves while the same functions run.
+fn same_files_code(one: &unwind::Stack, other: &unwind::Stack) -> bool {
+    let of_files = |address: &&Address| address.place != Place::Jit;
+    one.frames.iter().filter(of_files).eq(other.frames.iter().filter(of_files))
 }
 
 /// Registers as the kernel side writes them.
