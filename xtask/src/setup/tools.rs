@@ -45,6 +45,7 @@ const TESTS: &[Tool] = &[
 /// What the guests of `cargo xtask vm` need on the host.
 const GUESTS: &[Tool] = &[
     Tool { command: "qemu-system-x86_64", package: "qemu-system-x86", why: "runs the guests of `cargo xtask vm`" },
+    Tool { command: "ip", package: "iproute2", why: "takes up the network of the guests" },
     Tool { command: "dpkg-deb", package: "dpkg", why: "unpacks the kernels of the guests" },
     Tool { command: "/sbin/depmod", package: "kmod", why: "tells in which order guests load modules" },
     Tool {
@@ -75,6 +76,7 @@ impl Scope {
     pub(crate) fn tools(self) -> impl Iterator<Item = &'static Tool> {
         let tests = if self.tests { TESTS } else { &[] };
         let guests = if self.guests { GUESTS } else { &[] };
-        tests.iter().chain(guests)
+        let besides = move |tool: &&Tool| !tests.iter().any(|other| other.command == tool.command);
+        tests.iter().chain(guests.iter().filter(besides))
     }
 }
