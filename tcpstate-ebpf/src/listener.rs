@@ -16,7 +16,7 @@ use crate::{
     atomic,
     maps::{LISTENERS, count},
     owner,
-    sock::Sock,
+    sock::{Read, Sock},
     story::KnownOwner,
 };
 
@@ -52,7 +52,7 @@ const _: () = assert!(size_of::<Listener>() == 40);
 
 impl ListenerKey {
     #[inline(always)]
-    fn of(sk: Sock) -> Self {
+    fn of<R: Read>(sk: Sock<R>) -> Self {
         let family = sk.family();
         let local = sk.local(family);
         Self { addr: local.addr, netns: sk.netns(), port: local.port, family }
@@ -73,7 +73,7 @@ impl ListenerKey {
 
 /// A socket began to listen, or the snapshot found one that does.
 #[inline(never)]
-pub(crate) fn add(sk: Sock, known: &KnownOwner) {
+pub(crate) fn add<R: Read>(sk: Sock<R>, known: &KnownOwner) {
     let key = ListenerKey::of(sk);
     let new = Listener {
         owner: known.owner,
@@ -104,7 +104,7 @@ pub(crate) fn add(sk: Sock, known: &KnownOwner) {
 
 /// A followed process holds a descriptor of this listener.
 #[inline(always)]
-pub(crate) fn want(sk: Sock) {
+pub(crate) fn want<R: Read>(sk: Sock<R>) {
     if let Some(listener) = LISTENERS.get_ptr_mut(ListenerKey::of(sk)) {
         // SAFETY: a value in the map.
         unsafe { (*listener).wanted = 1 }

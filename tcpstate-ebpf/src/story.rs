@@ -2,10 +2,16 @@
 
 use core::{mem::size_of, ptr};
 
-use aya_ebpf::bindings::{BPF_ANY, BPF_NOEXIST};
+use aya_ebpf::{
+    bindings::{BPF_ANY, BPF_NOEXIST},
+    helpers::generated::bpf_get_smp_processor_id,
+};
 use tcpstate_common::event::{Owner, owner_source};
 
-use crate::maps::{SOCKETS, count};
+use crate::{
+    atomic,
+    maps::{SOCKETS, STORIES, count},
+};
 
 /// [`Story::flags`]: the socket was in its state before the tracer came; `since_ns` is when it was found.
 pub(crate) const SINCE_BEFORE: u8 = 1 << 0;
@@ -19,6 +25,8 @@ pub(crate) const EOF_READ: u8 = 1 << 1;
 #[derive(Clone, Copy)]
 #[repr(C)]
 pub(crate) struct Story {
+    /// Tells the story from every other one of this trace; 0 when it could not be told.
+    pub(crate) id: u64,
     /// `SO_COOKIE`; 0 while not known. Tells the socket from a later one at the same address.
     pub(crate) cookie: u64,
     /// When the current state was entered.
@@ -41,7 +49,7 @@ pub(crate) struct Story {
     pub(crate) pad: [u8; 2],
 }
 
-const _: () = assert!(size_of::<Story>() == 56);
+const _: () = assert!(size_of::<Story>() == 64);
 
 /// An owner, how it is known, and where in its code it opened the socket.
 #[derive(Clone, Copy)]
@@ -60,6 +68,7 @@ impl Story {
     #[inline(always)]
     pub(crate) fn new(known: &KnownOwner, cookie: u64, since_ns: u64, state: u8, local_port: u16) -> Self {
         Self {
+            id: next_id(),
             cookie,
             since_ns,
             owner: known.owner,
@@ -131,4 +140,29 @@ impl Story {
             (&raw mut (*story).source).write_volatile(known.source);
         }
     }
+}
+
+/// A number that no other story of this trace has: the CPU's number below how many stories have begun on it.
+///
+/// Another program may interrupt this one, and old kernels cannot add and fetch in one step. A sum that is one more than what
+/// was there before is ours alone.
+#[inline(always)]
+fn next_id() -> u64 {
+    /// Bits of the CPU's number (`CONFIG_NR_CPUS` is at most 8192). With it, 2⁴⁰ stories fit into what JSON takes for a number.
+    const CPU_BITS: u32 = 13;
+    // SAFETY: the helper has no precondition.
+    let processor = unsafe { bpf_get_smp_processor_id() };
+    let Some(begun) = STORIES.get_ptr_mut(0) else { return 0 };
+    for _ in 0..4 {
+        // SAFETY: this CPU's own value.
+        let (before, after) = unsafe {
+            let before = begun.read_volatile();
+            atomic::add(begun, 1);
+            (before, begun.read_volatile())
+        };
+        if after == before + 1 {
+            return after << CPU_BITS | u64::from(processor);
+        }
+    }
+    0
 }

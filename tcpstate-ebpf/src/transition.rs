@@ -18,7 +18,7 @@ use crate::{
     leak, listener,
     maps::{ARMED, EVENTS, SOCKETS, count},
     owner,
-    sock::{End, Sock},
+    sock::{End, Read, Sock},
     stack,
     story::{KnownOwner, SINCE_BEFORE, Story},
 };
@@ -33,13 +33,14 @@ const LISTEN: u8 = TcpState::Listen as u8;
 pub(crate) struct Known {
     pub(crate) owner: KnownOwner,
     pub(crate) cookie: u64,
+    pub(crate) id: u64,
     /// Nanoseconds in the old state, and `FLAG_*` that qualify it.
     pub(crate) in_old_ns: u64,
     pub(crate) flags: u8,
 }
 
 impl Known {
-    const NOTHING: Self = Self { owner: KnownOwner::UNKNOWN, cookie: 0, in_old_ns: 0, flags: FLAG_NO_DWELL };
+    const NOTHING: Self = Self { owner: KnownOwner::UNKNOWN, cookie: 0, id: 0, in_old_ns: 0, flags: FLAG_NO_DWELL };
 }
 
 /// A transition as the tracepoint gives it.
@@ -123,7 +124,7 @@ fn closed_for(seen: &Seen, cookie: u64) -> Option<u64> {
     let story = SOCKETS.get_ptr(seen.sk.address())?;
     // SAFETY: a value in the map. The transitions of one socket are serialized by its lock.
     unsafe {
-        let its_own = cookie != 0 && (*story).cookie == cookie;
+        let its_own = (*story).cookie == cookie;
         (its_own && (*story).state == CLOSE && (*story).flags & SINCE_BEFORE == 0)
             .then(|| seen.now.saturating_sub((*story).since_ns))
     }
@@ -181,6 +182,7 @@ fn going_on(ctx: &BtfTracePointContext, seen: &mut Seen, known: &mut Known) -> b
         }
         known.owner = Story::known_owner(story);
         known.cookie = cookie;
+        known.id = (*story).id;
         if (*story).state != seen.old {
             // A transition that was not seen, such as one during a full map.
             known.flags = FLAG_NO_DWELL;
@@ -217,7 +219,9 @@ fn wanted_so_far(seen: &Seen) -> bool {
 /// Starts the story of a socket in its new state. Nothing is known of the time in the old one.
 #[inline(always)]
 fn begin(seen: &Seen, known: &mut Known, owner: KnownOwner, cookie: u64) {
-    Story::new(&owner, cookie, seen.now, seen.new, seen.local.port).begin(seen.sk.address());
+    let story = Story::new(&owner, cookie, seen.now, seen.new, seen.local.port);
+    known.id = story.id;
+    story.begin(seen.sk.address());
     known.owner = owner;
     known.cookie = cookie;
 }
@@ -248,6 +252,7 @@ pub(crate) unsafe fn fill(record: *mut Transition, seen: &Seen, known: &Known, k
         (*record).flags = known.flags;
         (*record).ts_ns = seen.now;
         (*record).in_old_ns = known.in_old_ns;
+        (*record).id = known.id;
         (*record).cookie = known.cookie;
         (*record).owner = known.owner.owner;
         fill_socket(record, seen.sk, seen.family, &seen.local, &seen.remote);
@@ -260,7 +265,7 @@ pub(crate) unsafe fn fill(record: *mut Transition, seen: &Seen, known: &Known, k
 ///
 /// `record` has to be writable.
 #[inline(always)]
-pub(crate) unsafe fn fill_socket(record: *mut Transition, sk: Sock, family: u16, local: &End, remote: &End) {
+pub(crate) unsafe fn fill_socket<R: Read>(record: *mut Transition, sk: Sock<R>, family: u16, local: &End, remote: &End) {
     // SAFETY: the caller's promise.
     unsafe {
         (*record).skaddr = sk.address();
