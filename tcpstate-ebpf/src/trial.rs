@@ -14,27 +14,31 @@ use crate::snapshot::TaskFileContext;
 #[btf_tracepoint(function = "tcp_destroy_sock")]
 fn trial_socket_cookie(ctx: BtfTracePointContext) -> i32 {
     // SAFETY: a typed socket.
-    unsafe { bpf_get_socket_cookie(ctx.arg(0)) as i32 }
+    unsafe { bpf_get_socket_cookie(ctx.arg(0)) };
+    0
 }
 
 #[btf_tracepoint(function = "tcp_destroy_sock")]
 fn trial_task_registers(_ctx: BtfTracePointContext) -> i32 {
     // SAFETY: the running task.
-    unsafe { bpf_task_pt_regs(bpf_get_current_task_btf()) as i32 }
+    unsafe { bpf_task_pt_regs(bpf_get_current_task_btf()) };
+    0
 }
 
 #[btf_tracepoint(function = "tcp_destroy_sock")]
 fn trial_read_kernel(ctx: BtfTracePointContext) -> i32 {
     let mut word = 0u64;
     // SAFETY: the helper fails on a bad address.
-    unsafe { bpf_probe_read_kernel((&raw mut word).cast(), size_of::<u64>() as u32, ctx.arg(0)) as i32 }
+    unsafe { bpf_probe_read_kernel((&raw mut word).cast(), size_of::<u64>() as u32, ctx.arg(0)) };
+    0
 }
 
 #[btf_tracepoint(function = "tcp_destroy_sock")]
 fn trial_read_user(ctx: BtfTracePointContext) -> i32 {
     let mut word = 0u64;
     // SAFETY: the helper fails on a bad address.
-    unsafe { bpf_probe_read_user((&raw mut word).cast(), size_of::<u64>() as u32, ctx.arg(0)) as i32 }
+    unsafe { bpf_probe_read_user((&raw mut word).cast(), size_of::<u64>() as u32, ctx.arg(0)) };
+    0
 }
 
 #[unsafe(no_mangle)]
@@ -43,9 +47,9 @@ extern "C" fn trial_socket_from_file(ctx: *const TaskFileContext) -> i32 {
     // SAFETY: the iterator's context.
     unsafe {
         let file = (*ctx).file();
-        if file.is_null() {
-            return 0;
+        if !file.is_null() {
+            bpf_sock_from_file(file);
         }
-        bpf_sock_from_file(file) as i32
     }
+    0
 }
