@@ -82,14 +82,16 @@ impl Story {
         }
     }
 
-    /// Starts a story, in place of any that a former socket at the same address left.
+    /// Starts a story, in place of any that a former socket at the same address left. Returns its id; 0 when there is no room.
     ///
     /// Not inlined: its caller's frame has no room for another story on the BPF stack (512 bytes for the whole chain).
     #[inline(never)]
-    pub(crate) fn begin(&self, key: u64) {
+    pub(crate) fn begin(&self, key: u64) -> u64 {
         if SOCKETS.insert(key, self, u64::from(BPF_ANY)).is_err() {
             count!(map_full);
+            return 0;
         }
+        self.id
     }
 
     /// Starts a story unless there is one: what an event wrote wins over what a snapshot found.

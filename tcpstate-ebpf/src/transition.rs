@@ -219,9 +219,7 @@ fn wanted_so_far(seen: &Seen) -> bool {
 /// Starts the story of a socket in its new state. Nothing is known of the time in the old one.
 #[inline(always)]
 fn begin(seen: &Seen, known: &mut Known, owner: KnownOwner, cookie: u64) {
-    let story = Story::new(&owner, cookie, seen.now, seen.new, seen.local.port);
-    known.id = story.id;
-    story.begin(seen.sk.address());
+    known.id = Story::new(&owner, cookie, seen.now, seen.new, seen.local.port).begin(seen.sk.address());
     known.owner = owner;
     known.cookie = cookie;
 }

@@ -3,7 +3,7 @@
 //! Names that processes chose are escaped as in text output before they become JSON strings, so that they reach no
 //! terminal through `jq -r` either.
 
-use std::{collections::BTreeMap, io, num::NonZeroU64};
+use std::{io, num::NonZeroU64};
 
 use serde::{Serialize, Serializer};
 
@@ -16,7 +16,7 @@ use crate::{
     aggregate::dwell::DwellRow,
     model::{
         Dwell, Family, MonotonicNs, Owner, OwnerSource, Protocol, State, Transition,
-        probes::{HookAttempt, Hooks, Probes, Refusal, Role},
+        probes::{HookAttempt, Hooks, Probes, Refusal, Role, RoleProbe},
     },
 };
 
@@ -103,9 +103,8 @@ struct HooksBody<'a> {
     transition: Option<&'a str>,
     destroy: Option<&'a str>,
     accept: Option<&'a str>,
-    roles: BTreeMap<&'static str, Option<&'a str>>,
+    roles: Vec<RoleBody<'a>>,
     refused: Vec<RefusalBody<'a>>,
-    missing: Vec<MissingBody>,
 }
 
 #[derive(Serialize)]
@@ -116,9 +115,10 @@ struct RefusalBody<'a> {
 }
 
 #[derive(Serialize)]
-struct MissingBody {
+struct RoleBody<'a> {
     role: &'static str,
-    lost: &'static str,
+    chosen: Option<&'a str>,
+    lost: Option<&'static str>,
 }
 
 #[derive(Serialize)]
@@ -142,6 +142,10 @@ impl<'a> From<&'a Probes> for ProbesBody<'a> {
 
 impl<'a> From<&'a Hooks> for HooksBody<'a> {
     fn from(hooks: &'a Hooks) -> Self {
+        let role = |probe: &'a RoleProbe| {
+            let chosen = probe.chosen();
+            RoleBody { role: probe.role.name(), chosen, lost: chosen.is_none().then(|| probe.role.lost()) }
+        };
         let refusal = |attempt: &'a HookAttempt| {
             let Refusal { errno, reason } = attempt.refused.as_ref()?;
             Some(RefusalBody { hook: &attempt.hook, errno: *errno, reason })
@@ -150,9 +154,8 @@ impl<'a> From<&'a Hooks> for HooksBody<'a> {
             transition: hooks.chosen(Role::Transitions),
             destroy: hooks.chosen(Role::Ends),
             accept: hooks.chosen(Role::Accept),
-            roles: hooks.roles.iter().map(|probe| (probe.role.name(), probe.chosen())).collect(),
+            roles: hooks.roles.iter().map(role).collect(),
             refused: hooks.roles.iter().flat_map(|probe| &probe.attempts).filter_map(refusal).collect(),
-            missing: hooks.missing().map(|role| MissingBody { role: role.name(), lost: role.lost() }).collect(),
         }
     }
 }

@@ -22,7 +22,9 @@ impl From<anyhow::Error> for Refusal {
             },
             None => error.chain().filter_map(first_line).collect::<Vec<_>>().join(": "),
         };
-        Self { errno, reason }
+        // The number is told beside it.
+        let number = errno.map(|errno| format!(" (os error {errno})")).unwrap_or_default();
+        Self { errno, reason: if number.is_empty() { reason } else { reason.replace(&number, "") } }
     }
 }
 
