@@ -62,7 +62,7 @@ unsafe fn write<R: Read>(meta: *const Meta, sk: Sock<R>, holder_tgid: u32, holde
     if let Some(story) = story {
         // SAFETY: a value in the map.
         unsafe {
-            known = Story::known_owner(story);
+            Story::known_owner(story, &mut known);
             if local.port == 0 {
                 local.port = (*story).local_port;
             }

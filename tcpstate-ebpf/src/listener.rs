@@ -61,12 +61,9 @@ impl ListenerKey {
     /// The same port on any address of the family.
     #[inline(always)]
     fn on_any_address(mut self) -> Self {
-        self.addr = [0; 16];
-        if self.family != AF_INET6 {
-            // v4-mapped 0.0.0.0, as `Sock::local` writes it.
-            self.addr[10] = 0xff;
-            self.addr[11] = 0xff;
-        }
+        // `::`, or v4-mapped 0.0.0.0 as `Sock::local` writes it.
+        let addr = if self.family == AF_INET6 { 0u128 } else { 0xffff << 32 };
+        self.addr = addr.to_be_bytes();
         self
     }
 }
@@ -127,28 +124,20 @@ pub(crate) fn remove(sk: Sock, port: u16) {
     }
 }
 
-/// Whom a connection that nobody has accepted yet belongs to.
-pub(crate) struct Parent {
-    /// Unknown when several processes listen there, or none that was seen.
-    pub(crate) known: KnownOwner,
-    /// A followed process may accept it.
-    pub(crate) wanted: bool,
-}
-
-/// Looks up the listener of a child socket.
+/// Finds out whom a connection that nobody has accepted yet belongs to: its listener's owner; unknown when several processes
+/// listen there, or none that was seen. Returns whether a followed process may accept it.
 #[inline(never)]
-pub(crate) fn of_child(child: Sock) -> Parent {
+pub(crate) fn of_child(child: Sock, known: &mut KnownOwner) -> bool {
     let key = ListenerKey::of(child);
     let Some(listener) = LISTENERS.get_ptr(key).or_else(|| LISTENERS.get_ptr(key.on_any_address())) else {
-        return Parent { known: KnownOwner::UNKNOWN, wanted: false };
+        return false;
     };
     // SAFETY: a value in the map; its owner never changes.
     unsafe {
-        let known = if (*listener).ambiguous == 0 && (*listener).source != owner_source::UNKNOWN {
-            KnownOwner { owner: (*listener).owner, source: owner_source::LISTEN, place: 0 }
-        } else {
-            KnownOwner::UNKNOWN
-        };
-        Parent { known, wanted: (*listener).wanted != 0 }
+        if (*listener).ambiguous == 0 && (*listener).source != owner_source::UNKNOWN {
+            known.owner = (*listener).owner;
+            known.source = owner_source::LISTEN;
+        }
+        (*listener).wanted != 0
     }
 }

@@ -37,14 +37,18 @@ use crate::sock::Sock;
 /// Every TCP transition (`inet_sk_set_state()`, `net/ipv4/af_inet.c`).
 #[btf_tracepoint(function = "inet_sock_set_state")]
 fn inet_sock_set_state(ctx: BtfTracePointContext) -> i32 {
-    nesting::outer(|| transition::on_transition(&ctx));
+    nesting::enter();
+    transition::on_transition(&ctx);
+    nesting::leave();
     0
 }
 
 /// The same tracepoint once more, for transitions that interrupt the program above.
 #[btf_tracepoint(function = "inet_sock_set_state")]
 fn inet_sock_set_state_nested(ctx: BtfTracePointContext) -> i32 {
-    nesting::inner(|| transition::on_transition(&ctx));
+    if nesting::interrupts() {
+        transition::on_transition(&ctx);
+    }
     0
 }
 

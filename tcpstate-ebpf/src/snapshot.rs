@@ -205,7 +205,10 @@ pub(crate) fn on_tcp(ctx: *const TcpContext) {
         // Without a `struct socket` a connection in these states waits in its listener's backlog; in later states it is an
         // orphan whose owner has closed it and may be gone.
         let waiting = matches!(sk.state(), ESTABLISHED | CLOSE_WAIT) && sk.socket() == 0;
-        let known = if waiting { listener::of_child(sk).known } else { KnownOwner::UNKNOWN };
+        let mut known = KnownOwner::UNKNOWN;
+        if waiting {
+            listener::of_child(sk, &mut known);
+        }
         if found(sk, &known) {
             report((*ctx).meta, sk.address());
         }

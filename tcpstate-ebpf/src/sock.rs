@@ -196,19 +196,17 @@ impl<R: Read> Sock<R> {
     /// In an IPv6 socket the IPv4 fields hold garbage, so the family decides.
     #[inline(always)]
     fn addr(self, family: u16, v4: u32, v6: u32) -> Address {
-        let mut addr = [0u8; 16];
-        let words = addr.as_mut_ptr().cast::<u64>();
-        // SAFETY: `Sock` holds a pointer that `R` can read; `words` are the two halves of `addr`.
-        unsafe {
+        // SAFETY: `Sock` holds a pointer that `R` can read.
+        let words: [u64; 2] = unsafe {
             if family == AF_INET6 {
-                words.write_unaligned(R::load(self.0, v6));
-                words.add(1).write_unaligned(R::load(self.0, v6 + 8));
+                [R::load(self.0, v6), R::load(self.0, v6 + 8)]
             } else {
                 let v4: u32 = R::load(self.0, v4);
-                words.add(1).write_unaligned((u64::from(v4) << 32) | 0xffff_0000);
+                [0, (u64::from(v4) << 32) | 0xffff_0000]
             }
-        }
-        addr
+        };
+        // SAFETY: the same bytes.
+        unsafe { core::mem::transmute(words) }
     }
 
     /// `inet_sport`, host byte order: the bound port, also after `skc_num` was cleared. 0 for an MPTCP parent.

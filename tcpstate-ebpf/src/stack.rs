@@ -171,10 +171,8 @@ fn place(registers: &Registers, tgid: u32) -> Option<u64> {
     // SAFETY: this CPU's own scratch and a value in a map.
     unsafe {
         let bytes = (PLACE_WORDS * size_of::<u64>()) as u32;
-        if bpf_probe_read_user(scratch.cast(), bytes, registers.sp as *const _) != 0 {
-            // Nearer to the top of the stack than that: not worth telling apart.
-            (*scratch) = [0; PLACE_WORDS];
-        }
+        // Zeros when it fails, nearer to the top of the stack than that: not worth telling apart.
+        bpf_probe_read_user(scratch.cast(), bytes, registers.sp as *const _);
         let mut hash = seed;
         for word in &*scratch {
             hash = mix(hash, *word * in_code(&*code, *word));

@@ -1,6 +1,9 @@
 //! What the kernel side keeps of a live socket.
 
-use core::{mem::size_of, ptr};
+use core::{
+    mem::size_of,
+    sync::atomic::{Ordering, compiler_fence},
+};
 
 use aya_ebpf::{
     bindings::{BPF_ANY, BPF_NOEXIST},
@@ -83,9 +86,7 @@ impl Story {
     }
 
     /// Starts a story, in place of any that a former socket at the same address left. Returns its id; 0 when there is no room.
-    ///
-    /// Not inlined: its caller's frame has no room for another story on the BPF stack (512 bytes for the whole chain).
-    #[inline(never)]
+    #[inline(always)]
     pub(crate) fn begin(&self, key: u64) -> u64 {
         if SOCKETS.insert(key, self, u64::from(BPF_ANY)).is_err() {
             count!(map_full);
@@ -116,14 +117,19 @@ impl Story {
     ///
     /// `story` has to be a value in the map.
     #[inline(always)]
-    pub(crate) unsafe fn known_owner(story: *const Self) -> KnownOwner {
+    pub(crate) unsafe fn known_owner(story: *const Self, known: &mut KnownOwner) {
         // SAFETY: the caller's promise.
         unsafe {
             let before = (&raw const (*story).source).read_volatile();
-            let owner = (&raw const (*story).owner).read_volatile();
-            let place = (&raw const (*story).place).read_volatile();
-            let after = (&raw const (*story).source).read_volatile();
-            if before == after { KnownOwner { owner, source: after, place } } else { KnownOwner::UNKNOWN }
+            // Fences rather than volatile copies: those go byte by byte, each through a word of the BPF stack.
+            compiler_fence(Ordering::SeqCst);
+            known.owner = (*story).owner;
+            known.place = (*story).place;
+            compiler_fence(Ordering::SeqCst);
+            known.source = (&raw const (*story).source).read_volatile();
+            if known.source != before {
+                *known = KnownOwner::UNKNOWN;
+            }
         }
     }
 
@@ -137,8 +143,10 @@ impl Story {
         // SAFETY: the caller's promise.
         unsafe {
             (&raw mut (*story).source).write_volatile(owner_source::UNKNOWN);
-            ptr::write_volatile(&raw mut (*story).owner, known.owner);
-            ptr::write_volatile(&raw mut (*story).place, known.place);
+            compiler_fence(Ordering::SeqCst);
+            (*story).owner = known.owner;
+            (*story).place = known.place;
+            compiler_fence(Ordering::SeqCst);
             (&raw mut (*story).source).write_volatile(known.source);
         }
     }
