@@ -10,6 +10,9 @@ use anyhow::{Context as _, bail, ensure};
 
 use crate::{cargo, process, setup};
 
+/// The feature of `tcpstate` that turns on the tests which need root.
+pub(crate) const PRIVILEGED: &str = "privileged-tests";
+
 /// Sets up, builds, and prints the path and the size of the binary.
 ///
 /// # Errors
@@ -50,6 +53,32 @@ pub(crate) fn static_binary(package: &str, binary: &str) -> anyhow::Result<PathB
     let mut command = cargo::command();
     command.args(["build", "--package", package, "--bin", binary]);
     statically(command, binary)
+}
+
+/// Where [`static_binary`] leaves a binary.
+///
+/// # Errors
+///
+/// cargo does not tell.
+pub(crate) fn static_path(binary: &str) -> anyhow::Result<PathBuf> {
+    Ok(cargo::target_dir()?.join(host()?).join("release").join(binary))
+}
+
+/// Builds tests that need root, optimized and statically, and tells where each of `names` is.
+///
+/// # Errors
+///
+/// A build failed, or made something that is not static.
+pub(crate) fn static_tests(names: &[String]) -> anyhow::Result<Vec<PathBuf>> {
+    let mut paths = Vec::with_capacity(names.len());
+    for name in names {
+        let mut command = cargo::command();
+        command.args(["test", "--package", "tcpstate", "--features", PRIVILEGED, "--no-run"]);
+        // All at once: those that come after the first find everything built.
+        command.args(names.iter().flat_map(|name| ["--test", name]));
+        paths.push(statically(command, name)?);
+    }
+    Ok(paths)
 }
 
 /// Has a `cargo build` or `cargo test --no-run` make an optimized static executable.

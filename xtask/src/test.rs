@@ -5,10 +5,7 @@ use std::{ffi::OsString, process::Command, slice, time::Instant};
 use anyhow::{bail, ensure};
 use clap::ValueEnum;
 
-use crate::{cargo, ebpf_toolchain, process, setup};
-
-/// The feature of `tcpstate` that turns on the tests which need root.
-const PRIVILEGED: &str = "privileged-tests";
+use crate::{build::PRIVILEGED, cargo, ebpf_toolchain, process, setup};
 
 /// A part of the whole, to be run alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

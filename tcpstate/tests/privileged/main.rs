@@ -2,7 +2,8 @@
 //!
 //! The tracer is the real binary; its `-o json` is compared with what the sockets' own processes measured and with what
 //! the kernel says elsewhere (`SO_COOKIE`, `getsockname()`, `/proc`, `ss`). `ip` and `ss` (iproute2) and `nsenter`
-//! (util-linux) have to be installed; `tests/scenarios/README.md` says what the programs that leak need besides.
+//! (util-linux) have to be installed; `tests/scenarios/README.md` says what the programs that leak need besides. The one
+//! argument `programs` has those programs built and no test run, for a machine that has no compilers.
 
 mod bad_days;
 mod dwell;
@@ -33,6 +34,7 @@ fn main() -> ExitCode {
     let result = match arguments.get(1).map(String::as_str) {
         Some("actor") => actor::run(&arguments[2..]),
         Some("launch") => launch(&arguments[2..]),
+        Some("programs") => scenarios::build_programs(),
         _ => return libtest_mimic::run(&Arguments::from_args(), trials()).exit_code(),
     };
     match result {

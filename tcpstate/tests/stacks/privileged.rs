@@ -11,14 +11,26 @@ use std::{
     time::{Duration, Instant},
 };
 
-use target::{Capture, Result, Target, build, capture, scratch, wait_for_call};
+use target::{Capture, Result, Target, build, capture, compiled, scratch, wait_for_call};
 use tcpstate::{
     process::stack::MAX_STACK,
     symbolize::{Frame, Symbolizer},
     unwind::{End, Unwinder},
 };
 
-const GCC: &str = "gcc -O2 -pthread -g";
+/// Sources and how they are compiled.
+const C: (&str, &str) = ("blocked.c", "gcc -O2 -pthread -g");
+const CPP: (&str, &str) = ("blocked.cc", "g++ -O2 -g");
+const STATIC: (&str, &str) = ("blocked.c", "gcc -O2 -pthread -g -static -fno-omit-frame-pointer");
+
+/// Run alone, it leaves them for a machine that has no compilers.
+#[test]
+fn programs_are_compiled() -> Result {
+    for (source, command) in [C, CPP, STATIC] {
+        assert!(compiled(source, command)?.is_file());
+    }
+    Ok(())
+}
 
 /// The functions of a stack that must be complete.
 fn functions(capture: &Capture) -> (Vec<String>, Vec<Frame>) {
@@ -39,7 +51,7 @@ fn assert_adjacent(names: &[String], expected: &[&str]) {
 
 #[test]
 fn deleted_before_it_was_seen() -> Result {
-    let program = build("deleted", "blocked.c", GCC)?;
+    let program = build("deleted", C.0, C.1)?;
     let target = Target::start(&program, &["accept"])?;
     let capture = target.blocked(libc::SYS_accept)?;
     fs::remove_file(&program)?;
@@ -51,8 +63,8 @@ fn deleted_before_it_was_seen() -> Result {
 
 #[test]
 fn replaced_before_it_was_seen() -> Result {
-    let program = build("upgraded", "blocked.c", GCC)?;
-    let other = build("upgrade", "blocked.cc", "g++ -O2 -g")?;
+    let program = build("upgraded", C.0, C.1)?;
+    let other = build("upgrade", CPP.0, CPP.1)?;
     let target = Target::start(&program, &["accept"])?;
     let capture = target.blocked(libc::SYS_accept)?;
     fs::rename(&other, &program)?;
@@ -63,7 +75,7 @@ fn replaced_before_it_was_seen() -> Result {
 /// A program in a container: root directory on a file system that only its own mount namespace has, pid 1.
 #[test]
 fn in_other_namespaces() -> Result {
-    let program = build("contained", "blocked.c", "gcc -O2 -pthread -g -static -fno-omit-frame-pointer")?;
+    let program = build("contained", STATIC.0, STATIC.1)?;
     let root = scratch("root")?;
     fs::create_dir_all(&root)?;
     let script = r#"mount -t tmpfs tmpfs "$1"; mkdir "$1/tmp"; cp "$2" "$1/app"; exec chroot "$1" /app jit 'py::handle:/srv/app.py'"#;

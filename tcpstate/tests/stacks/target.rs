@@ -4,6 +4,7 @@ use std::{
     error::Error,
     ffi::OsStr,
     fs,
+    hash::{DefaultHasher, Hash, Hasher},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     thread,
@@ -49,13 +50,33 @@ pub(crate) fn scratch(test: &str) -> Result<PathBuf> {
 /// Builds `programs/SOURCE` for one test with `command`, and gives the path of the executable.
 pub(crate) fn build(test: &str, source_name: &str, command: &str) -> Result<PathBuf> {
     let output = scratch(test)?;
+    // Not by this process: a test beside this one could start a program while it has the file open for writing, and the
+    // copy could not be executed as long as that program does.
+    let copied = Command::new("cp").arg(compiled(source_name, command)?).arg(&output).status()?;
+    if !copied.success() {
+        return Err(format!("`cp` to `{}`: {copied}", output.display()).into());
+    }
+    Ok(output)
+}
+
+/// The executable that `command` makes of `programs/SOURCE`, compiled when it has not been yet.
+pub(crate) fn compiled(source_name: &str, command: &str) -> Result<PathBuf> {
+    let mut hasher = DefaultHasher::new();
+    (fs::read(source(source_name))?, command).hash(&mut hasher);
+    let program = scratch(&format!("compiled-{:016x}", hasher.finish()))?;
+    if program.exists() {
+        return Ok(program);
+    }
     let mut words = command.split_whitespace();
     let compiler = words.next().ok_or("no compiler")?;
-    let built = Command::new(compiler).arg(source(source_name)).arg("-o").arg(&output).args(words).output()?;
+    // Tests run beside each other.
+    let unfinished = program.with_extension(format!("{:?}", thread::current().id()));
+    let built = Command::new(compiler).arg(source(source_name)).arg("-o").arg(&unfinished).args(words).output()?;
     if !built.status.success() {
         return Err(format!("`{command}`: {}", String::from_utf8_lossy(&built.stderr)).into());
     }
-    Ok(output)
+    fs::rename(&unfinished, &program)?;
+    Ok(program)
 }
 
 /// A running program; ended when dropped.

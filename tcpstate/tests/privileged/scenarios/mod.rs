@@ -47,6 +47,11 @@ fn all() -> impl Iterator<Item = Scenario> {
         .copied()
 }
 
+/// Builds the programs of all scenarios, as each is built when its scenario starts.
+pub(crate) fn build_programs() -> Result<()> {
+    all().try_for_each(|scenario| (scenario.start)().map(drop).with_context(|| scenario.name))
+}
+
 /// Two rounds of leaks, each as expected; the functions and threads that are to be found exist.
 fn ground_truth(scenario: &Scenario) -> Result<()> {
     let mut running = (scenario.start)()?;
