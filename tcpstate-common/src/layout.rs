@@ -100,10 +100,9 @@ layout! {
     sk_socket = "sock" "sk_socket",
     /// User id of the socket's creator.
     sk_uid = "sock" "sk_uid",
-    /// cgroup of the socket, where the kernel keeps it (`CONFIG_SOCK_CGROUP_DATA`), from 5.15 on.
+    /// cgroup of the socket (`CONFIG_SOCK_CGROUP_DATA`). A tagged union before 5.15, but for late patch levels of 5.10: not
+    /// read there.
     sk_cgroup = "sock" "sk_cgrp_data.cgroup" optional,
-    /// The same up to 5.14: a tagged pointer.
-    sk_cgroup_tagged = "sock" "sk_cgrp_data.val" optional,
     /// Bound local port, network byte order; survives `skc_num` at the final CLOSE.
     inet_sport = "inet_sock" "inet_sport",
     /// Inode number of a network namespace.

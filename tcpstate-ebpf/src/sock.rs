@@ -227,81 +227,49 @@ impl<R: Read> Sock<R> {
         unsafe { R::load(R::load(self.0, offset!(skc_net)), offset!(net_inum)) }
     }
 
-    /// The socket's cgroup v2, where the kernel keeps a pointer to it; null otherwise.
+    /// The socket's cgroup v2; null when the kernel does not keep it.
     #[inline(always)]
-    fn cgroup(self) -> Cgroup<R> {
-        let cgroup = if offset!(sk_cgroup) == ABSENT {
-            core::ptr::null()
-        } else {
-            // SAFETY: `Sock` holds a pointer that `R` can read.
-            unsafe { R::load(self.0, offset!(sk_cgroup)) }
-        };
-        Cgroup(cgroup, PhantomData)
-    }
-
-    /// The socket's cgroup v2 up to Linux 5.14, from a word that is none with its lowest bit set (net_cls, net_prio) and whose
-    /// next bit is a flag (`struct sock_cgroup_data`, `include/linux/cgroup-defs.h`).
-    #[inline(always)]
-    fn tagged_cgroup(self) -> Option<Cgroup<Probed>> {
-        const NONE: u64 = 1;
-        const FLAGS: u64 = 3;
-        if offset!(sk_cgroup) != ABSENT || offset!(sk_cgroup_tagged) == ABSENT || !has(helper::READ_KERNEL) {
-            return None;
+    fn cgroup(self) -> *const Opaque {
+        if offset!(sk_cgroup) == ABSENT {
+            return core::ptr::null();
         }
         // SAFETY: `Sock` holds a pointer that `R` can read.
-        let word: u64 = unsafe { R::load(self.0, offset!(sk_cgroup_tagged)) };
-        (word & NONE == 0).then_some(Cgroup((word & !FLAGS) as *const Opaque, PhantomData))
+        unsafe { R::load(self.0, offset!(sk_cgroup)) }
     }
 
     /// Id of the socket's cgroup v2 (`cgroup_sk_alloc()`: that of the process at `socket()`); 0 when not kept.
     #[inline(always)]
     pub(crate) fn cgroup_id(self) -> u64 {
-        match self.tagged_cgroup() {
-            Some(cgroup) => cgroup.id(),
-            None => self.cgroup().id(),
-        }
+        let cgroup = self.cgroup();
+        if cgroup.is_null() { 0 } else { cgroup_id::<R>(cgroup) }
     }
 
     /// Whether the socket's cgroup is `id` or below it.
     #[inline(always)]
     pub(crate) fn in_cgroup(self, id: u64) -> bool {
-        match self.tagged_cgroup() {
-            Some(cgroup) => cgroup.is_in(id),
-            None => self.cgroup().is_in(id),
-        }
-    }
-}
-
-/// A cgroup v2, or null.
-struct Cgroup<R>(*const Opaque, PhantomData<R>);
-
-impl<R: Read> Cgroup<R> {
-    /// Inode number of its directory; 0 of null.
-    #[inline(always)]
-    fn id(&self) -> u64 {
-        // SAFETY: pointers that `R` can read, each loaded from one.
-        unsafe { if self.0.is_null() { 0 } else { R::load(R::load(self.0, offset!(cgroup_kn)), offset!(kernfs_id)) } }
-    }
-
-    /// Whether it is `id` or below it.
-    #[inline(always)]
-    fn is_in(mut self, id: u64) -> bool {
+        let mut cgroup = self.cgroup();
         for _ in 0..MAX_CGROUP_DEPTH {
-            if self.0.is_null() {
+            if cgroup.is_null() {
                 return false;
             }
-            if self.id() == id {
+            if cgroup_id::<R>(cgroup) == id {
                 return true;
             }
             // SAFETY: pointers that `R` can read, each loaded from one; the root's parent is null.
             unsafe {
-                let parent: *const Opaque = R::load(self.0, offset!(cgroup_parent));
+                let parent: *const Opaque = R::load(cgroup, offset!(cgroup_parent));
                 if parent.is_null() {
                     return false;
                 }
-                self.0 = R::load(parent, offset!(css_cgroup));
+                cgroup = R::load(parent, offset!(css_cgroup));
             }
         }
         false
     }
+}
+
+#[inline(always)]
+fn cgroup_id<R: Read>(cgroup: *const Opaque) -> u64 {
+    // SAFETY: pointers that `R` can read, each loaded from one.
+    unsafe { R::load(R::load(cgroup, offset!(cgroup_kn)), offset!(kernfs_id)) }
 }
