@@ -123,8 +123,8 @@ pub struct Found {
     pub since_ack_recv: u32,
     /// Jiffies since data was sent.
     pub since_data_sent: u32,
-    /// Explicit padding.
-    pub pad: u32,
+    /// Of a listener: connection requests it has dropped since it was made (`sk_drops`).
+    pub drops: u32,
     /// `bpf_jiffies64()` at `socket.ts_ns`: both together tell how many jiffies a second has.
     pub jiffies: u64,
 }

@@ -13,6 +13,9 @@ use tcpstate_common::{
 
 use crate::{Opaque, config::offset};
 
+/// `RCV_SHUTDOWN` (`include/net/sock.h`): nothing more will be received.
+const RCV_SHUTDOWN: u8 = 1;
+
 /// Loads a kernel field at an offset from BTF.
 ///
 /// # Safety
@@ -72,6 +75,21 @@ impl Sock {
     pub(crate) fn backlog(self) -> (u32, u32) {
         // SAFETY: `Sock` holds a typed pointer.
         unsafe { (load(self.0, offset!(sk_ack_backlog)), load(self.0, offset!(sk_max_ack_backlog))) }
+    }
+
+    /// Of a listener: connection requests it has dropped (`tcp_listendrop()`, `include/net/tcp.h`).
+    #[inline(always)]
+    pub(crate) fn drops(self) -> u32 {
+        // SAFETY: `Sock` holds a typed pointer.
+        unsafe { load(self.0, offset!(sk_drops)) }
+    }
+
+    /// Whether it is still open for receiving.
+    #[inline(always)]
+    pub(crate) fn receives(self) -> bool {
+        // SAFETY: `Sock` holds a typed pointer.
+        let shutdown: u8 = unsafe { load(self.0, offset!(sk_shutdown)) };
+        shutdown & RCV_SHUTDOWN == 0
     }
 
     /// The key of the socket in the maps.

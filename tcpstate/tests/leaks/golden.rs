@@ -49,7 +49,17 @@ fn everything() -> LeakReport {
     scene.fin(connects(900, "pool", 5432, 70));
     let waiting = scene.fin(Opener { pid: 950, comm: "stuck", source: OwnerSource::Listen, port: 6000, place: None });
     let found = scene.found(waiting).clone();
-    scene.listeners.push(FoundListener { facts: found.facts, owner: found.owner, backlog: 1, backlog_limit: 128 });
+    scene.listeners.push(FoundListener {
+        facts: found.facts,
+        owner: found.owner,
+        backlog: 1,
+        backlog_limit: 128,
+        dropped: 7,
+    });
+    let awaited = scene.fin(accepts(960, "slow", 7070, 50));
+    scene.load(awaited).recv_q = 0;
+    scene.found(awaited).awaited_by = Some(961);
+    scene.process(961, "nc");
     let slow = scene.fin(accepts(500, "server", 8443, 20));
     for tick in 0..10_u64 {
         if tick % 2 == 0 {

@@ -115,7 +115,7 @@ fn name(verdict: Verdict) -> &'static str {
         Verdict::EofRead => "eof-read",
         Verdict::FinConsumed => "fin-consumed",
         Verdict::HeldElsewhere => "held-elsewhere",
-        Verdict::Sending => "sending",
+        Verdict::Sending | Verdict::Awaited => "sending",
         Verdict::BlockedInSend => "blocked-in-send",
         Verdict::GhostFd { .. } => "ghost-fd",
         Verdict::Pool => "pool",
