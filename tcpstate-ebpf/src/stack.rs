@@ -5,24 +5,27 @@
 
 use aya_ebpf::helpers::{
     bpf_get_current_pid_tgid,
-    generated::{bpf_get_current_task_btf, bpf_probe_read_user, bpf_task_pt_regs},
+    generated::{bpf_get_current_task_btf, bpf_get_task_stack, bpf_probe_read_user, bpf_task_pt_regs},
 };
 use tcpstate_common::{
-    config::{MAX_STACK, STACK_PIECE},
+    config::{MAX_STACK, STACK_PIECE, filter as set},
     layout::ABSENT,
-    leak::{CodeRanges, Registers, StackHeader},
+    leak::{CodeRanges, KERNEL_FRAMES, KernelStack, Registers, StackHeader},
 };
 
 use crate::{
     Opaque,
     clock::now_ns,
-    config::{config, offset},
+    config::{config, filtering, offset},
     maps::{BUDGET, CODE, PLACES, SCRATCH, STACKS, count},
     sock::load,
 };
 
 /// Words at the top of a stack that are looked at to tell places apart.
 pub(crate) const PLACE_WORDS: usize = 128;
+
+/// What precedes the bytes of a user stack.
+const HEAD: usize = size_of::<StackHeader>() + size_of::<KernelStack>();
 
 /// `PF_EXITING` (`include/linux/sched.h`).
 const PF_EXITING: u32 = 4;
@@ -76,6 +79,23 @@ pub(crate) unsafe fn user_registers(task: *const Opaque) -> Option<UserRegisters
             argument: load(regs, offset!(regs_di)),
             length: load(regs, offset!(regs_dx)),
         })
+    }
+}
+
+/// Writes the kernel stack of a task, if it is wanted.
+///
+/// # Safety
+///
+/// `task` has to be a `struct task_struct` that the verifier knows the type of, `to` writable.
+#[inline(always)]
+pub(crate) unsafe fn kernel_stack(task: *const Opaque, to: *mut KernelStack) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        (*to).len = 0;
+        if filtering(set::KERNEL_STACK) {
+            let bytes = (KERNEL_FRAMES * size_of::<u64>()) as u32;
+            (*to).len = bpf_get_task_stack(task.cast_mut().cast(), (&raw mut (*to).frames).cast(), bytes, 0);
+        }
     }
 }
 
@@ -162,7 +182,7 @@ fn copy(place: u64, pid_tgid: u64, registers: Registers) -> bool {
         return false;
     }
     let stack_bytes = config!(stack_bytes) as usize;
-    let Some(mut entry) = STACKS.reserve_bytes(size_of::<StackHeader>() + stack_bytes, 0) else {
+    let Some(mut entry) = STACKS.reserve_bytes(HEAD + stack_bytes, 0) else {
         count!(stacks_dropped);
         return false;
     };
@@ -173,10 +193,10 @@ fn copy(place: u64, pid_tgid: u64, registers: Registers) -> bool {
         if at as usize >= stack_bytes {
             break;
         }
-        // SAFETY: the piece lies within the entry, whose size is a multiple of it behind the header; the helper fails on a
+        // SAFETY: the piece lies within the entry, whose size is a multiple of it behind the head; the helper fails on a
         // bad user address.
         unsafe {
-            let to = start.add(size_of::<StackHeader>() + at as usize).cast();
+            let to = start.add(HEAD + at as usize).cast();
             let from = registers.sp + u64::from(at);
             if bpf_probe_read_user(to, STACK_PIECE, from as *const _) != 0 {
                 // The stack ends within this piece, at the end of a page.
@@ -190,8 +210,13 @@ fn copy(place: u64, pid_tgid: u64, registers: Registers) -> bool {
         copied = at + STACK_PIECE;
     }
     let header = StackHeader { place, tgid: (pid_tgid >> 32) as u32, tid: pid_tgid as u32, registers, copied, pad: 0 };
-    // SAFETY: the entry begins with room for the header; ring-buffer entries are aligned to 8 bytes.
-    unsafe { start.cast::<StackHeader>().write(header) };
+    // SAFETY: the entry begins with room for both; ring-buffer entries are aligned to 8 bytes. The helper has no precondition,
+    // and returns a typed task.
+    unsafe {
+        start.cast::<StackHeader>().write(header);
+        let kernel = start.add(size_of::<StackHeader>()).cast();
+        kernel_stack(bpf_get_current_task_btf() as *const Opaque, kernel);
+    }
     entry.submit(0);
     true
 }

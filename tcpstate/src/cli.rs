@@ -132,13 +132,17 @@ pub struct LeaksArgs {
     #[arg(long, help_heading = LIMITS, value_name = "BYTES", default_value = "8M", value_parser = byte_count)]
     pub buffer: u64,
 
+    /// With each stack also show what the kernel was doing there.
+    #[arg(long, help_heading = "Output")]
+    pub kernel_stack: bool,
+
     /// Text for people, one JSON object a report, or the stacks of the last report as a flame graph.
     #[arg(short, long, value_enum, value_name = "FORMAT", default_value_t, help_heading = "Output")]
     pub output: LeaksFormat,
 
-    /// What the widths of a flame graph stand for.
-    #[arg(long, value_enum, value_name = "UNIT", default_value_t, help_heading = "Output")]
-    pub weight: Weight,
+    /// What the widths of a flame graph stand for [default: seconds].
+    #[arg(long, value_enum, value_name = "UNIT", help_heading = "Output")]
+    pub weight: Option<Weight>,
 
     /// Whether text output is coloured: auto means on a terminal, unless `NO_COLOR` is set.
     #[arg(long, value_name = "WHEN", default_value_t = ColorChoice::Auto, help_heading = "Output")]

@@ -14,4 +14,5 @@ mod snapshot;
 mod tracer;
 
 pub use btf::BtfError;
+pub use hunt::FoundThread;
 pub use tracer::{Options, Tracer};

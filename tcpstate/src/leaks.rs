@@ -185,8 +185,8 @@ impl Hunt<'_> {
         {}
         result?;
         let mut code = Vec::new();
-        tracer.stacks(|header, bytes| {
-            let ranges = stacks.take(header, bytes, settings.stack_bytes as usize);
+        tracer.stacks(|header, kernel, bytes| {
+            let ranges = stacks.take(header, kernel, bytes, settings.stack_bytes as usize);
             code.extend(ranges.map(|ranges| (header.tgid, ranges)));
         });
         for (pid, ranges) in code {

@@ -12,12 +12,12 @@ use rustix::thread::{MembarrierCommand, membarrier};
 use tcpstate_common::{
     config::{Config, filter, pid_state},
     counters::Counters,
-    leak::{CodeRanges, Found, StackHeader, Thread},
+    leak::{CodeRanges, Found, KernelStack, StackHeader},
 };
 
 use super::{
     btf::{BtfError, KernelBtf},
-    hunt::{self, Hunt},
+    hunt::{self, FoundThread, Hunt},
     loader,
     missed::Missed,
     probes,
@@ -177,8 +177,8 @@ impl Tracer {
         }
     }
 
-    /// Hands out the stacks that wait: what precedes each, and its bytes from the stack pointer on.
-    pub fn stacks(&mut self, stack: impl FnMut(&StackHeader, &[u8])) {
+    /// Hands out the stacks that wait: what precedes each, its kernel stack, and its bytes from the stack pointer on.
+    pub fn stacks(&mut self, stack: impl FnMut(&StackHeader, &KernelStack, &[u8])) {
         if let Some(hunt) = &mut self.hunt {
             hunt.stacks(stack);
         }
@@ -211,7 +211,7 @@ impl Tracer {
     /// # Errors
     ///
     /// When the iterator cannot run.
-    pub fn threads(&mut self, pids: &[u32]) -> Result<Vec<Thread>> {
+    pub fn threads(&mut self, pids: &[u32]) -> Result<Vec<FoundThread>> {
         match (&mut self.hunt, &mut self.ebpf) {
             (Some(hunt), Some(ebpf)) => hunt.threads(ebpf, pids),
             _ => Ok(Vec::new()),

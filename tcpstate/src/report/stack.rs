@@ -15,6 +15,8 @@ use crate::model::leak::PlaceId;
 pub struct Stack {
     /// Inlined functions are frames of their own, before the one that they were inlined into.
     pub frames: Vec<Frame>,
+    /// What the kernel was doing on its behalf, if that was asked for: names of functions, innermost first.
+    pub kernel: Vec<String>,
     /// Why it could not be followed to its end, if so.
     pub truncated: Option<String>,
     /// How to get names that are missing, if there is a way.

@@ -110,6 +110,12 @@ fn names(scene: &mut Scene) {
     ];
     for (place, frames) in stacks {
         let mut stack = stack(frames);
+        if place == 31 {
+            stack.kernel = ["sock_recvmsg", "__sys_recvfrom", "do_syscall_64"].map(str::to_owned).to_vec();
+        }
+        if place == 60 {
+            stack.kernel = vec!["__sys_connect".to_owned(), "0xffffffff81000010".to_owned()];
+        }
         if place == 40 {
             stack.hint = Some("start Python 3.12 or later with `-X perf` to see its functions".to_owned());
         }

@@ -49,8 +49,9 @@ fn frame() -> impl Strategy<Value = Frame> {
 }
 
 fn stack() -> impl Strategy<Value = Stack> {
-    (prop::collection::vec(frame(), 0..6), prop::option::of(hostile()), prop::option::of(hostile()))
-        .prop_map(|(frames, truncated, hint)| Stack { frames, truncated, hint })
+    let kernel = prop::collection::vec(hostile(), 0..3);
+    (prop::collection::vec(frame(), 0..6), kernel, prop::option::of(hostile()), prop::option::of(hostile()))
+        .prop_map(|(frames, kernel, truncated, hint)| Stack { frames, kernel, truncated, hint })
 }
 
 /// A socket: its opener, what is known of it, and what becomes of it.

@@ -20,6 +20,10 @@ pub(super) fn write<W: io::Write>(
     if let Some(intro) = intro {
         next(page, &intro)?;
     }
+    if !stack.kernel.is_empty() {
+        let names: Vec<_> = stack.kernel.iter().map(|name| Escaped(name.as_bytes()).to_string()).collect();
+        next(page, &Paragraph::new().styled(DIM, format_args!("{} (kernel)", names.join(", "))))?;
+    }
     if stack.frames.is_empty() {
         next(page, &Paragraph::new().word(WARNING, "[no frames]"))?;
     }

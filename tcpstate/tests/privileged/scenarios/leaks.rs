@@ -1,6 +1,7 @@
 //! `tcpstate leaks` on every scenario: who, how many, why, and where in the code.
 
 mod hunt;
+pub(crate) mod kernel;
 mod report;
 mod stacks;
 
