@@ -12,7 +12,7 @@ mod name;
 mod perf_map;
 
 pub use frame::{Frame, Function, Location};
-pub use interpreter::hint;
+pub use interpreter::{hint, is_interpreter};
 pub use kernel::KernelSymbols;
 
 use std::sync::Arc;

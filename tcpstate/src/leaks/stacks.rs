@@ -8,7 +8,7 @@ use crate::{
     model::leak::PlaceId,
     process::descriptors,
     report::stack::{Frame, Source, Stack, StackBook},
-    symbolize::{self, KernelSymbols, Symbolizer, hint},
+    symbolize::{self, KernelSymbols, Symbolizer, hint, is_interpreter},
     unwind::{self, Address, End, Place, RawStack, Registers, Unwinder},
 };
 
@@ -129,15 +129,26 @@ fn named(symbolizer: &mut Symbolizer, stack: &unwind::Stack, kernel: Vec<String>
         End::Complete => None,
         End::Truncated(reason) => Some(reason.to_string()),
     };
-    let frames = symbolizer.symbolize(stack).iter().flat_map(frames).collect();
+    let mut frames: Vec<Frame> = symbolizer.symbolize(stack).iter().flat_map(frames).collect();
+    if frames.iter().any(|frame| frame.module.is_none() && frame.function.is_some()) {
+        for frame in &mut frames {
+            frame.runtime = frame.module.as_deref().is_some_and(is_interpreter);
+        }
+    }
     Stack { frames, kernel, truncated, hint: hint(stack) }
 }
 
 /// Functions that were inlined are frames of their own.
 fn frames(frame: &symbolize::Frame) -> Vec<Frame> {
     let address = if frame.module.is_some() { frame.offset } else { frame.ip };
-    let nameless =
-        Frame { function: None, source: None, module: frame.module.clone(), offset: address, inlined: false };
+    let nameless = Frame {
+        function: None,
+        source: None,
+        module: frame.module.clone(),
+        offset: address,
+        inlined: false,
+        runtime: false,
+    };
     if frame.functions.is_empty() {
         return vec![nameless];
     }

@@ -104,7 +104,17 @@ fn names(scene: &mut Scene) {
         (30, &["accept4@libc.so.6", "take_conn push.c:80", "main push.c:99"]),
         (31, &["recv@libc.so.6", "read_request push.c:33", "conn_main push.c:50"]),
         (40, &["accept4@libc.so.6", "_PyEval_EvalFrameDefault"]),
-        (50, &["accept4@libc.so.6", "accept_job", "main"]),
+        (
+            50,
+            &[
+                "accept4@libc.so.6",
+                "runtime sock_accept@python3.12",
+                "runtime _PyEval_EvalFrameDefault@python3.12",
+                "accept_job",
+                "runtime _PyEval_EvalFrameDefault@python3.12",
+                "main",
+            ],
+        ),
         (60, &["connect@libc.so.6", "fetch;all crawl.c:5"]),
         (70, &["connect@libc.so.6", "db::connect src/db.rs:14"]),
     ];

@@ -44,6 +44,7 @@ fn frame() -> impl Strategy<Value = Frame> {
             module: module.map(|path| PathBuf::from(path).into()),
             offset,
             inlined,
+            runtime: false,
         },
     )
 }
