@@ -6,6 +6,7 @@ mod sleepers;
 mod stacks;
 
 use std::{
+    collections::BTreeSet,
     io,
     time::{Duration, Instant},
 };
@@ -228,7 +229,9 @@ impl Hunt<'_> {
         let fold = |place| book.fold(place);
         let now = self.clock.now();
         let survey = self.leaks.survey(&Observed { now, asleep_in_send: None, fold: &fold });
-        let pids: Vec<u32> = survey.processes.iter().map(|row| row.process.pid).collect();
+        let mut pids: BTreeSet<u32> = survey.processes.iter().map(|row| row.process.pid).collect();
+        pids.extend(processes_asleep(&survey, self.settings.top));
+        let pids: Vec<u32> = pids.into_iter().collect();
         let threads = if pids.is_empty() { Vec::new() } else { self.tracer.threads(&pids)? };
         let in_send = sleepers::in_send(&threads);
         let survey = self.leaks.survey(&Observed { now, asleep_in_send: Some(&in_send), fold: &fold });

@@ -82,6 +82,7 @@ pub(super) fn of_process(pid: u32, threads: &[FoundThread], stacks: &mut Stacks)
             Some(Sleepers {
                 threads: folded.threads.len() as u64,
                 tid: first.task.tid,
+                pid,
                 comm: Comm(first.task.comm),
                 syscall: syscall(number).map(|(_, name, _)| (*name).to_owned()),
                 stack,

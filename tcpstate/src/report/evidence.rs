@@ -33,7 +33,7 @@ pub fn evidence(report: &LeakReport, group: &Group) -> String {
         Verdict::FinConsumed => fin_consumed(group),
         Verdict::HeldElsewhere => held_elsewhere(group),
         Verdict::Sending => sending(group),
-        Verdict::BlockedInSend => blocked(group, !report.sleepers(group).is_empty()),
+        Verdict::BlockedInSend => blocked(group, report.sleepers(group).next().is_some()),
         Verdict::GhostFd => ghost(group),
         Verdict::Pool => format!(
             "{} of one opening stack, only their FIN unread; their number has not grown for {}",
@@ -97,8 +97,12 @@ fn never_accepted(group: &Group) -> String {
     let waiting = format!("accept() has not returned them: {}", queue("Recv-Q", group.recv_q));
     group.backlogs.iter().fold(waiting, |line, backlog| {
         format!(
-            "{line}; backlog of {} holds {} of {}{}",
+            "{line}; backlog of {}{} holds {} of {}{}",
             super::words::EndpointText(backlog.local),
+            match backlog.process {
+                Some(process) if group.process.is_none() => format!(" ({})", ProcessText(process)),
+                _ => String::new(),
+            },
             backlog.waiting,
             backlog.limit,
             match backlog.dropped {
@@ -200,9 +204,9 @@ fn asleep(report: &LeakReport, group: &Group) -> String {
     }
     let mut calls: Vec<_> = by_call.into_iter().collect();
     calls.sort_by_key(|&(call, threads)| (std::cmp::Reverse(threads), call));
-    let pid = group.process.map(|process| process.pid);
-    let Some((pid, &(call, threads))) = pid.zip(calls.first()) else { return String::new() };
-    let mut line = format!("; {} of pid {pid} asleep in `{}`", Count(threads, "thread"), Escaped(call.as_bytes()));
+    let Some(&(call, threads)) = calls.first() else { return String::new() };
+    let whose = group.process.map_or_else(|| "these processes".to_owned(), |process| format!("pid {}", process.pid));
+    let mut line = format!("; {} of {whose} asleep in `{}`", Count(threads, "thread"), Escaped(call.as_bytes()));
     for (call, threads) in &calls[1..] {
         let _ = write!(line, ", {threads} in `{}`", Escaped(call.as_bytes()));
     }

@@ -138,6 +138,7 @@ fn names(scene: &mut Scene) {
 
 fn asleep(threads: u64, syscall: &str, frames: &[&str]) -> Sleepers {
     Sleepers {
+        pid: 812,
         threads,
         tid: 4242,
         comm: name("worker"),

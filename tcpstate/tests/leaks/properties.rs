@@ -124,6 +124,7 @@ fn report(lives: &[Life], stacks: Vec<Stack>, losses: LeakLosses, top: usize) ->
     }
     let survey = scene.watch(3);
     let sleepers = Sleepers {
+        pid: 5,
         threads: 3,
         tid: 9,
         comm: name("\u{1b}]0;x\u{7}"),

@@ -174,7 +174,7 @@ fn group_body<'a>(report: &'a LeakReport, group: &'a Group) -> GroupBody<'a> {
         told: group.told.top.iter().map(|told| told_body(report, told)).collect(),
         told_elsewhere: group.told.others,
         shut_down: counted(report, &group.shut_down),
-        asleep: report.sleepers(group).iter().map(AsleepBody::from).collect(),
+        asleep: report.sleepers(group).map(AsleepBody::from).collect(),
         awaited_by: group.awaited_by.iter().map(HeldBody::from).collect(),
         holders: group.held.by.iter().map(HeldBody::from).collect(),
         held_by_nobody: group.held.by_nobody,
@@ -252,6 +252,7 @@ fn told_body<'a>(report: &'a LeakReport, &(teller, sockets): &(Teller, u64)) -> 
 #[derive(Serialize)]
 struct AsleepBody<'a> {
     threads: u64,
+    pid: u32,
     tid: u32,
     comm: String,
     syscall: Option<String>,
@@ -262,6 +263,7 @@ impl<'a> From<&'a Sleepers> for AsleepBody<'a> {
     fn from(sleepers: &'a Sleepers) -> Self {
         Self {
             threads: sleepers.threads,
+            pid: sleepers.pid,
             tid: sleepers.tid,
             comm: name(&sleepers.comm),
             syscall: sleepers.syscall.as_ref().map(|call| Escaped(call.as_bytes()).to_string()),
