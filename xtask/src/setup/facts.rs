@@ -40,6 +40,7 @@ pub(crate) const TOOLS: &[Tool] = &[
         package: "python3-requests",
         why: "is what a Python program that the tests look at uses",
     },
+    Tool { command: "musl-gcc", package: "musl-tools", why: "compiles programs for another C library" },
     Tool { command: "nc", package: "netcat-openbsd", why: "closes its connections half, as the tests want it" },
     Tool { command: "node", package: "nodejs", why: "runs the JavaScript that the tests look at" },
     Tool { command: "ip", package: "iproute2", why: "makes the network namespaces of the tests" },
