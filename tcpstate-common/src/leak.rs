@@ -158,12 +158,12 @@ pub struct Thread {
     pub argument: u64,
 }
 
-const _: () = assert!(size_of::<Entered>() == 128);
+const _: () = assert!(size_of::<Entered>() == 136);
 const _: () = assert!(size_of::<SocketEvent>() == 64);
 const _: () = assert!(size_of::<StackHeader>() == 48);
 const _: () = assert!(size_of::<KernelStack>() == 264);
 const _: () = assert!(size_of::<CodeRanges>() == 64);
-const _: () = assert!(size_of::<Found>() == 168);
+const _: () = assert!(size_of::<Found>() == 176);
 const _: () = assert!(size_of::<Thread>() == 64);
 
 #[cfg(feature = "user")]

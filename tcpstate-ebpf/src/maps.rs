@@ -27,6 +27,10 @@ pub(crate) static EVENTS: RingBuf = RingBuf::with_byte_size(8 << 20, 0);
 #[map]
 pub(crate) static SOCKETS: HashMap<u64, Story> = HashMap::with_max_entries(65_536, 0);
 
+/// How many stories have begun on this CPU: what their ids are made of.
+#[map]
+pub(crate) static STORIES: PerCpuArray<u64> = PerCpuArray::with_max_entries(1, 0);
+
 /// Who listens where: a passive connection's only owner until somebody accepts it.
 #[map]
 pub(crate) static LISTENERS: HashMap<ListenerKey, Listener> = HashMap::with_max_entries(16_384, 0);

@@ -35,6 +35,8 @@ pub enum Command {
     Trace(TraceArgs),
     /// Name the code that leaves sockets in CLOSE_WAIT, and the reason.
     Leaks(LeaksArgs),
+    /// Show which hooks this kernel allows, why not the others, and what is lost without them.
+    Probes(ProbesArgs),
 }
 
 const LIMITS: &str = "Limits";
@@ -147,6 +149,25 @@ pub struct LeaksArgs {
     /// Whether text output is coloured: auto means on a terminal, unless `NO_COLOR` is set.
     #[arg(long, value_name = "WHEN", default_value_t = ColorChoice::Auto, help_heading = "Output")]
     pub color: ColorChoice,
+}
+
+/// `tcpstate probes`.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Every hook is attached for a moment and taken away again; nothing is traced. The exit code is 0 when
+this kernel allows what `trace` and `leaks` cannot do without.")]
+pub struct ProbesArgs {
+    /// A table for people, or one JSON object, as documented by `probes-v1.schema.json`.
+    #[arg(
+        short,
+        long,
+        value_enum,
+        value_name = "FORMAT",
+        default_value_t,
+        help_heading = "Output",
+        hide_possible_values = true
+    )]
+    pub output: OutputFormat,
 }
 
 /// Format of a report of leaks.

@@ -19,7 +19,7 @@ use crate::{
     aggregate::leaks::{self, Leaks, Observed},
     decode,
     kernel::{Options, Tracer},
-    model::leak::LeakLosses,
+    model::{leak::LeakLosses, probes::Role},
     preflight,
     report::leaks::{LeakReport, Surroundings, processes_asleep},
     session::{
@@ -60,11 +60,11 @@ pub async fn run(settings: &LeaksSettings, debug: bool) -> Result<()> {
     })?;
     log_probes(tracer.probes());
     let clock = Clock::start()?;
-    let probes = tracer.probes();
+    let hooks = &tracer.probes().hooks;
     let options = leaks::Options {
         older_than: settings.older_than,
-        accept_hook: probes.accept_in_use().is_some(),
-        receive_hook: probes.receive.as_ref().is_some_and(|attempt| attempt.refused.is_none()),
+        accept_hook: hooks.chosen(Role::Accept).is_some(),
+        receive_hook: hooks.chosen(Role::EofReads).is_some(),
     };
     let mut hunt = Hunt {
         tracer,

@@ -2,7 +2,7 @@
 
 use anyhow::{Context as _, Result};
 use aya::{
-    Btf, Ebpf,
+    Ebpf,
     maps::{HashMap, MapData, RingBuf},
     programs::Iter,
 };
@@ -16,6 +16,7 @@ use super::{
     ring,
     snapshot::{in_other_namespaces, open, read_records},
 };
+use crate::model::probes::{Hooks, Role};
 
 /// A thread as the iterator writes it.
 #[derive(Clone, Copy, Debug, bytemuck::Pod, bytemuck::Zeroable)]
@@ -36,23 +37,25 @@ pub(super) fn stacks_bytes(config: &Config) -> u32 {
     if hunting { (WAITING_STACKS * config.stack_bytes).next_power_of_two() } else { 4096 }
 }
 
-/// Maps of leak hunting; its iterators are loaded.
+/// Maps of leak hunting, and which of its iterators are loaded.
 pub(super) struct Hunt {
     stacks: RingBuf<MapData>,
     code: HashMap<MapData, u32, CodeRanges>,
     targets: HashMap<MapData, u32, u32>,
+    descriptors: bool,
+    sockets: bool,
+    asleep: bool,
 }
 
 impl Hunt {
-    pub(super) fn load(ebpf: &mut Ebpf, btf: &Btf) -> Result<Self> {
-        for (name, kind) in [("leaking_files", "task_file"), ("leaking_tcp", "tcp"), ("leaking_threads", "task")] {
-            let iterator: &mut Iter = program(ebpf, name)?;
-            iterator.load(kind, btf).with_context(|| format!("failed to load the iterator `iter/{kind}`"))?;
-        }
+    pub(super) fn new(ebpf: &mut Ebpf, hooks: &Hooks) -> Result<Self> {
         Ok(Self {
             stacks: ring::take(ebpf, "STACKS")?,
             code: ring::take(ebpf, "CODE")?,
             targets: ring::take(ebpf, "TARGETS")?,
+            descriptors: hooks.chosen(Role::Descriptors).is_some(),
+            sockets: hooks.chosen(Role::Sockets).is_some(),
+            asleep: hooks.chosen(Role::Threads).is_some(),
         })
     }
 
@@ -74,7 +77,13 @@ impl Hunt {
 
     /// Every descriptor of a leaking socket, then every such socket by itself, and the listeners with a backlog.
     pub(super) fn found(&mut self, ebpf: &mut Ebpf) -> Result<Vec<Found>> {
-        let mut found = read_records(open(program(ebpf, "leaking_files")?)?)?;
+        let mut found = Vec::new();
+        if self.descriptors {
+            found.extend(read_records::<Found>(open(program(ebpf, "leaking_files")?)?)?);
+        }
+        if !self.sockets {
+            return Ok(found);
+        }
         let tcp: &mut Iter = program(ebpf, "leaking_tcp")?;
         found.extend(read_records::<Found>(open(tcp)?)?);
         in_other_namespaces(tcp, |file| {
@@ -86,6 +95,9 @@ impl Hunt {
 
     /// The threads of these processes.
     pub(super) fn threads(&mut self, ebpf: &mut Ebpf, pids: &[u32]) -> Result<Vec<FoundThread>> {
+        if !self.asleep {
+            return Ok(Vec::new());
+        }
         let before: Vec<u32> = self.targets.keys().flatten().collect();
         for pid in before {
             let _ = self.targets.remove(&pid);
