@@ -1,9 +1,10 @@
 //! Development tasks of tcpstate: `cargo xtask <task>`.
 
-use std::{ffi::OsString, process::ExitCode};
+use std::{ffi::OsString, path::PathBuf, process::ExitCode};
 
 use clap::{Parser, Subcommand};
 
+mod bench;
 mod build;
 mod cargo;
 mod ebpf_toolchain;
@@ -48,6 +49,18 @@ enum Task {
         #[arg(last = true)]
         args: Vec<OsString>,
     },
+    /// Measure what tracing costs, beside other tracers, which are installed for it
+    Bench(bench::Options),
+    /// The measuring itself, as root
+    #[command(hide = true)]
+    Measure {
+        binary: PathBuf,
+        #[command(flatten)]
+        options: bench::Options,
+    },
+    /// A load to measure under
+    #[command(hide = true)]
+    Load { kind: bench::load::Kind, count: u64 },
 }
 
 fn main() -> ExitCode {
@@ -57,6 +70,9 @@ fn main() -> ExitCode {
         Task::Build { linked_statically } => build::task(linked_statically),
         Task::Run { args } => run::task(&args),
         Task::Test { only, args } => test::task(&only, &args),
+        Task::Bench(options) => bench::task(&options),
+        Task::Measure { binary, options } => bench::measure(&binary, &options),
+        Task::Load { kind, count } => bench::load::task(kind, count),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

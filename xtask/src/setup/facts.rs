@@ -49,6 +49,14 @@ pub(crate) const TOOLS: &[Tool] = &[
     Tool { command: "nsenter", package: "util-linux", why: "enters the namespaces of the tests" },
 ];
 
+/// What is measured beside `tcpstate`, and what measuring takes.
+pub(crate) const BENCH_TOOLS: &[Tool] = &[
+    Tool { command: "/usr/sbin/tcpstates", package: "libbpf-tools", why: "is measured beside tcpstate" },
+    Tool { command: "/usr/sbin/tcplife", package: "libbpf-tools", why: "is measured beside tcpstate" },
+    Tool { command: "bpftrace", package: "bpftrace", why: "is measured beside tcpstate" },
+    Tool { command: "ip", package: "iproute2", why: "makes the networks that are measured in" },
+];
+
 /// What somebody is about to do, which decides what must be there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Scope {
@@ -56,6 +64,8 @@ pub(crate) enum Scope {
     Build,
     /// Build, run, lint and test.
     Everything,
+    /// Build, run and measure.
+    Bench,
 }
 
 /// A compiler's release, without its patch level.
@@ -130,10 +140,15 @@ impl Present {
         let linker = linker();
         let (stable_lacks, tools_missing) = match scope {
             Scope::Build => (Vec::new(), Vec::new()),
-            Scope::Everything => (stable_lacks(), TOOLS.iter().filter(|tool| tool.is_missing()).collect()),
+            Scope::Everything => (stable_lacks(), missing(TOOLS)),
+            Scope::Bench => (Vec::new(), missing(BENCH_TOOLS)),
         };
         Self { linked, linker, stable_lacks, tools_missing }
     }
+}
+
+fn missing(tools: &'static [Tool]) -> Vec<&'static Tool> {
+    tools.iter().filter(|tool| tool.is_missing()).collect()
 }
 
 /// What there is to choose from; read only when something is missing.
