@@ -84,8 +84,9 @@ pub(crate) unsafe fn load<T: Copy>(base: *const Opaque, offset: u32) -> T {
 #[derive(Clone, Copy)]
 pub(crate) struct Sock<R = Typed>(*const Opaque, PhantomData<R>);
 
-/// One end of a connection.
+/// One end of a connection. Aligned, or it would be copied in pieces of two bytes.
 #[derive(Clone, Copy)]
+#[repr(align(8))]
 pub(crate) struct End {
     /// IPv4 is v4-mapped.
     pub(crate) addr: Address,

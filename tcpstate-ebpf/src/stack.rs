@@ -33,6 +33,9 @@ const HEAD: usize = size_of::<StackHeader>() + size_of::<KernelStack>();
 /// `PF_EXITING` (`include/linux/sched.h`).
 const PF_EXITING: u32 = 4;
 
+/// An odd number with its bits well spread (2^64 divided by the golden ratio).
+const MULTIPLIER: u64 = 0x9e37_79b9_7f4a_7c15;
+
 /// The smallest page there is.
 const PAGE: u64 = 4096;
 
@@ -197,22 +200,28 @@ fn place(registers: &Registers, tgid: u32) -> Option<u64> {
         bpf_probe_read_user(scratch.cast(), bytes, registers.sp as *const _);
         let mut hash = seed;
         for word in &*scratch {
-            hash = mix(hash, *word * in_code(&*code, *word));
+            hash = hash.wrapping_add(*word & in_code(&*code, *word)).wrapping_mul(MULTIPLIER);
         }
-        Some(hash | 1)
+        Some(hash ^ (hash >> 32) | 1)
     }
 }
 
-/// 1 when a word points into code, without a branch: the verifier walks this loop once.
+/// All bits set when a word points into code, else none. Without a branch: the processor would guess wrong, and the verifier
+/// walk the loop more than once.
 #[inline(always)]
 fn in_code(code: &CodeRanges, word: u64) -> u64 {
-    let inside = |range: &[u64; 2]| u64::from(word.wrapping_sub(range[0]) < range[1]);
-    inside(&code.ranges[0]) | inside(&code.ranges[1]) | inside(&code.ranges[2]) | inside(&code.ranges[3])
+    // The top bit: not before the start, and before the end.
+    let inside = |range: &[u64; 2]| {
+        let from_start = word.wrapping_sub(range[0]);
+        from_start.wrapping_sub(range[1]) & !from_start
+    };
+    let inside = inside(&code.ranges[0]) | inside(&code.ranges[1]) | inside(&code.ranges[2]) | inside(&code.ranges[3]);
+    (inside as i64 >> 63) as u64
 }
 
 #[inline(always)]
 fn mix(hash: u64, word: u64) -> u64 {
-    (hash.rotate_left(5) ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15)
+    (hash.rotate_left(5) ^ word).wrapping_mul(MULTIPLIER)
 }
 
 /// Copies the stack into its ring buffer. Returns whether it is there.

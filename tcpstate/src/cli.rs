@@ -131,7 +131,7 @@ pub struct LeaksArgs {
     pub stack_size: u64,
 
     /// Ring buffer between kernel and tcpstate; K, M and G are powers of 1024.
-    #[arg(long, help_heading = LIMITS, value_name = "BYTES", default_value = "8M", value_parser = byte_count)]
+    #[arg(long, help_heading = LIMITS, value_name = "BYTES", default_value = "2M", value_parser = byte_count)]
     pub buffer: u64,
 
     /// With each stack also show what the kernel was doing there.

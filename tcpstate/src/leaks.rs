@@ -217,12 +217,15 @@ impl Hunt<'_> {
         let lost = self.tracer.counters()?.dropped;
         let snapshot = look(&mut self.tracer, &self.clock)?;
         self.leaks.reconcile(&snapshot);
+        let (sockets, took) = (snapshot.sockets.len(), began.elapsed().as_micros());
+        tracing::debug!("snapshot of {sockets} sockets took {took} µs");
         self.reconciled = Some((began, began.elapsed()));
         self.lost_at_reconcile = lost;
         Ok(())
     }
 
     fn report(&mut self) -> Result<LeakReport> {
+        let began = Instant::now();
         self.stacks.name(&self.leaks.places());
         // Threads are looked at for the processes that the sockets of just now belong to.
         let book = self.stacks.book();
@@ -245,6 +248,8 @@ impl Hunt<'_> {
             unrepaired: self.losses.events > self.lost_at_reconcile,
             top: self.settings.top,
         };
-        Ok(LeakReport::new(survey, self.stacks.book(), surroundings))
+        let report = LeakReport::new(survey, self.stacks.book(), surroundings);
+        tracing::debug!("report of {} groups took {} µs", report.survey.groups.len(), began.elapsed().as_micros());
+        Ok(report)
     }
 }

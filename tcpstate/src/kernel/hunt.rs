@@ -28,8 +28,8 @@ pub struct FoundThread {
     pub kernel: KernelStack,
 }
 
-/// Stacks of the largest size that wait for user space.
-const WAITING_STACKS: u32 = 256;
+/// Stacks of the largest size that wait for user space, which fetches them every 50 ms. Their memory is resident, twice.
+const WAITING_STACKS: u32 = 128;
 
 /// Bytes of the ring buffer of stacks: a page where none are taken.
 pub(super) fn stacks_bytes(config: &Config) -> u32 {
