@@ -78,6 +78,10 @@ layout! {
     sk_ack_backlog = "sock" "sk_ack_backlog",
     /// Most connections that may wait to be accepted.
     sk_max_ack_backlog = "sock" "sk_max_ack_backlog",
+    /// Packets that a socket has dropped; of a listener connection requests.
+    sk_drops = "sock" "sk_drops.counter",
+    /// Directions that are shut down (`RCV_SHUTDOWN`, `SEND_SHUTDOWN`).
+    sk_shutdown = "sock" "sk_shutdown",
     /// Next sequence number expected from the peer.
     rcv_nxt = "tcp_sock" "rcv_nxt",
     /// First sequence number that the program has not read.

@@ -20,6 +20,7 @@ use crate::{
 };
 
 const CLOSE_WAIT: u8 = TcpState::CloseWait as u8;
+const FIN_WAIT2: u8 = TcpState::FinWait2 as u8;
 const LISTEN: u8 = TcpState::Listen as u8;
 
 /// A descriptor of a task.
@@ -44,7 +45,8 @@ pub(crate) fn on_tcp(ctx: *const TcpContext) {
     }
 }
 
-/// Writes a socket that is in CLOSE_WAIT, or has been and is still there, or a listener with a backlog.
+/// Writes a socket that is in CLOSE_WAIT, or has been and is still there, or a listener with a backlog, or one that has only
+/// closed its side and waits for the other, which may be a socket in CLOSE_WAIT of this host.
 #[inline(always)]
 unsafe fn write<R: Read>(meta: *const Meta, sk: Sock<R>, holder_tgid: u32, holder_fd: u32) {
     let state = sk.state();
@@ -52,7 +54,8 @@ unsafe fn write<R: Read>(meta: *const Meta, sk: Sock<R>, holder_tgid: u32, holde
     // SAFETY: a value in the map.
     let tracked = story.is_some_and(|story| unsafe { (*story).marks & TRACKED != 0 });
     let waiting = state == LISTEN && sk.backlog().0 != 0 && holder_tgid == 0;
-    if !(state == CLOSE_WAIT || tracked || waiting) {
+    let half_closed = state == FIN_WAIT2 && holder_tgid != 0 && sk.receives();
+    if !(state == CLOSE_WAIT || tracked || waiting || half_closed) {
         return;
     }
     let family = sk.family();
@@ -79,8 +82,10 @@ unsafe fn write<R: Read>(meta: *const Meta, sk: Sock<R>, holder_tgid: u32, holde
             }
         }
     }
-    if filtering(set::PID | set::COMM) && !owner::wanted(&known.owner) && !held_by_wanted(holder_tgid)
-        || !filter::socket(sk, family, &local, &remote, Unset::Fails)
+    // Filters are about the socket in CLOSE_WAIT, whoever its peer is.
+    if !half_closed
+        && (filtering(set::PID | set::COMM) && !owner::wanted(&known.owner) && !held_by_wanted(holder_tgid)
+            || !filter::socket(sk, family, &local, &remote, Unset::Fails))
     {
         return;
     }
@@ -133,10 +138,11 @@ unsafe fn fill_load<R: Read>(found: *mut Found, sk: Sock<R>, state: u8) {
         (*found).jiffies = jiffies;
         (*found).recv_q = 0;
         (*found).send_q = 0;
-        (*found).pad = 0;
+        (*found).drops = 0;
         let tcp = sk.tcp();
         if state == LISTEN {
             ((*found).recv_q, (*found).send_q) = sk.backlog();
+            (*found).drops = sk.drops();
         } else if !tcp.is_null() {
             let now = jiffies as u32;
             (*found).recv_q = distance(R::load(tcp, offset!(rcv_nxt)), R::load(tcp, offset!(copied_seq)));

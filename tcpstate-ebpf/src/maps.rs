@@ -7,7 +7,7 @@ use aya_ebpf::{
 use tcpstate_common::{
     config::MAX_PIDS,
     counters::Counters,
-    leak::{CodeRanges, Found},
+    leak::{CodeRanges, Found, KernelStack},
 };
 
 use crate::{
@@ -74,6 +74,10 @@ pub(crate) static BUDGET: PerCpuArray<Budget> = PerCpuArray::with_max_entries(1,
 /// Processes whose threads user space asks for.
 #[map]
 pub(crate) static TARGETS: HashMap<u32, u32> = HashMap::with_max_entries(4096, 0);
+
+/// A kernel stack that an iterator is about to write.
+#[map]
+pub(crate) static KERNEL: PerCpuArray<KernelStack> = PerCpuArray::with_max_entries(1, 0);
 
 /// What an iterator is about to write: too large for the BPF stack.
 #[map]

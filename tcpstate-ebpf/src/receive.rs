@@ -50,6 +50,5 @@ fn on_end_of_file(sk: Sock, result: i32, flags: i32, asked_for_nothing: impl FnO
 /// Whether the running task's system call is a receive of no bytes.
 #[inline(always)]
 fn asked_for_nothing() -> bool {
-    stack::running_registers()
-        .is_some_and(|user| matches!(user.syscall, READ | RECVFROM) && user.length == 0)
+    stack::running_registers().is_some_and(|user| matches!(user.syscall, READ | RECVFROM) && user.length == 0)
 }

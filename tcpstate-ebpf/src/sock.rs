@@ -20,6 +20,9 @@ use crate::{
     config::{has, offset},
 };
 
+/// `RCV_SHUTDOWN` (`include/net/sock.h`): nothing more will be received.
+const RCV_SHUTDOWN: u8 = 1;
+
 /// How kernel memory is read.
 pub(crate) trait Read: Copy {
     /// The verifier knows the type of pointers.
@@ -81,8 +84,9 @@ pub(crate) unsafe fn load<T: Copy>(base: *const Opaque, offset: u32) -> T {
 #[derive(Clone, Copy)]
 pub(crate) struct Sock<R = Typed>(*const Opaque, PhantomData<R>);
 
-/// One end of a connection.
+/// One end of a connection. Aligned, or it would be copied in pieces of two bytes.
 #[derive(Clone, Copy)]
+#[repr(align(8))]
 pub(crate) struct End {
     /// IPv4 is v4-mapped.
     pub(crate) addr: Address,
@@ -143,6 +147,21 @@ impl<R: Read> Sock<R> {
     pub(crate) fn backlog(self) -> (u32, u32) {
         // SAFETY: `Sock` holds a pointer that `R` can read.
         unsafe { (R::load(self.0, offset!(sk_ack_backlog)), R::load(self.0, offset!(sk_max_ack_backlog))) }
+    }
+
+    /// Of a listener: connection requests it has dropped (`tcp_listendrop()`, `include/net/tcp.h`).
+    #[inline(always)]
+    pub(crate) fn drops(self) -> u32 {
+        // SAFETY: `Sock` holds a pointer that `R` can read.
+        unsafe { R::load(self.0, offset!(sk_drops)) }
+    }
+
+    /// Whether it is still open for receiving.
+    #[inline(always)]
+    pub(crate) fn receives(self) -> bool {
+        // SAFETY: `Sock` holds a pointer that `R` can read.
+        let shutdown: u8 = unsafe { R::load(self.0, offset!(sk_shutdown)) };
+        shutdown & RCV_SHUTDOWN == 0
     }
 
     /// The key of the socket in the maps.

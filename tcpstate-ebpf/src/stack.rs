@@ -5,19 +5,21 @@
 
 use aya_ebpf::helpers::{
     bpf_get_current_pid_tgid,
-    generated::{bpf_get_current_task, bpf_get_current_task_btf, bpf_probe_read_user, bpf_task_pt_regs},
+    generated::{
+        bpf_get_current_task, bpf_get_current_task_btf, bpf_get_task_stack, bpf_probe_read_user, bpf_task_pt_regs,
+    },
 };
 use tcpstate_common::{
-    config::{MAX_STACK, STACK_PIECE},
+    config::{MAX_STACK, STACK_PIECE, filter as set},
     helper,
     layout::ABSENT,
-    leak::{CodeRanges, Registers, StackHeader},
+    leak::{CodeRanges, KERNEL_FRAMES, KernelStack, Registers, StackHeader},
 };
 
 use crate::{
     Opaque,
     clock::now_ns,
-    config::{config, has, offset},
+    config::{config, filtering, has, offset},
     maps::{BUDGET, CODE, PLACES, SCRATCH, STACKS, count},
     sock::{Probed, Read, Typed},
 };
@@ -25,8 +27,14 @@ use crate::{
 /// Words at the top of a stack that are looked at to tell places apart.
 pub(crate) const PLACE_WORDS: usize = 128;
 
+/// What precedes the bytes of a user stack.
+const HEAD: usize = size_of::<StackHeader>() + size_of::<KernelStack>();
+
 /// `PF_EXITING` (`include/linux/sched.h`).
 const PF_EXITING: u32 = 4;
+
+/// An odd number with its bits well spread (2^64 divided by the golden ratio).
+const MULTIPLIER: u64 = 0x9e37_79b9_7f4a_7c15;
 
 /// The smallest page there is.
 const PAGE: u64 = 4096;
@@ -95,6 +103,23 @@ unsafe fn registers<R: Read>(regs: *const Opaque) -> Option<UserRegisters> {
             argument: R::load(regs, offset!(regs_di)),
             length: R::load(regs, offset!(regs_dx)),
         })
+    }
+}
+
+/// Writes the kernel stack of a task, if it is wanted.
+///
+/// # Safety
+///
+/// `task` has to be a `struct task_struct` that the verifier knows the type of, `to` writable.
+#[inline(always)]
+pub(crate) unsafe fn kernel_stack(task: *const Opaque, to: *mut KernelStack) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        (*to).len = 0;
+        if filtering(set::KERNEL_STACK) {
+            let bytes = (KERNEL_FRAMES * size_of::<u64>()) as u32;
+            (*to).len = bpf_get_task_stack(task.cast_mut().cast(), (&raw mut (*to).frames).cast(), bytes, 0);
+        }
     }
 }
 
@@ -175,22 +200,28 @@ fn place(registers: &Registers, tgid: u32) -> Option<u64> {
         bpf_probe_read_user(scratch.cast(), bytes, registers.sp as *const _);
         let mut hash = seed;
         for word in &*scratch {
-            hash = mix(hash, *word * in_code(&*code, *word));
+            hash = hash.wrapping_add(*word & in_code(&*code, *word)).wrapping_mul(MULTIPLIER);
         }
-        Some(hash | 1)
+        Some(hash ^ (hash >> 32) | 1)
     }
 }
 
-/// 1 when a word points into code, without a branch: the verifier walks this loop once.
+/// All bits set when a word points into code, else none. Without a branch: the processor would guess wrong, and the verifier
+/// walk the loop more than once.
 #[inline(always)]
 fn in_code(code: &CodeRanges, word: u64) -> u64 {
-    let inside = |range: &[u64; 2]| u64::from(word.wrapping_sub(range[0]) < range[1]);
-    inside(&code.ranges[0]) | inside(&code.ranges[1]) | inside(&code.ranges[2]) | inside(&code.ranges[3])
+    // The top bit: not before the start, and before the end.
+    let inside = |range: &[u64; 2]| {
+        let from_start = word.wrapping_sub(range[0]);
+        from_start.wrapping_sub(range[1]) & !from_start
+    };
+    let inside = inside(&code.ranges[0]) | inside(&code.ranges[1]) | inside(&code.ranges[2]) | inside(&code.ranges[3]);
+    (inside as i64 >> 63) as u64
 }
 
 #[inline(always)]
 fn mix(hash: u64, word: u64) -> u64 {
-    (hash.rotate_left(5) ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15)
+    (hash.rotate_left(5) ^ word).wrapping_mul(MULTIPLIER)
 }
 
 /// Copies the stack into its ring buffer. Returns whether it is there.
@@ -201,7 +232,7 @@ fn copy(place: u64, pid_tgid: u64, registers: Registers) -> bool {
         return false;
     }
     let stack_bytes = config!(stack_bytes) as usize;
-    let Some(mut entry) = STACKS.reserve_bytes(size_of::<StackHeader>() + stack_bytes, 0) else {
+    let Some(mut entry) = STACKS.reserve_bytes(HEAD + stack_bytes, 0) else {
         count!(stacks_dropped);
         return false;
     };
@@ -212,10 +243,10 @@ fn copy(place: u64, pid_tgid: u64, registers: Registers) -> bool {
         if at as usize >= stack_bytes {
             break;
         }
-        // SAFETY: the piece lies within the entry, whose size is a multiple of it behind the header; the helper fails on a
+        // SAFETY: the piece lies within the entry, whose size is a multiple of it behind the head; the helper fails on a
         // bad user address.
         unsafe {
-            let to = start.add(size_of::<StackHeader>() + at as usize).cast();
+            let to = start.add(HEAD + at as usize).cast();
             let from = registers.sp + u64::from(at);
             if bpf_probe_read_user(to, STACK_PIECE, from as *const _) != 0 {
                 // The stack ends within this piece, at the end of a page.
@@ -229,8 +260,16 @@ fn copy(place: u64, pid_tgid: u64, registers: Registers) -> bool {
         copied = at + STACK_PIECE;
     }
     let header = StackHeader { place, tgid: (pid_tgid >> 32) as u32, tid: pid_tgid as u32, registers, copied, pad: 0 };
-    // SAFETY: the entry begins with room for the header; ring-buffer entries are aligned to 8 bytes.
-    unsafe { start.cast::<StackHeader>().write(header) };
+    // SAFETY: the entry begins with room for both; ring-buffer entries are aligned to 8 bytes. The helper has no precondition,
+    // and returns a typed task.
+    unsafe {
+        start.cast::<StackHeader>().write(header);
+        let kernel: *mut KernelStack = start.add(size_of::<StackHeader>()).cast();
+        (*kernel).len = 0;
+        if has(helper::TASK_REGISTERS) {
+            kernel_stack(bpf_get_current_task_btf() as *const Opaque, kernel);
+        }
+    }
     entry.submit(0);
     true
 }

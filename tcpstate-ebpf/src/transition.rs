@@ -12,16 +12,20 @@ use tcpstate_common::{
 };
 
 use crate::{
+    atomic,
     clock::now_ns,
     config::{config, filtering},
     filter::{self, Unset},
     leak, listener,
-    maps::{ARMED, EVENTS, SOCKETS, count},
+    maps::{ARMED, COUNTERS, EVENTS, SOCKETS, count},
     owner,
     sock::{End, Read, Sock},
     stack,
     story::{KnownOwner, SINCE_BEFORE, Story},
 };
+
+/// After so many records of a CPU it looks at how full the buffer is: the look costs more than it is worth for each.
+const WAKEUP_EVERY: u64 = 8;
 
 const ESTABLISHED: u8 = TcpState::Established as u8;
 const SYN_SENT: u8 = TcpState::SynSent as u8;
@@ -61,6 +65,9 @@ pub(crate) fn on_transition(ctx: &BtfTracePointContext) {
         return;
     }
     let (old, new) = (ctx.arg::<i32>(1) as u8, ctx.arg::<i32>(2) as u8);
+    if filtering(set::LEAKS) && !leak::concerns(sk, old, new) {
+        return;
+    }
     let family = sk.family();
     let mut seen = Seen { sk, old, new, now: now_ns(), family, local: sk.local(family), remote: sk.remote(family) };
     let mut known = Known::NOTHING;
@@ -237,8 +244,7 @@ fn wanted_so_far(seen: &Seen) -> bool {
 /// The story is in no frame but this one, the last of the chain.
 #[inline(never)]
 fn begin(seen: &Seen, known: &mut Known) {
-    known.id =
-        Story::new(&known.owner, known.cookie, seen.now, seen.new, seen.local.port).begin(seen.sk.address());
+    known.id = Story::new(&known.owner, known.cookie, seen.now, seen.new, seen.local.port).begin(seen.sk.address());
 }
 
 /// Puts the transition into the ring buffer.
@@ -280,7 +286,13 @@ pub(crate) unsafe fn fill(record: *mut Transition, seen: &Seen, known: &Known, k
 ///
 /// `record` has to be writable.
 #[inline(always)]
-pub(crate) unsafe fn fill_socket<R: Read>(record: *mut Transition, sk: Sock<R>, family: u16, local: &End, remote: &End) {
+pub(crate) unsafe fn fill_socket<R: Read>(
+    record: *mut Transition,
+    sk: Sock<R>,
+    family: u16,
+    local: &End,
+    remote: &End,
+) {
     // SAFETY: the caller's promise.
     unsafe {
         (*record).skaddr = sk.address();
@@ -296,16 +308,20 @@ pub(crate) unsafe fn fill_socket<R: Read>(record: *mut Transition, sk: Sock<R>, 
     }
 }
 
-/// Submits a record that `fill` writes. User space is woken only when much is waiting; a timer does the rest.
+/// Submits a record that `fill` writes. User space is woken only when much is waiting, which is looked at now and then; a
+/// timer does the rest.
 #[inline(always)]
 pub(crate) fn submit<T: 'static>(fill: impl FnOnce(*mut T)) {
+    let Some(counters) = COUNTERS.get_ptr_mut(0) else { return };
     let Some(mut entry) = EVENTS.reserve::<T>(0) else {
         count!(dropped);
         return;
     };
     fill(entry.as_mut_ptr());
-    let waiting = EVENTS.query(u64::from(BPF_RB_AVAIL_DATA));
-    let wakeup = if waiting >= u64::from(config!(wakeup_bytes)) { BPF_RB_FORCE_WAKEUP } else { BPF_RB_NO_WAKEUP };
-    entry.submit(u64::from(wakeup));
-    count!(submitted);
+    // SAFETY: this CPU's own value; a softirq may count in between.
+    let due = unsafe { (&raw const (*counters).submitted).read_volatile() } % WAKEUP_EVERY == 0;
+    let much = due && EVENTS.query(u64::from(BPF_RB_AVAIL_DATA)) >= u64::from(config!(wakeup_bytes));
+    entry.submit(u64::from(if much { BPF_RB_FORCE_WAKEUP } else { BPF_RB_NO_WAKEUP }));
+    // SAFETY: a value in the map; atomic because of that softirq.
+    unsafe { atomic::add(&raw mut (*counters).submitted, 1) };
 }

@@ -2,8 +2,8 @@
 
 use aya_ebpf::{
     helpers::generated::{
-        bpf_get_current_task_btf, bpf_get_socket_cookie, bpf_probe_read_kernel, bpf_probe_read_user, bpf_sock_from_file,
-        bpf_task_pt_regs,
+        bpf_get_current_task_btf, bpf_get_socket_cookie, bpf_probe_read_kernel, bpf_probe_read_user,
+        bpf_sock_from_file, bpf_task_pt_regs,
     },
     macros::btf_tracepoint,
     programs::BtfTracePointContext,

@@ -179,8 +179,14 @@ mod tests {
 
     #[test]
     fn what_is_not_known_is_not_made_up() {
-        let unknown =
-            decoded(&event::Transition { owner_source: 0, id: 0, cookie: 0, cgroup_id: 0, flags: FLAG_NO_DWELL, ..record() });
+        let unknown = decoded(&event::Transition {
+            owner_source: 0,
+            id: 0,
+            cookie: 0,
+            cgroup_id: 0,
+            flags: FLAG_NO_DWELL,
+            ..record()
+        });
         assert_eq!((unknown.owner, unknown.id, unknown.socket.cookie, unknown.cgroup), (None, None, None, None));
         assert_eq!(unknown.in_old, Dwell::Unknown);
         assert_eq!(decoded(&event::Transition { flags: FLAG_AT_LEAST, ..record() }).in_old, Dwell::AtLeast(1_234));

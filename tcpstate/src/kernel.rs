@@ -17,5 +17,6 @@ mod system;
 mod tracer;
 
 pub use btf::BtfError;
+pub use hunt::FoundThread;
 pub use survey::survey;
 pub use tracer::{Options, Tracer};

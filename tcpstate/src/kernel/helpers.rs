@@ -33,7 +33,8 @@ impl Helpers {
     /// Tries each.
     pub(super) fn try_each(ebpf: &mut Ebpf, btf: &Btf) -> Self {
         let refused = TRIALS.into_iter().filter_map(|(bit, name)| {
-            let tried = if bit == helper::SOCKET_FROM_FILE { try_iterator(ebpf, btf, name) } else { try_tp(ebpf, btf, name) };
+            let tried =
+                if bit == helper::SOCKET_FROM_FILE { try_iterator(ebpf, btf, name) } else { try_tp(ebpf, btf, name) };
             tried.err().map(|refusal| (bit, refusal))
         });
         Self { refused: refused.collect() }

@@ -8,7 +8,7 @@ use aya::{
 };
 use tcpstate_common::{
     config::{Config, filter},
-    leak::{CodeRanges, Found, StackHeader, Thread},
+    leak::{CodeRanges, Found, KernelStack, StackHeader, Thread},
 };
 
 use super::{
@@ -18,8 +18,18 @@ use super::{
 };
 use crate::model::probes::{Hooks, Role};
 
-/// Stacks of the largest size that wait for user space.
-const WAITING_STACKS: u32 = 256;
+/// A thread as the iterator writes it.
+#[derive(Clone, Copy, Debug, bytemuck::Pod, bytemuck::Zeroable)]
+#[repr(C)]
+pub struct FoundThread {
+    /// Who it is, and where it entered the kernel.
+    pub thread: Thread,
+    /// Where it is there.
+    pub kernel: KernelStack,
+}
+
+/// Stacks of the largest size that wait for user space, which fetches them every 50 ms. Their memory is resident, twice.
+const WAITING_STACKS: u32 = 128;
 
 /// Bytes of the ring buffer of stacks: a page where none are taken.
 pub(super) fn stacks_bytes(config: &Config) -> u32 {
@@ -49,12 +59,14 @@ impl Hunt {
         })
     }
 
-    /// Hands out the stacks that wait: what precedes each, and its bytes from the stack pointer on.
-    pub(super) fn stacks(&mut self, mut stack: impl FnMut(&StackHeader, &[u8])) {
+    /// Hands out the stacks that wait: what precedes each, its kernel stack, and its bytes from the stack pointer on.
+    pub(super) fn stacks(&mut self, mut stack: impl FnMut(&StackHeader, &KernelStack, &[u8])) {
         while let Some(record) = self.stacks.next() {
-            let Some((header, bytes)) = record.split_at_checked(size_of::<StackHeader>()) else { continue };
+            let Some((header, rest)) = record.split_at_checked(size_of::<StackHeader>()) else { continue };
+            let Some((kernel, bytes)) = rest.split_at_checked(size_of::<KernelStack>()) else { continue };
             let header: StackHeader = bytemuck::pod_read_unaligned(header);
-            stack(&header, bytes.get(..header.copied as usize).unwrap_or(bytes));
+            let kernel = bytemuck::pod_read_unaligned(kernel);
+            stack(&header, &kernel, bytes.get(..header.copied as usize).unwrap_or(bytes));
         }
     }
 
@@ -82,7 +94,7 @@ impl Hunt {
     }
 
     /// The threads of these processes.
-    pub(super) fn threads(&mut self, ebpf: &mut Ebpf, pids: &[u32]) -> Result<Vec<Thread>> {
+    pub(super) fn threads(&mut self, ebpf: &mut Ebpf, pids: &[u32]) -> Result<Vec<FoundThread>> {
         if !self.asleep {
             return Ok(Vec::new());
         }

@@ -39,14 +39,7 @@ pub(super) fn load(btf: &Btf, config: &Config, layout: &Layout, sizes: &Sizes, l
     Ok(Loaded { ebpf, helpers })
 }
 
-fn load_for(
-    btf: &Btf,
-    config: &Config,
-    layout: &Layout,
-    helpers: u32,
-    sizes: &Sizes,
-    log_level: u8,
-) -> Result<Ebpf> {
+fn load_for(btf: &Btf, config: &Config, layout: &Layout, helpers: u32, sizes: &Sizes, log_level: u8) -> Result<Ebpf> {
     EbpfLoader::new()
         .btf(Some(btf))
         .verifier_log_level(VerifierLogLevel::DEBUG)

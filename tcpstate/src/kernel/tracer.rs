@@ -1,6 +1,6 @@
 //! The running tracer.
 
-use std::fs;
+use std::{fs, time::Instant};
 
 use anyhow::{Context as _, Result, bail};
 use aya::{
@@ -12,12 +12,12 @@ use rustix::thread::{MembarrierCommand, membarrier};
 use tcpstate_common::{
     config::{Config, filter, pid_state},
     counters::Counters,
-    leak::{CodeRanges, Found, StackHeader, Thread},
+    leak::{CodeRanges, Found, KernelStack, StackHeader},
 };
 
 use super::{
     hooks::{self, Search, Target},
-    hunt::{self, Hunt},
+    hunt::{self, FoundThread, Hunt},
     loader,
     missed::Missed,
     ring::{self, Ring},
@@ -26,10 +26,12 @@ use super::{
 };
 use crate::model::probes::{Hooks, Probes, Role, RoleProbe};
 
-/// Fewest sockets that there is room for.
-const MIN_SOCKETS: u32 = 65_536;
+/// Fewest sockets that there is room for: 16 MiB of kernel memory.
+const MIN_SOCKETS: u32 = 131_072;
 /// Most sockets that room is made for at start, about 0.5 GiB of kernel memory.
 const MAX_SOCKETS: u32 = 4 << 20;
+/// Room for more than there are at start, besides half as many again.
+const SPARE_SOCKETS: u32 = 32_768;
 
 /// How to trace.
 #[derive(Clone, Debug)]
@@ -97,7 +99,9 @@ impl Tracer {
             check(&probe, &hooks)?;
             hooks.roles.push(probe);
         }
+        let began = Instant::now();
         let found = snapshot::take(&mut ebpf, &hooks)?;
+        tracing::debug!("first snapshot of {} sockets took {} µs", found.sockets, began.elapsed().as_micros());
         if found.refused > 0 {
             tracing::warn!(
                 "{} network namespaces could not be entered (CAP_SYS_ADMIN): sockets there that no process holds are unknown until they change state",
@@ -124,6 +128,8 @@ impl Tracer {
                 ebpf
             }),
         };
+        drop(system);
+        release_memory();
         Ok(tracer)
     }
 
@@ -176,8 +182,8 @@ impl Tracer {
         }
     }
 
-    /// Hands out the stacks that wait: what precedes each, and its bytes from the stack pointer on.
-    pub fn stacks(&mut self, stack: impl FnMut(&StackHeader, &[u8])) {
+    /// Hands out the stacks that wait: what precedes each, its kernel stack, and its bytes from the stack pointer on.
+    pub fn stacks(&mut self, stack: impl FnMut(&StackHeader, &KernelStack, &[u8])) {
         if let Some(hunt) = &mut self.hunt {
             hunt.stacks(stack);
         }
@@ -210,7 +216,7 @@ impl Tracer {
     /// # Errors
     ///
     /// When the iterator cannot run.
-    pub fn threads(&mut self, pids: &[u32]) -> Result<Vec<Thread>> {
+    pub fn threads(&mut self, pids: &[u32]) -> Result<Vec<FoundThread>> {
         match (&mut self.hunt, &mut self.ebpf) {
             (Some(hunt), Some(ebpf)) => hunt.threads(ebpf, pids),
             _ => Ok(Vec::new()),
@@ -275,12 +281,24 @@ fn follow(ebpf: &mut Ebpf, pids: &[u32]) -> Result<()> {
     Ok(())
 }
 
-/// Room for four times the sockets there are, in the map that is allocated at start.
+/// Room for half as many sockets again as there are and some more, in the map that is allocated at start: 112 bytes each and
+/// 16 for each of its buckets, the number of which is a power of two (`htab_map_alloc()`, `kernel/bpf/hashtab.c`, Linux 6.18).
 fn room_for_sockets() -> u32 {
     let allocated = fs::read_to_string("/proc/net/sockstat").ok().and_then(|text| {
         let tcp = text.lines().find_map(|line| line.strip_prefix("TCP:"))?;
         let mut words = tcp.split_ascii_whitespace().skip_while(|word| *word != "alloc");
         words.nth(1)?.parse::<u32>().ok()
     });
-    allocated.unwrap_or(0).saturating_mul(4).clamp(MIN_SOCKETS, MAX_SOCKETS).next_power_of_two()
+    let allocated = allocated.unwrap_or(0);
+    allocated.saturating_add(allocated / 2).saturating_add(SPARE_SOCKETS).clamp(MIN_SOCKETS, MAX_SOCKETS)
+}
+
+/// Gives memory back to the system that only the start needed: reading the kernel's types takes tens of megabytes, of which the
+/// allocator of glibc would keep a part.
+fn release_memory() {
+    // SAFETY: it has no precondition.
+    #[cfg(target_env = "gnu")]
+    unsafe {
+        libc::malloc_trim(0);
+    }
 }

@@ -68,21 +68,23 @@ pub(crate) fn transition() -> impl Strategy<Value = Transition> {
     let ends = (endpoint(), endpoint());
     let ids = (any::<u32>(), option::of(any::<NonZeroU64>()), any::<u32>());
     (any::<u64>(), socket, states, dwell(), option::of(owner()), family, protocol(), ends, ids).prop_map(
-        |(at, (socket, id), (old, new), in_old, owner, family, protocol, (local, remote), (netns, cgroup, uid))| Transition {
-            at: MonotonicNs(at),
-            socket,
-            id,
-            old,
-            new,
-            in_old,
-            owner,
-            family,
-            protocol,
-            local,
-            remote,
-            netns,
-            cgroup,
-            uid,
+        |(at, (socket, id), (old, new), in_old, owner, family, protocol, (local, remote), (netns, cgroup, uid))| {
+            Transition {
+                at: MonotonicNs(at),
+                socket,
+                id,
+                old,
+                new,
+                in_old,
+                owner,
+                family,
+                protocol,
+                local,
+                remote,
+                netns,
+                cgroup,
+                uid,
+            }
         },
     )
 }

@@ -20,7 +20,9 @@ pub(super) fn of(role: Role) -> Vec<Candidate> {
     let substitute = |hook, attach| Candidate { hook, attach, substitute: true };
     match role {
         Role::Transitions => vec![hook("tp_btf/inet_sock_set_state", transitions)],
-        Role::Ends => vec![hook("tp_btf/tcp_destroy_sock", |target| tp_btf(target, "tcp_destroy_sock", "tcp_destroy_sock"))],
+        Role::Ends => {
+            vec![hook("tp_btf/tcp_destroy_sock", |target| tp_btf(target, "tcp_destroy_sock", "tcp_destroy_sock"))]
+        }
         Role::Accept => vec![
             hook("fexit/inet_csk_accept", accept_fexit),
             hook("kretprobe/inet_csk_accept", accept_kretprobe),
