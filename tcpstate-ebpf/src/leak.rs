@@ -3,20 +3,33 @@
 use tcpstate_common::{
     event::Owner,
     leak::{Entered, KIND_ACCEPTED, KIND_DESTROYED, KIND_ENTERED, KIND_EOF_READ, KIND_LEFT, SocketEvent},
-    state::TcpState,
+    state::{IPPROTO_MPTCP, TcpState},
 };
 
 use crate::{
     clock::now_ns,
     config::config,
     maps::SOCKETS,
-    owner, stack,
+    owner,
+    sock::Sock,
+    stack,
     story::{Story, TRACKED},
     transition::{Known, Seen, fill, submit},
 };
 
 const CLOSE_WAIT: u8 = TcpState::CloseWait as u8;
 const LAST_ACK: u8 = TcpState::LastAck as u8;
+const CLOSE: u8 = TcpState::Close as u8;
+const LISTEN: u8 = TcpState::Listen as u8;
+
+/// Whether a transition changes anything for leak hunting: those that open a socket, those from and to CLOSE_WAIT, and the
+/// last step of a socket that has been there. Half of a connection's transitions are none of these.
+///
+/// Stories skip what this skips. The parent of MPTCP subflows ends with a transition.
+#[inline(always)]
+pub(crate) fn concerns(sk: Sock, old: u8, new: u8) -> bool {
+    matches!(old, CLOSE | LISTEN | CLOSE_WAIT | LAST_ACK) || new == CLOSE_WAIT || sk.protocol() == IPPROTO_MPTCP
+}
 
 #[inline(always)]
 pub(crate) fn on_transition(seen: &Seen, known: &Known) {

@@ -1,9 +1,10 @@
 //! Development tasks of tcpstate: `cargo xtask <task>`.
 
-use std::{ffi::OsString, process::ExitCode};
+use std::{ffi::OsString, path::PathBuf, process::ExitCode};
 
 use clap::{Parser, Subcommand};
 
+mod bench;
 mod build;
 mod cargo;
 mod ebpf_toolchain;
@@ -51,6 +52,18 @@ enum Task {
     },
     /// Boot guests with other kernels, and run the tests that need root, or a command, in them
     Vm(vm::Options),
+    /// Measure what tracing costs, beside other tracers, which are installed for it
+    Bench(bench::Options),
+    /// The measuring itself, as root
+    #[command(hide = true)]
+    Measure {
+        binary: PathBuf,
+        #[command(flatten)]
+        options: bench::Options,
+    },
+    /// A load to measure under
+    #[command(hide = true)]
+    Load { kind: bench::load::Kind, count: u64 },
 }
 
 fn main() -> ExitCode {
@@ -61,6 +74,9 @@ fn main() -> ExitCode {
         Task::Run { args } => run::task(&args),
         Task::Test { only, args } => test::task(&only, &args),
         Task::Vm(options) => return ended(vm::task(&options)),
+        Task::Bench(options) => bench::task(&options),
+        Task::Measure { binary, options } => bench::measure(&binary, &options),
+        Task::Load { kind, count } => bench::load::task(kind, count),
     };
     ended(result.map(|()| ExitCode::SUCCESS))
 }

@@ -64,7 +64,7 @@ pub(crate) fn task(options: &Options) -> anyhow::Result<ExitCode> {
     ensure!(cfg!(target_arch = "x86_64"), "guests are of x86-64 only: run this on such a machine");
     let kernels = chosen(&options.kernels)?;
     let tests = options.exec.is_none() && !options.shell;
-    setup::ensure(setup::Scope { tests, guests: true })?;
+    setup::ensure(setup::Scope { tests, ..setup::Scope::GUESTS })?;
     let fetched = kernels.iter().map(|kernel| fetch::fetch(kernel)).collect::<anyhow::Result<Vec<_>>>()?;
     let guests = Guests { directory: cargo::target_dir()?.join("guests"), options };
     fs::create_dir_all(&guests.directory)?;

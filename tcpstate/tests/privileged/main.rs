@@ -15,6 +15,7 @@ mod losses;
 mod mptcp;
 mod output;
 mod owners;
+mod probes;
 mod scenarios;
 mod sequences;
 mod simultaneous;
@@ -64,6 +65,7 @@ fn trials() -> Vec<Trial> {
         dwell::trials(),
         mptcp::trials(),
         output::trials(),
+        probes::trials(),
         limits::trials(),
         bad_days::trials(),
         scenarios::trials(),

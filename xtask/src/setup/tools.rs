@@ -33,6 +33,7 @@ const TESTS: &[Tool] = &[
         package: "python3-requests",
         why: "is what a Python program that the tests look at uses",
     },
+    Tool { command: "musl-gcc", package: "musl-tools", why: "compiles programs for another C library" },
     Tool { command: "nc", package: "netcat-openbsd", why: "closes its connections half, as the tests want it" },
     Tool { command: "node", package: "nodejs", why: "runs the JavaScript that the tests look at" },
     Tool { command: "ip", package: "iproute2", why: "makes the network namespaces of the tests" },
@@ -55,9 +56,17 @@ const GUESTS: &[Tool] = &[
     },
 ];
 
+/// What is measured beside `tcpstate`, and what measuring takes.
+const BENCH: &[Tool] = &[
+    Tool { command: "/usr/sbin/tcpstates", package: "libbpf-tools", why: "is measured beside tcpstate" },
+    Tool { command: "/usr/sbin/tcplife", package: "libbpf-tools", why: "is measured beside tcpstate" },
+    Tool { command: "bpftrace", package: "bpftrace", why: "is measured beside tcpstate" },
+    Tool { command: "ip", package: "iproute2", why: "makes the networks that are measured in" },
+];
+
 /// Every program that anything here runs.
 pub(crate) fn all() -> impl Iterator<Item = &'static Tool> {
-    Scope { tests: true, guests: true }.tools()
+    Scope { tests: true, guests: true, bench: true }.tools()
 }
 
 /// What somebody is about to do besides building, which decides what must be there.
@@ -67,16 +76,21 @@ pub(crate) struct Scope {
     pub(crate) tests: bool,
     /// Boot guests.
     pub(crate) guests: bool,
+    /// Measure.
+    pub(crate) bench: bool,
 }
 
 impl Scope {
-    pub(crate) const BUILD: Self = Self { tests: false, guests: false };
-    pub(crate) const TESTS: Self = Self { tests: true, guests: false };
+    pub(crate) const BUILD: Self = Self { tests: false, guests: false, bench: false };
+    pub(crate) const TESTS: Self = Self { tests: true, ..Self::BUILD };
+    pub(crate) const GUESTS: Self = Self { guests: true, ..Self::BUILD };
+    pub(crate) const BENCH: Self = Self { bench: true, ..Self::BUILD };
 
     pub(crate) fn tools(self) -> impl Iterator<Item = &'static Tool> {
         let tests = if self.tests { TESTS } else { &[] };
         let guests = if self.guests { GUESTS } else { &[] };
+        let bench = if self.bench { BENCH } else { &[] };
         let besides = move |tool: &&Tool| !tests.iter().any(|other| other.command == tool.command);
-        tests.iter().chain(guests.iter().filter(besides))
+        tests.iter().chain(guests.iter().chain(bench).filter(besides))
     }
 }

@@ -11,7 +11,12 @@ use serde_json::Value;
 pub(crate) struct Transition {
     pub(crate) time: Option<Value>,
     pub(crate) mono_ns: u64,
+    pub(crate) id: Option<u64>,
+    /// As shown; or, where the kernel does not tell it at this moment, that of the same `id` at another.
     pub(crate) cookie: Option<u64>,
+    /// Before 6.13 a child is a plain copy of its listener when it is made: no cookie of its own, and no peer.
+    #[serde(skip)]
+    pub(crate) is_copy: bool,
     pub(crate) skaddr: String,
     pub(crate) netns: u64,
     pub(crate) cgroup: Option<u64>,

@@ -1,6 +1,7 @@
 //! Everything that a tracer wrote, as it comes; kept where a failing test can show it.
 
 use std::{
+    collections::HashMap,
     io::{BufRead, BufReader, Read},
     mem,
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
@@ -40,6 +41,8 @@ pub(crate) struct Said {
     error: Option<anyhow::Error>,
     probes: Option<Value>,
     transitions: Vec<Transition>,
+    /// By id: the cookie, and which transitions were shown without one.
+    sockets: HashMap<u64, (Option<u64>, Vec<usize>)>,
     /// `CLOCK_MONOTONIC` when the line of each transition was read.
     read_at_ns: Vec<u64>,
     summary: Option<Summary>,
@@ -78,9 +81,37 @@ impl Said {
                 ensure!(self.probes.is_some(), "a transition before the probes line");
                 self.transitions.push(*transition);
                 self.read_at_ns.push(clock::monotonic_ns());
+                self.join_by_id()?;
             }
             Line::Lost(lost) => ensure!(lost > 0, "a loss of nothing"),
             Line::Summary(summary) => self.summary = Some(summary),
+        }
+        Ok(())
+    }
+}
+
+impl Said {
+    /// The last transition belongs to the same socket as earlier ones of its id, which may not have had a cookie.
+    ///
+    /// That is so for copies of listeners, and on kernels that make a cookie only for whoever asks; nowhere else.
+    fn join_by_id(&mut self) -> Result<()> {
+        let index = self.transitions.len() - 1;
+        let last = &mut self.transitions[index];
+        let roles = self.probes.as_ref().and_then(|probes| probes["hooks"]["roles"].as_array());
+        let ids = roles.into_iter().flatten().find(|role| role["role"] == "socket-ids").context("no `socket-ids`")?;
+        let cookies_at_once = ids["chosen"] == "bpf_get_socket_cookie";
+        last.is_copy = last.cookie.is_none() && last.is("LISTEN", "SYN_RECV") && last.remote.port == 0;
+        ensure!(last.cookie.is_some() || last.is_copy || !cookies_at_once, "no cookie at {last}");
+        let Some(id) = last.id else { return Ok(()) };
+        let (known, nameless) = self.sockets.entry(id).or_default();
+        match (last.cookie, *known) {
+            (Some(cookie), None) => {
+                *known = Some(cookie);
+                nameless.drain(..).for_each(|earlier| self.transitions[earlier].cookie = Some(cookie));
+            }
+            (None, None) => nameless.push(index),
+            (None, Some(_)) if !cookies_at_once => last.cookie = *known,
+            (cookie, known) => ensure!(cookie == known, "another socket of id {id}: {last}"),
         }
         Ok(())
     }

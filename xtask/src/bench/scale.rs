@@ -1,0 +1,121 @@
+//! What `leaks` costs by the number of sockets that are in CLOSE_WAIT: real ones, in one process.
+
+use std::{
+    path::Path,
+    process::Command,
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result};
+use serde::Serialize;
+
+use super::{
+    bpf::Held,
+    children::{Load, Traced, memory},
+    load::Kind,
+    spread::Spread,
+};
+
+/// Reports and snapshots come this often.
+const INTERVAL: &str = "1s";
+/// Time for some of them.
+const WATCH: Duration = Duration::from_secs(5);
+
+/// What `leaks` costs with so many sockets.
+#[derive(Debug, Serialize)]
+pub(super) struct Scale {
+    pub(super) sockets: u64,
+    /// `leaks` ran while they came to be.
+    pub(super) seen: Standing,
+    /// `leaks` came later.
+    pub(super) found: Standing,
+}
+
+/// What `leaks` costs while nothing changes.
+#[derive(Debug, Serialize)]
+pub(super) struct Standing {
+    /// Resident memory of its process, MiB.
+    pub(super) rss_mib: f64,
+    /// Kernel memory of all its maps, MiB.
+    pub(super) maps_mib: f64,
+    /// Kernel memory of the map of sockets, bytes for each of these sockets.
+    pub(super) kernel_bytes_each: Option<f64>,
+    /// From its start until everything is attached and the sockets of before are known.
+    pub(super) first_snapshot_ms: Option<Spread>,
+    /// A snapshot with holders and queues.
+    pub(super) snapshot_ms: Option<Spread>,
+    /// A report: from what is known to what is written, threads looked at.
+    pub(super) report_ms: Option<Spread>,
+}
+
+/// Measures for one number of sockets; 0 is an idle machine.
+///
+/// # Errors
+///
+/// `leaks` or the load cannot run.
+pub(super) fn measure(binary: &Path, sockets: u64) -> Result<Scale> {
+    eprintln!("    {sockets} sockets in CLOSE_WAIT");
+    let mut load = Load::prepare(Kind::CloseWait, sockets)?;
+    let before = leaks(binary)?;
+    load.run()?;
+    let seen = Standing::watch(before, sockets)?;
+    let found = Standing::watch(leaks(binary)?, sockets)?;
+    Ok(Scale { sockets, seen, found })
+}
+
+fn leaks(binary: &Path) -> Result<Traced> {
+    let mut command = Command::new(binary);
+    command.args(["leaks", "-vv", "-o", "json", "--interval", INTERVAL]);
+    Traced::start(command).context("failed to start `tcpstate leaks`")
+}
+
+impl Standing {
+    fn watch(mut traced: Traced, sockets: u64) -> Result<Self> {
+        let start = Instant::now();
+        while start.elapsed() < WATCH {
+            thread::sleep(Duration::from_millis(100));
+        }
+        let mib = f64::from(1 << 20);
+        let held = Held::by(traced.pid());
+        let rss_mib = memory(traced.pid(), "VmRSS")? / mib;
+        let words = traced.words()?;
+        traced.stop()?;
+        Ok(Self {
+            rss_mib,
+            maps_mib: held.maps as f64 / mib,
+            kernel_bytes_each: (sockets > 0).then(|| held.largest_hash as f64 / sockets as f64),
+            first_snapshot_ms: took(&words, "first snapshot"),
+            snapshot_ms: took(&words, "snapshot"),
+            report_ms: took(&words, "report"),
+        })
+    }
+}
+
+/// The times that `tcpstate -vv` tells of: `DEBUG snapshot of 5 sockets took 1234 µs`. The last three of them, when all is
+/// as it stays.
+fn took(words: &str, what: &str) -> Option<Spread> {
+    let times = words.lines().filter_map(|line| {
+        let (_, rest) = line.split_once("DEBUG ")?;
+        let (_, time) = rest.strip_prefix(what)?.strip_prefix(" of ")?.split_once(" took ")?;
+        time.strip_suffix(" µs")?.parse::<f64>().ok()
+    });
+    let times: Vec<f64> = times.collect();
+    Spread::of(times.into_iter().rev().take(3).map(|us| us / 1e3))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::took;
+
+    #[test]
+    fn times_are_taken_from_the_log() {
+        let log = "DEBUG first snapshot of 9 sockets took 700 µs\nDEBUG snapshot of 9 sockets took 3000 µs\nWARN x\n\
+                   DEBUG snapshot of 9 sockets took 1000 µs\nDEBUG report of 1 groups took 90 µs\n";
+        let median = |what| took(log, what).map(|spread| spread.median);
+        assert_eq!(median("first snapshot"), Some(0.7));
+        assert_eq!(median("snapshot"), Some(2.0));
+        assert_eq!(median("report"), Some(0.09));
+        assert_eq!(median("dream"), None);
+    }
+}
