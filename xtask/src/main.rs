@@ -46,6 +46,9 @@ enum Task {
         /// Run only this part (repeatable)
         #[arg(long, value_name = "PART")]
         only: Vec<test::Part>,
+        /// Run those that need root in guests with other kernels, too
+        #[arg(long)]
+        vm: bool,
         /// Arguments of the test runners, such as a filter by name
         #[arg(last = true)]
         args: Vec<OsString>,
@@ -72,7 +75,7 @@ fn main() -> ExitCode {
         Task::Setup { check: false } => setup::install(setup::Scope::TESTS),
         Task::Build { linked_statically } => build::task(linked_statically),
         Task::Run { args } => run::task(&args),
-        Task::Test { only, args } => test::task(&only, &args),
+        Task::Test { only, vm, args } => test::task(&only, vm, &args),
         Task::Vm(options) => return ended(vm::task(&options)),
         Task::Bench(options) => bench::task(&options),
         Task::Measure { binary, options } => bench::measure(&binary, &options),

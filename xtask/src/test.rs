@@ -1,6 +1,6 @@
 //! Everything that must hold before a change lands.
 
-use std::{ffi::OsString, process::Command, slice, time::Instant};
+use std::{env, ffi::OsString, process::Command, slice, time::Instant};
 
 use anyhow::{bail, ensure};
 use clap::ValueEnum;
@@ -16,6 +16,8 @@ pub(crate) enum Part {
     Unit,
     /// Tests that trace real sockets as root
     Privileged,
+    /// The same tests in guests with other kernels
+    Vm,
 }
 
 /// One thing that passes or fails: commands that are all run.
@@ -25,14 +27,15 @@ struct Check {
     commands: fn(&[OsString]) -> anyhow::Result<Vec<Command>>,
 }
 
-/// The privileged tests come last, so that the summary of the last test runner ends the output.
-const CHECKS: [Check; 6] = [
+/// The privileged tests come last, so that the summary of the last test runner ends the output; after them only their like.
+const CHECKS: [Check; 7] = [
     Check { part: Part::Lint, name: "formatting", commands: |_| Ok(vec![formatting()]) },
     Check { part: Part::Lint, name: "clippy", commands: |_| Ok(vec![clippy()]) },
     Check { part: Part::Lint, name: "clippy of the BPF programs", commands: |_| Ok(vec![clippy_bpf()?]) },
     Check { part: Part::Lint, name: "documentation", commands: |_| Ok(vec![documentation()]) },
     Check { part: Part::Unit, name: "unit tests", commands: |args| Ok(vec![unit(args)]) },
     Check { part: Part::Privileged, name: "privileged tests", commands: privileged },
+    Check { part: Part::Vm, name: "privileged tests in guests", commands: |args| Ok(vec![guests(args)?]) },
 ];
 
 /// How a check went.
@@ -42,16 +45,20 @@ struct Outcome {
     passed: bool,
 }
 
-/// Sets up and runs the checks of the parts in `only` (all of them when it is empty), going on after a failure.
-/// `args` go to the test runners.
+/// Sets up and runs the checks of the parts in `only` (when it is empty all of them, guests only with `vm`), going on after
+/// a failure. `args` go to the test runners.
 ///
 /// # Errors
 ///
 /// Setting up failed, or a check did: the error names each of those.
-pub(crate) fn task(only: &[Part], args: &[OsString]) -> anyhow::Result<()> {
-    setup::ensure(setup::Scope::TESTS)?;
+pub(crate) fn task(only: &[Part], vm: bool, args: &[OsString]) -> anyhow::Result<()> {
+    let wanted = |part| match part {
+        Part::Vm => vm || only.contains(&part),
+        _ => only.contains(&part) || only.is_empty(),
+    };
+    setup::ensure(setup::Scope { guests: wanted(Part::Vm), ..setup::Scope::TESTS })?;
     let mut outcomes = Vec::new();
-    for check in CHECKS.iter().filter(|check| only.is_empty() || only.contains(&check.part)) {
+    for check in CHECKS.iter().filter(|check| wanted(check.part)) {
         let start = Instant::now();
         // The privileged tests are built here.
         let commands = (check.commands)(args);
@@ -134,6 +141,13 @@ fn unit(args: &[OsString]) -> Command {
     let mut cargo = cargo::command();
     cargo.args(["test", "--no-fail-fast", "--"]).args(args);
     cargo
+}
+
+/// A process of its own, like the other checks.
+fn guests(args: &[OsString]) -> anyhow::Result<Command> {
+    let mut command = Command::new(env::current_exe()?);
+    command.arg("vm").arg("--").args(args);
+    Ok(command)
 }
 
 /// Built as the user who asks for it, run as root.

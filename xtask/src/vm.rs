@@ -8,6 +8,7 @@ use crate::{build, cargo, setup};
 use guests::Guests;
 use image::Base;
 use kernels::{KERNELS, Kernel};
+use qemu::Processor;
 use suite::Suite;
 
 mod apt;
@@ -48,7 +49,7 @@ pub(crate) struct Options {
     #[arg(long)]
     kvm: bool,
     /// Give a guest up after this many seconds
-    #[arg(long, value_name = "SECONDS", default_value_t = 600)]
+    #[arg(long, value_name = "SECONDS", default_value_t = 1200)]
     limit: u64,
     /// Run only tests whose names contain one of these
     #[arg(last = true, value_name = "FILTER")]
@@ -66,7 +67,8 @@ pub(crate) fn task(options: &Options) -> anyhow::Result<ExitCode> {
     let tests = options.exec.is_none() && !options.shell;
     setup::ensure(setup::Scope { tests, ..setup::Scope::GUESTS })?;
     let fetched = kernels.iter().map(|kernel| fetch::fetch(kernel)).collect::<anyhow::Result<Vec<_>>>()?;
-    let guests = Guests { directory: cargo::target_dir()?.join("guests"), options };
+    let directory = cargo::target_dir()?.join("guests");
+    let mut guests = Guests { directory, options, processor: Processor::Emulated };
     fs::create_dir_all(&guests.directory)?;
     let mut base = base()?;
     for path in &options.with {
@@ -77,6 +79,9 @@ pub(crate) fn task(options: &Options) -> anyhow::Result<ExitCode> {
         suite.install(&mut base)?;
     }
     base.write(&guests.base())?;
+    if options.kvm {
+        guests.processor = guests.fastest(kernels[0], &fetched[0]);
+    }
     match (suite, &options.exec) {
         (Some(suite), _) => testing::run(&guests, &suite, &kernels, &fetched),
         (None, Some(command)) => guests.execute(&kernels, &fetched, command),

@@ -24,11 +24,15 @@ use super::{
 /// How many guests run at once: each keeps one processor busy.
 pub(crate) const AT_ONCE: usize = 2;
 
+/// A guest that does nothing takes a few seconds with virtualization, where it works.
+const KVM_PATIENCE: Duration = Duration::from_secs(60);
+
 /// What the guests of one call have in common.
 pub(crate) struct Guests<'a> {
     /// Where images, consoles and results are.
     pub(crate) directory: PathBuf,
     pub(crate) options: &'a Options,
+    pub(crate) processor: Processor,
 }
 
 impl Guests<'_> {
@@ -46,7 +50,7 @@ impl Guests<'_> {
         let directory = self.directory.join(name);
         fs::create_dir_all(&directory).with_context(|| format!("`{}`", directory.display()))?;
         let machine = Machine {
-            processor: if self.options.kvm { Processor::Kvm } else { Processor::Emulated },
+            processor: self.processor,
             kernel: fetched.image.clone(),
             image: directory.join("image.cpio"),
             parameters: kernel.parameters.to_owned(),
@@ -55,6 +59,28 @@ impl Guests<'_> {
         };
         image::write_guest(&machine.image, &self.base(), fetched, job)?;
         Ok(machine)
+    }
+
+    /// The machine's own processor if a guest comes up on it. On some machines that offer it, guests hang.
+    pub(crate) fn fastest(&self, kernel: &Kernel, fetched: &Fetched) -> Processor {
+        let works = || -> anyhow::Result<()> {
+            fs::OpenOptions::new().read(true).write(true).open("/dev/kvm").context("`/dev/kvm`")?;
+            let job = Job { command: "true".to_owned(), interactive: false };
+            let mut machine = self.machine("kvm", kernel, fetched, &job)?;
+            machine.processor = Processor::Kvm;
+            machine.limit = KVM_PATIENCE;
+            let end = machine.run(&mut |_| {})?;
+            fs::remove_file(&machine.image)?;
+            ensure!(end == End::Exit(0), "{end}");
+            Ok(())
+        };
+        match works() {
+            Ok(()) => Processor::Kvm,
+            Err(error) => {
+                eprintln!("==> no virtualization, going on without: {error:#}");
+                Processor::Emulated
+            }
+        }
     }
 
     /// A shell in a guest, at the user's terminal.

@@ -16,8 +16,8 @@ pub(crate) struct Column {
     pub(crate) troubles: Vec<String>,
     /// Seconds that its guests took.
     pub(crate) seconds: f64,
-    /// Which hook is used for what.
-    pub(crate) hooks: BTreeMap<String, String>,
+    /// Roles, each with the hook that is used for it.
+    pub(crate) hooks: Vec<(String, String)>,
 }
 
 impl Column {
@@ -77,16 +77,22 @@ pub(crate) fn digest(columns: &[Column]) -> String {
     text
 }
 
-/// Which hook each kernel uses for what.
+/// Which hook each kernel uses for what, in the order in which `tcpstate probes` has the roles.
 pub(crate) fn hooks(columns: &[Column]) -> String {
-    let mut purposes: Vec<&String> = columns.iter().flat_map(|column| column.hooks.keys()).collect();
-    purposes.sort();
-    purposes.dedup();
-    let cells = purposes.iter().map(|purpose| {
-        let hooks = columns.iter().map(|column| column.hooks.get(*purpose).map_or("-", String::as_str));
-        std::iter::once(purpose.as_str()).chain(hooks).map(str::to_owned).collect()
+    let mut roles: Vec<&String> = Vec::new();
+    for (role, _) in columns.iter().flat_map(|column| &column.hooks) {
+        if !roles.contains(&role) {
+            roles.push(role);
+        }
+    }
+    let cells = roles.into_iter().map(|role| {
+        let hooks = columns.iter().map(|column| {
+            let hook = column.hooks.iter().find(|(other, _)| other == role);
+            hook.map_or("-", |(_, hook)| hook.as_str())
+        });
+        std::iter::once(role.as_str()).chain(hooks).map(str::to_owned).collect()
     });
-    grid("HOOK", columns, cells.collect())
+    grid("ROLE", columns, cells.collect())
 }
 
 fn rows(columns: &[Column], wanted: impl Fn(&[Option<Verdict>]) -> bool) -> String {
@@ -126,8 +132,6 @@ fn grid(title: &str, columns: &[Column], rows: Vec<Vec<String>>) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
     use super::{Column, digest, matrix};
     use crate::vm::results::Verdict;
 
@@ -138,7 +142,7 @@ mod tests {
             verdicts: verdicts.iter().map(|(test, verdict)| ((*test).to_owned(), *verdict)).collect(),
             troubles: Vec::new(),
             seconds: 61.4,
-            hooks: BTreeMap::from([("accept".to_owned(), accept.to_owned())]),
+            hooks: vec![("accept".to_owned(), accept.to_owned())],
         }
     }
 
@@ -152,7 +156,7 @@ mod tests {
 TEST  6.1     7.2
 b::c  FAILED  ok
 
-HOOK    6.1                    7.2
+ROLE    6.1                    7.2
 accept  fexit/inet_csk_accept  fexit/inet_csk_accept
 ";
         assert_eq!(digest(&columns), expected);

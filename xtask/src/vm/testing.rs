@@ -130,12 +130,14 @@ fn column(kernel: &'static Kernel, fetched: &Fetched, parts: Vec<Part>, tests: &
     }
 }
 
-/// The hooks in the line `probes` of `tcpstate trace -o json`.
-fn hooks(line: &str) -> BTreeMap<String, String> {
+/// The roles and chosen hooks in what `tcpstate probes -o json` says.
+fn hooks(line: &str) -> Vec<(String, String)> {
     let probes: Value = serde_json::from_str(line).unwrap_or_default();
-    let hooks = probes.get("hooks").and_then(Value::as_object);
-    let named =
-        hooks.into_iter().flatten().filter_map(|(purpose, hook)| Some((purpose.clone(), hook.as_str()?.to_owned())));
+    let roles = probes.get("roles").and_then(Value::as_array).into_iter().flatten();
+    let named = roles.filter_map(|role| {
+        let chosen = role.get("chosen")?.as_str().unwrap_or("none");
+        Some((role.get("role")?.as_str()?.to_owned(), chosen.to_owned()))
+    });
     named.collect()
 }
 
@@ -197,9 +199,9 @@ mod tests {
 
     #[test]
     fn reads_the_hooks() {
-        let line = r#"{"kind":"probes","hooks":{"accept":"fexit/inet_csk_accept","refused":[],"receive":null}}"#;
-        let hooks: Vec<_> = hooks(line).into_iter().collect();
-        assert_eq!(hooks, [("accept".to_owned(), "fexit/inet_csk_accept".to_owned())]);
-        assert!(super::hooks("error: no").is_empty());
+        let line = r#"{"schema":1,"roles":[{"role":"ends","chosen":"tp_btf/tcp_destroy_sock"},{"role":"accept","chosen":null}]}"#;
+        let expected = [("ends", "tp_btf/tcp_destroy_sock"), ("accept", "none")];
+        assert_eq!(hooks(line), expected.map(|(role, hook)| (role.to_owned(), hook.to_owned())));
+        assert!(hooks("error: no").is_empty());
     }
 }
