@@ -98,10 +98,12 @@ impl Kernel {
     }
 }
 
-/// Orders releases: numbers by their value.
+/// Orders releases of one flavour: numbers by their value.
 pub(crate) fn compare(a: &str, b: &str) -> Ordering {
     let numbers = |text: &str| -> Vec<u64> {
-        text.split(|c: char| !c.is_ascii_digit()).filter_map(|digits| digits.parse().ok()).collect()
+        // The architecture has a number, too.
+        let version = text.strip_suffix("amd64").unwrap_or(text);
+        version.split(|c: char| !c.is_ascii_digit()).filter_map(|digits| digits.parse().ok()).collect()
     };
     numbers(a).cmp(&numbers(b)).then_with(|| a.cmp(b))
 }
