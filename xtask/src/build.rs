@@ -55,13 +55,13 @@ pub(crate) fn static_binary(package: &str, binary: &str) -> anyhow::Result<PathB
     statically(command, binary)
 }
 
-/// Where [`static_binary`] leaves a binary.
+/// Where cargo leaves what is built statically.
 ///
 /// # Errors
 ///
 /// cargo does not tell.
-pub(crate) fn static_path(binary: &str) -> anyhow::Result<PathBuf> {
-    Ok(cargo::target_dir()?.join(host()?).join("release").join(binary))
+pub(crate) fn static_directory() -> anyhow::Result<PathBuf> {
+    Ok(cargo::target_dir()?.join(host()?))
 }
 
 /// Builds tests that need root, optimized and statically, and tells where each of `names` is.

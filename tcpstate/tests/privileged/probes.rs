@@ -46,7 +46,10 @@ fn chooses_what_a_trace_uses() -> Result<()> {
         let mut hooks = probes["roles"].as_array().into_iter().flatten().filter_map(|role| role["hooks"].as_array());
         let told = hooks.find_map(|hooks| hooks.iter().find(|hook| hook["hook"] == refused["hook"]));
         let told = told.with_context(|| format!("not in `probes`: {refused}"))?;
-        ensure!(told["allowed"] == false && told["errno"] == refused["errno"], "{told} in `probes`, {refused} in a trace");
+        ensure!(
+            told["allowed"] == false && told["errno"] == refused["errno"],
+            "{told} in `probes`, {refused} in a trace"
+        );
     }
     for field in ["kernel", "lockdown"] {
         ensure!(probes[field] == trace.probes[field], "{field}: {} and {}", probes[field], trace.probes[field]);
@@ -110,7 +113,8 @@ fn nobody_reads_the_table() -> Result<()> {
     let mut command = Launch::default().command(Path::new(env!("CARGO_BIN_EXE_tcpstate")))?;
     let (reader, writer) = std::io::pipe()?;
     drop(reader);
-    let output = command.arg("probes").stdout(writer).stderr(std::process::Stdio::piped()).spawn()?.wait_with_output()?;
+    let output =
+        command.arg("probes").stdout(writer).stderr(std::process::Stdio::piped()).spawn()?.wait_with_output()?;
     ensure!(output.status.success() && output.stderr.is_empty(), "{output:?}");
     Ok(())
 }

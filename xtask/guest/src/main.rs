@@ -15,7 +15,7 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use rustix::{
     fs::sync,
     io::Errno,
@@ -78,6 +78,8 @@ fn run() -> Result<ExitStatus> {
     for module in fs::read_to_string(MODULES)?.lines() {
         load(module)?;
     }
+    let loopback = Command::new("/sbin/ip").args(["link", "set", "lo", "up"]).status().context("`/sbin/ip`")?;
+    ensure!(loopback.success(), "`ip link set lo up`: {loopback}");
     command()
 }
 

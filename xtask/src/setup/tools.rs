@@ -46,6 +46,7 @@ const TESTS: &[Tool] = &[
 /// What the guests of `cargo xtask vm` need on the host.
 const GUESTS: &[Tool] = &[
     Tool { command: "qemu-system-x86_64", package: "qemu-system-x86", why: "runs the guests of `cargo xtask vm`" },
+    Tool { command: "ip", package: "iproute2", why: "takes up the network of the guests" },
     Tool { command: "dpkg-deb", package: "dpkg", why: "unpacks the kernels of the guests" },
     Tool { command: "/sbin/depmod", package: "kmod", why: "tells in which order guests load modules" },
     Tool {
@@ -86,9 +87,13 @@ impl Scope {
     pub(crate) const BENCH: Self = Self { bench: true, ..Self::BUILD };
 
     pub(crate) fn tools(self) -> impl Iterator<Item = &'static Tool> {
-        let tests = if self.tests { TESTS } else { &[] };
-        let guests = if self.guests { GUESTS } else { &[] };
-        let bench = if self.bench { BENCH } else { &[] };
-        tests.iter().chain(guests).chain(bench)
+        let wanted = |wanted: bool, tools: &'static [Tool]| if wanted { tools } else { &[] };
+        let lists = [wanted(self.tests, TESTS), wanted(self.guests, GUESTS), wanted(self.bench, BENCH)];
+        lists.into_iter().enumerate().flat_map(move |(index, tools)| {
+            // What several of them need is named once.
+            let named =
+                move |tool: &&Tool| lists[..index].iter().any(|list| list.iter().any(|t| t.command == tool.command));
+            tools.iter().filter(move |tool| !named(tool))
+        })
     }
 }

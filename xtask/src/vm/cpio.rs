@@ -17,12 +17,13 @@ const DEVICE: u32 = 0o020_600;
 pub(crate) struct Archive<W> {
     output: W,
     inode: u32,
+    modified: u32,
     written: u64,
 }
 
 impl<W: Write> Archive<W> {
     pub(crate) fn new(output: W) -> Self {
-        Self { output, inode: 0, written: 0 }
+        Self { output, inode: 0, modified: 0, written: 0 }
     }
 
     /// `path` is relative to the root. Its parent has to be there already; so for all below.
@@ -30,7 +31,9 @@ impl<W: Write> Archive<W> {
         self.entry(path, DIRECTORY, (0, 0), &[])
     }
 
-    pub(crate) fn file(&mut self, path: &str, executable: bool, content: &[u8]) -> io::Result<()> {
+    /// `modified` in seconds since 1970: Python takes its compiled modules only if their sources are as old as they were.
+    pub(crate) fn file(&mut self, path: &str, executable: bool, modified: u32, content: &[u8]) -> io::Result<()> {
+        self.modified = modified;
         self.entry(path, if executable { EXECUTABLE } else { FILE }, (0, 0), content)
     }
 
@@ -57,8 +60,9 @@ impl<W: Write> Archive<W> {
         let links = if mode == DIRECTORY { 2 } else { 1 };
         let name_size = path.len() as u32 + 1;
         self.inode += 1;
-        // Of everything: owner 0, time 0, device 0.
-        let fields = [self.inode, mode, 0, 0, links, 0, size, 0, 0, major, minor, name_size, 0]
+        let modified = std::mem::take(&mut self.modified);
+        // All are owned by root and on no device.
+        let fields = [self.inode, mode, 0, 0, links, modified, size, 0, 0, major, minor, name_size, 0]
             .map(|field| format!("{field:08x}"));
         self.write(format!("070701{}{path}\0", fields.concat()).as_bytes())?;
         self.write(content)
@@ -81,8 +85,8 @@ mod tests {
     fn archive() -> Vec<u8> {
         let mut archive = Archive::new(Vec::new());
         archive.directory("etc").expect("written");
-        archive.file("etc/odd", false, b"hello").expect("written");
-        archive.file("init", true, b"").expect("written");
+        archive.file("etc/odd", false, 0x1234, b"hello").expect("written");
+        archive.file("init", true, 0, b"").expect("written");
         archive.link("sh", "usr/bin/dash").expect("written");
         archive.device("console", 5, 1).expect("written");
         archive.finish().expect("finished")
@@ -98,6 +102,7 @@ mod tests {
         let odd = text.find("etc/odd\0").expect("named");
         assert_eq!(&text[odd - 110..odd - 96], "07070100000002");
         assert_eq!(&text[odd - 96..odd - 88], "000081a4", "a file that all may read");
+        assert_eq!(&text[odd - 64..odd - 56], "00001234", "when it was written");
         assert_eq!(text.find("hello"), Some((odd + "etc/odd\0".len()).next_multiple_of(4)));
         assert!(text.trim_end_matches('\0').ends_with("TRAILER!!!"));
     }

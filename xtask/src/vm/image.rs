@@ -46,7 +46,9 @@ impl Base {
     ///
     /// It cannot be read.
     pub(crate) fn add(&mut self, path: &Path) -> anyhow::Result<()> {
-        if path.is_dir() { self.tree.host_directory(path, &|_| true) } else { self.tree.host(path).map(drop) }
+        // Compilers' caches, the largest part of what tests have built, are of no use without compilers.
+        let wanted = |path: &Path| path.file_name().is_none_or(|name| name != "go-cache");
+        if path.is_dir() { self.tree.host_directory(path, &wanted) } else { self.tree.host(path).map(drop) }
     }
 
     /// Writes the archive of all this.

@@ -62,13 +62,11 @@ impl Suite {
             base.add(&runner.path)?;
         }
         // Their path is in the test binaries.
-        base.add(&build::static_path("tcpstate")?)?;
+        base.add(&build::static_directory()?.join("release/tcpstate"))?;
         for directory in ["tests", "schema"] {
             base.add(&package().join(directory))?;
         }
-        for directory in ["scenarios", "stacks"] {
-            base.add(&cargo::target_dir()?.join("tmp").join(directory))?;
-        }
+        base.add(&build::static_directory()?.join("tmp"))?;
         Ok(())
     }
 

@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     fs,
-    io::{self, BufWriter, IsTerminal as _, Write as _},
+    io::{self, IsTerminal as _, LineWriter, Write as _},
     process::ExitCode,
     sync::{Mutex, PoisonError},
     time::Instant,
@@ -87,7 +87,7 @@ fn run_part(
     let name = if parts == 1 { kernel.name.to_owned() } else { format!("{}-{part}", kernel.name) };
     let mut run = || {
         let machine = guests.machine(&name, kernel, fetched, &job)?;
-        let mut log = BufWriter::new(fs::File::create(machine.directory.join("tests.log"))?);
+        let mut log = LineWriter::new(fs::File::create(machine.directory.join("tests.log"))?);
         let mut written = Ok(());
         let end = machine.run(&mut |line| {
             said.take(line);

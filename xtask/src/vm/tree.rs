@@ -5,7 +5,7 @@ use std::{
     collections::BTreeMap,
     fs,
     io::Write,
-    os::unix::fs::PermissionsExt as _,
+    os::unix::fs::MetadataExt as _,
     path::{Component, Path, PathBuf},
 };
 
@@ -151,9 +151,12 @@ impl Tree {
                 }
                 Node::Copy(from) => {
                     let content = fs::read(from).with_context(|| format!("`{}`", from.display()))?;
-                    archive.file(name, fs::metadata(from)?.permissions().mode() & 0o111 != 0, &content)?;
+                    let metadata = fs::metadata(from)?;
+                    // Until 2106.
+                    let modified = u32::try_from(metadata.mtime()).unwrap_or_default();
+                    archive.file(name, metadata.mode() & 0o111 != 0, modified, &content)?;
                 }
-                Node::Text { content, executable } => archive.file(name, *executable, content.as_bytes())?,
+                Node::Text { content, executable } => archive.file(name, *executable, 0, content.as_bytes())?,
                 Node::Device(major, minor) => archive.device(name, *major, *minor)?,
             }
         }

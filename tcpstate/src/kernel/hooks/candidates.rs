@@ -53,9 +53,9 @@ pub(super) fn of(role: Role) -> Vec<Candidate> {
             // A cookie that somebody else asked for is shown; nobody else need ask.
             substitute("own numbers, sock->sk_cookie", |_| Ok(())),
         ],
-        Role::Cgroups => vec![hook("sock->sk_cgrp_data.cgroup", |target| {
-            field(target.layout.sk_cgroup, "sock.sk_cgrp_data.cgroup")
-        })],
+        Role::Cgroups => {
+            vec![hook("sock->sk_cgrp_data.cgroup", |target| field(target.layout.sk_cgroup, "sock.sk_cgrp_data.cgroup"))]
+        }
         Role::Registers => vec![
             hook("bpf_task_pt_regs", |target| {
                 field(target.layout.regs_ip, "pt_regs.ip")?;
