@@ -81,7 +81,7 @@ impl<'a> Sum<'a> {
                 *self.held.entry(pid).or_default() += 1;
             }
         }
-        if socket.listed == 0 {
+        if !socket.holders_known() {
             self.held_unknown += 1;
         } else if holders.is_empty() {
             self.by_nobody += 1;
