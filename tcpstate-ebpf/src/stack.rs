@@ -96,17 +96,15 @@ pub(crate) fn capture() -> u64 {
     }
     let Some(user) = user else { return 0 };
     let pid_tgid = bpf_get_current_pid_tgid();
-    let mut told_apart = true;
-    let Some(place) = place(&user.registers, (pid_tgid >> 32) as u32, &mut told_apart) else { return 0 };
+    let Some(place) = place(&user.registers, (pid_tgid >> 32) as u32) else { return 0 };
     if let Some(met) = PLACES.get_ptr_mut(place) {
         // SAFETY: a value in the map; a lost increment only moves the next copy.
         let met = unsafe {
             *met += 1;
             *met
         };
-        // Now and then again, so that user space can see whether one place is one stack; every time where callers may
-        // differ that the place does not tell apart.
-        if told_apart && met & (met - 1) != 0 {
+        // Now and then again, so that user space can see whether one place is one stack.
+        if met & (met - 1) != 0 {
             return place;
         }
     } else if PLACES.insert(place, 1, 0).is_err() {
@@ -116,21 +114,16 @@ pub(crate) fn capture() -> u64 {
     if !copy(place, pid_tgid, user.registers) {
         // The next one that comes here tries again.
         let _ = PLACES.remove(place);
-        if !told_apart {
-            // The stack that another left here need not be that of this one.
-            return 0;
-        }
     }
     place
 }
 
-/// Identity of a place. While the process's code is not known yet, instruction and depth of the stack have to do, which do
-/// not tell callers with frames of one size apart.
+/// Identity of a place. While the process's code is not known yet, instruction and depth of the stack have to do: places that
+/// differ further out show when the stack is copied again.
 #[inline(always)]
-fn place(registers: &Registers, tgid: u32, told_apart: &mut bool) -> Option<u64> {
+fn place(registers: &Registers, tgid: u32) -> Option<u64> {
     let seed = mix(mix(registers.ip, u64::from(tgid)), registers.sp & 0xfff);
     let Some(code) = CODE.get_ptr(tgid) else {
-        *told_apart = false;
         return Some(mix(seed, registers.sp) | 1);
     };
     let scratch = SCRATCH.get_ptr_mut(0)?;
