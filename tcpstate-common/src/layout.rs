@@ -117,6 +117,12 @@ layout! {
     task_flags = "task_struct" "flags",
     /// Name of a task.
     task_comm = "task_struct" "comm",
+    /// Memory of a task.
+    task_mm = "task_struct" "mm",
+    /// Where the code of the program itself begins, libraries aside.
+    mm_start_code = "mm_struct" "start_code",
+    /// Where it ends.
+    mm_end_code = "mm_struct" "end_code",
     /// User instruction pointer.
     regs_ip = "pt_regs" "ip",
     /// User stack pointer.

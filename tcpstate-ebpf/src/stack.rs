@@ -10,7 +10,7 @@ use aya_ebpf::helpers::{
 use tcpstate_common::{
     config::{MAX_STACK, STACK_PIECE},
     layout::ABSENT,
-    leak::{CodeRanges, Registers, StackHeader},
+    leak::{CODE_RANGES, CodeRanges, Registers, StackHeader},
 };
 
 use crate::{
@@ -86,9 +86,9 @@ pub(crate) unsafe fn user_registers(task: *const Opaque) -> Option<UserRegisters
 #[inline(never)]
 pub(crate) fn capture() -> u64 {
     // SAFETY: the helper has no precondition, and returns a typed task.
-    let (exiting, user) = unsafe {
+    let (task, exiting, user) = unsafe {
         let task = bpf_get_current_task_btf() as *const Opaque;
-        (load::<u32>(task, offset!(task_flags)) & PF_EXITING != 0, user_registers(task))
+        (task, load::<u32>(task, offset!(task_flags)) & PF_EXITING != 0, user_registers(task))
     };
     // A dying task's registers tell where it was when it was killed, not who closes its files.
     if exiting {
@@ -96,7 +96,7 @@ pub(crate) fn capture() -> u64 {
     }
     let Some(user) = user else { return 0 };
     let pid_tgid = bpf_get_current_pid_tgid();
-    let Some(place) = place(&user.registers, (pid_tgid >> 32) as u32) else { return 0 };
+    let Some(place) = place(&user.registers, (pid_tgid >> 32) as u32, task) else { return 0 };
     if let Some(met) = PLACES.get_ptr_mut(place) {
         // SAFETY: a value in the map; a lost increment only moves the next copy.
         let met = unsafe {
@@ -118,16 +118,22 @@ pub(crate) fn capture() -> u64 {
     place
 }
 
-/// Identity of a place. While the process's code is not known yet, instruction and depth of the stack have to do: places that
-/// differ further out show when the stack is copied again.
+/// Identity of a place. While user space has not told where a process has code, only return addresses into the program itself
+/// tell callers apart: those in libraries show when the stack is copied again.
 #[inline(always)]
-fn place(registers: &Registers, tgid: u32) -> Option<u64> {
-    let seed = mix(mix(registers.ip, u64::from(tgid)), registers.sp & 0xfff);
-    let Some(code) = CODE.get_ptr(tgid) else {
-        return Some(mix(seed, registers.sp) | 1);
+fn place(registers: &Registers, tgid: u32, task: *const Opaque) -> Option<u64> {
+    let mut seed = mix(mix(registers.ip, u64::from(tgid)), registers.sp & 0xfff);
+    let code = match CODE.get_ptr(tgid) {
+        // SAFETY: a value in the map.
+        Some(code) => unsafe { *code },
+        None => {
+            seed = mix(seed, registers.sp);
+            // SAFETY: the task of `capture()`.
+            unsafe { code_of_program(task) }
+        }
     };
     let scratch = SCRATCH.get_ptr_mut(0)?;
-    // SAFETY: this CPU's own scratch and a value in a map.
+    // SAFETY: this CPU's own scratch.
     unsafe {
         let bytes = (PLACE_WORDS * size_of::<u64>()) as u32;
         if bpf_probe_read_user(scratch.cast(), bytes, registers.sp as *const _) != 0 {
@@ -136,10 +142,30 @@ fn place(registers: &Registers, tgid: u32) -> Option<u64> {
         }
         let mut hash = seed;
         for word in &*scratch {
-            hash = mix(hash, *word * in_code(&*code, *word));
+            hash = mix(hash, *word * in_code(&code, *word));
         }
         Some(hash | 1)
     }
+}
+
+/// Where the kernel has loaded the program of a task (`load_elf_binary()`, `fs/binfmt_elf.c`).
+///
+/// # Safety
+///
+/// `task` has to be a `struct task_struct` that the verifier knows the type of.
+#[inline(always)]
+unsafe fn code_of_program(task: *const Opaque) -> CodeRanges {
+    let mut code = CodeRanges { ranges: [[0; 2]; CODE_RANGES] };
+    // SAFETY: the caller's promise; the verifier knows the type of `mm`, too.
+    unsafe {
+        let mm: *const Opaque = load(task, offset!(task_mm));
+        if !mm.is_null() {
+            let start: u64 = load(mm, offset!(mm_start_code));
+            let end: u64 = load(mm, offset!(mm_end_code));
+            code.ranges[0] = [start, end.saturating_sub(start)];
+        }
+    }
+    code
 }
 
 /// 1 when a word points into code, without a branch: the verifier walks this loop once.
