@@ -129,6 +129,12 @@ layout! {
     task_comm = "task_struct" "comm",
     /// Kernel stack of a task; up to 5.14 the way to its user registers.
     task_stack = "task_struct" "stack" optional,
+    /// Memory of a task.
+    task_mm = "task_struct" "mm",
+    /// Where the code of the program itself begins, libraries aside.
+    mm_start_code = "mm_struct" "start_code",
+    /// Where it ends.
+    mm_end_code = "mm_struct" "end_code",
     // Registers have other names on other architectures: without them there are no stacks.
     /// User instruction pointer.
     regs_ip = "pt_regs" "ip" optional,

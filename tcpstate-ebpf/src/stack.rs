@@ -13,7 +13,7 @@ use tcpstate_common::{
     config::{MAX_STACK, STACK_PIECE, filter as set},
     helper,
     layout::ABSENT,
-    leak::{CodeRanges, KERNEL_FRAMES, KernelStack, Registers, StackHeader},
+    leak::{CODE_RANGES, CodeRanges, KERNEL_FRAMES, KernelStack, Registers, StackHeader},
 };
 
 use crate::{
@@ -184,25 +184,58 @@ pub(crate) fn capture() -> u64 {
     place
 }
 
-/// Identity of a place. While the process's code is not known yet, instruction and depth of the stack have to do: places that
-/// differ further out show when the stack is copied again.
+/// Identity of a place. While user space has not told where a process has code, only return addresses into the program itself
+/// tell callers apart: those in libraries show when the stack is copied again.
 #[inline(always)]
 fn place(registers: &Registers, tgid: u32) -> Option<u64> {
-    let seed = mix(mix(registers.ip, u64::from(tgid)), registers.sp & 0xfff);
-    let Some(code) = CODE.get_ptr(tgid) else {
-        return Some(mix(seed, registers.sp) | 1);
+    let mut seed = mix(mix(registers.ip, u64::from(tgid)), registers.sp & 0xfff);
+    let code = match CODE.get_ptr(tgid) {
+        // SAFETY: a value in the map.
+        Some(code) => unsafe { *code },
+        None => {
+            seed = mix(seed, registers.sp);
+            code_of_program()
+        }
     };
     let scratch = SCRATCH.get_ptr_mut(0)?;
-    // SAFETY: this CPU's own scratch and a value in a map.
+    // SAFETY: this CPU's own scratch.
     unsafe {
         let bytes = (PLACE_WORDS * size_of::<u64>()) as u32;
         // Zeros when it fails, nearer to the top of the stack than that: not worth telling apart.
         bpf_probe_read_user(scratch.cast(), bytes, registers.sp as *const _);
         let mut hash = seed;
         for word in &*scratch {
-            hash = hash.wrapping_add(*word & in_code(&*code, *word)).wrapping_mul(MULTIPLIER);
+            hash = hash.wrapping_add(*word & in_code(&code, *word)).wrapping_mul(MULTIPLIER);
         }
         Some(hash ^ (hash >> 32) | 1)
+    }
+}
+
+/// Where the kernel has loaded the program of the running task (`load_elf_binary()`, `fs/binfmt_elf.c`).
+#[inline(always)]
+fn code_of_program() -> CodeRanges {
+    // SAFETY: the helpers have no precondition; the task is typed where `Typed` reads it. A null `mm` reads as 0.
+    let [start, end] = unsafe {
+        if has(helper::TASK_REGISTERS) {
+            program::<Typed>(bpf_get_current_task_btf() as *const Opaque)
+        } else {
+            program::<Probed>(bpf_get_current_task() as *const Opaque)
+        }
+    };
+    let mut code = CodeRanges { ranges: [[0; 2]; CODE_RANGES] };
+    code.ranges[0] = [start, end.saturating_sub(start)];
+    code
+}
+
+/// # Safety
+///
+/// `task` has to be a `struct task_struct` that `R` can read.
+#[inline(always)]
+unsafe fn program<R: Read>(task: *const Opaque) -> [u64; 2] {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let mm: *const Opaque = R::load(task, offset!(task_mm));
+        if mm.is_null() { [0; 2] } else { [R::load(mm, offset!(mm_start_code)), R::load(mm, offset!(mm_end_code))] }
     }
 }
 

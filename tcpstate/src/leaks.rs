@@ -36,8 +36,8 @@ const BATCH: usize = 8192;
 const WAKEUP_PART: u32 = 4;
 /// How often snapshots repair what events may have left wrong, at least.
 const RECONCILE: Duration = Duration::from_secs(10);
-/// A snapshot that takes less than this part of the time between two reports is taken for each of them: it also says who holds
-/// the sockets and what is in their queues.
+/// Snapshots take at most this part of the time, else they are taken for every report: they also say who holds the sockets and
+/// what is in their queues.
 const SNAPSHOT_PART: u32 = 50;
 /// Longest wait of `--once` for a second look, where one does not suffice.
 const SECOND_LOOK: Duration = Duration::from_secs(2);
@@ -107,7 +107,7 @@ impl Hunt<'_> {
             Some(every) => {
                 self.watch(&mut endings, every).await?;
                 self.fetch()?;
-                self.reconcile_if_due(every)?;
+                self.reconcile_if_due()?;
             }
             None => self.look_once(&mut endings).await?,
         }
@@ -143,7 +143,7 @@ impl Hunt<'_> {
                 filled = self.tracer.filled() => filled?,
                 _ = reports.tick() => {
                     self.fetch()?;
-                    self.reconcile_if_due(every)?;
+                    self.reconcile_if_due()?;
                     let report = self.report()?;
                     // A reader that is slow gets fewer reports: stacks cannot wait for it.
                     if let Some(mut out) = self.output.try_buffer()? {
@@ -206,9 +206,9 @@ impl Hunt<'_> {
         Ok(())
     }
 
-    fn reconcile_if_due(&mut self, every: Duration) -> Result<()> {
-        let due =
-            self.reconciled.is_none_or(|(last, took)| took * SNAPSHOT_PART < every || last.elapsed() >= RECONCILE);
+    fn reconcile_if_due(&mut self) -> Result<()> {
+        // One that was slow by chance must not keep the next ones from being taken for long.
+        let due = self.reconciled.is_none_or(|(last, took)| last.elapsed() >= RECONCILE.min(took * SNAPSHOT_PART));
         if due || self.losses.events > self.lost_at_reconcile { self.reconcile() } else { Ok(()) }
     }
 

@@ -136,7 +136,7 @@ impl Load {
 }
 
 /// SIGSTOP is not immediate: a process stops when it next returns to user space.
-fn await_stopped(pid: u32) -> Result<()> {
+pub(crate) fn await_stopped(pid: u32) -> Result<()> {
     let deadline = Instant::now() + PATIENCE;
     loop {
         let mut stopped = true;

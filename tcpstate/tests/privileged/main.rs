@@ -8,6 +8,7 @@
 mod bad_days;
 mod dwell;
 mod filters;
+mod hunts;
 mod late_attach;
 mod limits;
 mod listeners;
@@ -68,6 +69,7 @@ fn trials() -> Vec<Trial> {
         probes::trials(),
         limits::trials(),
         bad_days::trials(),
+        hunts::trials(),
         scenarios::trials(),
     ]
     .into_iter()

@@ -162,7 +162,7 @@ fn on_a_terminal(setup: &Setup) -> Result<String> {
 }
 
 /// Escape sequences, line ends, a change of direction, and bytes that are not UTF-8.
-const HOSTILE: [&[u8]; 4] =
+pub(crate) const HOSTILE: [&[u8]; 4] =
     [b"\x1b[2J\x1b]0;x\x07", b"a\nb\r\tc\x7f", "x\u{202e}gpj\u{9b}1m".as_bytes(), b"\xff\xc3(\x80"];
 
 fn hostile_names_in_text() -> Result<()> {

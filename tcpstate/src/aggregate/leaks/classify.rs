@@ -95,7 +95,7 @@ impl Leaks {
     }
 
     fn holding(&self, socket: &Socket, holders: &[Holder]) -> Holding {
-        if socket.listed == 0 {
+        if !socket.holders_known() {
             return Holding::Unknown;
         }
         if holders.is_empty() {

@@ -85,7 +85,7 @@ impl<'a> Sum<'a> {
         if let Some(pid) = socket.awaited_by {
             *self.awaited_by.entry(pid.get()).or_default() += 1;
         }
-        if socket.listed == 0 {
+        if !socket.holders_known() {
             self.held_unknown += 1;
         } else if holders.is_empty() {
             self.by_nobody += 1;

@@ -103,6 +103,11 @@ impl Socket {
         rank(self.owner.as_ref()) > rank_of(OwnerSource::Listen)
     }
 
+    /// Whether the last snapshot tells who holds it: not of a socket that was in a backlog then and has been accepted since.
+    pub(super) fn holders_known(&self) -> bool {
+        self.listed != 0 && !(self.unaccepted && self.was_accepted())
+    }
+
     /// Takes what a look at the socket says, between `taken` and `complete`.
     pub(super) fn look(&mut self, load: &SocketLoad, taken: MonotonicNs, complete: MonotonicNs) {
         self.entered.narrow(load, taken, complete);

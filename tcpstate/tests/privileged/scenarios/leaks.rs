@@ -1,9 +1,9 @@
 //! `tcpstate leaks` on every scenario: who, how many, why, and where in the code.
 
-mod hunt;
+pub(crate) mod hunt;
 pub(crate) mod kernel;
-mod report;
-mod stacks;
+pub(crate) mod report;
+pub(crate) mod stacks;
 
 use std::{collections::BTreeSet, thread, time::Duration};
 

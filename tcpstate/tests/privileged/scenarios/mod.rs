@@ -4,20 +4,20 @@
 
 mod clean;
 mod clients;
-mod compile;
-mod expected;
+pub(crate) mod compile;
+pub(crate) mod expected;
 mod interpreter;
 mod languages;
-mod leaks;
-mod peers;
+pub(crate) mod leaks;
+pub(crate) mod peers;
 mod proc;
 mod processes;
-mod program;
-mod running;
+pub(crate) mod program;
+pub(crate) mod running;
 mod servers;
 mod symbols;
 mod trace;
-mod truth;
+pub(crate) mod truth;
 
 use anyhow::{Context, Result, ensure};
 use libtest_mimic::Trial;
@@ -40,6 +40,11 @@ pub(crate) fn trials() -> Vec<Trial> {
 
 fn trial_of(kind: &str, scenario: Scenario, test: fn(&Scenario) -> Result<()>) -> Trial {
     trial(format!("scenarios::{kind}::{}", scenario.name), move || test(&scenario))
+}
+
+/// The scenario of this name.
+pub(crate) fn named(name: &str) -> Result<Scenario> {
+    all().find(|scenario| scenario.name == name).with_context(|| format!("no scenario `{name}`"))
 }
 
 fn all() -> impl Iterator<Item = Scenario> {

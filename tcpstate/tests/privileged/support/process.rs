@@ -6,10 +6,10 @@ use std::{
     io::{BufRead, BufReader, Write},
     net::SocketAddr,
     os::unix::fs::MetadataExt,
-    path::PathBuf,
-    process::{Child, ChildStdin, ChildStdout, Stdio},
+    path::{Path, PathBuf},
+    process::{self, Child, ChildStdin, ChildStdout, Command, Stdio},
     sync::{
-        Arc, Condvar, Mutex, PoisonError,
+        Arc, Condvar, Mutex, OnceLock, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
     thread,
@@ -79,7 +79,7 @@ impl Actor {
     }
 
     fn spawn(comm: &str, uid: u32, launch: &Launch) -> Result<Self> {
-        let mut command = launch.command(env::current_exe()?)?;
+        let mut command = launch.command(program()?)?;
         command.args(["actor", comm]);
         if uid != 0 {
             command.arg(uid.to_string());
@@ -218,6 +218,11 @@ impl Actor {
         self.done(Request::Send { fd: socket.fd, bytes })
     }
 
+    /// One receive that has to return so many bytes.
+    pub(crate) fn receive(&self, socket: &Socket, bytes: usize) -> Result<Span> {
+        self.done(Request::Receive { fd: socket.fd, bytes })
+    }
+
     pub(crate) fn await_hangup(&self, socket: &Socket) -> Result<Span> {
         self.done(Request::AwaitHangup { fd: socket.fd })
     }
@@ -325,6 +330,22 @@ impl Drop for Process {
         drop(child.kill());
         drop(child.wait());
     }
+}
+
+/// This very binary without its debug info, in which a debug build of the tracer takes seconds to find a name.
+fn program() -> Result<&'static Path> {
+    static STRIPPED: OnceLock<PathBuf> = OnceLock::new();
+    if let Some(path) = STRIPPED.get() {
+        return Ok(path);
+    }
+    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join("actor");
+    let unfinished = path.with_extension(process::id().to_string());
+    let status = Command::new("objcopy").arg("--strip-debug").arg(env::current_exe()?).arg(&unfinished).status();
+    let status = status.context("`objcopy` of binutils: `cargo xtask setup` installs what is missing")?;
+    ensure!(status.success(), "`objcopy` ended with {status}");
+    // Another run may be executing the one of before.
+    fs::rename(&unfinished, &path)?;
+    Ok(STRIPPED.get_or_init(|| path))
 }
 
 fn collect(output: ChildStdout, replies: &(Mutex<Replies>, Condvar)) {

@@ -61,6 +61,11 @@ pub(crate) enum Request {
         fd: i32,
         bytes: usize,
     },
+    /// One receive of at most so many bytes that has to return exactly `bytes`; 0 is the end of file.
+    Receive {
+        fd: i32,
+        bytes: usize,
+    },
     /// Waits for `POLLRDHUP`, `POLLERR` or `POLLHUP`: the peer has ended the connection.
     AwaitHangup {
         fd: i32,

@@ -6,7 +6,7 @@ use std::{
     mem,
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
     thread,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result, bail, ensure};
@@ -59,6 +59,10 @@ impl Said {
 
     pub(crate) fn stdout(&self) -> &[u8] {
         &self.stdout
+    }
+
+    pub(crate) fn stderr(&self) -> &[u8] {
+        &self.stderr
     }
 
     fn take_stdout(&mut self, line: &[u8]) {
@@ -148,8 +152,13 @@ impl Transcript {
     }
 
     /// Waits until `enough`; an error says what was waited for.
-    pub(crate) fn wait_until(&self, what: &str, mut enough: impl FnMut(&Said) -> bool) -> Result<()> {
-        let deadline = Instant::now() + PATIENCE;
+    pub(crate) fn wait_until(&self, what: &str, enough: impl FnMut(&Said) -> bool) -> Result<()> {
+        self.wait_for(PATIENCE, what, enough)
+    }
+
+    /// The same with a patience of the caller's own.
+    pub(crate) fn wait_for(&self, patience: Duration, what: &str, mut enough: impl FnMut(&Said) -> bool) -> Result<()> {
+        let deadline = Instant::now() + patience;
         let mut said = lock(&self.shared.0);
         while !enough(&said) {
             if let Some(error) = said.error.take() {
@@ -157,7 +166,7 @@ impl Transcript {
             }
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
-                bail!("the tracer was waited for in vain for {PATIENCE:?}: {what}");
+                bail!("the tracer was waited for in vain for {patience:?}: {what}");
             }
             ensure!(said.open > 0, "the tracer ended instead of {what}");
             said = self.shared.1.wait_timeout(said, left).unwrap_or_else(PoisonError::into_inner).0;

@@ -2,6 +2,8 @@
 
 use serde::Deserialize;
 
+use crate::support::event::Endpoint;
+
 #[derive(Clone, Debug, Deserialize)]
 pub(crate) struct Report {
     pub(crate) mono_ns: u64,
@@ -9,6 +11,7 @@ pub(crate) struct Report {
     pub(crate) losses: Losses,
     pub(crate) totals: Totals,
     pub(crate) groups: Vec<Group>,
+    pub(crate) groups_left_out: usize,
     pub(crate) sending: Vec<Group>,
 }
 
@@ -46,6 +49,7 @@ pub(crate) struct Group {
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub(crate) struct Process {
     pub(crate) pid: u32,
+    pub(crate) comm: Option<String>,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -53,7 +57,7 @@ pub(crate) struct Ages {
     pub(crate) oldest: Age,
 }
 
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 pub(crate) struct Age {
     pub(crate) at_least_ns: u64,
     pub(crate) at_most_ns: Option<u64>,
@@ -61,6 +65,7 @@ pub(crate) struct Age {
 
 #[derive(Clone, Debug, Deserialize)]
 pub(crate) struct Opened {
+    pub(crate) port: Option<u16>,
     pub(crate) by: Option<Process>,
     pub(crate) thread: Option<String>,
     pub(crate) known: String,
@@ -95,6 +100,8 @@ pub(crate) struct Holders {
 #[derive(Clone, Debug, Deserialize)]
 pub(crate) struct Example {
     pub(crate) cookie: Option<u64>,
+    pub(crate) local: Endpoint,
+    pub(crate) remote: Endpoint,
     pub(crate) age: Age,
     pub(crate) holders: Vec<Descriptor>,
 }

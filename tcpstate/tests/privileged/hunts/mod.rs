@@ -1,0 +1,30 @@
+//! `tcpstate leaks` on bad days and good ones: losses, formats, options, errors, and facts that change.
+
+mod callers;
+mod changes;
+mod losses;
+
+use anyhow::Result;
+use libtest_mimic::Trial;
+
+use crate::{scenarios::leaks::hunt::Hunt, support::launch::Launch};
+
+pub(crate) fn trials() -> Vec<Trial> {
+    [callers::trials(), changes::trials(), losses::trials()].into_iter().flatten().collect()
+}
+
+/// `tcpstate leaks` with these arguments.
+fn spawn(arguments: &[&str]) -> Result<Hunt> {
+    Hunt::spawn(&Launch::default(), &owned(arguments))
+}
+
+/// The same as JSON, five times a second; attached when this returns.
+fn json(arguments: &[&str]) -> Result<Hunt> {
+    let hunt = spawn(&[&["-o", "json", "--interval", "200ms"], arguments].concat())?;
+    hunt.wait_until("the first report", |_| Ok(()))?;
+    Ok(hunt)
+}
+
+fn owned(arguments: &[&str]) -> Vec<String> {
+    arguments.iter().map(|argument| (*argument).to_owned()).collect()
+}
