@@ -1,5 +1,7 @@
 //! The command line as clap sees it; `settings` makes sense of it.
 
+mod states;
+
 use std::{ffi::OsString, num::NonZeroU64, path::PathBuf, time::Duration};
 
 use clap::{
@@ -10,6 +12,7 @@ use clap::{
 use ipnet::IpNet;
 use tcpstate_common::state::TcpState;
 
+pub use self::states::{SocketFilterArgs, StatesArgs};
 use crate::{
     report::{clock::TimeStyle, folded::Weight},
     settings::parse::{byte_count, count, duration, network, state},
@@ -35,6 +38,8 @@ pub enum Command {
     Trace(TraceArgs),
     /// Name the code that leaves sockets in CLOSE_WAIT, and the reason.
     Leaks(LeaksArgs),
+    /// Count the sockets in each state, whose they are, and what they use up.
+    States(StatesArgs),
 }
 
 const LIMITS: &str = "Limits";

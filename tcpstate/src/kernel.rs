@@ -7,7 +7,7 @@ mod btf;
 mod hunt;
 mod loader;
 mod missed;
-mod namespaces;
+pub(crate) mod namespaces;
 mod probes;
 mod ring;
 mod snapshot;

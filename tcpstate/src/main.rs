@@ -7,8 +7,8 @@ use clap::Parser as _;
 use tcpstate::{
     cli::{Cli, Command},
     leaks,
-    settings::{TraceSettings, host::Host, leaks::LeaksSettings},
-    trace,
+    settings::{TraceSettings, host::Host, leaks::LeaksSettings, states::StatesSettings},
+    states, trace,
 };
 use tracing::Level;
 
@@ -31,6 +31,7 @@ fn run(cli: &Cli) -> Result<()> {
     let result = match &cli.command {
         Command::Trace(args) => runtime.block_on(trace::run(&TraceSettings::new(args, &host)?, debug)),
         Command::Leaks(args) => runtime.block_on(leaks::run(&LeaksSettings::new(args, &host)?, debug)),
+        Command::States(args) => runtime.block_on(states::run(&StatesSettings::new(args, &host)?, &host)),
     };
     // A writer whose reader has stopped reading must not keep us.
     runtime.shutdown_background();

@@ -1,6 +1,7 @@
 //! What was observed, in user-space types. No I/O and no knowledge of the kernel's record format.
 
 pub mod leak;
+pub mod socket;
 
 use std::{fmt, net::IpAddr, num::NonZeroU64};
 
@@ -126,6 +127,15 @@ pub enum Dwell {
     AtLeast(u64),
     /// Nothing is known.
     Unknown,
+}
+
+/// Time in a state, or since something began, nanoseconds. Both are the same when the beginning was seen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Age {
+    /// Not less than this.
+    pub at_least_ns: u64,
+    /// Not more than this; `None` when nothing is known.
+    pub at_most_ns: Option<u64>,
 }
 
 /// One TCP state transition.

@@ -15,6 +15,8 @@ pub mod leaks_text;
 mod page;
 pub mod span;
 pub mod stack;
+pub mod states_json;
+pub mod states_text;
 pub mod summary_text;
 pub mod svg;
 pub mod trace_json;
