@@ -1,5 +1,6 @@
 //! The command line as clap sees it; `settings` makes sense of it.
 
+mod shell;
 mod states;
 
 use std::{ffi::OsString, num::NonZeroU64, path::PathBuf, time::Duration};
@@ -12,7 +13,10 @@ use clap::{
 use ipnet::IpNet;
 use tcpstate_common::state::TcpState;
 
-pub use self::states::{SocketFilterArgs, StatesArgs};
+pub use self::{
+    shell::{CompletionsArgs, EXIT_CODES, ManArgs},
+    states::{SocketFilterArgs, StatesArgs},
+};
 use crate::{
     report::{clock::TimeStyle, folded::Weight},
     settings::parse::{byte_count, count, duration, network, state},
@@ -21,6 +25,7 @@ use crate::{
 /// Traces TCP state transitions and names the code that leaks `CLOSE_WAIT` sockets.
 #[derive(Debug, Parser)]
 #[command(name = "tcpstate", version, max_term_width = 100, arg_required_else_help = true)]
+#[command(after_help = shell::after_help())]
 pub struct Cli {
     /// Say more: the hooks in use (-v), diagnostics of the BPF programs (-vv).
     #[arg(short, long, global = true, action = ArgAction::Count)]
@@ -40,6 +45,10 @@ pub enum Command {
     Leaks(LeaksArgs),
     /// Count the sockets in each state, whose they are, and what they use up.
     States(StatesArgs),
+    /// Write a completion script for a shell.
+    Completions(CompletionsArgs),
+    /// Write the manual pages.
+    Man(ManArgs),
 }
 
 const LIMITS: &str = "Limits";

@@ -15,6 +15,7 @@ pub mod process;
 pub mod report;
 mod session;
 pub mod settings;
+pub mod shell;
 pub mod states;
 pub mod symbolize;
 pub mod trace;

@@ -8,7 +8,7 @@ use tcpstate::{
     cli::{Cli, Command},
     leaks,
     settings::{TraceSettings, host::Host, leaks::LeaksSettings, states::StatesSettings},
-    states, trace,
+    shell, states, trace,
 };
 use tracing::Level;
 
@@ -32,6 +32,8 @@ fn run(cli: &Cli) -> Result<()> {
         Command::Trace(args) => runtime.block_on(trace::run(&TraceSettings::new(args, &host)?, debug)),
         Command::Leaks(args) => runtime.block_on(leaks::run(&LeaksSettings::new(args, &host)?, debug)),
         Command::States(args) => runtime.block_on(states::run(&StatesSettings::new(args, &host)?, &host)),
+        Command::Completions(args) => shell::completions(args),
+        Command::Man(args) => shell::man(args),
     };
     // A writer whose reader has stopped reading must not keep us.
     runtime.shutdown_background();

@@ -125,7 +125,11 @@ fn process_rows(look: &Look, filter: &SocketFilter, held: &[u64]) -> Vec<Process
     let mut rows: Vec<_> =
         rows.filter(|row| row.sockets > 0 || (row.is_near() && filter.wants_process(row.process))).collect();
     rows.sort_by(|one, other| {
-        other.fill().total_cmp(&one.fill()).then(other.sockets.cmp(&one.sockets)).then(one.process.pid.cmp(&other.process.pid))
+        other
+            .fill()
+            .total_cmp(&one.fill())
+            .then(other.sockets.cmp(&one.sockets))
+            .then(one.process.pid.cmp(&other.process.pid))
     });
     rows
 }
@@ -193,3 +197,6 @@ impl<'a> Place<'a> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

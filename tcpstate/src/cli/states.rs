@@ -124,7 +124,9 @@ impl ValueEnum for By {
             Self::Netns => PossibleValue::new("netns").help("Their network namespace"),
             Self::Cgroup => PossibleValue::new("cgroup").help("Their cgroup v2"),
             Self::Lport => PossibleValue::new("lport").help("Their local port; those that the kernel gave together"),
-            Self::Remote => PossibleValue::new("remote").help("Their remote end, without a port where it is the client"),
+            Self::Remote => {
+                PossibleValue::new("remote").help("Their remote end, without a port where it is the client")
+            }
         })
     }
 }

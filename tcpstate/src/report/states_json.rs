@@ -13,7 +13,9 @@ use super::{
 };
 use crate::aggregate::{
     leaks::Process,
-    states::{By, DestinationRow, GroupKey, GroupRow, ListenerRow, NamespaceRow, ProcessRow, StateRow, Survey, is_near},
+    states::{
+        By, DestinationRow, GroupKey, GroupRow, ListenerRow, NamespaceRow, ProcessRow, StateRow, Survey, is_near,
+    },
 };
 
 /// Version of the schema, in every object. Fields may be added within a version; a field that changes its meaning or goes
@@ -76,7 +78,9 @@ impl Body {
         Self {
             complete: gaps.namespaces.is_empty() && gaps.processes == 0,
             gaps: Gaps {
-                namespaces: namespaces.map(|(name, reason)| Refused { name: name.clone(), reason: reason.clone() }).collect(),
+                namespaces: namespaces
+                    .map(|(name, reason)| Refused { name: name.clone(), reason: reason.clone() })
+                    .collect(),
                 processes: gaps.processes,
             },
             sockets: survey.sockets,

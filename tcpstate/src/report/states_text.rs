@@ -16,7 +16,9 @@ use super::{
     words::{AgeText, EndpointText, PeerText, ProcessText},
 };
 use crate::{
-    aggregate::states::{By, DestinationRow, GroupKey, GroupRow, ListenerRow, NamespaceRow, ProcessRow, StateRow, Survey, is_near},
+    aggregate::states::{
+        By, DestinationRow, GroupKey, GroupRow, ListenerRow, NamespaceRow, ProcessRow, StateRow, Survey, is_near,
+    },
     model::Age,
 };
 
@@ -89,7 +91,8 @@ impl StatesText {
                 continue;
             }
             let rising = row.overflows_change.max(row.drops_change).is_some_and(|change| change > 0);
-            let change = |change: Option<i64>| change.map_or_else(String::new, |change| format!(" ({})", signed(change)));
+            let change =
+                |change: Option<i64>| change.map_or_else(String::new, |change| format!(" ({})", signed(change)));
             let text = format!(
                 "listeners of {} have dropped {}{} since it began, {}{} of them because the backlog was full",
                 namespace(row),
@@ -117,12 +120,13 @@ fn gaps(survey: &Survey) -> Vec<String> {
     let mut gaps = Vec::new();
     if survey.gaps.processes > 0 {
         gaps.push(format!(
-            "{} of other users: their descriptors and network namespaces are not known; run as root to see them",
+            "{} could not be looked into, whose descriptors and network namespaces are not known; as root \
+             (`CAP_SYS_PTRACE`) there is more to see",
             Count(survey.gaps.processes, "process")
         ));
     }
     for (name, reason) in &survey.gaps.namespaces {
-        gaps.push(format!("network namespace {name}: {reason}; run as root to see its sockets"));
+        gaps.push(format!("network namespace {name} is not counted: {reason}"));
     }
     gaps
 }
@@ -137,7 +141,11 @@ fn states(survey: &Survey) -> Table {
         ("", Align::Left),
     ]);
     for row in &survey.states {
-        let known = if row.aged > 0 && row.aged < row.sockets { format!("of {} of known age", row.aged) } else { String::new() };
+        let known = if row.aged > 0 && row.aged < row.sockets {
+            format!("of {} of known age", row.aged)
+        } else {
+            String::new()
+        };
         table.row(vec![
             (state_style(row), row.state.to_string()),
             (state_style(row), row.sockets.to_string()),
@@ -233,13 +241,27 @@ fn listeners(survey: &Survey) -> Table {
     ]);
     for row in &survey.listeners {
         let ListenerRow { netns, local, process, holders, used, limit } = *row;
-        let style = if used > limit { BAD } else if is_near(used, limit) { WARNING } else { PLAIN };
+        let style = if used > limit {
+            BAD
+        } else if is_near(used, limit) {
+            WARNING
+        } else {
+            PLAIN
+        };
         let process = match process {
-            Some(process) if holders > 1 => format!("{} and {}", ProcessText(process), Count(holders - 1, "more process")),
+            Some(process) if holders > 1 => {
+                format!("{} and {}", ProcessText(process), Count(holders - 1, "more process"))
+            }
             Some(process) => ProcessText(process).to_string(),
             None => "-".to_owned(),
         };
-        let mark = if used > limit { "  full" } else if is_near(used, limit) { "  above 80 %" } else { "" };
+        let mark = if used > limit {
+            "  full"
+        } else if is_near(used, limit) {
+            "  above 80 %"
+        } else {
+            ""
+        };
         table.row(vec![
             (PLAIN, EndpointText(local).to_string()),
             (PLAIN, netns_name(survey, netns)),

@@ -153,7 +153,10 @@ pub(super) fn comm(name: &OsStr) -> Result<[u8; COMM_LEN], FilterError> {
 
 /// The family that the address blocks leave, as in `ss`: an IPv4 block also matches v4-mapped addresses, an IPv6 block
 /// no IPv4 socket, not even `::/0`.
-pub(super) fn family_of_blocks(asked: Option<Family>, blocks: [Option<IpNet>; 2]) -> Result<Option<Family>, FilterError> {
+pub(super) fn family_of_blocks(
+    asked: Option<Family>,
+    blocks: [Option<IpNet>; 2],
+) -> Result<Option<Family>, FilterError> {
     let ipv6 = blocks.into_iter().flatten().find(|block| matches!(block, IpNet::V6(_)));
     match (asked, ipv6) {
         (Some(Family::Inet), Some(block)) => Err(FilterError::Family(block)),

@@ -136,8 +136,9 @@ mod tests {
 
     #[test]
     fn filters_are_kept() {
-        let settings = settings("--state close-wait,time-wait --lport 80,443 --raddr 10.0.0.0/8 -4 --comm nginx --by remote")
-            .expect("valid");
+        let settings =
+            settings("--state close-wait,time-wait --lport 80,443 --raddr 10.0.0.0/8 -4 --comm nginx --by remote")
+                .expect("valid");
         let filter = settings.filter;
         assert_eq!(filter.states, [TcpState::CloseWait, TcpState::TimeWait].map(State::Known));
         assert_eq!((filter.local_ports, filter.family), (vec![80, 443], Some(Family::Inet)));

@@ -113,7 +113,7 @@ fn add_given(only: Option<&OnlyNetns>, candidates: &mut BTreeMap<u32, Candidate>
 
 fn enter(path: &Path) -> Result<Inside> {
     let file = File::open(path).with_context(|| format!("failed to open `{}`", path.display()))?;
-    in_network_namespace(&file, namespace::look).context("failed to enter it, which needs `CAP_SYS_ADMIN`")?
+    in_network_namespace(&file, namespace::look).context("failed to enter it, which takes root (`CAP_SYS_ADMIN`)")?
 }
 
 fn found(inode: u32, candidate: Candidate, inside: Inside) -> FoundNamespace {

@@ -63,7 +63,8 @@ mod tests {
 
     #[test]
     fn counters_are_found_by_name() {
-        let netstat = "TcpExt: SyncookiesSent ListenOverflows ListenDrops\nTcpExt: 1 22 333\nIpExt: InNoRoutes\nIpExt: 4\n";
+        let netstat =
+            "TcpExt: SyncookiesSent ListenOverflows ListenDrops\nTcpExt: 1 22 333\nIpExt: InNoRoutes\nIpExt: 4\n";
         assert_eq!(counter(netstat, "TcpExt:", "ListenOverflows"), Some(22));
         assert_eq!(counter(netstat, "TcpExt:", "ListenDrops"), Some(333));
         assert_eq!(counter(netstat, "IpExt:", "InNoRoutes"), Some(4));

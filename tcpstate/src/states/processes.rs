@@ -42,9 +42,8 @@ pub(super) struct Pass {
 /// When `/proc` cannot be read.
 pub(super) fn look(proc: &Path) -> io::Result<Pass> {
     let mut pass = Pass::default();
-    let mut pids: Vec<u32> = fs::read_dir(proc)?
-        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
-        .collect();
+    let mut pids: Vec<u32> =
+        fs::read_dir(proc)?.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()).collect();
     pids.sort_unstable();
     let mut entries = vec![MaybeUninit::uninit(); ENTRIES];
     for pid in pids {

@@ -4,6 +4,8 @@ mod golden;
 mod help;
 mod json;
 mod sample;
+mod shell;
+mod states;
 mod strategy;
 mod summary;
 mod text;
