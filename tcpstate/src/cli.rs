@@ -253,7 +253,7 @@ pub enum OutputFormat {
     /// Columns.
     #[default]
     Text,
-    /// One JSON object a line, as documented by `trace-v1.schema.json`.
+    /// One JSON object a line, as documented by the command's schema.
     Json,
 }
 

@@ -6,7 +6,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail};
-use clap::{Command, CommandFactory as _};
+use clap::{Command, CommandFactory as _, builder::Resettable};
 use clap_mangen::{
     Man,
     roff::{Roff, bold, roman},
@@ -16,6 +16,8 @@ use crate::cli::{Cli, CompletionsArgs, EXIT_CODES, ManArgs};
 
 /// Name of the program in completions and pages.
 const NAME: &str = "tcpstate";
+/// How the part of a help begins that has the examples.
+const EXAMPLES: &str = "Examples:";
 
 /// Writes a completion script to standard output.
 ///
@@ -61,22 +63,36 @@ fn pages() -> Vec<(String, Command)> {
     std::iter::once((NAME.to_owned(), program)).chain(commands).collect()
 }
 
-/// Renders a page; exit codes are the same for every command.
+/// Renders a page. What follows the help becomes sections of their own; exit codes are the same for every command.
 fn page(command: Command) -> io::Result<Vec<u8>> {
-    let is_program = command.has_subcommands();
-    let man = Man::new(command).section("1");
+    let after = command.get_after_help().map(ToString::to_string).unwrap_or_default();
     let mut out = Vec::new();
-    man.render(&mut out)?;
-    if !is_program {
-        let mut roff = Roff::new();
-        roff.control("SH", ["EXIT STATUS"]);
-        for (code, meaning) in EXIT_CODES {
-            roff.control("TP", []);
-            roff.text([bold(code.to_string())]);
-            roff.text([roman(meaning)]);
-        }
-        roff.to_writer(&mut out)?;
+    Man::new(command.after_help(Resettable::Reset)).section("1").render(&mut out)?;
+    let mut roff = Roff::new();
+    let (examples, notes): (Vec<_>, Vec<_>) = after.split("\n\n").partition(|part| part.starts_with(EXAMPLES));
+    roff.control("SH", ["EXAMPLES"]);
+    roff.control("nf", []);
+    for line in examples.iter().flat_map(|part| part.lines().skip(1)) {
+        roff.text([roman(line)]);
     }
+    roff.control("fi", []);
+    let notes: Vec<_> = notes.into_iter().filter(|part| !part.is_empty() && !part.starts_with("Exit codes:")).collect();
+    if !notes.is_empty() {
+        roff.control("SH", ["NOTES"]);
+    }
+    for note in notes {
+        roff.control("PP", []);
+        note.lines().for_each(|line| {
+            roff.text([roman(line)]);
+        });
+    }
+    roff.control("SH", ["EXIT STATUS"]);
+    for (code, meaning) in EXIT_CODES {
+        roff.control("TP", []);
+        roff.text([bold(code.to_string())]);
+        roff.text([roman(meaning)]);
+    }
+    roff.to_writer(&mut out)?;
     Ok(out)
 }
 

@@ -20,8 +20,8 @@ Examples:
   tcpstate states --watch 2s             again every 2 s, with what changed
   tcpstate states --netns blue -o json | jq .states
 
-States are those of `ss -tan`, TIME_WAIT and SYN_RECV included. Without privileges only one's own network
-namespace and one's own processes can be seen; the report says what is missing.";
+States are those of `ss -tan`, TIME_WAIT and SYN_RECV included. Without privileges only one's own
+network namespace and one's own processes can be seen; the report says what is missing.";
 
 /// `tcpstate states`.
 #[derive(Args, Debug)]

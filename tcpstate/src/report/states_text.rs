@@ -141,11 +141,8 @@ fn states(survey: &Survey) -> Table {
         ("", Align::Left),
     ]);
     for row in &survey.states {
-        let known = if row.aged > 0 && row.aged < row.sockets {
-            format!("of {} of known age", row.aged)
-        } else {
-            String::new()
-        };
+        let known =
+            if row.aged > 0 && row.aged < row.sockets { format!("age known of {}", row.aged) } else { String::new() };
         table.row(vec![
             (state_style(row), row.state.to_string()),
             (state_style(row), row.sockets.to_string()),
@@ -213,7 +210,7 @@ fn group(row: &GroupRow) -> String {
         GroupKey::Port(port) => port.to_string(),
         GroupKey::GivenPort => "ephemeral".to_owned(),
         GroupKey::Remote(peer) => PeerText(peer).to_string(),
-        GroupKey::NoRemote => "none".to_owned(),
+        GroupKey::NoRemote => "not connected".to_owned(),
     }
 }
 

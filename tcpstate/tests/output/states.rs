@@ -69,7 +69,7 @@ fn look(leaked: u32) -> Look {
     own.extend((0..leaked).map(|n| {
         let port = 40_000 + u16::try_from(n).expect("few");
         let age = u64::from(n) * SECOND;
-        aged(age, Some(age + SECOND / 100), socket(CloseWait, 100 + n, ("192.0.2.1", port), upstream))
+        aged(age, Some(age + SECOND / 100), socket(CloseWait, 1000 + n, ("192.0.2.1", port), upstream))
     }));
     own.extend((0..3_u16).map(|n| {
         let age = u64::from(n) * 10 * SECOND;
@@ -83,7 +83,7 @@ fn look(leaked: u32) -> Look {
     let process =
         |pid, name: &[u8], descriptors, limit| FoundProcess { pid, comm: Some(comm(name)), descriptors, limit };
     let mut holders = vec![(1, 0), (1, 1), (2, 1), (4, 0), (4, 1), (5, 0), (300, 2), (301, 2)];
-    holders.extend((0..leaked).map(|n| (100 + n, 0)));
+    holders.extend((0..leaked).map(|n| (1000 + n, 0)));
     holders.sort_unstable();
     Look {
         namespaces: vec![
