@@ -17,6 +17,7 @@ mod owners;
 mod scenarios;
 mod sequences;
 mod simultaneous;
+mod states;
 mod stories;
 mod support;
 
@@ -65,6 +66,7 @@ fn trials() -> Vec<Trial> {
         limits::trials(),
         bad_days::trials(),
         scenarios::trials(),
+        states::trials(),
     ]
     .into_iter()
     .flatten()
