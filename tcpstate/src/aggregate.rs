@@ -2,4 +2,5 @@
 
 pub mod dwell;
 pub mod leaks;
+pub mod states;
 pub mod verdict;

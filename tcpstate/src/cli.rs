@@ -1,5 +1,8 @@
 //! The command line as clap sees it; `settings` makes sense of it.
 
+mod shell;
+mod states;
+
 use std::{ffi::OsString, num::NonZeroU64, path::PathBuf, time::Duration};
 
 use clap::{
@@ -10,6 +13,10 @@ use clap::{
 use ipnet::IpNet;
 use tcpstate_common::state::TcpState;
 
+pub use self::{
+    shell::{CompletionsArgs, EXIT_CODES, ManArgs},
+    states::{SocketFilterArgs, StatesArgs},
+};
 use crate::{
     report::{clock::TimeStyle, folded::Weight},
     settings::parse::{byte_count, count, duration, network, state},
@@ -18,6 +25,7 @@ use crate::{
 /// Traces TCP state transitions and names the code that leaks `CLOSE_WAIT` sockets.
 #[derive(Debug, Parser)]
 #[command(name = "tcpstate", version, max_term_width = 100, arg_required_else_help = true)]
+#[command(after_help = shell::after_help())]
 pub struct Cli {
     /// Say more: the hooks in use (-v), diagnostics of the BPF programs (-vv).
     #[arg(short, long, global = true, action = ArgAction::Count)]
@@ -37,6 +45,12 @@ pub enum Command {
     Leaks(LeaksArgs),
     /// Show which hooks this kernel allows, why not the others, and what is lost without them.
     Probes(ProbesArgs),
+    /// Count the sockets in each state, whose they are, and what they use up.
+    States(StatesArgs),
+    /// Write a completion script for a shell.
+    Completions(CompletionsArgs),
+    /// Write the manual pages.
+    Man(ManArgs),
 }
 
 const LIMITS: &str = "Limits";
@@ -154,6 +168,10 @@ pub struct LeaksArgs {
 /// `tcpstate probes`.
 #[derive(Args, Debug)]
 #[command(after_help = "\
+Examples:
+  tcpstate probes                        which hooks there are, and which are used
+  tcpstate probes -o json > probes.json  the same to be compared with another machine's
+
 Every hook is attached for a moment and taken away again; nothing is traced. The exit code is 0 when
 this kernel allows what `trace` and `leaks` cannot do without.")]
 pub struct ProbesArgs {
@@ -260,7 +278,7 @@ pub enum OutputFormat {
     /// Columns.
     #[default]
     Text,
-    /// One JSON object a line, as documented by `trace-v1.schema.json`.
+    /// One JSON object a line, as documented by the command's schema.
     Json,
 }
 

@@ -1,5 +1,6 @@
-//! Bytes of the ring buffer → [`model`](crate::model).
+//! Bytes of the ring buffer and of netlink → [`model`](crate::model).
 
+pub mod diag;
 pub mod leak;
 
 use std::{

@@ -9,7 +9,7 @@ mod hooks;
 mod hunt;
 mod loader;
 mod missed;
-mod namespaces;
+pub(crate) mod namespaces;
 mod ring;
 mod snapshot;
 mod survey;

@@ -16,6 +16,8 @@ pub mod process;
 pub mod report;
 mod session;
 pub mod settings;
+pub mod shell;
+pub mod states;
 pub mod symbolize;
 pub mod trace;
 pub mod unwind;

@@ -7,8 +7,8 @@ use clap::Parser as _;
 use tcpstate::{
     cli::{Cli, Command},
     leaks, probes,
-    settings::{TraceSettings, host::Host, leaks::LeaksSettings},
-    trace,
+    settings::{TraceSettings, host::Host, leaks::LeaksSettings, states::StatesSettings},
+    shell, states, trace,
 };
 use tracing::Level;
 
@@ -32,6 +32,9 @@ fn run(cli: &Cli) -> Result<()> {
         Command::Trace(args) => runtime.block_on(trace::run(&TraceSettings::new(args, &host)?, debug)),
         Command::Leaks(args) => runtime.block_on(leaks::run(&LeaksSettings::new(args, &host)?, debug)),
         Command::Probes(args) => probes::run(args.output),
+        Command::States(args) => runtime.block_on(states::run(&StatesSettings::new(args, &host)?, &host)),
+        Command::Completions(args) => shell::completions(args),
+        Command::Man(args) => shell::man(args),
     };
     // A writer whose reader has stopped reading must not keep us.
     runtime.shutdown_background();

@@ -2,6 +2,7 @@
 
 pub mod leak;
 pub mod probes;
+pub mod socket;
 
 use std::{fmt, net::IpAddr, num::NonZeroU64};
 
@@ -127,6 +128,15 @@ pub enum Dwell {
     AtLeast(u64),
     /// Nothing is known.
     Unknown,
+}
+
+/// Time in a state, or since something began, nanoseconds. Both are the same when the beginning was seen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Age {
+    /// Not less than this.
+    pub at_least_ns: u64,
+    /// Not more than this; `None` when nothing is known.
+    pub at_most_ns: Option<u64>,
 }
 
 /// One TCP state transition.

@@ -18,6 +18,8 @@ pub mod probes_json;
 pub mod probes_text;
 pub mod span;
 pub mod stack;
+pub mod states_json;
+pub mod states_text;
 pub mod summary_text;
 pub mod svg;
 pub mod trace_json;

@@ -1,11 +1,13 @@
 //! What was asked for on the command line, checked once and for all.
 
 pub mod buffer;
+mod cgroups;
 pub mod filter;
 pub mod host;
 pub mod leaks;
 mod mounts;
 pub mod parse;
+pub mod states;
 
 use std::{num::NonZeroU64, time::Duration};
 
@@ -38,6 +40,12 @@ pub enum SettingsError {
     /// Leak hunting.
     #[error(transparent)]
     Leaks(#[from] leaks::LeaksError),
+    /// A count of sockets.
+    #[error(transparent)]
+    States(#[from] states::StatesError),
+    /// What it names does not exist here.
+    #[error(transparent)]
+    Host(#[from] host::HostError),
     /// A state that is never the old or the new one of a transition.
     #[error("no transition leaves or enters `{}`: {remedy}", .state.name())]
     StateNotTraced {

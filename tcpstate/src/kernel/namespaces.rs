@@ -47,7 +47,7 @@ fn entries(directory: &str) -> impl Iterator<Item = PathBuf> {
 /// # Errors
 ///
 /// When the namespace cannot be entered (`CAP_SYS_ADMIN`).
-pub(super) fn in_network_namespace<T: Send>(namespace: &File, work: impl FnOnce() -> T + Send) -> io::Result<T> {
+pub(crate) fn in_network_namespace<T: Send>(namespace: &File, work: impl FnOnce() -> T + Send) -> io::Result<T> {
     on_own_thread(|| {
         move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Network))?;
         Ok(work())

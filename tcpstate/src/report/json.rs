@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde::{Serialize, Serializer};
 
 use super::{clock::WallClock, escape::Escaped};
-use crate::model::{Endpoint, MonotonicNs, Protocol};
+use crate::model::{Age, Endpoint, MonotonicNs, Protocol};
 
 /// One line: what every object begins with, and its own fields.
 #[derive(Serialize)]
@@ -35,6 +35,18 @@ pub(super) struct EndpointBody {
 impl From<Endpoint> for EndpointBody {
     fn from(Endpoint { addr, port }: Endpoint) -> Self {
         Self { addr, port }
+    }
+}
+
+#[derive(Serialize)]
+pub(super) struct AgeBody {
+    at_least_ns: u64,
+    at_most_ns: Option<u64>,
+}
+
+impl From<Age> for AgeBody {
+    fn from(Age { at_least_ns, at_most_ns }: Age) -> Self {
+        Self { at_least_ns, at_most_ns }
     }
 }
 

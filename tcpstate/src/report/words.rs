@@ -2,10 +2,10 @@
 
 use std::{fmt, net::IpAddr};
 
-use super::escape::Escaped;
+use super::{escape::Escaped, span::Span};
 use crate::{
     aggregate::leaks::{Peer, Process},
-    model::Endpoint,
+    model::{Age, Endpoint},
 };
 
 /// `192.0.2.1:80`, `[::1]:80`; `*` for port 0.
@@ -46,6 +46,22 @@ impl fmt::Display for ProcessText {
         match comm {
             Some(comm) => write!(f, "{}[{pid}]", Escaped(comm.bytes())),
             None => write!(f, "pid {pid}"),
+        }
+    }
+}
+
+/// An age, or between what it is.
+pub(super) struct AgeText(pub(super) Age);
+
+impl fmt::Display for AgeText {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Age { at_least_ns, at_most_ns } = self.0;
+        let least = Span(at_least_ns);
+        match at_most_ns {
+            Some(at_most) if at_most == at_least_ns => write!(f, "{least}"),
+            Some(at_most) if Span(at_most).to_string() == least.to_string() => write!(f, "~{least}"),
+            Some(at_most) => write!(f, "{least} to {}", Span(at_most)),
+            None => write!(f, "≥ {least}"),
         }
     }
 }

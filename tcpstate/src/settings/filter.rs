@@ -141,7 +141,7 @@ fn distinct<T: Clone + Ord>(option: &'static str, values: &[T], max: usize) -> R
     }
 }
 
-fn comm(name: &OsStr) -> Result<[u8; COMM_LEN], FilterError> {
+pub(super) fn comm(name: &OsStr) -> Result<[u8; COMM_LEN], FilterError> {
     let bytes = name.as_bytes();
     let mut comm = [0; COMM_LEN];
     if bytes.is_empty() || bytes.len() >= COMM_LEN {
@@ -153,7 +153,10 @@ fn comm(name: &OsStr) -> Result<[u8; COMM_LEN], FilterError> {
 
 /// The family that the address blocks leave, as in `ss`: an IPv4 block also matches v4-mapped addresses, an IPv6 block
 /// no IPv4 socket, not even `::/0`.
-fn family_of_blocks(asked: Option<Family>, blocks: [Option<IpNet>; 2]) -> Result<Option<Family>, FilterError> {
+pub(super) fn family_of_blocks(
+    asked: Option<Family>,
+    blocks: [Option<IpNet>; 2],
+) -> Result<Option<Family>, FilterError> {
     let ipv6 = blocks.into_iter().flatten().find(|block| matches!(block, IpNet::V6(_)));
     match (asked, ipv6) {
         (Some(Family::Inet), Some(block)) => Err(FilterError::Family(block)),

@@ -119,6 +119,15 @@ impl Host {
         if !self.initial_pids {
             return Err(HostError::NestedPids);
         }
+        self.find_process(pid)
+    }
+
+    /// Makes sure that `pid` is a process of our `/proc`.
+    ///
+    /// # Errors
+    ///
+    /// When there is no such process, and when it is another process's thread.
+    pub fn find_process(&self, pid: u32) -> Result<(), HostError> {
         let path = self.proc.join(pid.to_string()).join("status");
         match fs::read(&path) {
             Ok(status) => match thread_group(&status) {
@@ -140,11 +149,7 @@ impl Host {
         let is_path = name.as_bytes().contains(&b'/');
         let path = if is_path { given.clone() } else { self.netns_names.join(name) };
         match File::open(&path) {
-            Ok(file) if is_netns(&file) => {
-                let inode = file.metadata().map_err(|source| HostError::Read { path, source })?.ino();
-                u32::try_from(inode).map_err(|_| HostError::NotNetns(given))
-            }
-            Ok(_) => Err(HostError::NotNetns(given)),
+            Ok(file) => netns_of(&file).ok_or(HostError::NotNetns(given)),
             Err(error) if is_absent(&error) => {
                 let inode = name.to_str().and_then(|number| number.parse().ok());
                 inode.map(NonZeroU32::get).ok_or(HostError::NoNetns(given))
@@ -153,15 +158,24 @@ impl Host {
         }
     }
 
+    /// Where the cgroup2 file system is mounted.
+    ///
+    /// # Errors
+    ///
+    /// When there is none.
+    pub fn cgroup2_mount(&self) -> Result<PathBuf, HostError> {
+        let mountinfo = self.proc.join("self/mountinfo");
+        let table = fs::read(&mountinfo).map_err(|source| HostError::Read { path: mountinfo, source })?;
+        mounts::cgroup2(&table).ok_or(HostError::NoCgroup2)
+    }
+
     /// Id of a cgroup v2: the inode number of its directory. `path` is absolute, or starts at the cgroup2 mount.
     ///
     /// # Errors
     ///
     /// When there is no such directory, or it is not one of a cgroup2 file system.
     pub fn cgroup_id(&self, path: &Path) -> Result<NonZeroU64, HostError> {
-        let mountinfo = self.proc.join("self/mountinfo");
-        let table = fs::read(&mountinfo).map_err(|source| HostError::Read { path: mountinfo, source })?;
-        let mount = mounts::cgroup2(&table).ok_or(HostError::NoCgroup2)?;
+        let mount = self.cgroup2_mount()?;
         // `/proc/PID/cgroup` starts its paths with a slash that means the mount.
         let below_mount = mount.join(path.strip_prefix("/").unwrap_or(path));
         let candidates = [path.to_owned(), below_mount];
@@ -194,10 +208,11 @@ fn thread_group(status: &[u8]) -> Option<u32> {
     str::from_utf8(line).ok()?.trim().parse().ok()
 }
 
-fn is_netns(file: &File) -> bool {
+/// Inode number of an open network namespace; `None` of any other file.
+pub(crate) fn netns_of(file: &File) -> Option<u32> {
     // SAFETY: `NS_GET_NSTYPE` takes no argument and writes to no memory; on any other file it is ENOTTY.
     let kind = unsafe { libc::ioctl(file.as_raw_fd(), NS_GET_NSTYPE) };
-    kind == libc::CLONE_NEWNET
+    (kind == libc::CLONE_NEWNET).then(|| u32::try_from(file.metadata().ok()?.ino()).ok())?
 }
 
 #[cfg(test)]

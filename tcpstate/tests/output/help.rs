@@ -23,8 +23,9 @@ fn golden() {
     assert_golden("help.txt", &help(&["tcpstate", "--help"]));
     assert_golden("help-trace.txt", &help(&["tcpstate", "trace", "--help"]));
     assert_golden("help-trace-short.txt", &help(&["tcpstate", "trace", "-h"]));
-    assert_golden("help-leaks.txt", &help(&["tcpstate", "leaks", "--help"]));
-    assert_golden("help-probes.txt", &help(&["tcpstate", "probes", "--help"]));
+    for command in ["leaks", "states", "probes", "completions", "man"] {
+        assert_golden(&format!("help-{command}.txt"), &help(&["tcpstate", command, "--help"]));
+    }
 }
 
 #[test]

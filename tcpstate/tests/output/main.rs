@@ -6,6 +6,8 @@ mod json;
 mod probes;
 mod sample;
 mod schema;
+mod shell;
+mod states;
 mod strategy;
 mod summary;
 mod text;

@@ -20,6 +20,7 @@ mod probes;
 mod scenarios;
 mod sequences;
 mod simultaneous;
+mod states;
 mod stories;
 mod support;
 
@@ -71,6 +72,7 @@ fn trials() -> Vec<Trial> {
         bad_days::trials(),
         hunts::trials(),
         scenarios::trials(),
+        states::trials(),
     ]
     .into_iter()
     .flatten()

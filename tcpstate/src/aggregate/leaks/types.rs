@@ -7,6 +7,7 @@ use super::{
     socket::Entered,
     trend::{Forecast, Growth},
 };
+pub use crate::model::Age;
 use crate::{
     aggregate::verdict::Verdict,
     model::{
@@ -210,15 +211,6 @@ impl Range {
             max: max.max(value),
         })
     }
-}
-
-/// Time in CLOSE_WAIT, or since it began, nanoseconds. Both are the same when the entry was seen.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Age {
-    /// Not less than this.
-    pub at_least_ns: u64,
-    /// Not more than this; `None` when nothing is known.
-    pub at_most_ns: Option<u64>,
 }
 
 impl Age {

@@ -7,13 +7,13 @@ use serde::Serialize;
 use super::super::{
     escape::Escaped,
     evidence::{advice, evidence},
-    json::{EndpointBody, hexadecimal, protocol},
+    json::{AgeBody, EndpointBody, hexadecimal, protocol},
     leaks::{LeakReport, Sleepers},
 };
 use super::stack::{CountedStack, OpenedBody, ProcessBody, StackBody, counted, name, opened, stack};
 use crate::{
     aggregate::leaks::{
-        Age, Backlog, ClosedLate, Example, Forecast, Group, Growth, Peer, Process, ProcessRow, Range, Tallied, Teller,
+        Backlog, ClosedLate, Example, Forecast, Group, Growth, Peer, Process, ProcessRow, Range, Tallied, Teller,
     },
     model::{Family, Protocol},
 };
@@ -191,18 +191,6 @@ struct AgesBody {
     p99_ns: u64,
     oldest: AgeBody,
     inexact: u64,
-}
-
-#[derive(Serialize)]
-struct AgeBody {
-    at_least_ns: u64,
-    at_most_ns: Option<u64>,
-}
-
-impl From<Age> for AgeBody {
-    fn from(Age { at_least_ns, at_most_ns }: Age) -> Self {
-        Self { at_least_ns, at_most_ns }
-    }
 }
 
 #[derive(Serialize)]

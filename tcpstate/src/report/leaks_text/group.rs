@@ -7,7 +7,7 @@ use anstyle::Style;
 use super::{BAD, BOLD, DIM, GOOD, PLAIN, Page, Paragraph, WARNING, frames};
 use crate::{
     aggregate::{
-        leaks::{Age, ClosedLate, Example, Group, Growth, Opening, Origin, Peer, Process, Role, Tallied},
+        leaks::{ClosedLate, Example, Group, Growth, Opening, Origin, Peer, Process, Role, Tallied},
         verdict::Verdict,
     },
     model::{Comm, Protocol, leak::PlaceId},
@@ -17,7 +17,7 @@ use crate::{
         leaks::{LeakReport, Sleepers, verdict_name},
         span::Span,
         summary_text::Count,
-        words::{EndpointText, PeerText, ProcessText},
+        words::{AgeText, EndpointText, PeerText, ProcessText},
     },
 };
 
@@ -288,20 +288,4 @@ fn others<W: io::Write>(page: &mut Page<'_, W>, count: u64, thing: &'static str,
         return Ok(());
     }
     page.labelled("", &Paragraph::new().styled(DIM, format_args!("{} {what}", Count(count, thing))))
-}
-
-/// An age, or between what it is.
-struct AgeText(Age);
-
-impl std::fmt::Display for AgeText {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Age { at_least_ns, at_most_ns } = self.0;
-        let least = Span(at_least_ns);
-        match at_most_ns {
-            Some(at_most) if at_most == at_least_ns => write!(f, "{least}"),
-            Some(at_most) if Span(at_most).to_string() == least.to_string() => write!(f, "~{least}"),
-            Some(at_most) => write!(f, "{least} to {}", Span(at_most)),
-            None => write!(f, "≥ {least}"),
-        }
-    }
 }

@@ -1,0 +1,227 @@
+//! Counting is compared with counting done again, the slow way.
+
+use std::{
+    collections::{BTreeSet, HashSet},
+    net::IpAddr,
+};
+
+use proptest::{collection::vec, option, prelude::*, sample::select};
+use tcpstate_common::COMM_LEN;
+
+use super::*;
+use crate::model::{
+    Age, Comm, Endpoint, Family,
+    socket::{EphemeralPorts, FoundNamespace, FoundProcess, Gaps},
+};
+
+const PORTS: [u16; 5] = [80, 443, 32_768, 32_769, 32_770];
+
+fn socket() -> impl Strategy<Value = Listed> {
+    let addr = || select(vec!["10.0.0.1", "10.0.0.2", "::ffff:10.0.0.1", "fd00::1"]);
+    let age = option::of((0..100_u64, option::of(0..100_u64)));
+    let port = || select(PORTS.to_vec());
+    (1..13_u8, addr(), port(), addr(), port(), 0..6_u32, 0..3_u64, age, 0..5_u32).prop_map(
+        |(state, local, lport, remote, rport, inode, cgroup, age, queue)| {
+            let addr = |text: &str| text.parse::<IpAddr>().expect("an address");
+            let listens = state == TcpState::Listen as u8;
+            Listed {
+                family: if local.contains(':') { Family::Inet6 } else { Family::Inet },
+                state: state.into(),
+                local: Endpoint { addr: addr(local), port: lport },
+                remote: Endpoint { addr: addr(remote), port: if listens { 0 } else { rport } },
+                inode,
+                cgroup: std::num::NonZeroU64::new(cgroup),
+                receive_queue: queue,
+                send_queue: 3,
+                age: age.map(|(least, more)| Age { at_least_ns: least, at_most_ns: more.map(|more| least + more) }),
+            }
+        },
+    )
+}
+
+fn look() -> impl Strategy<Value = Look> {
+    let holders = vec((1..6_u32, 0..3_u32), 0..8).prop_map(|mut holders| {
+        holders.sort_unstable();
+        holders.dedup();
+        holders
+    });
+    let process = |index: u32, descriptors| FoundProcess {
+        pid: 10 + index,
+        comm: Some(Comm([b'a'; COMM_LEN])),
+        descriptors,
+        limit: Some(100),
+    };
+    (vec(vec(socket(), 0..40), 1..3), holders, 0..101_u64).prop_map(move |(namespaces, holders, descriptors)| Look {
+        namespaces: namespaces
+            .into_iter()
+            .zip(1..)
+            .map(|(sockets, inode)| FoundNamespace {
+                inode,
+                sockets,
+                ports: Some(EphemeralPorts { low: 32_768, high: 32_770, reserved: vec![(32_770, 32_770)] }),
+                listen_overflows: Some(descriptors),
+                ..FoundNamespace::default()
+            })
+            .collect(),
+        processes: (0..3).map(|index| process(index, descriptors)).collect(),
+        holders,
+        cgroups: [(1, b"/a".to_vec())].into(),
+        gaps: Gaps::default(),
+    })
+}
+
+fn all(look: &Look) -> impl Iterator<Item = (u32, &Listed)> {
+    look.namespaces.iter().flat_map(|namespace| namespace.sockets.iter().map(|socket| (namespace.inode, socket)))
+}
+
+fn by() -> impl Strategy<Value = By> {
+    select(vec![By::Process, By::Netns, By::Cgroup, By::Lport, By::Remote])
+}
+
+fn take(look: &Look, by: Option<By>) -> Survey {
+    survey(look, &SocketFilter::default(), by, MonotonicNs(1))
+}
+
+proptest! {
+    #[test]
+    fn every_socket_is_in_one_state(look in look(), by in option::of(by())) {
+        let survey = take(&look, by);
+        prop_assert_eq!(survey.sockets, all(&look).count() as u64);
+        for row in &survey.states {
+            let count = all(&look).filter(|(_, socket)| socket.state == row.state).count() as u64;
+            prop_assert_eq!(row.sockets, count);
+            prop_assert!(count > 0 && row.aged <= count);
+        }
+        prop_assert_eq!(survey.states.iter().map(|row| row.sockets).sum::<u64>(), survey.sockets);
+        prop_assert!(survey.states.is_sorted_by_key(|row| row.state));
+        prop_assert_eq!(survey.namespaces.iter().map(|row| row.sockets).sum::<u64>(), survey.sockets);
+    }
+
+    #[test]
+    fn groups_add_up(look in look(), by in by()) {
+        let survey = take(&look, Some(by));
+        let several: u64 = all(&look).map(|(_, socket)| holders(&look, socket).len().saturating_sub(1) as u64).sum();
+        let extra = if by == By::Process { several } else { 0 };
+        prop_assert_eq!(survey.groups.iter().map(|group| group.sockets).sum::<u64>(), survey.sockets + extra);
+        for group in &survey.groups {
+            prop_assert_eq!(group.states.iter().map(|row| row.sockets).sum::<u64>(), group.sockets);
+        }
+        prop_assert!(survey.groups.is_sorted_by(|one, next| one.sockets >= next.sockets));
+        let keys: HashSet<_> = survey.groups.iter().map(|group| format!("{:?}", group.key)).collect();
+        prop_assert_eq!(keys.len(), survey.groups.len());
+    }
+
+    #[test]
+    fn a_process_has_what_it_holds(look in look()) {
+        let survey = take(&look, Some(By::Process));
+        for (index, found) in look.processes.iter().enumerate() {
+            let holds = |inode| look.holders.iter().any(|&(held, holder)| held == inode && holder as usize == index);
+            let count = all(&look).filter(|(_, socket)| socket.inode != 0 && holds(socket.inode)).count() as u64;
+            let group = survey.groups.iter().find(|group| group.key == GroupKey::Process(found.pid));
+            prop_assert_eq!(group.map_or(0, |group| group.sockets), count);
+            let row = survey.processes.iter().find(|row| row.process.pid == found.pid);
+            prop_assert_eq!(row.map_or(0, |row| row.sockets), count);
+            prop_assert_eq!(row.is_some(), count > 0 || found.descriptors > 80);
+        }
+    }
+
+    /// Whatever ages within the bounds are chosen, the true oldest and median lie within the shown ones.
+    #[test]
+    fn quantiles_contain_the_truth(bounds in vec((0..50_u64, option::of(0..50_u64), 0..=50_u64), 1..30)) {
+        let mut tally = Tally::default();
+        let mut truth = Vec::new();
+        let listed = |age| Listed {
+            family: Family::Inet,
+            state: State::Known(TcpState::CloseWait),
+            local: Endpoint { addr: [127, 0, 0, 1].into(), port: 1 },
+            remote: Endpoint { addr: [127, 0, 0, 1].into(), port: 2 },
+            inode: 0, cgroup: None, receive_queue: 0, send_queue: 0, age,
+        };
+        for &(least, more, part) in &bounds {
+            let at_most_ns = more.map(|more| least + more);
+            tally.add(&listed(Some(Age { at_least_ns: least, at_most_ns })));
+            truth.push(least + more.map_or(part * 9, |more| more * part / 50));
+        }
+        tally.add(&listed(None));
+        truth.sort_unstable();
+        let rows = tally.rows();
+        prop_assert_eq!((rows[0].sockets, rows[0].aged), (bounds.len() as u64 + 1, bounds.len() as u64));
+        for (shown, true_age) in [(rows[0].oldest, truth[truth.len() - 1]), (rows[0].median, truth[(truth.len() - 1) / 2])] {
+            let shown = shown.expect("some have an age");
+            prop_assert!(shown.at_least_ns <= true_age && shown.at_most_ns.is_none_or(|most| true_age <= most), "{:?} {}", shown, true_age);
+        }
+    }
+
+    #[test]
+    fn ports_are_counted_once_towards_each_end(look in look()) {
+        let survey = take(&look, None);
+        for row in &survey.destinations {
+            let listening: HashSet<_> =
+                all(&look).filter(|(netns, socket)| *netns == row.netns && socket.state == LISTEN).map(|(_, s)| s.local.port).collect();
+            let ports: BTreeSet<_> = all(&look)
+                .filter(|(netns, socket)| {
+                    *netns == row.netns
+                        && socket.local.addr.to_canonical() == row.local
+                        && socket.remote.addr.to_canonical() == row.remote.addr
+                        && socket.remote.port == row.remote.port
+                        && [32_768, 32_769].contains(&socket.local.port)
+                        && !listening.contains(&socket.local.port)
+                })
+                .map(|(_, socket)| socket.local.port)
+                .collect();
+            prop_assert_eq!((row.used, row.limit), (ports.len() as u64, 2));
+            prop_assert!(row.used > 0 && row.time_wait <= row.used);
+        }
+        prop_assert!(survey.destinations.is_sorted_by(|one, next| one.used >= next.used));
+    }
+
+    #[test]
+    fn changes_lead_from_one_to_the_other(before in look(), now in look(), by in option::of(by())) {
+        let before = take(&before, by);
+        let mut compared = take(&now, by);
+        compared.compare(&before);
+        let sum = |rows: &[StateRow]| rows.iter().filter_map(|row| row.change).sum::<i64>();
+        prop_assert_eq!(Some(sum(&compared.states)), compared.change());
+        for row in &compared.states {
+            let earlier = before.states.iter().find(|earlier| earlier.state == row.state).map_or(0, |row| row.sockets);
+            prop_assert_eq!(earlier.checked_add_signed(row.change.expect("compared")), Some(row.sockets));
+        }
+        for group in &before.groups {
+            let later = compared.groups.iter().find(|later| later.key == group.key).expect("stays in the list");
+            prop_assert_eq!(group.sockets.checked_add_signed(later.change.expect("compared")), Some(later.sockets));
+            prop_assert_eq!(Some(sum(&later.states)), later.change);
+        }
+    }
+
+    #[test]
+    fn filters_only_take_away(look in look(), state in 1..13_u8, port in select(PORTS.to_vec()), pid in 10..13_u32) {
+        let filters = [
+            SocketFilter { states: vec![state.into()], ..SocketFilter::default() },
+            SocketFilter { local_ports: vec![port], ..SocketFilter::default() },
+            SocketFilter { remote_ports: vec![port], ..SocketFilter::default() },
+            SocketFilter { pids: vec![pid], ..SocketFilter::default() },
+            SocketFilter { family: Some(Family::Inet6), ..SocketFilter::default() },
+            SocketFilter { local_net: "10.0.0.1/32".parse().ok(), ..SocketFilter::default() },
+            SocketFilter { cgroups: Some([1].into()), ..SocketFilter::default() },
+        ];
+        let matches: [&dyn Fn(&Listed) -> bool; 7] = [
+            &|socket| socket.state == state.into(),
+            &|socket| socket.local.port == port,
+            &|socket| socket.remote.port == port,
+            &|socket| holders(&look, socket).iter().any(|&(_, index)| index == pid - 10),
+            &|socket| socket.family == Family::Inet6,
+            &|socket| socket.local.addr.to_canonical().to_string() == "10.0.0.1",
+            &|socket| socket.cgroup.is_some_and(|id| id.get() == 1),
+        ];
+        for (filter, matches) in filters.iter().zip(matches) {
+            let survey = survey(&look, filter, Some(By::Remote), MonotonicNs(1));
+            prop_assert_eq!(survey.sockets, all(&look).filter(|(_, socket)| matches(socket)).count() as u64, "{:?}", filter);
+        }
+    }
+}
+
+#[test]
+fn near_is_above_four_fifths() {
+    assert!(!is_near(80, 100) && is_near(81, 100) && is_near(1, 0) && !is_near(0, 0));
+    assert!(is_near(u64::MAX, u64::MAX));
+}

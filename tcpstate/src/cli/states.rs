@@ -1,0 +1,132 @@
+//! Arguments of `tcpstate states`.
+
+use std::{ffi::OsString, path::PathBuf, time::Duration};
+
+use clap::{Args, ColorChoice, ValueEnum, ValueHint, builder::PossibleValue, value_parser};
+use ipnet::IpNet;
+use tcpstate_common::state::TcpState;
+
+use super::{LIMITS, OutputFormat, REPORT, port};
+use crate::{
+    aggregate::states::By,
+    settings::parse::{count, duration, network, state},
+};
+
+const EXAMPLES: &str = "\
+Examples:
+  tcpstate states                        sockets per state, listeners, descriptors, ports in use
+  tcpstate states --by process           which process has how many in which state
+  tcpstate states --state close-wait --by remote
+  tcpstate states --watch 2s             again every 2 s, with what changed
+  tcpstate states --netns blue -o json | jq .states
+
+States are those of `ss -tan`, TIME_WAIT and SYN_RECV included. Without privileges only one's own
+network namespace and one's own processes can be seen; the report says what is missing.";
+
+/// `tcpstate states`.
+#[derive(Args, Debug)]
+#[command(after_help = EXAMPLES)]
+pub struct StatesArgs {
+    /// Also count the sockets of each process, network namespace, cgroup, local port or remote end.
+    #[arg(long, value_enum, value_name = "WHAT", help_heading = REPORT)]
+    pub by: Option<By>,
+
+    /// Look again every so often and show what changed, such as every 2s.
+    #[arg(long, value_name = "TIME", help_heading = REPORT, value_parser = duration)]
+    pub watch: Option<Duration>,
+
+    /// Show this many groups, listeners, processes and remote ends at most.
+    #[arg(long, value_name = "N", help_heading = REPORT, default_value_t = 10, value_parser = value_parser!(u32).range(1..=10_000))]
+    pub top: u32,
+
+    /// With --watch: stop after this long, such as 30s or 5m.
+    #[arg(long, help_heading = LIMITS, value_name = "TIME", requires = "watch", value_parser = duration)]
+    pub duration: Option<Duration>,
+
+    /// With --watch: stop after this many reports.
+    #[arg(long, help_heading = LIMITS, value_name = "N", requires = "watch", value_parser = count)]
+    pub count: Option<std::num::NonZeroU64>,
+
+    /// Which sockets to count.
+    #[command(flatten)]
+    pub filter: SocketFilterArgs,
+
+    /// Text for people, or one JSON object a report, as documented by `states-v1.schema.json`.
+    #[arg(short, long, value_enum, value_name = "FORMAT", default_value_t, help_heading = "Output")]
+    pub output: OutputFormat,
+
+    /// Whether text output is coloured: auto means on a terminal, unless `NO_COLOR` is set.
+    #[arg(long, value_name = "WHEN", default_value_t = ColorChoice::Auto, help_heading = "Output")]
+    pub color: ColorChoice,
+}
+
+/// Which sockets are counted.
+#[derive(Args, Debug, Default)]
+#[command(next_help_heading = "Filters")]
+pub struct SocketFilterArgs {
+    /// Only sockets that this process holds; repeat or separate with commas.
+    #[arg(long, value_name = "PID", value_delimiter = ',', value_parser = value_parser!(u32).range(1..))]
+    pub pid: Vec<u32>,
+
+    /// Only sockets that a process of this name (`/proc/PID/comm`) holds; repeatable.
+    #[arg(long, value_name = "NAME")]
+    pub comm: Vec<OsString>,
+
+    /// Only sockets of this cgroup v2 and those below it.
+    ///
+    /// A directory, or a path relative to the cgroup2 mount as in `/proc/PID/cgroup`.
+    #[arg(long, value_name = "PATH", value_hint = ValueHint::DirPath)]
+    pub cgroup: Option<PathBuf>,
+
+    /// Only this network namespace.
+    ///
+    /// A name as in `ip netns`, a path such as `/proc/PID/ns/net`, or an inode number.
+    #[arg(long, value_name = "NAME|PATH|INODE")]
+    pub netns: Option<OsString>,
+
+    /// Only sockets in this state, such as `close-wait`; repeat or separate with commas.
+    #[arg(long, value_name = "STATE", value_delimiter = ',', value_parser = state)]
+    pub state: Vec<TcpState>,
+
+    /// Only this local port; repeat or separate with commas.
+    #[arg(long, value_name = "PORT", value_delimiter = ',', value_parser = port())]
+    pub lport: Vec<u16>,
+
+    /// Only this remote port; repeat or separate with commas.
+    #[arg(long, value_name = "PORT", value_delimiter = ',', value_parser = port())]
+    pub rport: Vec<u16>,
+
+    /// Only local addresses in this block, such as `10.0.0.0/8` or `::1`.
+    #[arg(long, value_name = "CIDR", value_parser = network)]
+    pub laddr: Option<IpNet>,
+
+    /// Only remote addresses in this block.
+    #[arg(long, value_name = "CIDR", value_parser = network)]
+    pub raddr: Option<IpNet>,
+
+    /// Only IPv4 sockets.
+    #[arg(short = '4', long, conflicts_with = "ipv6")]
+    pub ipv4: bool,
+
+    /// Only IPv6 sockets, also those that carry IPv4 (v4-mapped addresses).
+    #[arg(short = '6', long)]
+    pub ipv6: bool,
+}
+
+impl ValueEnum for By {
+    fn value_variants<'a>() -> &'a [Self] {
+        &[Self::Process, Self::Netns, Self::Cgroup, Self::Lport, Self::Remote]
+    }
+
+    fn to_possible_value(&self) -> Option<PossibleValue> {
+        Some(match self {
+            Self::Process => PossibleValue::new("process").help("The processes that hold them"),
+            Self::Netns => PossibleValue::new("netns").help("Their network namespace"),
+            Self::Cgroup => PossibleValue::new("cgroup").help("Their cgroup v2"),
+            Self::Lport => PossibleValue::new("lport").help("Their local port; those that the kernel gave together"),
+            Self::Remote => {
+                PossibleValue::new("remote").help("Their remote end, without a port where it is the client")
+            }
+        })
+    }
+}

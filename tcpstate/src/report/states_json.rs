@@ -1,0 +1,308 @@
+//! `tcpstate states -o json`: one object a report, as `schema/states-v1.schema.json` says.
+//!
+//! Names that others chose are escaped as in text output before they become JSON strings.
+
+use std::{io, net::IpAddr};
+
+use serde::Serialize;
+
+use super::{
+    clock::WallClock,
+    escape::Escaped,
+    json::{AgeBody, EndpointBody, Line},
+};
+use crate::aggregate::{
+    leaks::Process,
+    states::{
+        By, DestinationRow, GroupKey, GroupRow, ListenerRow, NamespaceRow, ProcessRow, StateRow, Survey, is_near,
+    },
+};
+
+/// Version of the schema, in every object. Fields may be added within a version; a field that changes its meaning or goes
+/// away makes a new one.
+pub const SCHEMA: u32 = 1;
+
+/// Renders counts of sockets as JSON lines.
+#[derive(Debug)]
+pub struct StatesJson {
+    clock: WallClock,
+    top: usize,
+    line: Vec<u8>,
+}
+
+impl StatesJson {
+    /// A renderer with the wall time of the kernel's clock, and how many rows of each table to show at most.
+    #[must_use]
+    pub fn new(clock: WallClock, top: usize) -> Self {
+        Self { clock, top, line: Vec::new() }
+    }
+
+    /// Writes a report.
+    ///
+    /// # Errors
+    ///
+    /// Those of `out`.
+    pub fn report(&mut self, out: &mut impl io::Write, survey: &Survey) -> io::Result<()> {
+        self.line.clear();
+        let body = Body::new(survey, self.top);
+        serde_json::to_writer(&mut self.line, &Line::new(SCHEMA, "states", self.clock, survey.now, body))?;
+        self.line.push(b'\n');
+        out.write_all(&self.line)
+    }
+}
+
+#[derive(Serialize)]
+struct Body {
+    complete: bool,
+    gaps: Gaps,
+    sockets: u64,
+    change: Option<i64>,
+    shared: u64,
+    states: Vec<State>,
+    by: Option<&'static str>,
+    groups: Vec<Group>,
+    groups_left_out: usize,
+    listeners: Vec<Listener>,
+    listeners_left_out: usize,
+    processes: Vec<ProcessBody>,
+    processes_left_out: usize,
+    destinations: Vec<Destination>,
+    destinations_left_out: usize,
+    namespaces: Vec<Namespace>,
+}
+
+impl Body {
+    fn new(survey: &Survey, top: usize) -> Self {
+        let gaps = &survey.gaps;
+        let namespaces = gaps.namespaces.iter();
+        Self {
+            complete: gaps.namespaces.is_empty() && gaps.processes == 0,
+            gaps: Gaps {
+                namespaces: namespaces
+                    .map(|(name, reason)| Refused { name: name.clone(), reason: reason.clone() })
+                    .collect(),
+                processes: gaps.processes,
+            },
+            sockets: survey.sockets,
+            change: survey.change(),
+            shared: survey.shared,
+            states: survey.states.iter().map(State::from).collect(),
+            by: survey.by.map(by),
+            groups: survey.groups.iter().take(top).map(Group::from).collect(),
+            groups_left_out: survey.groups.len().saturating_sub(top),
+            listeners: survey.listeners.iter().take(top).map(Listener::from).collect(),
+            listeners_left_out: survey.listeners.len().saturating_sub(top),
+            processes: survey.processes.iter().take(top).map(ProcessBody::from).collect(),
+            processes_left_out: survey.processes.len().saturating_sub(top),
+            destinations: survey.destinations.iter().take(top).map(Destination::from).collect(),
+            destinations_left_out: survey.destinations.len().saturating_sub(top),
+            namespaces: survey.namespaces.iter().map(Namespace::from).collect(),
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct Gaps {
+    namespaces: Vec<Refused>,
+    processes: u64,
+}
+
+#[derive(Serialize)]
+struct Refused {
+    name: String,
+    reason: String,
+}
+
+#[derive(Serialize)]
+struct State {
+    state: String,
+    sockets: u64,
+    change: Option<i64>,
+    aged: u64,
+    oldest: Option<AgeBody>,
+    median: Option<AgeBody>,
+}
+
+impl From<&StateRow> for State {
+    fn from(row: &StateRow) -> Self {
+        Self {
+            state: row.state.to_string(),
+            sockets: row.sockets,
+            change: row.change,
+            aged: row.aged,
+            oldest: row.oldest.map(AgeBody::from),
+            median: row.median.map(AgeBody::from),
+        }
+    }
+}
+
+fn by(by: By) -> &'static str {
+    match by {
+        By::Process => "process",
+        By::Netns => "netns",
+        By::Cgroup => "cgroup",
+        By::Lport => "lport",
+        By::Remote => "remote",
+    }
+}
+
+#[derive(Default, Serialize)]
+struct Key {
+    what: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pid: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    netns: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cgroup: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    addr: Option<IpAddr>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    port: Option<u16>,
+}
+
+impl From<GroupKey> for Key {
+    fn from(key: GroupKey) -> Self {
+        let what = |what| Self { what, ..Self::default() };
+        match key {
+            GroupKey::Process(pid) => Self { pid: Some(pid), ..what("process") },
+            GroupKey::NoDescriptor => what("no_descriptor"),
+            GroupKey::HolderUnknown => what("holder_unknown"),
+            GroupKey::Netns(inode) => Self { netns: Some(inode), ..what("netns") },
+            GroupKey::Cgroup(id) => Self { cgroup: Some(id), ..what("cgroup") },
+            GroupKey::CgroupUnknown => what("cgroup_unknown"),
+            GroupKey::Port(port) => Self { port: Some(port), ..what("port") },
+            GroupKey::GivenPort => what("given_port"),
+            GroupKey::Remote(peer) => Self { addr: Some(peer.addr), port: peer.port, ..what("remote") },
+            GroupKey::NoRemote => what("no_remote"),
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct Group {
+    key: Key,
+    name: Option<String>,
+    sockets: u64,
+    change: Option<i64>,
+    states: Vec<State>,
+}
+
+impl From<&GroupRow> for Group {
+    fn from(row: &GroupRow) -> Self {
+        Self {
+            key: row.key.into(),
+            name: row.name.as_deref().map(|name| Escaped(name).to_string()),
+            sockets: row.sockets,
+            change: row.change,
+            states: row.states.iter().map(State::from).collect(),
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct Holder {
+    pid: u32,
+    comm: Option<String>,
+}
+
+impl From<Process> for Holder {
+    fn from(Process { pid, comm }: Process) -> Self {
+        Self { pid, comm: comm.map(|comm| Escaped(comm.bytes()).to_string()) }
+    }
+}
+
+#[derive(Serialize)]
+struct Listener {
+    netns: u32,
+    local: EndpointBody,
+    process: Option<Holder>,
+    holders: u64,
+    used: u64,
+    limit: u64,
+    near_limit: bool,
+}
+
+impl From<&ListenerRow> for Listener {
+    fn from(row: &ListenerRow) -> Self {
+        Self {
+            netns: row.netns,
+            local: row.local.into(),
+            process: row.process.map(Holder::from),
+            holders: row.holders,
+            used: row.used,
+            limit: row.limit,
+            near_limit: is_near(row.used, row.limit),
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct ProcessBody {
+    pid: u32,
+    comm: Option<String>,
+    descriptors: u64,
+    limit: Option<u64>,
+    near_limit: bool,
+    sockets: u64,
+}
+
+impl From<&ProcessRow> for ProcessBody {
+    fn from(row: &ProcessRow) -> Self {
+        let Holder { pid, comm } = row.process.into();
+        let ProcessRow { descriptors, limit, sockets, .. } = *row;
+        Self { pid, comm, descriptors, limit, near_limit: row.is_near(), sockets }
+    }
+}
+
+#[derive(Serialize)]
+struct Destination {
+    netns: u32,
+    local_addr: IpAddr,
+    remote: EndpointBody,
+    ports_used: u64,
+    time_wait: u64,
+    ports: u64,
+    near_limit: bool,
+}
+
+impl From<&DestinationRow> for Destination {
+    fn from(row: &DestinationRow) -> Self {
+        Self {
+            netns: row.netns,
+            local_addr: row.local,
+            remote: row.remote.into(),
+            ports_used: row.used,
+            time_wait: row.time_wait,
+            ports: row.limit,
+            near_limit: is_near(row.used, row.limit),
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct Namespace {
+    netns: u32,
+    own: bool,
+    names: Vec<String>,
+    sockets: u64,
+    listen_overflows: Option<u64>,
+    listen_overflows_change: Option<i64>,
+    listen_drops: Option<u64>,
+    listen_drops_change: Option<i64>,
+}
+
+impl From<&NamespaceRow> for Namespace {
+    fn from(row: &NamespaceRow) -> Self {
+        Self {
+            netns: row.inode,
+            own: row.own,
+            names: row.names.iter().map(|name| Escaped(name).to_string()).collect(),
+            sockets: row.sockets,
+            listen_overflows: row.listen_overflows,
+            listen_overflows_change: row.overflows_change,
+            listen_drops: row.listen_drops,
+            listen_drops_change: row.drops_change,
+        }
+    }
+}

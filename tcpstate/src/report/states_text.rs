@@ -1,0 +1,357 @@
+//! `tcpstate states -o text`: how many sockets are in each state, and what is about to run out.
+
+mod table;
+
+use std::io;
+
+use anstyle::{AnsiColor, Color, Style};
+
+use self::table::Table;
+use super::{
+    clock::TimeFormat,
+    columns::Align,
+    escape::Escaped,
+    page::{Page, Paragraph},
+    summary_text::Count,
+    words::{AgeText, EndpointText, PeerText, ProcessText},
+};
+use crate::{
+    aggregate::states::{
+        By, DestinationRow, GroupKey, GroupRow, ListenerRow, NamespaceRow, ProcessRow, StateRow, Survey, is_near,
+    },
+    model::Age,
+};
+
+/// Renders counts of sockets for people.
+#[derive(Clone, Debug)]
+pub struct StatesText {
+    /// How the moment of a report is shown.
+    pub time: TimeFormat,
+    /// Whether it is coloured.
+    pub color: bool,
+    /// Columns of the terminal; without them lines are as long as what is in them.
+    pub width: Option<usize>,
+    /// Rows of each table at most.
+    pub top: usize,
+}
+
+const PLAIN: Style = Style::new();
+const BOLD: Style = Style::new().bold();
+const DIM: Style = Style::new().dimmed();
+const BAD: Style = Style::new().fg_color(Some(Color::Ansi(AnsiColor::Red))).bold();
+const WARNING: Style = Style::new().fg_color(Some(Color::Ansi(AnsiColor::Yellow))).bold();
+
+impl StatesText {
+    /// Writes a report.
+    ///
+    /// # Errors
+    ///
+    /// Those of `out`.
+    pub fn report(&self, out: &mut impl io::Write, survey: &Survey) -> io::Result<()> {
+        let mut page = Page::new(out, self.width, self.color);
+        page.headline(&self.headline(survey))?;
+        for gap in gaps(survey) {
+            page.headline(&Paragraph::new().word(WARNING, "incomplete:").text(gap))?;
+        }
+        states(survey).write(out, self.color, usize::MAX)?;
+        if let Some(by) = survey.by {
+            groups(survey, by).write(out, self.color, self.top)?;
+            if by == By::Process && survey.shared > 0 {
+                let text = format!("{} counted for each of the processes that hold it", Count(survey.shared, "socket"));
+                Page::new(out, self.width, self.color).headline(&Paragraph::new().styled(DIM, text))?;
+            }
+        }
+        listeners(survey).write(out, self.color, self.top)?;
+        self.dropped(out, survey)?;
+        descriptors(survey).write(out, self.color, self.top)?;
+        ports(survey).write(out, self.color, self.top)
+    }
+
+    fn headline(&self, survey: &Survey) -> Paragraph {
+        let mut line = Paragraph::new();
+        let time = self.time.at(survey.now).to_string();
+        if !time.is_empty() {
+            line = line.word(DIM, time);
+        }
+        let sockets = Count(survey.sockets, "TCP socket");
+        let namespaces = Count(survey.namespaces.len() as u64, "network namespace");
+        line = line.styled(BOLD, format_args!("{sockets} in {namespaces}"));
+        match survey.change() {
+            Some(change) => line.glue(",").text(format_args!("{} since the last report", signed(change))),
+            None => line,
+        }
+    }
+
+    /// What listeners have refused, where they have.
+    fn dropped(&self, out: &mut impl io::Write, survey: &Survey) -> io::Result<()> {
+        let mut page = Page::new(out, self.width, self.color);
+        for row in &survey.namespaces {
+            let (Some(overflows), Some(drops)) = (row.listen_overflows, row.listen_drops) else { continue };
+            if drops == 0 {
+                continue;
+            }
+            let rising = row.overflows_change.max(row.drops_change).is_some_and(|change| change > 0);
+            let change =
+                |change: Option<i64>| change.map_or_else(String::new, |change| format!(" ({})", signed(change)));
+            let text = format!(
+                "listeners of {} have dropped {}{} since it began, {}{} of them because the backlog was full",
+                namespace(row),
+                Count(drops, "connection"),
+                change(row.drops_change),
+                overflows,
+                change(row.overflows_change),
+            );
+            page.headline(&Paragraph::new().styled(if rising { BAD } else { PLAIN }, text))?;
+        }
+        Ok(())
+    }
+}
+
+fn namespace(row: &NamespaceRow) -> String {
+    match row.names.first() {
+        Some(name) => format!("network namespace {}", Escaped(name)),
+        None if row.own => "this network namespace".to_owned(),
+        None => format!("network namespace {}", row.inode),
+    }
+}
+
+/// What could not be looked at, and what would help.
+fn gaps(survey: &Survey) -> Vec<String> {
+    let mut gaps = Vec::new();
+    if survey.gaps.processes > 0 {
+        gaps.push(format!(
+            "{} could not be looked into, whose descriptors and network namespaces are not known; as root \
+             (`CAP_SYS_PTRACE`) there is more to see",
+            Count(survey.gaps.processes, "process")
+        ));
+    }
+    for (name, reason) in &survey.gaps.namespaces {
+        gaps.push(format!("network namespace {name} is not counted: {reason}"));
+    }
+    gaps
+}
+
+fn states(survey: &Survey) -> Table {
+    let mut table = Table::new(vec![
+        ("STATE", Align::Left),
+        ("SOCKETS", Align::Right),
+        (if survey.sockets_before.is_some() { "CHANGE" } else { "" }, Align::Right),
+        ("OLDEST", Align::Right),
+        ("MEDIAN", Align::Right),
+        ("", Align::Left),
+    ]);
+    for row in &survey.states {
+        let known =
+            if row.aged > 0 && row.aged < row.sockets { format!("age known of {}", row.aged) } else { String::new() };
+        table.row(vec![
+            (state_style(row), row.state.to_string()),
+            (state_style(row), row.sockets.to_string()),
+            change(row.change),
+            (PLAIN, age(row.oldest)),
+            (PLAIN, age(row.median)),
+            (DIM, known),
+        ]);
+    }
+    table
+}
+
+fn state_style(row: &StateRow) -> Style {
+    use tcpstate_common::state::TcpState::CloseWait;
+    match row.state {
+        crate::model::State::Known(CloseWait) if row.sockets > 0 => BOLD,
+        _ => PLAIN,
+    }
+}
+
+fn age(age: Option<Age>) -> String {
+    age.map_or_else(|| "-".to_owned(), |age| AgeText(age).to_string())
+}
+
+fn groups(survey: &Survey, by: By) -> Table {
+    let title = match by {
+        By::Process => "PROCESS",
+        By::Netns => "NETWORK NAMESPACE",
+        By::Cgroup => "CGROUP",
+        By::Lport => "LOCAL PORT",
+        By::Remote => "REMOTE",
+    };
+    let mut table = Table::new(vec![
+        (title, Align::Left),
+        ("SOCKETS", Align::Right),
+        (if survey.sockets_before.is_some() { "CHANGE" } else { "" }, Align::Right),
+        ("STATES", Align::Left),
+    ]);
+    for row in &survey.groups {
+        table.row(vec![
+            (BOLD, group(row)),
+            (PLAIN, row.sockets.to_string()),
+            change(row.change),
+            (PLAIN, in_states(row)),
+        ]);
+    }
+    table
+}
+
+fn group(row: &GroupRow) -> String {
+    let named = |number: String| match &row.name {
+        Some(name) => format!("{} ({number})", Escaped(name)),
+        None => number,
+    };
+    match row.key {
+        GroupKey::Process(pid) => match &row.name {
+            Some(name) => format!("{}[{pid}]", Escaped(name)),
+            None => format!("pid {pid}"),
+        },
+        GroupKey::NoDescriptor => "no process".to_owned(),
+        GroupKey::HolderUnknown => "process not known".to_owned(),
+        GroupKey::Netns(inode) => named(inode.to_string()),
+        GroupKey::Cgroup(id) => row.name.as_ref().map_or_else(|| id.to_string(), |name| Escaped(name).to_string()),
+        GroupKey::CgroupUnknown => "cgroup not known".to_owned(),
+        GroupKey::Port(port) => port.to_string(),
+        GroupKey::GivenPort => "ephemeral".to_owned(),
+        GroupKey::Remote(peer) => PeerText(peer).to_string(),
+        GroupKey::NoRemote => "not connected".to_owned(),
+    }
+}
+
+/// `203 CLOSE_WAIT (oldest ~41 s, +3), 10 ESTABLISHED`: most first.
+fn in_states(row: &GroupRow) -> String {
+    let mut states: Vec<_> = row.states.iter().collect();
+    states.sort_by(|one, other| other.sockets.cmp(&one.sockets).then(one.state.cmp(&other.state)));
+    let states = states.iter().map(|state| {
+        let oldest = state.oldest.map(|oldest| format!("oldest {}", AgeText(oldest)));
+        let change = state.change.filter(|&change| change != 0).map(signed);
+        let aside = [change, oldest].into_iter().flatten().collect::<Vec<_>>().join(", ");
+        let aside = if aside.is_empty() { aside } else { format!(" ({aside})") };
+        format!("{} {}{aside}", state.sockets, state.state)
+    });
+    states.collect::<Vec<_>>().join(", ")
+}
+
+fn listeners(survey: &Survey) -> Table {
+    let mut table = Table::new(vec![
+        ("LISTENING AT", Align::Left),
+        (netns_title(survey), Align::Left),
+        ("BACKLOG", Align::Right),
+        ("LIMIT", Align::Right),
+        ("PROCESS", Align::Left),
+    ]);
+    for row in &survey.listeners {
+        let ListenerRow { netns, local, process, holders, used, limit } = *row;
+        let style = if used > limit {
+            BAD
+        } else if is_near(used, limit) {
+            WARNING
+        } else {
+            PLAIN
+        };
+        let process = match process {
+            Some(process) if holders > 1 => {
+                format!("{} and {}", ProcessText(process), Count(holders - 1, "more process"))
+            }
+            Some(process) => ProcessText(process).to_string(),
+            None => "-".to_owned(),
+        };
+        let mark = if used > limit {
+            "  full"
+        } else if is_near(used, limit) {
+            "  above 80 %"
+        } else {
+            ""
+        };
+        table.row(vec![
+            (PLAIN, EndpointText(local).to_string()),
+            (PLAIN, netns_name(survey, netns)),
+            (style, used.to_string()),
+            (style, limit.to_string()),
+            (style, format!("{process}{mark}")),
+        ]);
+    }
+    table
+}
+
+fn descriptors(survey: &Survey) -> Table {
+    let mut table = Table::new(vec![
+        ("PROCESS", Align::Left),
+        ("DESCRIPTORS", Align::Right),
+        ("LIMIT", Align::Right),
+        ("USED", Align::Right),
+        ("TCP", Align::Right),
+        ("", Align::Left),
+    ]);
+    for row in &survey.processes {
+        let ProcessRow { process, descriptors, limit, sockets } = *row;
+        let style = if row.is_near() { BAD } else { PLAIN };
+        table.row(vec![
+            (style, ProcessText(process).to_string()),
+            (style, descriptors.to_string()),
+            (style, limit.map_or_else(|| "-".to_owned(), |limit| limit.to_string())),
+            (style, limit.map_or_else(|| "-".to_owned(), |limit| percent(descriptors, limit))),
+            (PLAIN, sockets.to_string()),
+            (style, if row.is_near() { "above 80 %".to_owned() } else { String::new() }),
+        ]);
+    }
+    table
+}
+
+fn ports(survey: &Survey) -> Table {
+    let mut table = Table::new(vec![
+        ("FROM", Align::Left),
+        ("TO", Align::Left),
+        (netns_title(survey), Align::Left),
+        ("PORTS", Align::Right),
+        ("TIME_WAIT", Align::Right),
+        ("RANGE", Align::Right),
+        ("USED", Align::Right),
+        ("", Align::Left),
+    ]);
+    for row in &survey.destinations {
+        let DestinationRow { netns, local, remote, used, time_wait, limit } = *row;
+        let near = is_near(used, limit);
+        let style = if near { BAD } else { PLAIN };
+        table.row(vec![
+            (PLAIN, local.to_string()),
+            (PLAIN, EndpointText(remote).to_string()),
+            (PLAIN, netns_name(survey, netns)),
+            (style, used.to_string()),
+            (PLAIN, time_wait.to_string()),
+            (style, limit.to_string()),
+            (style, percent(used, limit)),
+            (style, if near { "above 80 %".to_owned() } else { String::new() }),
+        ]);
+    }
+    table
+}
+
+/// A column of namespaces is needed only where there are several.
+fn netns_title(survey: &Survey) -> &'static str {
+    if survey.namespaces.len() > 1 { "NETNS" } else { "" }
+}
+
+fn netns_name(survey: &Survey, inode: u32) -> String {
+    if survey.namespaces.len() < 2 {
+        return String::new();
+    }
+    let row = survey.namespaces.iter().find(|row| row.inode == inode);
+    let name = row.and_then(|row| row.names.first());
+    name.map_or_else(|| inode.to_string(), |name| Escaped(name).to_string())
+}
+
+fn percent(used: u64, limit: u64) -> String {
+    match u128::from(used) * 100 / u128::from(limit.max(1)) {
+        0 if used > 0 => "< 1 %".to_owned(),
+        percent => format!("{percent} %"),
+    }
+}
+
+fn change(change: Option<i64>) -> (Style, String) {
+    match change {
+        None => (PLAIN, String::new()),
+        Some(0) => (DIM, "0".to_owned()),
+        Some(change) => (PLAIN, signed(change)),
+    }
+}
+
+fn signed(change: i64) -> String {
+    if change > 0 { format!("+{change}") } else { change.to_string() }
+}

@@ -1,0 +1,49 @@
+//! All TCP sockets of a network namespace, by netlink: no privilege is needed for one's own.
+
+use std::io;
+
+use anyhow::{Context as _, Result, bail};
+use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, netlink, recv, send, socket_with};
+
+use crate::{
+    decode::diag::{self, Then},
+    model::{Family, socket::Listed},
+};
+
+/// Larger than any datagram of a dump: the kernel makes them of 32 KiB at most (`netlink_dump()`, Linux 6.18).
+const DATAGRAM: usize = 64 << 10;
+
+/// Lists the sockets of the calling thread's network namespace.
+///
+/// # Errors
+///
+/// When the kernel has no `sock_diag`, or its answer cannot be read.
+pub(super) fn sockets() -> Result<Vec<Listed>> {
+    let mut sockets = Vec::new();
+    let mut buffer = vec![0; DATAGRAM];
+    for family in [Family::Inet, Family::Inet6] {
+        dump(family, &mut buffer, &mut sockets).context("failed to list the TCP sockets by `sock_diag`")?;
+    }
+    Ok(sockets)
+}
+
+fn dump(family: Family, buffer: &mut [u8], sockets: &mut Vec<Listed>) -> Result<()> {
+    let flags = SocketFlags::CLOEXEC;
+    let socket = socket_with(AddressFamily::NETLINK, SocketType::RAW, flags, Some(netlink::SOCK_DIAG))?;
+    send(&socket, &diag::request(family), SendFlags::empty())?;
+    loop {
+        let received = match recv(&socket, &mut *buffer, RecvFlags::TRUNC) {
+            Ok((_, length)) => length,
+            Err(error) if io::Error::from(error).kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) => return Err(error.into()),
+        };
+        let Some(datagram) = buffer.get(..received) else {
+            bail!("a datagram of {received} bytes is larger than any that the kernel is known to send");
+        };
+        match diag::datagram(datagram, sockets)? {
+            Then::End => return Ok(()),
+            Then::More if received == 0 => bail!("the kernel ended its answer too early"),
+            Then::More => {}
+        }
+    }
+}

@@ -1,0 +1,130 @@
+//! One look at the host: every network namespace that can be entered.
+
+use std::{
+    collections::BTreeMap,
+    fs::{self, File},
+    os::unix::{ffi::OsStrExt as _, fs::MetadataExt as _},
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context as _, Result, anyhow};
+
+use super::{
+    namespace::{self, Inside},
+    processes,
+};
+use crate::{
+    aggregate::states::By,
+    kernel::namespaces::in_network_namespace,
+    model::socket::{FoundNamespace, Gaps, Look},
+    report::escape::Escaped,
+    settings::{
+        host::{self, Host},
+        states::{OnlyNetns, StatesSettings},
+    },
+};
+
+/// A network namespace to look into.
+#[derive(Debug, Default)]
+struct Candidate {
+    path: PathBuf,
+    names: Vec<Vec<u8>>,
+    process: Option<u32>,
+}
+
+/// Looks at what the settings ask for.
+///
+/// # Errors
+///
+/// When the one namespace that was asked for, or one's own, cannot be looked into.
+pub(super) fn take(settings: &StatesSettings, host: &Host) -> Result<Look> {
+    // Sockets first: of those that come and go, whoever holds one is more likely still there than the socket is.
+    let own = own_inode(&host.proc)?;
+    let wants = |inode| settings.netns.as_ref().is_none_or(|only| only.inode == inode);
+    let own_inside = wants(own).then(namespace::look).transpose()?;
+    let pass = processes::look(&host.proc).with_context(|| format!("failed to read `{}`", host.proc.display()))?;
+    let mut candidates: BTreeMap<u32, Candidate> = BTreeMap::new();
+    for (inode, (path, process)) in pass.namespaces {
+        candidates.insert(inode, Candidate { path, process, ..Candidate::default() });
+    }
+    add_names(&host.netns_names, &mut candidates);
+    add_given(settings.netns.as_ref(), &mut candidates);
+
+    let mut look = Look { gaps: Gaps { processes: pass.refused, ..Gaps::default() }, ..Look::default() };
+    if let Some(inside) = own_inside {
+        let candidate = candidates.remove(&own).unwrap_or_default();
+        look.namespaces.push(FoundNamespace { own: true, ..found(own, candidate, inside) });
+    }
+    candidates.remove(&own);
+    candidates.retain(|&inode, _| wants(inode));
+    for (inode, candidate) in candidates {
+        match enter(&candidate.path) {
+            Ok(inside) => look.namespaces.push(found(inode, candidate, inside)),
+            Err(error) => {
+                let name = candidate.names.first().map(|name| Escaped(name).to_string());
+                look.gaps.namespaces.push((name.unwrap_or_else(|| inode.to_string()), format!("{error:#}")));
+            }
+        }
+    }
+    if look.namespaces.is_empty()
+        && let Some(only) = &settings.netns
+    {
+        let why = look.gaps.namespaces.pop().map_or_else(
+            || anyhow!("no process and no name in `{}` leads to it; give its path", host.netns_names.display()),
+            |(_, reason)| anyhow!(reason),
+        );
+        return Err(why.context(format!("failed to look into network namespace `{}`", only.given)));
+    }
+    look.processes = pass.processes;
+    look.holders = pass.holders;
+    if settings.by == Some(By::Cgroup) {
+        // Without a cgroup2 mount the ids have to do.
+        look.cgroups = host.cgroup_paths().unwrap_or_default();
+    }
+    Ok(look)
+}
+
+fn own_inode(proc: &Path) -> Result<u32> {
+    let path = proc.join("self/ns/net");
+    let inode = fs::metadata(&path).with_context(|| format!("failed to read `{}`", path.display()))?.ino();
+    Ok(u32::try_from(inode)?)
+}
+
+fn add_names(directory: &Path, candidates: &mut BTreeMap<u32, Candidate>) {
+    let entries = fs::read_dir(directory).into_iter().flatten().filter_map(Result::ok);
+    let mut names: Vec<PathBuf> = entries.map(|entry| entry.path()).collect();
+    names.sort();
+    for path in names {
+        // What is left of a name whose mount is gone is an ordinary file.
+        if let Some(inode) = File::open(&path).ok().and_then(|file| host::netns_of(&file)) {
+            let name = path.file_name().map(|name| name.as_bytes().to_vec()).unwrap_or_default();
+            let candidate = candidates.entry(inode).or_insert_with(|| Candidate { path, ..Candidate::default() });
+            candidate.names.push(name);
+        }
+    }
+}
+
+/// The namespace may have neither a process nor a name, only the path that the user gave.
+fn add_given(only: Option<&OnlyNetns>, candidates: &mut BTreeMap<u32, Candidate>) {
+    if let Some(OnlyNetns { inode, path: Some(path), .. }) = only {
+        candidates.entry(*inode).or_insert_with(|| Candidate { path: path.clone(), ..Candidate::default() });
+    }
+}
+
+fn enter(path: &Path) -> Result<Inside> {
+    let file = File::open(path).with_context(|| format!("failed to open `{}`", path.display()))?;
+    in_network_namespace(&file, namespace::look).context("failed to enter it, which takes root (`CAP_SYS_ADMIN`)")?
+}
+
+fn found(inode: u32, candidate: Candidate, inside: Inside) -> FoundNamespace {
+    FoundNamespace {
+        inode,
+        own: false,
+        names: candidate.names,
+        process: candidate.process,
+        sockets: inside.sockets,
+        listen_overflows: inside.listen_overflows,
+        listen_drops: inside.listen_drops,
+        ports: inside.ports,
+    }
+}

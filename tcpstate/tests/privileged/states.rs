@@ -1,0 +1,467 @@
+//! `tcpstate states` against `ss`, `/proc` and what the sockets' processes did.
+
+mod report;
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    net::{Ipv4Addr, Ipv6Addr, SocketAddr},
+    process::{Command, Stdio},
+    thread,
+    time::Duration,
+};
+
+use anyhow::{Context, Result, ensure};
+use libtest_mimic::Trial;
+use serde_json::{Value, json};
+
+use self::report::{look, look_from, run, ss_counts, state_counts};
+use crate::support::{
+    clock,
+    launch::{Launch, Netns},
+    netns::{Namespace, inside},
+    pair::{CLIENT_V4, SERVER_V4},
+    process::Actor,
+    protocol::{Request, Transport},
+    run::trials,
+};
+
+pub(crate) fn trials() -> Vec<Trial> {
+    trials![
+        "states";
+        every_state_as_in_ss, mptcp_as_in_ss, whose_sockets_they_are, shared_sockets_count_for_each, without_privileges,
+        named_namespaces, ages_contain_the_truth, a_full_backlog, ports_towards_one_end, descriptors_near_the_limit, cgroups,
+        watched, refusals, reader_goes_away,
+    ]
+}
+
+/// Every state that can be held still, in IPv4 and IPv6, and the same numbers as `ss`.
+fn every_state_as_in_ss() -> Result<()> {
+    let (there, here) = (Namespace::new()?, Namespace::new()?);
+    there.join(&here)?;
+    there.address("eth0", SERVER_V4.into(), 24)?;
+    here.address("eth0", CLIENT_V4.into(), 24)?;
+    let (server, client) = (there.actor("ts-server")?, there.actor("ts-client")?);
+    for at in [SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), (Ipv6Addr::LOCALHOST, 0).into()] {
+        let listener = server.listen(at)?;
+        let clients = client.connect_many(listener.local, 12)?;
+        let servers = server.accept_many(&listener, 8)?;
+        // The first eight clients are accepted; two of them stay as they are.
+        client.close_many(&clients[..2])?;
+        client.shutdown_write(&clients[2])?;
+        for closed in &servers[..3] {
+            server.await_hangup(closed)?;
+        }
+        server.close(&servers[3])?;
+        client.await_hangup(&clients[3])?;
+        client.close(&clients[3])?;
+        // Not accepted, and its client has gone.
+        client.close(&clients[11])?;
+    }
+    // What the server answers goes to nobody: a request here, a SYN over there.
+    let deaf = server.listen((SERVER_V4, 0))?;
+    there.run(&format!("ip neigh replace {CLIENT_V4} lladdr 02:00:00:00:00:99 dev eth0"))?;
+    let caller = here.actor("ts-caller")?;
+    let call = Request::Connect { from: None, to: deaf.local, transport: Transport::Tcp, count: 1 };
+    let _waiting = caller.submit(call)?;
+    wait_for("a connection request", || Ok(ss_counts(&there)?.contains_key("SYN_RECV")))?;
+
+    let found = look(&["--netns", &there.path().display().to_string()])?;
+    let ss = ss_counts(&there)?;
+    ensure!(state_counts(&found["states"]) == ss, "{} here, {ss:?} in ss", found["states"]);
+    for state in ["LISTEN", "ESTABLISHED", "CLOSE_WAIT", "FIN_WAIT2", "TIME_WAIT", "SYN_RECV"] {
+        ensure!(ss.contains_key(state), "there should be a socket in {state}: {ss:?}");
+    }
+    let over_there = look(&["--netns", &here.path().display().to_string()])?;
+    ensure!(state_counts(&over_there["states"]) == BTreeMap::from([("SYN_SENT".to_owned(), 1)]), "{over_there}");
+    for (family, option) in [("-4", "-4"), ("-6", "-6")] {
+        let counted = look(&["--netns", &there.path().display().to_string(), option])?;
+        let lines = there.run(&format!("ss -tanH {family}"))?.lines().count();
+        ensure!(counted["sockets"] == lines, "{family}: {} and {lines}", counted["sockets"]);
+    }
+    Ok(())
+}
+
+/// `ss -t` lists the subflows and not their parent.
+fn mptcp_as_in_ss() -> Result<()> {
+    let namespace = Namespace::new()?;
+    let (server, client) = (namespace.actor("ts-server")?, namespace.actor("ts-client")?);
+    let listener = server.listen_with((Ipv4Addr::LOCALHOST, 0), Transport::Mptcp, false)?;
+    client.connect_with(Transport::Mptcp, listener.local)?;
+    server.accept(&listener)?;
+    let found = look(&["--netns", &namespace.path().display().to_string()])?;
+    let ss = ss_counts(&namespace)?;
+    ensure!(ss.get("ESTABLISHED") == Some(&2), "{ss:?}");
+    ensure!(state_counts(&found["states"]) == ss, "{} here, {ss:?} in ss", found["states"]);
+    Ok(())
+}
+
+fn whose_sockets_they_are() -> Result<()> {
+    let namespace = Namespace::new()?;
+    let (server, client) = (namespace.actor("ts-server")?, namespace.actor("ts-client")?);
+    let listener = server.listen((Ipv4Addr::LOCALHOST, 0))?;
+    let clients = client.connect_many(listener.local, 5)?;
+    server.accept_many(&listener, 3)?;
+    client.close(&clients[0])?;
+    let netns = namespace.path().display().to_string();
+    let groups = |by: &str| -> Result<Vec<Value>> {
+        let found = look(&["--netns", &netns, "--by", by])?;
+        ensure!(found["by"] == by && found["shared"] == 0, "{found}");
+        found["groups"].as_array().cloned().context("no groups")
+    };
+    let summary = |by: &str| -> Result<BTreeMap<String, Value>> {
+        let groups = groups(by)?.into_iter();
+        Ok(groups.map(|group| (group["key"].to_string(), json!(state_counts(&group["states"])))).collect())
+    };
+    let expect = |by: &str, expected: &[(Value, Value)]| {
+        let expected = expected.iter().map(|(key, states)| (key.to_string(), states.clone())).collect();
+        let found = summary(by)?;
+        ensure!(found == expected, "by {by}: {found:?} instead of {expected:?}");
+        Ok(())
+    };
+    let port = listener.local.port();
+    let process = |actor: &Actor| json!({"what": "process", "pid": actor.pid});
+    // Two connections that were not accepted belong to nobody; nor does what the close left in FIN_WAIT2.
+    expect(
+        "process",
+        &[
+            (process(&server), json!({"LISTEN": 1, "ESTABLISHED": 2, "CLOSE_WAIT": 1})),
+            (process(&client), json!({"ESTABLISHED": 4})),
+            (json!({"what": "no_descriptor"}), json!({"ESTABLISHED": 2, "FIN_WAIT2": 1})),
+        ],
+    )?;
+    expect(
+        "lport",
+        &[
+            (json!({"what": "given_port"}), json!({"ESTABLISHED": 4, "FIN_WAIT2": 1})),
+            (json!({"what": "port", "port": port}), json!({"LISTEN": 1, "ESTABLISHED": 4, "CLOSE_WAIT": 1})),
+        ],
+    )?;
+    expect(
+        "remote",
+        &[
+            (json!({"what": "remote", "addr": "127.0.0.1"}), json!({"ESTABLISHED": 4, "CLOSE_WAIT": 1})),
+            (json!({"what": "remote", "addr": "127.0.0.1", "port": port}), json!({"ESTABLISHED": 4, "FIN_WAIT2": 1})),
+            (json!({"what": "no_remote"}), json!({"LISTEN": 1})),
+        ],
+    )?;
+    let all = json!({"LISTEN": 1, "ESTABLISHED": 8, "CLOSE_WAIT": 1, "FIN_WAIT2": 1});
+    expect("netns", &[(json!({"what": "netns", "netns": namespace.inode}), all)])?;
+    let names: Vec<_> = groups("process")?.iter().map(|group| group["name"].clone()).collect();
+    ensure!(names.contains(&json!("ts-server")) && names.contains(&json!("ts-client")), "{names:?}");
+    let only = |option: &str, value: String| {
+        Ok::<_, anyhow::Error>(look(&["--netns", &netns, option, &value])?["sockets"].clone())
+    };
+    ensure!(only("--pid", client.pid.to_string())? == 4);
+    ensure!(only("--comm", "ts-server".to_owned())? == 4);
+    ensure!(only("--lport", port.to_string())? == 6);
+    ensure!(only("--rport", port.to_string())? == 5);
+    ensure!(only("--state", "fin-wait2".to_owned())? == 1);
+    ensure!(only("--raddr", "127.0.0.0/8".to_owned())? == 10);
+    ensure!(only("--laddr", "10.0.0.0/8".to_owned())? == 0);
+    Ok(())
+}
+
+fn shared_sockets_count_for_each() -> Result<()> {
+    let namespace = Namespace::new()?;
+    let parent = namespace.actor("ts-parent")?;
+    parent.listen((Ipv4Addr::LOCALHOST, 0))?;
+    let child = parent.fork()?;
+    let found = look(&["--netns", &namespace.path().display().to_string(), "--by", "process"])?;
+    ensure!(found["sockets"] == 1 && found["shared"] == 1, "{found}");
+    let pids: Vec<_> =
+        found["groups"].as_array().context("groups")?.iter().map(|group| group["key"]["pid"].clone()).collect();
+    ensure!(pids == [parent.pid.min(child.pid), parent.pid.max(child.pid)], "{pids:?}");
+    let listener = &found["listeners"][0];
+    ensure!(listener["holders"] == 2 && listener["process"]["pid"] == parent.pid.min(child.pid), "{listener}");
+    Ok(())
+}
+
+/// Any user counts the sockets of the own network namespace, and is told what is missing.
+fn without_privileges() -> Result<()> {
+    let (namespace, other) = (Namespace::new()?, Namespace::new()?);
+    let named = other.named("ts-states-other")?;
+    let server = namespace.actor("ts-server")?;
+    let listener = server.listen((Ipv4Addr::LOCALHOST, 0))?;
+    namespace.actor("ts-client")?.connect(listener.local)?;
+    wait_for("the end of the client", || Ok(ss_counts(&namespace)?.contains_key("CLOSE_WAIT")))?;
+    let nobody = Launch { uid: Some(65_534), netns: Some(Netns::Existing(namespace.path())), ..Launch::default() };
+    let found = look_from(&nobody, &["--by", "process"])?;
+    let ss = ss_counts(&namespace)?;
+    ensure!(state_counts(&found["states"]) == ss, "{} here, {ss:?} in ss", found["states"]);
+    ensure!(found["complete"] == false && found["gaps"]["processes"].as_u64() > Some(0), "{}", found["gaps"]);
+    let refused = found["gaps"]["namespaces"].as_array().context("gaps")?;
+    let other = refused.iter().find(|gap| gap["name"] == "ts-states-other").context("nothing of the other one")?;
+    ensure!(other["reason"].as_str().is_some_and(|why| why.contains("CAP_SYS_ADMIN")), "{other}");
+    let keys: Vec<_> =
+        found["groups"].as_array().context("groups")?.iter().map(|group| group["key"]["what"].clone()).collect();
+    ensure!(keys.contains(&json!("holder_unknown")), "{keys:?}");
+    // Asked for that one alone, there is nothing to show.
+    let refusal = run(&nobody, &["--netns", "ts-states-other"])?;
+    ensure!(refusal.status.code() == Some(1), "{refusal:?}");
+    ensure!(String::from_utf8_lossy(&refusal.stderr).contains("CAP_SYS_ADMIN"), "{refusal:?}");
+    drop(named);
+    Ok(())
+}
+
+fn named_namespaces() -> Result<()> {
+    let namespace = Namespace::new()?;
+    let named = namespace.named("ts-states-named")?;
+    let server = namespace.actor("ts-server")?;
+    server.listen((Ipv4Addr::LOCALHOST, 0))?;
+    let all = look(&["--top", "10000"])?;
+    let row = all["namespaces"].as_array().context("namespaces")?.iter().find(|row| row["netns"] == namespace.inode);
+    let row = row.context("the namespace is missing")?;
+    ensure!(row["names"] == json!(["ts-states-named"]) && row["sockets"] == 1 && row["own"] == false, "{row}");
+    ensure!(
+        all["listeners"].as_array().is_some_and(|all| all.iter().any(|one| one["netns"] == namespace.inode)),
+        "{all}"
+    );
+    let inode = namespace.inode.to_string();
+    for name in ["ts-states-named", &inode] {
+        let only = look(&["--netns", name])?;
+        ensure!(only["sockets"] == 1 && only["namespaces"].as_array().map(Vec::len) == Some(1), "{name}: {only}");
+    }
+    // A path alone leads there, too, once the name and every process have gone.
+    let kept = fs::File::open(namespace.path())?;
+    drop((server, named, namespace));
+    let path = format!("/proc/{}/fd/{}", std::process::id(), std::os::fd::AsRawFd::as_raw_fd(&kept));
+    wait_for("the end of the processes", || Ok(look(&["--netns", &path])?["sockets"] == 0))
+}
+
+fn ages_contain_the_truth() -> Result<()> {
+    let namespace = Namespace::new()?;
+    let netns = namespace.path().display().to_string();
+    let (server, client) = (namespace.actor("ts-server")?, namespace.actor("ts-client")?);
+    let listener = server.listen((Ipv4Addr::LOCALHOST, 0))?;
+    let clients = client.connect_many(listener.local, 2)?;
+    let servers = server.accept_many(&listener, 2)?;
+    thread::sleep(Duration::from_millis(300));
+    // One connection stays half closed; the other is closed by both, the client first.
+    let half = client.shutdown_write(&clients[0])?;
+    let first = client.close(&clients[1])?;
+    server.await_hangup(&servers[1])?;
+    let second = server.close(&servers[1])?;
+    ensure!(first.to_ns <= second.from_ns);
+    thread::sleep(Duration::from_millis(700));
+    let from_ns = clock::monotonic_ns();
+    let found = look(&["--netns", &netns])?;
+    let to_ns = clock::monotonic_ns();
+    let age = |state: &str| -> Result<(u64, Option<u64>)> {
+        let row = found["states"].as_array().context("states")?.iter().find(|row| row["state"] == state);
+        let row = row.with_context(|| format!("nothing in {state}"))?;
+        ensure!(row["oldest"] == row["median"] && row["aged"] == 1 && row["sockets"] == 1, "{row}");
+        Ok((row["oldest"]["at_least_ns"].as_u64().context("no age")?, row["oldest"]["at_most_ns"].as_u64()))
+    };
+    for (state, since) in [("CLOSE_WAIT", half), ("FIN_WAIT2", half), ("TIME_WAIT", second)] {
+        let (at_least, at_most) = age(state)?;
+        let (youngest, oldest) = (from_ns - since.to_ns, to_ns - since.from_ns);
+        ensure!(at_least <= oldest, "{state}: at least {at_least}, but at most {oldest}");
+        // Nothing came later, so the lower bound is a good one.
+        ensure!(at_least + 50_000_000 > youngest, "{state}: only {at_least} of {youngest}");
+        match state {
+            "CLOSE_WAIT" => {
+                ensure!(at_most.is_some_and(|most| most >= youngest), "{at_most:?} is less than {youngest}")
+            }
+            _ => ensure!(at_most.is_none(), "{state}: {at_most:?}"),
+        }
+    }
+    let listen = found["states"].as_array().and_then(|rows| rows.iter().find(|row| row["state"] == "LISTEN"));
+    ensure!(listen.is_some_and(|row| row["oldest"].is_null() && row["aged"] == 0), "{listen:?}");
+    Ok(())
+}
+
+fn a_full_backlog() -> Result<()> {
+    let namespace = Namespace::new()?;
+    let netns = namespace.path().display().to_string();
+    sysctl(&namespace, "net/core/somaxconn", "2")?;
+    let (server, client) = (namespace.actor("ts-server")?, namespace.actor("ts-client")?);
+    let listener = server.listen((Ipv4Addr::LOCALHOST, 0))?;
+    let row = |found: &Value| found["listeners"][0].clone();
+    let empty = row(&look(&["--netns", &netns])?);
+    ensure!(empty["used"] == 0 && empty["limit"] == 2 && empty["near_limit"] == false, "{empty}");
+    client.connect_many(listener.local, 3)?;
+    // The fourth finds no room and is dropped, again and again.
+    let call = Request::Connect { from: None, to: listener.local, transport: Transport::Tcp, count: 1 };
+    let _waiting = client.thread(1).submit(call)?;
+    let mut full = Value::Null;
+    wait_for("a connection to be dropped", || {
+        full = look(&["--netns", &netns])?;
+        Ok(full["namespaces"][0]["listen_overflows"].as_u64() > Some(0))
+    })?;
+    ensure!(row(&full)["used"] == 3 && row(&full)["near_limit"] == true, "{full}");
+    ensure!(row(&full)["process"] == json!({"pid": server.pid, "comm": "ts-server"}), "{full}");
+    let netstat = namespace.run("cat /proc/self/net/netstat")?;
+    let mut lines = netstat.lines().filter(|line| line.starts_with("TcpExt:"));
+    let (names, numbers) = lines.next().zip(lines.next()).context("TcpExt")?;
+    let counter =
+        |name| names.split(' ').zip(numbers.split(' ')).find(|&(found, _)| found == name).map(|(_, number)| number);
+    ensure!(
+        counter("ListenOverflows").context("a counter")?.parse::<u64>()?
+            >= full["namespaces"][0]["listen_overflows"].as_u64().unwrap_or(0)
+    );
+    ensure!(
+        full["namespaces"][0]["listen_drops"].as_u64() >= full["namespaces"][0]["listen_overflows"].as_u64(),
+        "{full}"
+    );
+    Ok(())
+}
+
+/// A range of 20 ports of which one is reserved: 17 of 19 towards one end, one of 19 towards another.
+fn ports_towards_one_end() -> Result<()> {
+    let namespace = Namespace::new()?;
+    let netns = namespace.path().display().to_string();
+    let (server, client) = (namespace.actor("ts-server")?, namespace.actor("ts-client")?);
+    let listeners = [server.listen((Ipv4Addr::LOCALHOST, 0))?, server.listen((Ipv4Addr::LOCALHOST, 0))?];
+    sysctl(&namespace, "net/ipv4/ip_local_port_range", "20001 20020")?;
+    sysctl(&namespace, "net/ipv4/ip_local_reserved_ports", "20007")?;
+    // On loopback TIME_WAIT would be taken again after a second.
+    sysctl(&namespace, "net/ipv4/tcp_tw_reuse", "0")?;
+    let clients = client.connect_many(listeners[0].local, 17)?;
+    let servers = server.accept_many(&listeners[0], 17)?;
+    client.connect(listeners[1].local)?;
+    // The client closes first, so that it keeps TIME_WAIT.
+    client.close_many(&clients[..5])?;
+    for closed in &servers[..5] {
+        server.await_hangup(closed)?;
+    }
+    server.close_many(&servers[..5])?;
+    wait_for("TIME_WAIT", || Ok(ss_counts(&namespace)?.get("TIME_WAIT") == Some(&5)))?;
+    let found = look(&["--netns", &netns])?;
+    let row = |used, time_wait, port: u16, near| {
+        json!({"netns": namespace.inode, "local_addr": "127.0.0.1", "remote": {"addr": "127.0.0.1", "port": port},
+               "ports_used": used, "time_wait": time_wait, "ports": 19, "near_limit": near})
+    };
+    let [crowded, other] = listeners.map(|listener| listener.local.port());
+    ensure!(
+        found["destinations"] == json!([row(17, 5, crowded, true), row(1, 0, other, false)]),
+        "{}",
+        found["destinations"]
+    );
+    // The truth of it: two more connections there, and the range is used up, however many ports are free elsewhere.
+    client.connect_many(SocketAddr::from((Ipv4Addr::LOCALHOST, crowded)), 2)?;
+    client.connect_failing(None, SocketAddr::from((Ipv4Addr::LOCALHOST, crowded)), libc::EADDRNOTAVAIL)?;
+    client.connect(SocketAddr::from((Ipv4Addr::LOCALHOST, other)))?;
+    let used_up = look(&["--netns", &netns])?;
+    ensure!(used_up["destinations"][0]["ports_used"] == 19, "{}", used_up["destinations"]);
+    Ok(())
+}
+
+fn descriptors_near_the_limit() -> Result<()> {
+    let namespace = Namespace::new()?;
+    let server = namespace.actor("ts-server")?;
+    server.listen((Ipv4Addr::LOCALHOST, 0))?;
+    let open = fs::read_dir(format!("/proc/{}/fd", server.pid))?.count() as u64;
+    for (limit, near) in [(open * 2, false), (open, true)] {
+        let limited =
+            Command::new("prlimit").args([&format!("--pid={}", server.pid), &format!("--nofile={limit}:")]).status()?;
+        ensure!(limited.success(), "prlimit: {limited}");
+        let found = look(&["--netns", &namespace.path().display().to_string(), "--pid", &server.pid.to_string()])?;
+        let expected = json!([{"pid": server.pid, "comm": "ts-server", "descriptors": open, "limit": limit, "near_limit": near, "sockets": 1}]);
+        ensure!(found["processes"] == expected, "{} instead of {expected}", found["processes"]);
+    }
+    Ok(())
+}
+
+/// Where there is a cgroup2 hierarchy that can be written to, the cgroup is that of the process.
+fn cgroups() -> Result<()> {
+    let namespace = Namespace::new()?;
+    let server = namespace.actor("ts-server")?;
+    let listener = server.listen((Ipv4Addr::LOCALHOST, 0))?;
+    let found = look(&["--netns", &namespace.path().display().to_string(), "--by", "cgroup"])?;
+    let of_process = fs::read_to_string(format!("/proc/{}/cgroup", server.pid))?;
+    let path = of_process.lines().find_map(|line| line.strip_prefix("0::")).context("no cgroup v2")?;
+    ensure!(found["groups"][0]["name"] == path, "{} instead of {path}", found["groups"]);
+    ensure!(found["groups"][0]["key"]["what"] == "cgroup" && found["groups"][0]["sockets"] == 1, "{found}");
+    let filtered = look(&["--netns", &namespace.path().display().to_string(), "--cgroup", path])?;
+    ensure!(filtered["sockets"] == 1, "{filtered} at {listener:?}");
+    Ok(())
+}
+
+fn watched() -> Result<()> {
+    let namespace = Namespace::new()?;
+    let server = namespace.actor("ts-server")?;
+    let mut command = Launch::default().command(env!("CARGO_BIN_EXE_tcpstate"))?;
+    let netns = namespace.path().display().to_string();
+    command.args([
+        "states",
+        "-o",
+        "json",
+        "--netns",
+        &netns,
+        "--by",
+        "process",
+        "--watch",
+        "500ms",
+        "--duration",
+        "8s",
+        "--count",
+        "8",
+    ]);
+    let mut watching = command.stdout(Stdio::piped()).spawn()?;
+    let mut lines = report::lines(watching.stdout.take().context("stdout")?);
+    let first = lines.next().context("no first report")??;
+    ensure!(first["sockets"] == 0 && first["change"].is_null(), "{first}");
+    server.listen((Ipv4Addr::LOCALHOST, 0))?;
+    let mut changes = Vec::new();
+    for line in lines {
+        let report = line?;
+        changes.push(report["change"].as_i64().context("no change")?);
+        if report["change"] == 1 {
+            ensure!(report["states"][0]["change"] == 1 && report["groups"][0]["change"] == 1, "{report}");
+        }
+    }
+    ensure!(watching.wait()?.success());
+    ensure!(changes.len() == 7 && changes.iter().filter(|&&change| change == 1).count() == 1, "{changes:?}");
+    ensure!(changes.iter().all(|&change| change == 0 || change == 1), "{changes:?}");
+    Ok(())
+}
+
+fn refusals() -> Result<()> {
+    for (arguments, words) in [
+        (&["--netns", "no-such-namespace"][..], "ip netns"),
+        (&["--netns", "4294967295"], "give its path"),
+        (&["--netns", "/dev/null"], "is no network namespace"),
+        (&["--pid", "4194304"], "no process `4194304`"),
+        (&["--cgroup", "/no/such/cgroup"], "no cgroup"),
+        (&["--watch", "1ms"], "at least 100ms"),
+    ] {
+        let output = run(&Launch::default(), arguments)?;
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        ensure!(output.status.code() == Some(1) && output.stdout.is_empty(), "{arguments:?}: {output:?}");
+        ensure!(
+            said.starts_with("error: ") && said.contains(words) && said.lines().count() == 1,
+            "{arguments:?}: {said}"
+        );
+    }
+    Ok(())
+}
+
+fn reader_goes_away() -> Result<()> {
+    let mut command = Launch::default().command(env!("CARGO_BIN_EXE_tcpstate"))?;
+    let mut watching = command
+        .args(["states", "--watch", "100ms", "--duration", "8s"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()?;
+    drop(watching.stdout.take());
+    let ended = watching.wait_with_output()?;
+    ensure!(ended.status.success() && ended.stderr.is_empty(), "{ended:?}");
+    Ok(())
+}
+
+/// Sets a sysctl of the namespace, which ends with it.
+fn sysctl(namespace: &Namespace, name: &str, value: &str) -> Result<()> {
+    let path = format!("/proc/sys/{name}");
+    inside(&namespace.path(), || fs::write(&path, value).with_context(|| format!("`{path}`")))
+}
+
+fn wait_for(what: &str, mut done: impl FnMut() -> Result<bool>) -> Result<()> {
+    for _ in 0..100 {
+        if done()? {
+            return Ok(());
+        }
+        thread::sleep(Duration::from_millis(50));
+    }
+    anyhow::bail!("waited in vain for {what}")
+}
