@@ -261,7 +261,7 @@ fn ages_contain_the_truth() -> Result<()> {
         ensure!(at_least + 50_000_000 > youngest, "{state}: only {at_least} of {youngest}");
         match state {
             "CLOSE_WAIT" => {
-                ensure!(at_most.is_some_and(|most| most >= youngest), "{at_most:?} is less than {youngest}")
+                ensure!(at_most.is_some_and(|most| most >= youngest), "{at_most:?} is less than {youngest}");
             }
             _ => ensure!(at_most.is_none(), "{state}: {at_most:?}"),
         }
