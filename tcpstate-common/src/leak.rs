@@ -15,6 +15,9 @@ pub const KIND_ACCEPTED: u32 = 5;
 /// [`SocketEvent::kind`]: the socket is gone.
 pub const KIND_DESTROYED: u32 = 6;
 
+/// `kind` of an [`Exited`], in its [`Found::socket`].
+pub const KIND_EXITED: u32 = 7;
+
 /// A socket entered CLOSE_WAIT.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(C)]
@@ -143,6 +146,18 @@ pub struct Found {
     pub jiffies: u64,
 }
 
+/// A socket that is or was in CLOSE_WAIT is being closed by nothing but the exit of the process that held it last. Comes before
+/// the event of its leaving or of its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+#[cfg_attr(feature = "user", derive(bytemuck::Pod, bytemuck::Zeroable))]
+pub struct Exited {
+    /// The socket as it was until then, with [`KIND_EXITED`]; `new_state` is the state it enters.
+    pub found: Found,
+    /// The last thread of that process.
+    pub by: Owner,
+}
+
 /// A thread, as an iterator found it; its kernel stack follows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(C)]
@@ -164,6 +179,7 @@ const _: () = assert!(size_of::<StackHeader>() == 48);
 const _: () = assert!(size_of::<KernelStack>() == 264);
 const _: () = assert!(size_of::<CodeRanges>() == 64);
 const _: () = assert!(size_of::<Found>() == 168);
+const _: () = assert!(size_of::<Exited>() == 192);
 const _: () = assert!(size_of::<Thread>() == 64);
 
 #[cfg(feature = "user")]

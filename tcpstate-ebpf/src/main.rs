@@ -8,6 +8,7 @@ mod atomic;
 mod clock;
 mod config;
 mod destroy;
+mod exit;
 mod filter;
 mod fork;
 mod found;

@@ -28,7 +28,7 @@ pub(crate) const PLACE_WORDS: usize = 128;
 const HEAD: usize = size_of::<StackHeader>() + size_of::<KernelStack>();
 
 /// `PF_EXITING` (`include/linux/sched.h`).
-const PF_EXITING: u32 = 4;
+pub(crate) const PF_EXITING: u32 = 4;
 
 /// The smallest page there is.
 const PAGE: u64 = 4096;
