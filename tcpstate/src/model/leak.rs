@@ -84,6 +84,9 @@ pub enum LeakEvent {
         /// Who closed it, and where: only for LAST_ACK, which the kernel enters in the closer's context.
         closed: Option<(Actor, Option<PlaceId>)>,
     },
+    /// The exit of a process closes the socket, of which it was the last holder. Comes before the event of its leaving CLOSE_WAIT
+    /// or of its end, and only on request.
+    Exited(Exited),
     /// The socket is gone, its descriptors included. Sent for sockets that have been in CLOSE_WAIT.
     Destroyed {
         /// When.
@@ -91,6 +94,29 @@ pub enum LeakEvent {
         /// The socket.
         socket: SocketId,
     },
+}
+
+/// A socket at the exit of the last process that held it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Exited {
+    /// When.
+    pub at: MonotonicNs,
+    /// The socket.
+    pub facts: SocketFacts,
+    /// Who exited.
+    pub by: Actor,
+    /// Who opened it, if that was seen.
+    pub owner: Option<Owner>,
+    /// Where it was opened, if that was seen.
+    pub opened: Option<PlaceId>,
+    /// Whether it was in CLOSE_WAIT until then; otherwise it had left it with its descriptor open.
+    pub in_close_wait: bool,
+    /// When it entered CLOSE_WAIT, if that was seen and it was in it until then.
+    pub since: Option<MonotonicNs>,
+    /// Whether a receive was seen to return 0.
+    pub eof_read: bool,
+    /// Its queues as the program left them.
+    pub load: SocketLoad,
 }
 
 /// A descriptor that refers to a socket.
