@@ -1,5 +1,7 @@
 //! The command line as clap sees it; `settings` makes sense of it.
 
+pub mod run;
+
 use std::{ffi::OsString, num::NonZeroU64, path::PathBuf, time::Duration};
 
 use clap::{
@@ -10,6 +12,7 @@ use clap::{
 use ipnet::IpNet;
 use tcpstate_common::state::TcpState;
 
+use self::run::RunArgs;
 use crate::{
     report::{clock::TimeStyle, folded::Weight},
     settings::parse::{byte_count, count, duration, network, state},
@@ -35,6 +38,8 @@ pub enum Command {
     Trace(TraceArgs),
     /// Name the code that leaves sockets in CLOSE_WAIT, and the reason.
     Leaks(LeaksArgs),
+    /// Run a command, and fail if it or what it starts leaves sockets in CLOSE_WAIT.
+    Run(RunArgs),
 }
 
 const LIMITS: &str = "Limits";

@@ -13,6 +13,7 @@ pub mod model;
 pub mod preflight;
 pub mod process;
 pub mod report;
+pub mod run;
 mod session;
 pub mod settings;
 pub mod symbolize;

@@ -1,11 +1,13 @@
 //! What was asked for on the command line, checked once and for all.
 
+pub mod allow;
 pub mod buffer;
 pub mod filter;
 pub mod host;
 pub mod leaks;
 mod mounts;
 pub mod parse;
+pub mod run;
 
 use std::{num::NonZeroU64, time::Duration};
 
@@ -38,6 +40,9 @@ pub enum SettingsError {
     /// Leak hunting.
     #[error(transparent)]
     Leaks(#[from] leaks::LeaksError),
+    /// A whole run.
+    #[error(transparent)]
+    Run(#[from] run::RunError),
     /// A state that is never the old or the new one of a transition.
     #[error("no transition leaves or enters `{}`: {remedy}", .state.name())]
     StateNotTraced {

@@ -30,8 +30,8 @@ use tcpstate_common::state::TcpState;
 
 use self::{
     closed::{ClosedTable, LateClose},
-    kept::Kept,
     infer::Openers,
+    kept::Kept,
     socket::{Entered, Left, Phase, Socket, Told},
     table::{Gone, Table, Went},
     trend::Series,

@@ -8,8 +8,8 @@ use std::{
 use tcpstate_common::{
     event::{self, owner_source},
     leak::{
-        self, Entered, FOUND_EOF_READ, FOUND_SINCE, FOUND_UNACCEPTED, Found, KIND_ACCEPTED, KIND_DESTROYED, KIND_ENTERED,
-        KIND_EOF_READ, KIND_EXITED, KIND_LEFT, SocketEvent,
+        self, Entered, FOUND_EOF_READ, FOUND_SINCE, FOUND_UNACCEPTED, Found, KIND_ACCEPTED, KIND_DESTROYED,
+        KIND_ENTERED, KIND_EOF_READ, KIND_EXITED, KIND_LEFT, SocketEvent,
     },
     state::TcpState,
 };

@@ -225,8 +225,7 @@ impl Leaks {
         for ended in &kept.sockets {
             let Ended { socket, at, fate, verdict, pid, opener, comm } = ended;
             let age = Age::of(socket.entered, *at);
-            let sighting =
-                Sighting { socket, holders: &[], age, verdict: *verdict, pid: *pid, opener: *opener };
+            let sighting = Sighting { socket, holders: &[], age, verdict: *verdict, pid: *pid, opener: *opener };
             self.share(&mut shares, sighting, (*fate, *comm, *at), observed, rule);
         }
         for socket in self.sockets.iter() {
