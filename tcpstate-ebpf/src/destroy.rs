@@ -3,8 +3,9 @@
 use tcpstate_common::config::filter;
 
 use crate::{
+    closing,
     config::filtering,
-    exit, leak,
+    leak,
     maps::SOCKETS,
     sock::Sock,
     story::{EXITED, TRACKED},
@@ -19,8 +20,8 @@ pub(crate) fn on_destroy(sk: Sock) {
         // SAFETY: a value in the map.
         unsafe {
             if (*story).marks & TRACKED != 0 {
-                if filtering(filter::EXITS) && (*story).marks & EXITED == 0 && exit::closes(sk) {
-                    exit::on_destroy(sk, story);
+                if filtering(filter::CLOSERS) && (*story).marks & EXITED == 0 && sk.is_owned() {
+                    closing::on_destroy(sk, story);
                 }
                 leak::destroyed(story, key);
             }

@@ -9,8 +9,8 @@ use tcpstate_common::{
 
 use crate::{
     clock::now_ns,
+    closing,
     config::{config, filtering},
-    exit,
     maps::SOCKETS,
     owner, stack,
     story::{Story, TRACKED},
@@ -30,8 +30,8 @@ pub(crate) fn on_transition(seen: &Seen, known: &Known) {
             (*entered).place = known.owner.place;
         });
     } else if seen.old == CLOSE_WAIT {
-        if filtering(set::EXITS) && exit::closes(seen.sk) {
-            exit::on_transition(seen, known);
+        if filtering(set::CLOSERS) && seen.sk.is_owned() {
+            closing::on_transition(seen, known);
         }
         // Into LAST_ACK goes `close()` or `shutdown()`, in the context of its caller; what leads to CLOSE may come from
         // anywhere. The closer matters only when it was late.

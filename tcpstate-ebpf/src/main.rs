@@ -6,9 +6,9 @@
 mod accept;
 mod atomic;
 mod clock;
+mod closing;
 mod config;
 mod destroy;
-mod exit;
 mod filter;
 mod fork;
 mod found;

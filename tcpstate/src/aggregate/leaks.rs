@@ -135,7 +135,7 @@ impl Leaks {
                     socket.told = Some(Told { at, by, place: place.into() });
                 }
             }
-            LeakEvent::Exited(ref exited) => self.exited(exited),
+            LeakEvent::Closing(ref closing) => self.closing(closing),
             LeakEvent::Left { at, socket, new, closed } => self.left(at, socket, new, closed),
             LeakEvent::Destroyed { at, socket } => self.destroyed(at, socket),
         }
@@ -275,7 +275,7 @@ impl Leaks {
 
     fn closed_at(&mut self, socket: &Socket, at: MonotonicNs, place: Option<PlaceId>, seen: bool) {
         let age_ns = at.0.saturating_sub(socket.entered.latest);
-        self.keep_if_late(socket, at, age_ns);
+        self.keep_closed(socket, at, age_ns);
         if u128::from(age_ns) < self.options.older_than.as_nanos() {
             return;
         }

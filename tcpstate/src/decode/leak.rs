@@ -8,8 +8,8 @@ use std::{
 use tcpstate_common::{
     event::{self, owner_source},
     leak::{
-        self, Entered, FOUND_EOF_READ, FOUND_SINCE, FOUND_UNACCEPTED, Found, KIND_ACCEPTED, KIND_DESTROYED,
-        KIND_ENTERED, KIND_EOF_READ, KIND_EXITED, KIND_LEFT, SocketEvent,
+        self, Entered, FOUND_EOF_READ, FOUND_SINCE, FOUND_UNACCEPTED, Found, KIND_ACCEPTED, KIND_CLOSING,
+        KIND_DESTROYED, KIND_ENTERED, KIND_EOF_READ, KIND_LEFT, SocketEvent,
     },
     state::TcpState,
 };
@@ -17,7 +17,7 @@ use tcpstate_common::{
 use super::{DecodeError, endpoint, family, owner, protocol, read, socket_id};
 use crate::model::{
     Comm, Endpoint, MonotonicNs, State,
-    leak::{Actor, Exited, FoundListener, FoundSocket, Holder, LeakEvent, PlaceId, SocketFacts, SocketLoad},
+    leak::{Actor, Closing, FoundListener, FoundSocket, Holder, LeakEvent, PlaceId, SocketFacts, SocketLoad},
 };
 
 /// Frequencies of the timer tick that kernels are built with (`CONFIG_HZ`).
@@ -39,8 +39,8 @@ pub fn event(record: &[u8]) -> Result<LeakEvent, DecodeError> {
             opened: place(raw.place),
         });
     }
-    if kind == Some(KIND_EXITED) {
-        return exited(&read(record)?).map(LeakEvent::Exited);
+    if kind == Some(KIND_CLOSING) {
+        return closing(&read(record)?).map(LeakEvent::Closing);
     }
     let raw: SocketEvent = read(record)?;
     let at = MonotonicNs(raw.ts_ns);
@@ -116,13 +116,15 @@ pub fn standing(found: &[Found]) -> Result<Standing, DecodeError> {
     Ok(Standing { sockets, listeners })
 }
 
-fn exited(raw: &leak::Exited) -> Result<Exited, DecodeError> {
+fn closing(raw: &leak::Closing) -> Result<Closing, DecodeError> {
     let socket = &raw.found.socket;
     let has = |flag| socket.flags & flag != 0;
-    Ok(Exited {
+    Ok(Closing {
         at: MonotonicNs(socket.ts_ns),
         facts: facts(socket)?,
-        by: actor(&raw.by).ok_or(DecodeError::Kind(KIND_EXITED))?,
+        by: actor(&raw.by).ok_or(DecodeError::Kind(KIND_CLOSING))?,
+        place: place(raw.place),
+        exiting: raw.exiting != 0,
         owner: owner(&socket.owner, socket.owner_source),
         opened: place(raw.found.place),
         in_close_wait: socket.old_state == TcpState::CloseWait as u8,

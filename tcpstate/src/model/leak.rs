@@ -84,9 +84,9 @@ pub enum LeakEvent {
         /// Who closed it, and where: only for LAST_ACK, which the kernel enters in the closer's context.
         closed: Option<(Actor, Option<PlaceId>)>,
     },
-    /// The exit of a process closes the socket, of which it was the last holder. Comes before the event of its leaving CLOSE_WAIT
-    /// or of its end, and only on request.
-    Exited(Exited),
+    /// A thread ends the stay of the socket in CLOSE_WAIT, or its life after that. Comes before the event of its leaving or of its
+    /// end, and only on request.
+    Closing(Closing),
     /// The socket is gone, its descriptors included. Sent for sockets that have been in CLOSE_WAIT.
     Destroyed {
         /// When.
@@ -96,15 +96,19 @@ pub enum LeakEvent {
     },
 }
 
-/// A socket at the exit of the last process that held it.
+/// A socket when a thread closes it or shuts it down, or exits as the last to hold it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Exited {
+pub struct Closing {
     /// When.
     pub at: MonotonicNs,
     /// The socket.
     pub facts: SocketFacts,
-    /// Who exited.
+    /// Who does it.
     pub by: Actor,
+    /// Where.
+    pub place: Option<PlaceId>,
+    /// Whether that thread exits, and nothing else closes the socket.
+    pub exiting: bool,
     /// Who opened it, if that was seen.
     pub owner: Option<Owner>,
     /// Where it was opened, if that was seen.

@@ -20,7 +20,7 @@ use crate::{
 /// What was observed of a group that makes its verdict.
 #[must_use]
 pub fn evidence(report: &LeakReport, group: &Group) -> String {
-    if let Some(fate @ (Fate::Exited | Fate::ClosedLate)) = group.fate {
+    if let Some(fate @ (Fate::Exited | Fate::CleanedUp | Fate::ClosedLate)) = group.fate {
         return at_its_end(group, fate);
     }
     let oldest = Span(group.ages.oldest.at_least_ns);
@@ -68,17 +68,21 @@ fn at_its_end(group: &Group, fate: Fate) -> String {
             format!("{opener} opened them, another process held them last")
         }
         Verdict::BlockedInSend => blocked(group, false),
-        Verdict::GhostFd if group.shut_down.top.is_empty() => {
-            "left CLOSE_WAIT by a reset, a time-out or a kill, with the descriptor still open".to_owned()
+        Verdict::GhostFd => {
+            "left CLOSE_WAIT by a shutdown, a reset or a time-out, with the descriptor still open".to_owned()
         }
-        Verdict::GhostFd => "left CLOSE_WAIT by shutdown(), with the descriptor still open".to_owned(),
         Verdict::NeverAccepted => "accept() had not returned them".to_owned(),
         Verdict::Sending | Verdict::Pool | Verdict::Unknown => "their queues were not seen".to_owned(),
     };
     let (oldest, first) = (Span(group.ages.oldest.at_least_ns), if group.sockets == 1 { "" } else { "up to " });
     match fate {
         Fate::ClosedLate => format!("{seen}; closed {first}{oldest} after the FIN"),
-        _ => format!("{seen}; nothing but the exit closed the descriptor, {first}{oldest} after the FIN"),
+        Fate::CleanedUp => {
+            format!("{seen}; closed only as the process cleaned up at its exit, {first}{oldest} after the FIN")
+        }
+        Fate::Exited | Fate::Open => {
+            format!("{seen}; nothing but the exit closed the descriptor, {first}{oldest} after the FIN")
+        }
     }
 }
 

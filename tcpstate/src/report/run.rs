@@ -82,6 +82,7 @@ impl RunReport {
 pub(super) fn fate_text(fate: Fate) -> &'static str {
     match fate {
         Fate::Exited => "closed only by exit",
+        Fate::CleanedUp => "closed only at exit",
         Fate::Open => "open at the end",
         Fate::ClosedLate => "closed late",
     }

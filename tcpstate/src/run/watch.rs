@@ -16,6 +16,7 @@ use crate::{
     report::{
         leaks::{LeakReport, Surroundings},
         run::{Allowance, RunReport},
+        stack::Frame,
     },
     session::{Clock, log_probes},
     settings::run::RunSettings,
@@ -23,6 +24,13 @@ use crate::{
 
 /// After the command has ended, those that it has just killed may still be on their way out.
 const GRACE: Duration = Duration::from_millis(200);
+/// Closed sockets that wait for their stacks to be named.
+const UNSETTLED: usize = 4096;
+/// Functions that run programs' clean-up at their end: of C (`exit()`, and what it runs), and of Python, which gives up all its
+/// objects.
+const CLEAN_UP: [&str; 5] = ["exit", "__run_exit_handlers", "Py_FinalizeEx", "Py_Finalize", "_Py_Finalize"];
+/// That of Node.
+const NODE_CLEAN_UP: &str = "node::FreeEnvironment";
 /// How often that is looked at.
 const LOOK: Duration = Duration::from_millis(5);
 
@@ -63,6 +71,9 @@ impl Watch {
             _ = tick.tick() => intake.tracer.flush_log(),
         }
         intake.fetch()?;
+        if intake.leaks.unsettled_count() >= UNSETTLED {
+            settle(intake);
+        }
         let due = intake.reconciled.is_none_or(|(last, _)| last.elapsed() >= RECONCILE);
         if due || intake.is_unrepaired() { intake.reconcile() } else { Ok(()) }
     }
@@ -77,6 +88,7 @@ impl Watch {
         intake.tracer.detach();
         intake.fetch()?;
 
+        settle(intake);
         let Intake { leaks, stacks, clock, losses, .. } = intake;
         stacks.name(&leaks.places());
         let book = stacks.book();
@@ -131,4 +143,17 @@ impl Watch {
             sleep(LOOK).await;
         }
     }
+}
+
+/// Finds out which sockets were closed as their process cleaned up at its exit.
+fn settle(intake: &mut Intake) {
+    let Intake { leaks, stacks, .. } = intake;
+    stacks.name(&leaks.unsettled());
+    let book = stacks.book();
+    leaks.settle(|place| book.get(place).is_some_and(|stack| stack.frames.iter().any(ends_process)));
+}
+
+/// Whether everything that this function calls is done because the process ends.
+fn ends_process(frame: &Frame) -> bool {
+    frame.function.as_deref().is_some_and(|name| CLEAN_UP.contains(&name) || name.starts_with(NODE_CLEAN_UP))
 }

@@ -104,11 +104,12 @@ impl RunSettings {
     #[must_use]
     pub fn config(&self, wakeup_bytes: u32) -> Config {
         Config {
-            filters: filter::PID | filter::CHILDREN | filter::LEAKS | filter::EXITS,
+            filters: filter::PID | filter::CHILDREN | filter::LEAKS | filter::CLOSERS,
             wakeup_bytes,
             stack_bytes: self.stack_bytes,
             stacks_per_window: STACKS_PER_WINDOW,
-            late_ns: self.max_dwell.map_or(u64::MAX, |most| u64::try_from(most.as_nanos()).unwrap_or(u64::MAX)),
+            // Whoever closes a socket is told of anyway.
+            late_ns: u64::MAX,
             ..Config::NONE
         }
     }
@@ -140,16 +141,15 @@ mod tests {
     }
 
     #[test]
-    fn a_late_close_is_looked_at_from_its_threshold_on() {
-        assert_eq!(settings("--max-dwell 2s true").expect("valid").config(0).late_ns, 2_000_000_000);
-        assert_eq!(settings("true").expect("valid").config(0).late_ns, u64::MAX);
+    fn a_late_close_is_later_than_a_leak() {
         let refusal = settings("--max-dwell 1s --older-than 1s true").expect_err("never reached");
         assert!(refusal.contains("lower the latter"), "{refusal}");
+        assert_eq!(settings("--max-dwell 2s true").expect("valid").max_dwell, Some(Duration::from_secs(2)));
     }
 
     #[test]
     fn only_the_command_and_its_descendants_are_followed() {
         let filters = settings("true").expect("valid").config(0).filters;
-        assert_eq!(filters, filter::PID | filter::CHILDREN | filter::LEAKS | filter::EXITS);
+        assert_eq!(filters, filter::PID | filter::CHILDREN | filter::LEAKS | filter::CLOSERS);
     }
 }

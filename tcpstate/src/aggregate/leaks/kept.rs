@@ -18,7 +18,7 @@ use crate::{
     aggregate::verdict::{Holding, Verdict},
     model::{
         Comm, Endpoint, MonotonicNs, OwnerSource,
-        leak::{Actor, Exited, PlaceId},
+        leak::{Actor, Closing, PlaceId},
     },
 };
 
@@ -30,6 +30,8 @@ const MOST: usize = 1 << 16;
 pub enum Fate {
     /// Nothing but the exit of the last process that held them closed them.
     Exited,
+    /// The process closed them as it cleaned up at its exit.
+    CleanedUp,
     /// They were still there at the end.
     Open,
     /// The program closed them, but they had been in CLOSE_WAIT for longer than it may last.
@@ -42,6 +44,7 @@ impl Fate {
     pub const fn name(self) -> &'static str {
         match self {
             Self::Exited => "closed-by-exit",
+            Self::CleanedUp => "closed-at-exit",
             Self::Open => "open-at-end",
             Self::ClosedLate => "closed-late",
         }
@@ -88,6 +91,10 @@ pub(super) struct Kept {
     max_dwell: Option<Duration>,
     sockets: Vec<Ended>,
     not_kept: u64,
+    /// Where sockets that are still there, or whose end is not told yet, are being closed or have been shut down.
+    closers: HashMap<u64, (MonotonicNs, PlaceId)>,
+    /// Closed sockets of which it has to be found out whether that was at the exit; the place says where.
+    unsettled: Vec<(PlaceId, Ended)>,
 }
 
 /// A socket as it was at its end.
@@ -143,18 +150,35 @@ impl Leaks {
     /// longer than `max_dwell` leaked even if its program closed it.
     #[must_use]
     pub fn keeping(mut self, max_dwell: Option<Duration>) -> Self {
-        self.kept = Some(Kept { max_dwell, sockets: Vec::new(), not_kept: 0 });
+        self.kept =
+            Some(Kept { max_dwell, sockets: Vec::new(), not_kept: 0, closers: HashMap::new(), unsettled: Vec::new() });
         self
     }
 
+    /// A thread closes a socket, or shuts it down, or exits.
+    pub(super) fn closing(&mut self, closing: &Closing) {
+        if closing.exiting {
+            self.exited(closing);
+            return;
+        }
+        let Closing { at, ref facts, place, load, .. } = *closing;
+        if let Some(socket) = self.find(facts.id, at).filter(|_| closing.in_close_wait) {
+            socket.look(&load, at, at);
+        }
+        if let (Some(kept), Some(place)) = (&mut self.kept, place) {
+            kept.closers.insert(facts.id.skaddr, (at, place));
+        }
+    }
+
     /// The exit of a process closes a socket.
-    pub(super) fn exited(&mut self, exited: &Exited) {
-        let Exited { at, ref facts, by, .. } = *exited;
+    fn exited(&mut self, exited: &Closing) {
+        let Closing { at, ref facts, by, .. } = *exited;
         let known = self.find(facts.id, at).is_some();
         let known = known.then(|| self.sockets.remove(facts.id.skaddr)).flatten();
         // What else is told of it, and what a snapshot says that is under way, is no news.
         self.gone.remember(facts.id, at, super::table::Went::Away);
-        let Some(max_dwell) = self.kept.as_ref().map(|kept| kept.max_dwell) else { return };
+        let Some(kept) = &mut self.kept else { return };
+        kept.closers.remove(&facts.id.skaddr);
         let entered = exited.since.map_or(Entered::before(at), Entered::at);
         let mut socket = known.unwrap_or_else(|| Socket::new(facts, entered));
         if let Some(since) = exited.since {
@@ -169,8 +193,7 @@ impl Leaks {
             (false, Phase::Closing(left) | Phase::Ghost(left)) => Phase::Ghost(left),
             (false, Phase::Open) => Phase::Ghost(Left { at, place: PlaceSlot::default() }),
         };
-        let age_ns = at.0.saturating_sub(socket.entered.latest);
-        if !self.is_leaked(age_ns, max_dwell) {
+        if !self.is_leaked(at.0.saturating_sub(socket.entered.latest)) {
             return;
         }
         let opener = opener(&socket, by);
@@ -186,10 +209,13 @@ impl Leaks {
         }
     }
 
-    /// Keeps a socket that was closed, if that was too late.
-    pub(super) fn keep_if_late(&mut self, socket: &Socket, at: MonotonicNs, age_ns: u64) {
-        let max_dwell = self.kept.as_ref().and_then(|kept| kept.max_dwell);
-        if !max_dwell.is_some_and(|most| u128::from(age_ns) > most.as_nanos()) {
+    /// Keeps a socket that was closed, if that was too late or may have been at the exit.
+    pub(super) fn keep_closed(&mut self, socket: &Socket, at: MonotonicNs, age_ns: u64) {
+        let Some(kept) = &mut self.kept else { return };
+        let max_dwell = kept.max_dwell;
+        let closer = kept.closers.remove(&socket.id.skaddr).filter(|&(at, _)| at.0 >= socket.entered.earliest);
+        let is_late = max_dwell.is_some_and(|most| u128::from(age_ns) > most.as_nanos());
+        if !is_late && (closer.is_none() || !self.is_leaked(age_ns)) {
             return;
         }
         let holders = self.holders(socket);
@@ -197,12 +223,51 @@ impl Leaks {
         let (pid, opener) = self.whose(socket, holders, holding);
         let observed = Observed { now: at, asleep_in_send: None, fold: &|place| place };
         let verdict = self.verdict(socket, holding, pid, &observed);
-        if verdict.is_leak() {
-            let comm = socket.owner.map(|owner| owner.comm);
-            let comm = pid.and_then(|pid| self.process(pid, comm).comm).or(comm);
-            let mut socket = socket.clone();
-            socket.listed = 0;
-            self.keep(Ended { socket, at, fate: Fate::ClosedLate, verdict, pid, opener, comm });
+        if !verdict.is_leak() {
+            return;
+        }
+        let comm = socket.owner.map(|owner| owner.comm);
+        let comm = pid.and_then(|pid| self.process(pid, comm).comm).or(comm);
+        let mut socket = socket.clone();
+        socket.listed = 0;
+        let place = closer.map(|(_, place)| place);
+        socket.phase = match socket.phase {
+            Phase::Ghost(left) => Phase::Ghost(Left { place: place.into(), ..left }),
+            Phase::Open => Phase::Closing(Left { at, place: place.into() }),
+            Phase::Closing(left) => Phase::Closing(Left { place: place.into(), ..left }),
+        };
+        let fate = if is_late { Fate::ClosedLate } else { Fate::CleanedUp };
+        let ended = Ended { socket, at, fate, verdict, pid, opener, comm };
+        match (&mut self.kept, place) {
+            (Some(kept), Some(place)) => kept.unsettled.push((place, ended)),
+            (Some(kept), None) => kept.keep(ended),
+            (None, _) => {}
+        }
+    }
+
+    /// Where sockets were closed of which it has to be found out whether that was at the exit of their process.
+    #[must_use]
+    pub fn unsettled(&self) -> BTreeSet<PlaceId> {
+        self.kept.iter().flat_map(|kept| &kept.unsettled).map(|&(place, _)| place).collect()
+    }
+
+    /// How many such sockets there are.
+    #[must_use]
+    pub fn unsettled_count(&self) -> usize {
+        self.kept.as_ref().map_or(0, |kept| kept.unsettled.len())
+    }
+
+    /// Takes the answer to [`Leaks::unsettled`].
+    pub fn settle(&mut self, at_exit: impl Fn(PlaceId) -> bool) {
+        let Some(kept) = &mut self.kept else { return };
+        for (place, mut ended) in std::mem::take(&mut kept.unsettled) {
+            if at_exit(place) {
+                ended.fate = Fate::CleanedUp;
+            } else if ended.fate == Fate::CleanedUp {
+                // Closed in time.
+                continue;
+            }
+            kept.keep(ended);
         }
     }
 
@@ -212,8 +277,10 @@ impl Leaks {
         }
     }
 
-    fn is_leaked(&self, age_ns: u64, max_dwell: Option<Duration>) -> bool {
+    /// Whether it was in CLOSE_WAIT for long enough, if it was not closed.
+    fn is_leaked(&self, age_ns: u64) -> bool {
         let age = Duration::from_nanos(age_ns);
+        let max_dwell = self.kept.as_ref().and_then(|kept| kept.max_dwell);
         age >= self.options.older_than || max_dwell.is_some_and(|most| age > most)
     }
 
@@ -229,9 +296,9 @@ impl Leaks {
             self.share(&mut shares, sighting, (*fate, *comm, *at), observed, rule);
         }
         for socket in self.sockets.iter() {
-            let sighting = self.sight(socket, observed).filter(|sighting| {
-                sighting.verdict.is_leak() && self.is_leaked(sighting.age.at_least_ns, kept.max_dwell)
-            });
+            let sighting = self
+                .sight(socket, observed)
+                .filter(|sighting| sighting.verdict.is_leak() && self.is_leaked(sighting.age.at_least_ns));
             if let Some(sighting) = sighting {
                 let comm = socket.owner.map(|owner| owner.comm);
                 let comm = sighting.pid.and_then(|pid| self.process(pid, comm).comm);

@@ -46,7 +46,7 @@ pub(in crate::report) fn write<W: io::Write>(
     others(page, group.told.others, "socket", "told at other places")?;
     for &(place, sockets) in &group.shut_down.top {
         let intro = Paragraph::new().text(Count(sockets, "socket"));
-        let label = if group.fate == Some(Fate::ClosedLate) { "closed" } else { "shut down" };
+        let label = if matches!(group.fate, Some(Fate::ClosedLate | Fate::CleanedUp)) { "closed" } else { "shut down" };
         stack(page, report, label, Some(intro), Some(place))?;
     }
     for sleepers in report.sleepers(group) {

@@ -1,11 +1,12 @@
-//! Sockets that nothing but the exit of a process closes.
+//! Who closes a socket, as far as that is a task: `tcp_close()` (net/ipv4/tcp.c) holds the socket's lock while it works, and what
+//! arrives in softirq meanwhile waits until the task itself deals with it. What a softirq does holds no such lock.
 //!
-//! `do_exit()` (kernel/exit.c, Linux 6.18) drops the process's files after `PF_EXITING` is set and runs what that defers
-//! (`exit_task_work()`) still as the same task, so `__tcp_close()` (net/ipv4/tcp.c) runs in its context.
+//! Nothing but an exit closes what is closed by a task that exits: `do_exit()` (kernel/exit.c, Linux 6.18) drops the process's files after `PF_EXITING` is set and runs what that defers
+//! (`exit_task_work()`) still as the same task.
 
 use aya_ebpf::helpers::generated::bpf_get_current_task_btf;
 use tcpstate_common::{
-    leak::{Exited, FOUND_EOF_READ, FOUND_SINCE, KIND_EXITED},
+    leak::{Closing, FOUND_EOF_READ, FOUND_SINCE, KIND_CLOSING},
     state::TcpState,
 };
 
@@ -18,26 +19,30 @@ use crate::{
     maps::SOCKETS,
     owner,
     sock::{Sock, load},
-    stack::PF_EXITING,
+    stack::{self, PF_EXITING},
     story::{EOF_READ, EXITED, KnownOwner, Story},
     transition::{Known, Seen, fill_socket, submit},
 };
 
 const CLOSE: u8 = TcpState::Close as u8;
 
-/// Whether the running task closes the socket by exiting. In softirq on top of a task that exits nobody holds the socket's lock.
+/// Whether the running task is exiting.
 #[inline(always)]
-pub(crate) fn closes(sk: Sock) -> bool {
+fn exiting() -> bool {
     // SAFETY: the helper has no precondition, and returns a typed task.
     let flags: u32 = unsafe { load(bpf_get_current_task_btf() as *const Opaque, offset!(task_flags)) };
-    flags & PF_EXITING != 0 && sk.is_owned()
+    flags & PF_EXITING != 0
 }
 
 /// It leaves CLOSE_WAIT.
 #[inline(never)]
 pub(crate) fn on_transition(seen: &Seen, known: &Known) {
     let key = seen.sk.address();
-    mark(key, EXITED);
+    let exiting = exiting();
+    if exiting {
+        mark(key, EXITED);
+    }
+    let place = stack::capture();
     let (mut since_ns, mut flags) = (0, 0);
     if known.flags == 0 {
         since_ns = seen.now.saturating_sub(known.in_old_ns);
@@ -47,10 +52,10 @@ pub(crate) fn on_transition(seen: &Seen, known: &Known) {
         // SAFETY: a value in the map.
         flags |= if unsafe { (*story).marks } & EOF_READ != 0 { FOUND_EOF_READ } else { 0 };
     }
-    submit(|exited: *mut Exited| {
+    submit(|closing: *mut Closing| {
         // SAFETY: an entry of the ring buffer.
         unsafe {
-            let record = &raw mut (*exited).found.socket;
+            let record = &raw mut (*closing).found.socket;
             (*record).old_state = seen.old;
             (*record).new_state = seen.new;
             (*record).flags = flags;
@@ -58,7 +63,9 @@ pub(crate) fn on_transition(seen: &Seen, known: &Known) {
             (*record).in_old_ns = since_ns;
             (*record).cookie = known.cookie;
             fill_socket(record, seen.sk, seen.family, &seen.local, &seen.remote);
-            fill(exited, seen.sk, &known.owner);
+            fill(closing, seen.sk, &known.owner);
+            (*closing).place = place;
+            (*closing).exiting = u32::from(exiting);
         }
     });
 }
@@ -72,13 +79,15 @@ pub(crate) fn on_transition(seen: &Seen, known: &Known) {
 pub(crate) unsafe fn on_destroy(sk: Sock, story: *const Story) {
     let family = sk.family();
     let (mut local, remote) = (sk.local(family), sk.remote(family));
-    submit(|exited: *mut Exited| {
+    let exiting = exiting();
+    let place = stack::capture();
+    submit(|closing: *mut Closing| {
         // SAFETY: an entry of the ring buffer; the story is the caller's promise.
         unsafe {
             if local.port == 0 {
                 local.port = (*story).local_port;
             }
-            let record = &raw mut (*exited).found.socket;
+            let record = &raw mut (*closing).found.socket;
             (*record).old_state = (*story).state;
             (*record).new_state = CLOSE;
             (*record).flags = if (*story).marks & EOF_READ != 0 { FOUND_EOF_READ } else { 0 };
@@ -86,7 +95,9 @@ pub(crate) unsafe fn on_destroy(sk: Sock, story: *const Story) {
             (*record).in_old_ns = 0;
             (*record).cookie = (*story).cookie;
             fill_socket(record, sk, family, &local, &remote);
-            fill(exited, sk, &Story::known_owner(story));
+            fill(closing, sk, &Story::known_owner(story));
+            (*closing).place = place;
+            (*closing).exiting = u32::from(exiting);
         }
     });
 }
@@ -95,19 +106,20 @@ pub(crate) unsafe fn on_destroy(sk: Sock, story: *const Story) {
 ///
 /// # Safety
 ///
-/// `exited` has to be writable.
+/// `closing` has to be writable.
 #[inline(always)]
-unsafe fn fill(exited: *mut Exited, sk: Sock, owner: &KnownOwner) {
+unsafe fn fill(closing: *mut Closing, sk: Sock, owner: &KnownOwner) {
     // SAFETY: the caller's promise.
     unsafe {
-        let found = &raw mut (*exited).found;
-        (*found).socket.kind = KIND_EXITED;
+        let found = &raw mut (*closing).found;
+        (*found).socket.kind = KIND_CLOSING;
         (*found).socket.owner_source = owner.source;
         (*found).socket.owner = owner.owner;
         (*found).place = owner.place;
         (*found).holder_fd = 0;
         fill_load(found, sk, CLOSE);
-        (*exited).by = owner::current();
-        (*found).holder_tgid = (*exited).by.tgid;
+        (*closing).pad = 0;
+        (*closing).by = owner::current();
+        (*found).holder_tgid = (*closing).by.tgid;
     }
 }
