@@ -82,6 +82,8 @@ layout! {
     sk_drops = "sock" "sk_drops.counter",
     /// Directions that are shut down (`RCV_SHUTDOWN`, `SEND_SHUTDOWN`).
     sk_shutdown = "sock" "sk_shutdown",
+    /// Whether a task holds the lock of a socket, and no softirq works on it.
+    sk_lock_owned = "sock" "sk_lock.owned",
     /// Next sequence number expected from the peer.
     rcv_nxt = "tcp_sock" "rcv_nxt",
     /// First sequence number that the program has not read.

@@ -15,6 +15,9 @@ pub const KIND_ACCEPTED: u32 = 5;
 /// [`SocketEvent::kind`]: the socket is gone.
 pub const KIND_DESTROYED: u32 = 6;
 
+/// `kind` of a [`Closing`], in its [`Found::socket`].
+pub const KIND_CLOSING: u32 = 7;
+
 /// A socket entered CLOSE_WAIT.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(C)]
@@ -143,6 +146,24 @@ pub struct Found {
     pub jiffies: u64,
 }
 
+/// A task ends the stay of a socket in CLOSE_WAIT, or the life of a socket that has been in it: by closing it, by shutting it down
+/// or by exiting. Comes before the event of its leaving or of its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+#[cfg_attr(feature = "user", derive(bytemuck::Pod, bytemuck::Zeroable))]
+pub struct Closing {
+    /// The socket as it was until then, with [`KIND_CLOSING`]; `new_state` is the state it enters.
+    pub found: Found,
+    /// The task.
+    pub by: Owner,
+    /// Where; 0 when not known, or when it exits.
+    pub place: u64,
+    /// 1 when the task is exiting: nothing but that closes the socket.
+    pub exiting: u32,
+    /// Explicit padding.
+    pub pad: u32,
+}
+
 /// A thread, as an iterator found it; its kernel stack follows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(C)]
@@ -164,6 +185,7 @@ const _: () = assert!(size_of::<StackHeader>() == 48);
 const _: () = assert!(size_of::<KernelStack>() == 264);
 const _: () = assert!(size_of::<CodeRanges>() == 64);
 const _: () = assert!(size_of::<Found>() == 176);
+const _: () = assert!(size_of::<Closing>() == 216);
 const _: () = assert!(size_of::<Thread>() == 64);
 
 #[cfg(feature = "user")]

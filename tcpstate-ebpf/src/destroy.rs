@@ -2,7 +2,14 @@
 
 use tcpstate_common::config::filter;
 
-use crate::{config::filtering, leak, maps::SOCKETS, sock::Sock, story::TRACKED};
+use crate::{
+    closing,
+    config::filtering,
+    leak,
+    maps::SOCKETS,
+    sock::Sock,
+    story::{EXITED, TRACKED},
+};
 
 #[inline(always)]
 pub(crate) fn on_destroy(sk: Sock) {
@@ -13,6 +20,9 @@ pub(crate) fn on_destroy(sk: Sock) {
         // SAFETY: a value in the map.
         unsafe {
             if (*story).marks & TRACKED != 0 {
+                if filtering(filter::CLOSERS) && (*story).marks & EXITED == 0 && sk.is_owned() {
+                    closing::on_destroy(sk, story);
+                }
                 leak::destroyed(story, key);
             }
         }

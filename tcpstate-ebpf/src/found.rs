@@ -127,7 +127,7 @@ fn held_by_wanted(tgid: u32) -> bool {
 ///
 /// `found` has to be writable.
 #[inline(always)]
-unsafe fn fill_load<R: Read>(found: *mut Found, sk: Sock<R>, state: u8) {
+pub(crate) unsafe fn fill_load<R: Read>(found: *mut Found, sk: Sock<R>, state: u8) {
     let distance = |ahead: u32, behind: u32| {
         let distance = ahead.wrapping_sub(behind);
         if distance as i32 > 0 { distance } else { 0 }

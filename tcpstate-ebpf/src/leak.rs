@@ -1,6 +1,7 @@
 //! What leak hunting sends: sockets that enter and leave CLOSE_WAIT, and what happens to them meanwhile.
 
 use tcpstate_common::{
+    config::filter as set,
     event::Owner,
     leak::{Entered, KIND_ACCEPTED, KIND_DESTROYED, KIND_ENTERED, KIND_EOF_READ, KIND_LEFT, SocketEvent},
     state::{IPPROTO_MPTCP, TcpState},
@@ -8,7 +9,8 @@ use tcpstate_common::{
 
 use crate::{
     clock::now_ns,
-    config::config,
+    closing,
+    config::{config, filtering},
     maps::SOCKETS,
     owner,
     sock::Sock,
@@ -41,6 +43,9 @@ pub(crate) fn on_transition(seen: &Seen, known: &Known) {
             (*entered).place = known.owner.place;
         });
     } else if seen.old == CLOSE_WAIT {
+        if filtering(set::CLOSERS) && seen.sk.is_owned() {
+            closing::on_transition(seen, known);
+        }
         // Into LAST_ACK goes `close()` or `shutdown()`, in the context of its caller; what leads to CLOSE may come from
         // anywhere. The closer matters only when it was late.
         let by_caller = seen.new == LAST_ACK && known.in_old_ns >= config!(late_ns);
@@ -63,7 +68,7 @@ pub(crate) fn on_transition(seen: &Seen, known: &Known) {
 }
 
 #[inline(always)]
-fn mark(key: u64, mark: u8) {
+pub(crate) fn mark(key: u64, mark: u8) {
     if let Some(story) = SOCKETS.get_ptr_mut(key) {
         // SAFETY: a value in the map; marks are set under the socket's lock.
         unsafe { (*story).marks |= mark }

@@ -6,6 +6,7 @@
 mod accept;
 mod atomic;
 mod clock;
+mod closing;
 mod config;
 mod destroy;
 mod filter;

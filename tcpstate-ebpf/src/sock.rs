@@ -164,6 +164,14 @@ impl<R: Read> Sock<R> {
         shutdown & RCV_SHUTDOWN == 0
     }
 
+    /// Whether a task holds its lock (`lock_sock()`): then whatever happens to it is done by the running task, or on its behalf.
+    #[inline(always)]
+    pub(crate) fn is_owned(self) -> bool {
+        // SAFETY: `Sock` holds a typed pointer.
+        let owned: u32 = unsafe { load(self.0, offset!(sk_lock_owned)) };
+        owned != 0
+    }
+
     /// The key of the socket in the maps.
     #[inline(always)]
     pub(crate) fn address(self) -> u64 {

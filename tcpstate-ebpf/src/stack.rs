@@ -31,7 +31,7 @@ pub(crate) const PLACE_WORDS: usize = 128;
 const HEAD: usize = size_of::<StackHeader>() + size_of::<KernelStack>();
 
 /// `PF_EXITING` (`include/linux/sched.h`).
-const PF_EXITING: u32 = 4;
+pub(crate) const PF_EXITING: u32 = 4;
 
 /// An odd number with its bits well spread (2^64 divided by the golden ratio).
 const MULTIPLIER: u64 = 0x9e37_79b9_7f4a_7c15;

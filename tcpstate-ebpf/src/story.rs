@@ -23,6 +23,8 @@ pub(crate) const SINCE_BEFORE: u8 = 1 << 0;
 pub(crate) const TRACKED: u8 = 1 << 0;
 /// [`Story::marks`]: a receive has returned 0.
 pub(crate) const EOF_READ: u8 = 1 << 1;
+/// [`Story::marks`]: user space has been told that the exit of a process closes the socket.
+pub(crate) const EXITED: u8 = 1 << 2;
 
 /// The story of a live socket. Network namespace and cgroup are not in it: the socket itself has them at every event.
 #[derive(Clone, Copy)]

@@ -53,9 +53,9 @@ pub(crate) struct Seen {
     pub(crate) old: u8,
     pub(crate) new: u8,
     pub(crate) now: u64,
-    family: u16,
-    local: End,
-    remote: End,
+    pub(crate) family: u16,
+    pub(crate) local: End,
+    pub(crate) remote: End,
 }
 
 #[inline(always)]

@@ -1,5 +1,6 @@
 //! The command line as clap sees it; `settings` makes sense of it.
 
+pub mod run;
 mod shell;
 mod states;
 
@@ -13,6 +14,7 @@ use clap::{
 use ipnet::IpNet;
 use tcpstate_common::state::TcpState;
 
+use self::run::RunArgs;
 pub use self::{
     shell::{CompletionsArgs, EXIT_CODES, ManArgs},
     states::{SocketFilterArgs, StatesArgs},
@@ -51,6 +53,8 @@ pub enum Command {
     Completions(CompletionsArgs),
     /// Write the manual pages.
     Man(ManArgs),
+    /// Run a command, and fail if it or what it starts leaves sockets in CLOSE_WAIT.
+    Run(RunArgs),
 }
 
 const LIMITS: &str = "Limits";

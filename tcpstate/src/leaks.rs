@@ -1,9 +1,10 @@
 //! `tcpstate leaks`: from events, snapshots and stacks to a report every few seconds.
 
+pub(crate) mod intake;
 mod look;
 mod render;
 mod sleepers;
-mod stacks;
+pub(crate) mod stacks;
 
 use std::{
     collections::BTreeSet,
@@ -14,12 +15,10 @@ use std::{
 use anyhow::{Result, bail};
 use tokio::time::{MissedTickBehavior, interval, sleep};
 
-use self::{look::look, render::Renderer, stacks::Stacks};
+use self::{intake::Intake, render::Renderer};
 use crate::{
-    aggregate::leaks::{self, Leaks, Observed},
-    decode,
+    aggregate::leaks::{Leaks, Observed},
     kernel::{Options, Tracer},
-    model::{leak::LeakLosses, probes::Role},
     preflight,
     report::leaks::{LeakReport, Surroundings, processes_asleep},
     session::{
@@ -29,13 +28,11 @@ use crate::{
 };
 
 /// How often events and stacks are fetched: a stack has to be unwound while its process lives.
-const TICK: Duration = Duration::from_millis(50);
-/// Events taken at a time.
-const BATCH: usize = 8192;
+pub(crate) const TICK: Duration = Duration::from_millis(50);
 /// The buffer fills to this part before its reader is woken ahead of the tick.
-const WAKEUP_PART: u32 = 4;
+pub(crate) const WAKEUP_PART: u32 = 4;
 /// How often snapshots repair what events may have left wrong, at least.
-const RECONCILE: Duration = Duration::from_secs(10);
+pub(crate) const RECONCILE: Duration = Duration::from_secs(10);
 /// Snapshots take at most this part of the time, else they are taken for every report: they also say who holds the sockets and
 /// what is in their queues.
 const SNAPSHOT_PART: u32 = 50;
@@ -60,22 +57,11 @@ pub async fn run(settings: &LeaksSettings, debug: bool) -> Result<()> {
     })?;
     log_probes(tracer.probes());
     let clock = Clock::start()?;
-    let hooks = &tracer.probes().hooks;
-    let options = leaks::Options {
-        older_than: settings.older_than,
-        accept_hook: hooks.chosen(Role::Accept).is_some(),
-        receive_hook: hooks.chosen(Role::EofReads).is_some(),
-    };
+    let leaks = Leaks::new(intake::options(&tracer.probes().hooks, settings.older_than));
     let mut hunt = Hunt {
-        tracer,
-        leaks: Leaks::new(options),
-        stacks: Stacks::default(),
-        losses: LeakLosses::default(),
-        reconciled: None,
-        lost_at_reconcile: 0,
+        intake: Intake::new(tracer, leaks, clock, settings.stack_bytes),
         renderer: Renderer::new(settings, clock.wall, clock.start),
         output: Output::start(io::stdout())?,
-        clock,
         settings,
     };
     let endings = Endings::new(settings.duration, followed)?;
@@ -86,33 +72,25 @@ pub async fn run(settings: &LeaksSettings, debug: bool) -> Result<()> {
 }
 
 struct Hunt<'a> {
-    tracer: Tracer,
-    leaks: Leaks,
-    stacks: Stacks,
-    losses: LeakLosses,
-    /// When the last snapshot was taken, and how long it took.
-    reconciled: Option<(Instant, Duration)>,
-    /// Events that had been lost then.
-    lost_at_reconcile: u64,
+    intake: Intake,
     renderer: Renderer,
     output: Output,
-    clock: Clock,
     settings: &'a LeaksSettings,
 }
 
 impl Hunt<'_> {
     async fn run(&mut self, mut endings: Endings) -> Result<()> {
-        self.reconcile()?;
+        self.intake.reconcile()?;
         match self.settings.interval {
             Some(every) => {
                 self.watch(&mut endings, every).await?;
-                self.fetch()?;
+                self.intake.fetch()?;
                 self.reconcile_if_due()?;
             }
             None => self.look_once(&mut endings).await?,
         }
         let last = self.report()?;
-        self.tracer.detach();
+        self.intake.tracer.detach();
         let finish = async {
             let mut out = self.output.buffer().await?;
             self.renderer.last(&mut out, &last)?;
@@ -140,9 +118,9 @@ impl Hunt<'_> {
             tokio::select! {
                 biased;
                 _ = endings.next() => return Ok(()),
-                filled = self.tracer.filled() => filled?,
+                filled = self.intake.tracer.filled() => filled?,
                 _ = reports.tick() => {
-                    self.fetch()?;
+                    self.intake.fetch()?;
                     self.reconcile_if_due()?;
                     let report = self.report()?;
                     // A reader that is slow gets fewer reports: stacks cannot wait for it.
@@ -152,11 +130,11 @@ impl Hunt<'_> {
                     }
                 }
                 _ = tick.tick() => {
-                    self.tracer.flush_log();
-                    endings.check_processes(&self.tracer)?;
+                    self.intake.tracer.flush_log();
+                    endings.check_processes(&self.intake.tracer)?;
                 }
             }
-            self.fetch()?;
+            self.intake.fetch()?;
         }
     }
 
@@ -169,86 +147,41 @@ impl Hunt<'_> {
                 _ = endings.next() => return Ok(()),
                 () = sleep(wait) => {}
             }
-            self.fetch()?;
-            self.reconcile()?;
+            self.intake.fetch()?;
+            self.intake.reconcile()?;
         }
-        Ok(())
-    }
-
-    /// Takes the events and stacks that wait.
-    fn fetch(&mut self) -> Result<()> {
-        let Self { tracer, leaks, stacks, settings, .. } = self;
-        let mut result = Ok(());
-        while tracer.drain(BATCH, |record| match decode::leak::event(record) {
-            Ok(event) => leaks.push(&event),
-            Err(error) => result = Err(error),
-        }) == BATCH
-        {}
-        result?;
-        let mut code = Vec::new();
-        tracer.stacks(|header, kernel, bytes| {
-            let ranges = stacks.take(header, kernel, bytes, settings.stack_bytes as usize);
-            code.extend(ranges.map(|ranges| (header.tgid, ranges)));
-        });
-        for (pid, ranges) in code {
-            if let Err(error) = tracer.enter_code(pid, &ranges) {
-                // More stacks than needed are copied of it, no more.
-                tracing::debug!("{error:#}");
-            }
-        }
-        let counters = tracer.counters()?;
-        self.losses = LeakLosses {
-            events: counters.dropped,
-            map_full: counters.map_full,
-            stacks_skipped: counters.stacks_skipped,
-            stacks_dropped: counters.stacks_dropped,
-        };
         Ok(())
     }
 
     fn reconcile_if_due(&mut self) -> Result<()> {
         // One that was slow by chance must not keep the next ones from being taken for long.
-        let due = self.reconciled.is_none_or(|(last, took)| last.elapsed() >= RECONCILE.min(took * SNAPSHOT_PART));
-        if due || self.losses.events > self.lost_at_reconcile { self.reconcile() } else { Ok(()) }
-    }
-
-    fn reconcile(&mut self) -> Result<()> {
-        let began = Instant::now();
-        let lost = self.tracer.counters()?.dropped;
-        let snapshot = look(&mut self.tracer, &self.clock)?;
-        self.leaks.reconcile(&snapshot);
-        let (sockets, took) = (snapshot.sockets.len(), began.elapsed().as_micros());
-        tracing::debug!("snapshot of {sockets} sockets took {took} µs");
-        self.reconciled = Some((began, began.elapsed()));
-        self.lost_at_reconcile = lost;
-        Ok(())
+        let due =
+            self.intake.reconciled.is_none_or(|(last, took)| last.elapsed() >= RECONCILE.min(took * SNAPSHOT_PART));
+        if due || self.intake.is_unrepaired() { self.intake.reconcile() } else { Ok(()) }
     }
 
     fn report(&mut self) -> Result<LeakReport> {
         let began = Instant::now();
-        self.stacks.name(&self.leaks.places());
+        let Intake { tracer, leaks, stacks, clock, losses, .. } = &mut self.intake;
+        stacks.name(&leaks.places());
         // Threads are looked at for the processes that the sockets of just now belong to.
-        let book = self.stacks.book();
+        let book = stacks.book();
         let fold = |place| book.fold(place);
-        let now = self.clock.now();
-        let survey = self.leaks.survey(&Observed { now, asleep_in_send: None, fold: &fold });
+        let now = clock.now();
+        let survey = leaks.survey(&Observed { now, asleep_in_send: None, fold: &fold });
         let mut pids: BTreeSet<u32> = survey.processes.iter().map(|row| row.process.pid).collect();
         pids.extend(processes_asleep(&survey, self.settings.top));
         let pids: Vec<u32> = pids.into_iter().collect();
-        let threads = if pids.is_empty() { Vec::new() } else { self.tracer.threads(&pids)? };
+        let threads = if pids.is_empty() { Vec::new() } else { tracer.threads(&pids)? };
         let in_send = sleepers::in_send(&threads);
-        let survey = self.leaks.survey(&Observed { now, asleep_in_send: Some(&in_send), fold: &fold });
+        let survey = leaks.survey(&Observed { now, asleep_in_send: Some(&in_send), fold: &fold });
         let sleepers = processes_asleep(&survey, self.settings.top)
             .into_iter()
-            .map(|pid| (pid, sleepers::of_process(pid, &threads, &mut self.stacks)))
+            .map(|pid| (pid, sleepers::of_process(pid, &threads, stacks)))
             .collect();
-        let surroundings = Surroundings {
-            sleepers,
-            losses: self.losses,
-            unrepaired: self.losses.events > self.lost_at_reconcile,
-            top: self.settings.top,
-        };
-        let report = LeakReport::new(survey, self.stacks.book(), surroundings);
+        let surroundings =
+            Surroundings { sleepers, losses: *losses, unrepaired: self.intake.is_unrepaired(), top: self.settings.top };
+        let report = LeakReport::new(survey, self.intake.stacks.book(), surroundings);
         tracing::debug!("report of {} groups took {} µs", report.survey.groups.len(), began.elapsed().as_micros());
         Ok(report)
     }

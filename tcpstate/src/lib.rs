@@ -14,6 +14,7 @@ pub mod preflight;
 pub mod probes;
 pub mod process;
 pub mod report;
+pub mod run;
 mod session;
 pub mod settings;
 pub mod shell;

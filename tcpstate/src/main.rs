@@ -6,8 +6,8 @@ use anyhow::Result;
 use clap::Parser as _;
 use tcpstate::{
     cli::{Cli, Command},
-    leaks, probes,
-    settings::{TraceSettings, host::Host, leaks::LeaksSettings, states::StatesSettings},
+    leaks, probes, run,
+    settings::{TraceSettings, host::Host, leaks::LeaksSettings, run::RunSettings, states::StatesSettings},
     shell, states, trace,
 };
 use tracing::Level;
@@ -15,8 +15,8 @@ use tracing::Level;
 fn main() -> ExitCode {
     let cli = Cli::parse();
     log_to_stderr(cli.verbose);
-    match run(&cli) {
-        Ok(()) => ExitCode::SUCCESS,
+    match execute(&cli) {
+        Ok(code) => code,
         Err(error) => {
             eprintln!("error: {error:#}");
             ExitCode::FAILURE
@@ -24,11 +24,16 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(cli: &Cli) -> Result<()> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+fn execute(cli: &Cli) -> Result<ExitCode> {
     let debug = cli.verbose >= 2;
     let host = Host::detect();
+    if let Command::Run(args) = &cli.command {
+        // It forks before there is anything else.
+        return Ok(run::main(RunSettings::new(args, &host), &host, debug));
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let result = match &cli.command {
+        Command::Run(_) => Ok(()),
         Command::Trace(args) => runtime.block_on(trace::run(&TraceSettings::new(args, &host)?, debug)),
         Command::Leaks(args) => runtime.block_on(leaks::run(&LeaksSettings::new(args, &host)?, debug)),
         Command::Probes(args) => probes::run(args.output),
@@ -38,7 +43,7 @@ fn run(cli: &Cli) -> Result<()> {
     };
     // A writer whose reader has stopped reading must not keep us.
     runtime.shutdown_background();
-    result
+    result.map(|()| ExitCode::SUCCESS)
 }
 
 /// Warnings always; `-v` what was chosen, `-vv` everything, the BPF programs' own words included.

@@ -1,5 +1,6 @@
 //! What was asked for on the command line, checked once and for all.
 
+pub mod allow;
 pub mod buffer;
 mod cgroups;
 pub mod filter;
@@ -7,6 +8,7 @@ pub mod host;
 pub mod leaks;
 mod mounts;
 pub mod parse;
+pub mod run;
 pub mod states;
 
 use std::{num::NonZeroU64, time::Duration};
@@ -46,6 +48,9 @@ pub enum SettingsError {
     /// What it names does not exist here.
     #[error(transparent)]
     Host(#[from] host::HostError),
+    /// A whole run.
+    #[error(transparent)]
+    Run(#[from] run::RunError),
     /// A state that is never the old or the new one of a transition.
     #[error("no transition leaves or enters `{}`: {remedy}", .state.name())]
     StateNotTraced {

@@ -10,6 +10,7 @@ mod classify;
 mod closed;
 mod group;
 mod infer;
+mod kept;
 mod origin;
 mod reconcile;
 mod socket;
@@ -30,11 +31,13 @@ use tcpstate_common::state::TcpState;
 use self::{
     closed::{ClosedTable, LateClose},
     infer::Openers,
+    kept::Kept,
     socket::{Entered, Left, Phase, Socket, Told},
     table::{Gone, Table, Went},
     trend::Series,
 };
 pub use self::{
+    kept::{Fate, Finding, Outcome, Suspect},
     origin::{Opening, Origin, Role},
     reconcile::Reconciled,
     trend::{Forecast, Growth},
@@ -72,6 +75,8 @@ pub struct Leaks {
     holders: Vec<Holder>,
     gone: Gone,
     closed: ClosedTable,
+    /// Sockets kept beyond their end, where that is wanted.
+    kept: Option<Kept>,
     /// Ports on which somebody listens or has accepted, with their network namespaces.
     listening: BTreeSet<(u32, u16)>,
     listeners: Vec<FoundListener>,
@@ -101,6 +106,7 @@ impl Leaks {
             holders: Vec::new(),
             gone: Gone::default(),
             closed: ClosedTable::default(),
+            kept: None,
             listening: BTreeSet::new(),
             listeners: Vec::new(),
             processes: BTreeMap::new(),
@@ -129,6 +135,7 @@ impl Leaks {
                     socket.told = Some(Told { at, by, place: place.into() });
                 }
             }
+            LeakEvent::Closing(ref closing) => self.closing(closing),
             LeakEvent::Left { at, socket, new, closed } => self.left(at, socket, new, closed),
             LeakEvent::Destroyed { at, socket } => self.destroyed(at, socket),
         }
@@ -139,6 +146,7 @@ impl Leaks {
     pub fn places(&self) -> BTreeSet<PlaceId> {
         let of_socket = |socket: &Socket| [socket.opened.get(), socket.told.and_then(|told| told.place.get())];
         let mut places: BTreeSet<_> = self.sockets.iter().flat_map(of_socket).flatten().collect();
+        places.extend(self.kept.iter().flat_map(Kept::places));
         places.extend(self.openers.places());
         for (origin, closed) in self.closed.iter() {
             places.extend(origin.opening.place());
@@ -267,6 +275,7 @@ impl Leaks {
 
     fn closed_at(&mut self, socket: &Socket, at: MonotonicNs, place: Option<PlaceId>, seen: bool) {
         let age_ns = at.0.saturating_sub(socket.entered.latest);
+        self.keep_closed(socket, at, age_ns);
         if u128::from(age_ns) < self.options.older_than.as_nanos() {
             return;
         }

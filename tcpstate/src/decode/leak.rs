@@ -8,8 +8,8 @@ use std::{
 use tcpstate_common::{
     event::{self, owner_source},
     leak::{
-        Entered, FOUND_EOF_READ, FOUND_SINCE, FOUND_UNACCEPTED, Found, KIND_ACCEPTED, KIND_DESTROYED, KIND_ENTERED,
-        KIND_EOF_READ, KIND_LEFT, SocketEvent,
+        self, Entered, FOUND_EOF_READ, FOUND_SINCE, FOUND_UNACCEPTED, Found, KIND_ACCEPTED, KIND_CLOSING,
+        KIND_DESTROYED, KIND_ENTERED, KIND_EOF_READ, KIND_LEFT, SocketEvent,
     },
     state::TcpState,
 };
@@ -17,7 +17,7 @@ use tcpstate_common::{
 use super::{DecodeError, endpoint, family, owner, protocol, read, socket_id};
 use crate::model::{
     Comm, Endpoint, MonotonicNs, State,
-    leak::{Actor, FoundListener, FoundSocket, Holder, LeakEvent, PlaceId, SocketFacts, SocketLoad},
+    leak::{Actor, Closing, FoundListener, FoundSocket, Holder, LeakEvent, PlaceId, SocketFacts, SocketLoad},
 };
 
 /// Frequencies of the timer tick that kernels are built with (`CONFIG_HZ`).
@@ -38,6 +38,9 @@ pub fn event(record: &[u8]) -> Result<LeakEvent, DecodeError> {
             owner: owner(&raw.transition.owner, raw.transition.owner_source),
             opened: place(raw.place),
         });
+    }
+    if kind == Some(KIND_CLOSING) {
+        return closing(&read(record)?).map(LeakEvent::Closing);
     }
     let raw: SocketEvent = read(record)?;
     let at = MonotonicNs(raw.ts_ns);
@@ -113,10 +116,26 @@ pub fn standing(found: &[Found]) -> Result<Standing, DecodeError> {
     Ok(Standing { sockets, listeners })
 }
 
+fn closing(raw: &leak::Closing) -> Result<Closing, DecodeError> {
+    let socket = &raw.found.socket;
+    let has = |flag| socket.flags & flag != 0;
+    Ok(Closing {
+        at: MonotonicNs(socket.ts_ns),
+        facts: facts(socket)?,
+        by: actor(&raw.by).ok_or(DecodeError::Kind(KIND_CLOSING))?,
+        place: place(raw.place),
+        exiting: raw.exiting != 0,
+        owner: owner(&socket.owner, socket.owner_source),
+        opened: place(raw.found.place),
+        in_close_wait: socket.old_state == TcpState::CloseWait as u8,
+        since: has(FOUND_SINCE).then_some(MonotonicNs(socket.in_old_ns)),
+        eof_read: has(FOUND_EOF_READ),
+        load: load(&raw.found),
+    })
+}
+
 fn socket(raw: &Found) -> Result<FoundSocket, DecodeError> {
     let has = |flag| raw.socket.flags & flag != 0;
-    let frequency = tick_frequency(raw.jiffies, raw.socket.ts_ns);
-    let milliseconds = |jiffies: u32| u32::try_from(u64::from(jiffies) * 1000 / frequency).unwrap_or(u32::MAX);
     Ok(FoundSocket {
         facts: facts(&raw.socket)?,
         state: State::from(raw.socket.new_state),
@@ -125,16 +144,22 @@ fn socket(raw: &Found) -> Result<FoundSocket, DecodeError> {
         since: has(FOUND_SINCE).then_some(MonotonicNs(raw.socket.in_old_ns)),
         eof_read: has(FOUND_EOF_READ),
         unaccepted: has(FOUND_UNACCEPTED),
-        load: Some(SocketLoad {
-            recv_q: raw.recv_q,
-            send_q: raw.send_q,
-            last_data_recv_ms: milliseconds(raw.since_data_recv),
-            last_ack_recv_ms: milliseconds(raw.since_ack_recv),
-            last_data_sent_ms: milliseconds(raw.since_data_sent),
-        }),
+        load: Some(load(raw)),
         holders: Vec::new(),
         awaited_by: None,
     })
+}
+
+fn load(raw: &Found) -> SocketLoad {
+    let frequency = tick_frequency(raw.jiffies, raw.socket.ts_ns);
+    let milliseconds = |jiffies: u32| u32::try_from(u64::from(jiffies) * 1000 / frequency).unwrap_or(u32::MAX);
+    SocketLoad {
+        recv_q: raw.recv_q,
+        send_q: raw.send_q,
+        last_data_recv_ms: milliseconds(raw.since_data_recv),
+        last_ack_recv_ms: milliseconds(raw.since_ack_recv),
+        last_data_sent_ms: milliseconds(raw.since_data_sent),
+    }
 }
 
 /// What tells a socket's peer within its network namespace; addresses of IPv4 may be mapped on one side only. Between namespaces

@@ -1,5 +1,7 @@
 //! What leak hunting asks of the kernel beyond events: stacks, how leaking sockets stand, where threads are.
 
+use std::os::fd::OwnedFd;
+
 use anyhow::{Context as _, Result};
 use aya::{
     Ebpf,
@@ -10,6 +12,7 @@ use tcpstate_common::{
     config::{Config, filter},
     leak::{CodeRanges, Found, KernelStack, StackHeader, Thread},
 };
+use tokio::io::unix::AsyncFd;
 
 use super::{
     loader::program,
@@ -40,6 +43,7 @@ pub(super) fn stacks_bytes(config: &Config) -> u32 {
 /// Maps of leak hunting, and which of its iterators are loaded.
 pub(super) struct Hunt {
     stacks: RingBuf<MapData>,
+    readiness: AsyncFd<OwnedFd>,
     code: HashMap<MapData, u32, CodeRanges>,
     targets: HashMap<MapData, u32, u32>,
     descriptors: bool,
@@ -49,14 +53,21 @@ pub(super) struct Hunt {
 
 impl Hunt {
     pub(super) fn new(ebpf: &mut Ebpf, hooks: &Hooks) -> Result<Self> {
+        let stacks = ring::take(ebpf, "STACKS")?;
         Ok(Self {
-            stacks: ring::take(ebpf, "STACKS")?,
+            readiness: ring::watch(&stacks)?,
+            stacks,
             code: ring::take(ebpf, "CODE")?,
             targets: ring::take(ebpf, "TARGETS")?,
             descriptors: hooks.chosen(Role::Descriptors).is_some(),
             sockets: hooks.chosen(Role::Sockets).is_some(),
             asleep: hooks.chosen(Role::Threads).is_some(),
         })
+    }
+
+    /// Waits until a stack has come after all before it were taken. Cancellation-safe.
+    pub(super) async fn stack_came(&self) -> Result<()> {
+        ring::readable(&self.readiness).await
     }
 
     /// Hands out the stacks that wait: what precedes each, its kernel stack, and its bytes from the stack pointer on.

@@ -24,19 +24,13 @@ pub(super) struct Ring {
 impl Ring {
     pub(super) fn take(ebpf: &mut Ebpf) -> Result<Self> {
         let records: RingBuf<MapData> = take(ebpf, "EVENTS")?;
-        let watch = || -> io::Result<_> {
-            let descriptor = records.as_fd().try_clone_to_owned()?;
-            // SAFETY: an `OwnedFd` is open and the same for as long as it lives, which is as long as the `AsyncFd`.
-            Ok(unsafe { AsyncFd::register_with_interest(descriptor, Interest::READABLE) }?)
-        };
-        let readiness = watch().context("failed to watch the ring buffer")?;
+        let readiness = watch(&records)?;
         Ok(Self { records, readiness, counters: take(ebpf, "COUNTERS")? })
     }
 
     /// Waits until the programs wake their reader.
     pub(super) async fn filled(&self) -> Result<()> {
-        self.readiness.readable().await.context("failed to watch the ring buffer")?.clear_ready();
-        Ok(())
+        readable(&self.readiness).await
     }
 
     /// Hands out up to `limit` records; returns how many there were.
@@ -57,6 +51,22 @@ impl Ring {
         per_cpu.iter().for_each(|counters| sum.add(counters));
         Ok(sum)
     }
+}
+
+/// Has the runtime watch a ring buffer, by a descriptor of its own.
+pub(super) fn watch(records: &RingBuf<MapData>) -> Result<AsyncFd<OwnedFd>> {
+    let watch = || -> io::Result<_> {
+        let descriptor = records.as_fd().try_clone_to_owned()?;
+        // SAFETY: an `OwnedFd` is open and the same for as long as it lives, which is as long as the `AsyncFd`.
+        Ok(unsafe { AsyncFd::register_with_interest(descriptor, Interest::READABLE) }?)
+    };
+    watch().context("failed to watch the ring buffer")
+}
+
+/// Waits until the programs wake the reader. Cancellation-safe.
+pub(super) async fn readable(readiness: &AsyncFd<OwnedFd>) -> Result<()> {
+    readiness.readable().await.context("failed to watch the ring buffer")?.clear_ready();
+    Ok(())
 }
 
 /// Takes a map out of the object.

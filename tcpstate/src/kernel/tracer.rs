@@ -182,6 +182,18 @@ impl Tracer {
         }
     }
 
+    /// Waits until a stack has come after all before it were taken. Cancellation-safe. Never comes back without leak hunting.
+    ///
+    /// # Errors
+    ///
+    /// When the runtime is shutting down.
+    pub async fn stack_came(&self) -> Result<()> {
+        match &self.hunt {
+            Some(hunt) => hunt.stack_came().await,
+            None => std::future::pending().await,
+        }
+    }
+
     /// Hands out the stacks that wait: what precedes each, its kernel stack, and its bytes from the stack pointer on.
     pub fn stacks(&mut self, stack: impl FnMut(&StackHeader, &KernelStack, &[u8])) {
         if let Some(hunt) = &mut self.hunt {

@@ -84,6 +84,9 @@ pub enum LeakEvent {
         /// Who closed it, and where: only for LAST_ACK, which the kernel enters in the closer's context.
         closed: Option<(Actor, Option<PlaceId>)>,
     },
+    /// A thread ends the stay of the socket in CLOSE_WAIT, or its life after that. Comes before the event of its leaving or of its
+    /// end, and only on request.
+    Closing(Closing),
     /// The socket is gone, its descriptors included. Sent for sockets that have been in CLOSE_WAIT.
     Destroyed {
         /// When.
@@ -91,6 +94,33 @@ pub enum LeakEvent {
         /// The socket.
         socket: SocketId,
     },
+}
+
+/// A socket when a thread closes it or shuts it down, or exits as the last to hold it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Closing {
+    /// When.
+    pub at: MonotonicNs,
+    /// The socket.
+    pub facts: SocketFacts,
+    /// Who does it.
+    pub by: Actor,
+    /// Where.
+    pub place: Option<PlaceId>,
+    /// Whether that thread exits, and nothing else closes the socket.
+    pub exiting: bool,
+    /// Who opened it, if that was seen.
+    pub owner: Option<Owner>,
+    /// Where it was opened, if that was seen.
+    pub opened: Option<PlaceId>,
+    /// Whether it was in CLOSE_WAIT until then; otherwise it had left it with its descriptor open.
+    pub in_close_wait: bool,
+    /// When it entered CLOSE_WAIT, if that was seen and it was in it until then.
+    pub since: Option<MonotonicNs>,
+    /// Whether a receive was seen to return 0.
+    pub eof_read: bool,
+    /// Its queues as the program left them.
+    pub load: SocketLoad,
 }
 
 /// A descriptor that refers to a socket.

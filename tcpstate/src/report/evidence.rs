@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     aggregate::{
-        leaks::{Group, Range},
+        leaks::{Fate, Group, Range},
         verdict::Verdict,
     },
     model::Protocol,
@@ -20,6 +20,9 @@ use crate::{
 /// What was observed of a group that makes its verdict.
 #[must_use]
 pub fn evidence(report: &LeakReport, group: &Group) -> String {
+    if let Some(fate @ (Fate::Exited | Fate::CleanedUp | Fate::ClosedLate)) = group.fate {
+        return at_its_end(group, fate);
+    }
     let oldest = Span(group.ages.oldest.at_least_ns);
     let mut line = match group.verdict {
         Verdict::NeverAccepted => never_accepted(group),
@@ -52,6 +55,35 @@ pub fn evidence(report: &LeakReport, group: &Group) -> String {
         );
     }
     line
+}
+
+/// The same of sockets that are gone.
+fn at_its_end(group: &Group, fate: Fate) -> String {
+    let seen = match group.verdict {
+        Verdict::EofUnread => format!("{}: {}", queue("Recv-Q", group.recv_q), unread(group.recv_q)),
+        Verdict::EofRead => format!("a receive returned 0; {}", queue("Recv-Q", group.recv_q)),
+        Verdict::FinConsumed => fin_consumed(group),
+        Verdict::HeldElsewhere => {
+            let opener = group.opener.map_or_else(|| "the opener".to_owned(), |one| ProcessText(one).to_string());
+            format!("{opener} opened them, another process held them last")
+        }
+        Verdict::BlockedInSend => blocked(group, false),
+        Verdict::GhostFd => {
+            "left CLOSE_WAIT by a shutdown, a reset or a time-out, with the descriptor still open".to_owned()
+        }
+        Verdict::NeverAccepted => "accept() had not returned them".to_owned(),
+        Verdict::Sending | Verdict::Pool | Verdict::Unknown => "their queues were not seen".to_owned(),
+    };
+    let (oldest, first) = (Span(group.ages.oldest.at_least_ns), if group.sockets == 1 { "" } else { "up to " });
+    match fate {
+        Fate::ClosedLate => format!("{seen}; closed {first}{oldest} after the FIN"),
+        Fate::CleanedUp => {
+            format!("{seen}; closed only as the process cleaned up at its exit, {first}{oldest} after the FIN")
+        }
+        Fate::Exited | Fate::Open => {
+            format!("{seen}; nothing but the exit closed the descriptor, {first}{oldest} after the FIN")
+        }
+    }
 }
 
 /// What to do about a group.

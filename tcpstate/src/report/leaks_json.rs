@@ -2,7 +2,7 @@
 //!
 //! Names that others chose are escaped as in text output before they become JSON strings.
 
-mod body;
+pub(super) mod body;
 mod stack;
 
 use std::io;

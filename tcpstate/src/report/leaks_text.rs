@@ -1,7 +1,7 @@
 //! `tcpstate leaks -o text`: for a person in a hurry, the worst first.
 
 mod frames;
-mod group;
+pub(super) mod group;
 
 use std::io;
 
@@ -28,12 +28,12 @@ pub struct LeaksText {
     pub width: Option<usize>,
 }
 
-const PLAIN: Style = Style::new();
-const BOLD: Style = Style::new().bold();
-const DIM: Style = Style::new().dimmed();
-const BAD: Style = Style::new().fg_color(Some(Color::Ansi(AnsiColor::Red))).bold();
-const WARNING: Style = Style::new().fg_color(Some(Color::Ansi(AnsiColor::Yellow))).bold();
-const GOOD: Style = Style::new().fg_color(Some(Color::Ansi(AnsiColor::Green)));
+pub(super) const PLAIN: Style = Style::new();
+pub(super) const BOLD: Style = Style::new().bold();
+pub(super) const DIM: Style = Style::new().dimmed();
+pub(super) const BAD: Style = Style::new().fg_color(Some(Color::Ansi(AnsiColor::Red))).bold();
+pub(super) const WARNING: Style = Style::new().fg_color(Some(Color::Ansi(AnsiColor::Yellow))).bold();
+pub(super) const GOOD: Style = Style::new().fg_color(Some(Color::Ansi(AnsiColor::Green)));
 
 impl LeaksText {
     /// Writes a report.
@@ -107,7 +107,7 @@ impl LeaksText {
 }
 
 /// What is missing from a report, and what would help.
-fn warnings(report: &LeakReport) -> Vec<String> {
+pub(super) fn warnings(report: &LeakReport) -> Vec<String> {
     let losses = &report.losses;
     let mut warnings = Vec::new();
     if losses.events > 0 {

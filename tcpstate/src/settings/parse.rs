@@ -109,6 +109,16 @@ pub fn duration(text: &str) -> Result<Duration, ParseError> {
     if duration.is_zero() { Err(ParseError::NoDuration) } else { Ok(duration) }
 }
 
+/// A time of zero or more, such as `0s`.
+///
+/// # Errors
+///
+/// When it is none, or negative.
+pub fn time(text: &str) -> Result<Duration, ParseError> {
+    let signed: SignedDuration = text.parse().map_err(|_| ParseError::Duration)?;
+    Duration::try_from(signed).map_err(|_| ParseError::NoDuration)
+}
+
 #[cfg(test)]
 mod tests {
     use std::time::Duration;

@@ -94,7 +94,18 @@ impl Leaks {
         of_listener && self.options.accept_hook
     }
 
-    fn holding(&self, socket: &Socket, holders: &[Holder]) -> Holding {
+    /// The verdict on a socket of which somebody else knows who holds it.
+    pub(super) fn verdict(
+        &self,
+        socket: &Socket,
+        holding: Holding,
+        pid: Option<u32>,
+        observed: &Observed<'_>,
+    ) -> Verdict {
+        judge(&self.facts(socket, &[], holding, pid, observed))
+    }
+
+    pub(super) fn holding(&self, socket: &Socket, holders: &[Holder]) -> Holding {
         if !socket.holders_known() {
             return Holding::Unknown;
         }
@@ -112,7 +123,7 @@ impl Leaks {
     }
 
     /// The process whose leak it is, and the one that opened it where that is another.
-    fn whose(&self, socket: &Socket, holders: &[Holder], holding: Holding) -> (Option<u32>, Option<u32>) {
+    pub(super) fn whose(&self, socket: &Socket, holders: &[Holder], holding: Holding) -> (Option<u32>, Option<u32>) {
         let owner = socket.owner.map(|owner| owner.pid);
         let first = holders.first().map(|holder| holder.pid);
         let told = socket.told.map(|told| told.by.pid);

@@ -70,7 +70,7 @@ impl<'a> Sum<'a> {
             told.0 += 1;
             told.1 = told.1.or(socket.told.map(|told| told.by));
         }
-        if let Phase::Ghost(left) = socket.phase
+        if let Phase::Ghost(left) | Phase::Closing(left) = socket.phase
             && let Some(place) = left.place.get()
         {
             *self.shut_down.entry(place).or_default() += 1;
@@ -174,6 +174,7 @@ impl Leaks {
             opener: origin.opener.map(|pid| self.process(pid, thread)),
             thread,
             verdict,
+            fate: None,
             sockets: sum.sockets,
             closed_late,
             socket_ns: u64::try_from(sum.socket_ns).unwrap_or(u64::MAX),

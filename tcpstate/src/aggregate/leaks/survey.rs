@@ -210,7 +210,7 @@ impl Leaks {
 }
 
 /// The same for all places that look the same.
-fn folded(origin: Origin, observed: &Observed<'_>) -> Origin {
+pub(super) fn folded(origin: Origin, observed: &Observed<'_>) -> Origin {
     let opening = match origin.opening {
         Opening::Seen(place) => Opening::Seen((observed.fold)(place)),
         Opening::Inferred(place) => Opening::Inferred((observed.fold)(place)),

@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, fmt, net::IpAddr};
 
 use super::{
+    kept::Fate,
     origin::Origin,
     socket::Entered,
     trend::{Forecast, Growth},
@@ -111,6 +112,8 @@ pub struct Group {
     pub thread: Option<Comm>,
     /// Why they are there.
     pub verdict: Verdict,
+    /// What became of them, where that is told apart: their ages are those of that moment.
+    pub fate: Option<Fate>,
     /// How many there are.
     pub sockets: u64,
     /// How many of the same origin were closed late.

@@ -40,13 +40,7 @@ pub(super) fn report(report: &LeakReport) -> ReportBody<'_> {
     let closed: Vec<_> = report.closed_late().iter().map(|closed| closed_body(report, closed)).collect();
     ReportBody {
         complete: report.is_complete(),
-        losses: Losses {
-            events: report.losses.events,
-            unrepaired: report.unrepaired,
-            map_full: report.losses.map_full,
-            stacks_skipped: report.losses.stacks_skipped,
-            stacks_dropped: report.losses.stacks_dropped,
-        },
+        losses: losses(report),
         snapshot_age_ns: survey.snapshot.map(|taken| survey.now.0.saturating_sub(taken.0)),
         totals: Totals {
             close_wait: totals.close_wait,
@@ -68,12 +62,22 @@ pub(super) fn report(report: &LeakReport) -> ReportBody<'_> {
 }
 
 #[derive(Serialize)]
-struct Losses {
+pub(in crate::report) struct Losses {
     events: u64,
     unrepaired: bool,
     map_full: u64,
     stacks_skipped: u64,
     stacks_dropped: u64,
+}
+
+pub(in crate::report) fn losses(report: &LeakReport) -> Losses {
+    Losses {
+        events: report.losses.events,
+        unrepaired: report.unrepaired,
+        map_full: report.losses.map_full,
+        stacks_skipped: report.losses.stacks_skipped,
+        stacks_dropped: report.losses.stacks_dropped,
+    }
 }
 
 #[derive(Serialize)]
@@ -117,7 +121,7 @@ impl From<&ProcessRow> for ProcessRowBody {
 }
 
 #[derive(Serialize)]
-struct GroupBody<'a> {
+pub(in crate::report) struct GroupBody<'a> {
     verdict: &'static str,
     guess: bool,
     evidence: String,
@@ -149,7 +153,7 @@ fn groups<'a>(report: &'a LeakReport, groups: &'a [Group]) -> Vec<GroupBody<'a>>
     groups.iter().map(|group| group_body(report, group)).collect()
 }
 
-fn group_body<'a>(report: &'a LeakReport, group: &'a Group) -> GroupBody<'a> {
+pub(in crate::report) fn group_body<'a>(report: &'a LeakReport, group: &'a Group) -> GroupBody<'a> {
     let Tallied { top: peers, others: other_peers } = &group.peers;
     GroupBody {
         verdict: group.verdict.name(),

@@ -7,7 +7,7 @@ use anstyle::Style;
 use super::{BAD, BOLD, DIM, GOOD, PLAIN, Page, Paragraph, WARNING, frames};
 use crate::{
     aggregate::{
-        leaks::{ClosedLate, Example, Group, Growth, Opening, Origin, Peer, Process, Role, Tallied},
+        leaks::{ClosedLate, Example, Fate, Group, Growth, Opening, Origin, Peer, Process, Role, Tallied},
         verdict::Verdict,
     },
     model::{Comm, Protocol, leak::PlaceId},
@@ -15,6 +15,7 @@ use crate::{
         escape::Escaped,
         evidence::{advice, evidence},
         leaks::{LeakReport, Sleepers, verdict_name},
+        run::fate_text,
         span::Span,
         summary_text::Count,
         words::{AgeText, EndpointText, PeerText, ProcessText},
@@ -25,7 +26,11 @@ use crate::{
 const HOLDERS: usize = 4;
 
 /// Writes a group of leaks.
-pub(super) fn write<W: io::Write>(page: &mut Page<'_, W>, report: &LeakReport, group: &Group) -> io::Result<()> {
+pub(in crate::report) fn write<W: io::Write>(
+    page: &mut Page<'_, W>,
+    report: &LeakReport,
+    group: &Group,
+) -> io::Result<()> {
     page.headline(&headline(group))?;
     page.labelled("why", &Paragraph::new().text(evidence(report, group)))?;
     page.labelled("do", &Paragraph::new().text(advice(group)))?;
@@ -41,7 +46,8 @@ pub(super) fn write<W: io::Write>(page: &mut Page<'_, W>, report: &LeakReport, g
     others(page, group.told.others, "socket", "told at other places")?;
     for &(place, sockets) in &group.shut_down.top {
         let intro = Paragraph::new().text(Count(sockets, "socket"));
-        stack(page, report, "shut down", Some(intro), Some(place))?;
+        let label = if matches!(group.fate, Some(Fate::ClosedLate | Fate::CleanedUp)) { "closed" } else { "shut down" };
+        stack(page, report, label, Some(intro), Some(place))?;
     }
     for sleepers in report.sleepers(group) {
         let whose = if group.process.is_none() { Some(sleepers.pid) } else { None };
@@ -114,6 +120,10 @@ fn headline(group: &Group) -> Paragraph {
     let things = if group.verdict == Verdict::GhostFd { "descriptor" } else { "socket" };
     let line = named(group.process).item(PLAIN, Count(group.sockets, things));
     let line = line.word(verdict_style(group.verdict), verdict_name(group.verdict));
+    let line = match group.fate {
+        Some(fate) => line.item(PLAIN, fate_text(fate)),
+        None => line,
+    };
     let mut line = line.item(PLAIN, format_args!("oldest {}", AgeText(group.ages.oldest)));
     if group.sockets > 1 {
         let bound = if group.ages.inexact > 0 { "≥ " } else { "" };

@@ -1,0 +1,137 @@
+//! Who closes a socket, as far as that is a task: `tcp_close()` (net/ipv4/tcp.c) holds the socket's lock while it works, and what
+//! arrives in softirq meanwhile waits until the task itself deals with it. What a softirq does holds no such lock.
+//!
+//! Nothing but an exit closes what is closed by a task that exits: `do_exit()` (kernel/exit.c, Linux 6.18) drops the process's files after `PF_EXITING` is set and runs what that defers
+//! (`exit_task_work()`) still as the same task.
+
+use aya_ebpf::helpers::generated::{bpf_get_current_task, bpf_get_current_task_btf};
+use tcpstate_common::{
+    helper,
+    leak::{Closing, FOUND_EOF_READ, FOUND_SINCE, KIND_CLOSING},
+    state::TcpState,
+};
+
+use crate::{
+    Opaque,
+    clock::now_ns,
+    config::{has, offset},
+    found::fill_load,
+    leak::mark,
+    maps::SOCKETS,
+    owner,
+    sock::{Probed, Read, Sock, Typed},
+    stack::{self, PF_EXITING},
+    story::{EOF_READ, EXITED, KnownOwner, Story},
+    transition::{Known, Seen, fill_socket, submit},
+};
+
+const CLOSE: u8 = TcpState::Close as u8;
+
+/// Whether the running task is exiting.
+#[inline(always)]
+fn exiting() -> bool {
+    // SAFETY: the helpers have no precondition; the task is typed where `Typed` reads it.
+    let flags: u32 = unsafe {
+        if has(helper::TASK_REGISTERS) {
+            Typed::load(bpf_get_current_task_btf() as *const Opaque, offset!(task_flags))
+        } else if has(helper::READ_KERNEL) {
+            Probed::load(bpf_get_current_task() as *const Opaque, offset!(task_flags))
+        } else {
+            0
+        }
+    };
+    flags & PF_EXITING != 0
+}
+
+/// It leaves CLOSE_WAIT.
+#[inline(never)]
+pub(crate) fn on_transition(seen: &Seen, known: &Known) {
+    let key = seen.sk.address();
+    let exiting = exiting();
+    if exiting {
+        mark(key, EXITED);
+    }
+    let place = stack::capture();
+    let (mut since_ns, mut flags) = (0, 0);
+    if known.flags == 0 {
+        since_ns = seen.now.saturating_sub(known.in_old_ns);
+        flags |= FOUND_SINCE;
+    }
+    if let Some(story) = SOCKETS.get_ptr(key) {
+        // SAFETY: a value in the map.
+        flags |= if unsafe { (*story).marks } & EOF_READ != 0 { FOUND_EOF_READ } else { 0 };
+    }
+    submit(|closing: *mut Closing| {
+        // SAFETY: an entry of the ring buffer.
+        unsafe {
+            let record = &raw mut (*closing).found.socket;
+            (*record).old_state = seen.old;
+            (*record).new_state = seen.new;
+            (*record).flags = flags;
+            (*record).ts_ns = seen.now;
+            (*record).in_old_ns = since_ns;
+            (*record).cookie = known.cookie;
+            fill_socket(record, seen.sk, seen.family, &seen.local, &seen.remote);
+            fill(closing, seen.sk, &known.owner);
+            (*closing).place = place;
+            (*closing).exiting = u32::from(exiting);
+        }
+    });
+}
+
+/// Its last descriptor goes, after it has left CLOSE_WAIT otherwise.
+///
+/// # Safety
+///
+/// `story` has to be a value in the map.
+#[inline(always)]
+pub(crate) unsafe fn on_destroy(sk: Sock, story: *const Story) {
+    let family = sk.family();
+    let (mut local, remote) = (sk.local(family), sk.remote(family));
+    let exiting = exiting();
+    let place = stack::capture();
+    let mut owner = KnownOwner::UNKNOWN;
+    // SAFETY: the caller's promise.
+    unsafe { Story::known_owner(story, &mut owner) };
+    submit(|closing: *mut Closing| {
+        // SAFETY: an entry of the ring buffer; the story is the caller's promise.
+        unsafe {
+            if local.port == 0 {
+                local.port = (*story).local_port;
+            }
+            let record = &raw mut (*closing).found.socket;
+            (*record).old_state = (*story).state;
+            (*record).new_state = CLOSE;
+            (*record).flags = if (*story).marks & EOF_READ != 0 { FOUND_EOF_READ } else { 0 };
+            (*record).ts_ns = now_ns();
+            (*record).in_old_ns = 0;
+            (*record).cookie = (*story).cookie;
+            fill_socket(record, sk, family, &local, &remote);
+            fill(closing, sk, &owner);
+            (*closing).place = place;
+            (*closing).exiting = u32::from(exiting);
+        }
+    });
+}
+
+/// Writes what does not depend on how the socket ends.
+///
+/// # Safety
+///
+/// `closing` has to be writable.
+#[inline(always)]
+unsafe fn fill(closing: *mut Closing, sk: Sock, owner: &KnownOwner) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let found = &raw mut (*closing).found;
+        (*found).socket.kind = KIND_CLOSING;
+        (*found).socket.owner_source = owner.source;
+        (*found).socket.owner = owner.owner;
+        (*found).place = owner.place;
+        (*found).holder_fd = 0;
+        fill_load(found, sk, CLOSE);
+        (*closing).pad = 0;
+        (*closing).by = owner::current();
+        (*found).holder_tgid = (*closing).by.tgid;
+    }
+}

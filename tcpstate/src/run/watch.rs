@@ -1,0 +1,160 @@
+//! The tracer while a command runs, and the judgement afterwards.
+
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+use tokio::time::{Interval, MissedTickBehavior, interval, sleep};
+
+use super::command::End;
+use crate::{
+    aggregate::leaks::{Leaks, Observed},
+    kernel::{Options, Tracer},
+    leaks::{
+        RECONCILE, TICK, WAKEUP_PART,
+        intake::{self, Intake},
+    },
+    report::{
+        leaks::{LeakReport, Surroundings},
+        run::{Allowance, RunReport},
+        stack::Frame,
+    },
+    session::{Clock, log_probes},
+    settings::run::RunSettings,
+};
+
+/// After the command has ended, those that it has just killed may still be on their way out.
+const GRACE: Duration = Duration::from_millis(200);
+/// Closed sockets that wait for their stacks to be named.
+const UNSETTLED: usize = 4096;
+/// Functions that run programs' clean-up at their end: of C (`exit()`, and what it runs), and of Python, which gives up all its
+/// objects.
+const CLEAN_UP: [&str; 5] = ["exit", "__run_exit_handlers", "Py_FinalizeEx", "Py_Finalize", "_Py_Finalize"];
+/// That of Node.
+const NODE_CLEAN_UP: &str = "node::FreeEnvironment";
+/// How often that is looked at.
+const LOOK: Duration = Duration::from_millis(5);
+
+/// A tracer of one process and its descendants.
+pub(super) struct Watch {
+    intake: Intake,
+    tick: Interval,
+    settings: RunSettings,
+    pid: u32,
+}
+
+impl Watch {
+    /// Everything is attached when it returns.
+    pub(super) fn start(settings: &RunSettings, pid: u32, debug: bool) -> Result<Self> {
+        let tracer = Tracer::start(&Options {
+            config: settings.config(settings.buffer.bytes / WAKEUP_PART),
+            pids: vec![pid],
+            buffer_bytes: settings.buffer.bytes,
+            debug,
+        })?;
+        log_probes(tracer.probes());
+        let clock = Clock::start()?;
+        let leaks =
+            Leaks::new(intake::options(&tracer.probes().hooks, settings.older_than)).keeping(settings.max_dwell);
+        let mut intake = Intake::new(tracer, leaks, clock, settings.stack_bytes);
+        intake.reconcile()?;
+        let mut tick = interval(TICK);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        Ok(Self { intake, tick, settings: settings.clone(), pid })
+    }
+
+    /// Waits until there is something to take, and takes it; cancellation-safe.
+    pub(super) async fn next(&mut self) -> Result<()> {
+        let Self { intake, tick, .. } = self;
+        tokio::select! {
+            biased;
+            came = intake.tracer.stack_came() => came?,
+            filled = intake.tracer.filled() => filled?,
+            _ = tick.tick() => intake.tracer.flush_log(),
+        }
+        intake.fetch()?;
+        if intake.leaks.unsettled_count() >= UNSETTLED {
+            settle(intake);
+        }
+        let due = intake.reconciled.is_none_or(|(last, _)| last.elapsed() >= RECONCILE);
+        if due || intake.is_unrepaired() { intake.reconcile() } else { Ok(()) }
+    }
+
+    /// Judges what the command left.
+    pub(super) async fn finish(mut self, end: End) -> Result<RunReport> {
+        let ended = self.intake.clock.now();
+        let left = self.wait_for_the_dying().await?;
+        let intake = &mut self.intake;
+        intake.fetch()?;
+        intake.reconcile()?;
+        intake.tracer.detach();
+        intake.fetch()?;
+
+        settle(intake);
+        let Intake { leaks, stacks, clock, losses, .. } = intake;
+        stacks.name(&leaks.places());
+        let book = stacks.book();
+        let fold = |place| book.fold(place);
+        let now = clock.now();
+        let allow = self.settings.allow.as_ref();
+        let observed = Observed { now, asleep_in_send: None, fold: &fold };
+        let outcome = leaks.outcome(&observed, &|suspect| {
+            allow.and_then(|list| list.rule_for(suspect, |place| book.get(place).map(AsRef::as_ref)))
+        });
+        let used = outcome.allowed();
+        let allowances = allow.map_or(&[][..], |list| &list.rules).iter().enumerate().map(|(index, rule)| Allowance {
+            line: rule.line,
+            reason: rule.reason.clone(),
+            sockets: used.get(&index).copied().unwrap_or(0),
+        });
+        let allowances = allowances.collect();
+        let mut survey = leaks.survey(&observed);
+        survey.groups.clear();
+        survey.sending.clear();
+        survey.closed_late.clear();
+        survey.processes.clear();
+        survey.groups.extend(outcome.findings.iter().map(|finding| finding.group.clone()));
+        let surroundings = Surroundings { losses: *losses, top: usize::MAX, ..Surroundings::default() };
+        let leaks = LeakReport::new(survey, book, surroundings);
+        Ok(RunReport {
+            command: self.settings.command.clone(),
+            pid: self.pid,
+            end,
+            began: clock.start,
+            ended,
+            clock: clock.wall,
+            older_than: self.settings.older_than,
+            max_dwell: self.settings.max_dwell,
+            outcome,
+            leaks,
+            allow_list: allow.map(|list| list.path.clone()),
+            allowances,
+            processes_left: left,
+        })
+    }
+
+    /// Returns how many descendants stay.
+    async fn wait_for_the_dying(&mut self) -> Result<u64> {
+        let began = Instant::now();
+        loop {
+            let live = self.intake.tracer.live_children()?;
+            if live == 0 || began.elapsed() >= GRACE {
+                return Ok(live);
+            }
+            self.intake.fetch()?;
+            sleep(LOOK).await;
+        }
+    }
+}
+
+/// Finds out which sockets were closed as their process cleaned up at its exit.
+fn settle(intake: &mut Intake) {
+    let Intake { leaks, stacks, .. } = intake;
+    stacks.name(&leaks.unsettled());
+    let book = stacks.book();
+    leaks.settle(|place| book.get(place).is_some_and(|stack| stack.frames.iter().any(ends_process)));
+}
+
+/// Whether everything that this function calls is done because the process ends.
+fn ends_process(frame: &Frame) -> bool {
+    frame.function.as_deref().is_some_and(|name| CLEAN_UP.contains(&name) || name.starts_with(NODE_CLEAN_UP))
+}

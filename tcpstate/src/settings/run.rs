@@ -1,0 +1,155 @@
+//! Settings of `tcpstate run`.
+
+use std::{ffi::OsString, path::PathBuf, time::Duration};
+
+use tcpstate_common::config::{Config, MAX_STACK, STACK_PIECE, filter};
+use thiserror::Error;
+
+use super::{
+    SettingsError,
+    allow::{AllowError, AllowList},
+    buffer::Buffer,
+    host::Host,
+    leaks::LeaksError,
+};
+use crate::cli::run::RunArgs;
+
+/// Stacks that one CPU copies in a tenth of a second at most: many more processes begin in a run than in a hunt.
+const STACKS_PER_WINDOW: u32 = 256;
+
+/// Why the settings cannot be worked with.
+#[derive(Debug, Error)]
+pub enum RunError {
+    /// The file of `--allow`.
+    #[error(transparent)]
+    Allow(#[from] AllowError),
+    /// A dwell that every leak exceeds.
+    #[error(
+        "`--max-dwell {max_dwell:?}` is not above `--older-than {older_than:?}`, which is for sockets that are never closed: \
+         lower the latter"
+    )]
+    Dwell {
+        /// What was asked for.
+        max_dwell: Duration,
+        /// And this.
+        older_than: Duration,
+    },
+}
+
+/// What was asked for.
+#[derive(Clone, Debug)]
+pub struct RunSettings {
+    /// The command and its arguments.
+    pub command: Vec<OsString>,
+    /// Only sockets that had been in CLOSE_WAIT for this long.
+    pub older_than: Duration,
+    /// Sockets that were in CLOSE_WAIT for longer leaked even if they were closed.
+    pub max_dwell: Option<Duration>,
+    /// Leaks to let pass.
+    pub allow: Option<AllowList>,
+    /// Exit code when the command succeeded and sockets leaked.
+    pub leak_exit_code: u8,
+    /// Whether the command runs even if it cannot be traced.
+    pub best_effort: bool,
+    /// Where to write the JUnit report.
+    pub junit: Option<PathBuf>,
+    /// Where to write the JSON report.
+    pub report: Option<PathBuf>,
+    /// Groups shown as text at most.
+    pub top: usize,
+    /// Whether text is coloured; `None` leaves it to the terminal.
+    pub color: Option<bool>,
+    /// Bytes of each stack to copy.
+    pub stack_bytes: u32,
+    /// Ring buffer of events.
+    pub buffer: Buffer,
+}
+
+impl RunSettings {
+    /// Checks the arguments, and reads the file of `--allow`.
+    ///
+    /// # Errors
+    ///
+    /// When they cannot be worked with.
+    pub fn new(args: &RunArgs, host: &Host) -> Result<Self, SettingsError> {
+        let stack_bytes = u32::try_from(args.stack_size)
+            .ok()
+            .filter(|bytes| (STACK_PIECE..=MAX_STACK).contains(bytes))
+            .ok_or(LeaksError::StackSize(args.stack_size))?;
+        let older_than = args.older_than;
+        if let Some(max_dwell) = args.max_dwell.filter(|&max_dwell| max_dwell <= older_than) {
+            return Err(RunError::Dwell { max_dwell, older_than }.into());
+        }
+        Ok(Self {
+            command: args.command.clone(),
+            older_than,
+            max_dwell: args.max_dwell,
+            allow: args.allow.as_deref().map(AllowList::read).transpose().map_err(RunError::from)?,
+            leak_exit_code: args.leak_exit_code,
+            best_effort: args.best_effort,
+            junit: args.junit.clone(),
+            report: args.report.clone(),
+            top: args.top as usize,
+            color: match args.color {
+                clap::ColorChoice::Always => Some(true),
+                clap::ColorChoice::Never => Some(false),
+                clap::ColorChoice::Auto => None,
+            },
+            stack_bytes: stack_bytes.next_multiple_of(STACK_PIECE),
+            buffer: Buffer::round_up(args.buffer, host.page_size)?,
+        })
+    }
+
+    /// What the BPF programs are loaded with. `wakeup_bytes` is [`Config::wakeup_bytes`].
+    #[must_use]
+    pub fn config(&self, wakeup_bytes: u32) -> Config {
+        Config {
+            filters: filter::PID | filter::CHILDREN | filter::LEAKS | filter::CLOSERS,
+            wakeup_bytes,
+            stack_bytes: self.stack_bytes,
+            stacks_per_window: STACKS_PER_WINDOW,
+            // Whoever closes a socket is told of anyway.
+            late_ns: u64::MAX,
+            ..Config::NONE
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+    use crate::cli::{Cli, Command};
+
+    fn settings(arguments: &str) -> Result<RunSettings, String> {
+        let arguments = ["tcpstate", "run"].into_iter().chain(arguments.split_whitespace());
+        let Command::Run(args) = Cli::try_parse_from(arguments).map_err(|error| error.to_string())?.command else {
+            return Err("another command".to_owned());
+        };
+        RunSettings::new(&args, &Host::detect()).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn the_command_keeps_its_own_options() {
+        for arguments in ["--top 3 -- pytest -x --top 5", "--top 3 pytest -x --top 5"] {
+            let settings = settings(arguments).expect("valid");
+            assert_eq!(settings.command, ["pytest", "-x", "--top", "5"], "{arguments}");
+            assert_eq!((settings.top, settings.older_than, settings.leak_exit_code), (3, Duration::ZERO, 99));
+        }
+        assert!(settings("--top 3").is_err());
+    }
+
+    #[test]
+    fn a_late_close_is_later_than_a_leak() {
+        let refusal = settings("--max-dwell 1s --older-than 1s true").expect_err("never reached");
+        assert!(refusal.contains("lower the latter"), "{refusal}");
+        assert_eq!(settings("--max-dwell 2s true").expect("valid").max_dwell, Some(Duration::from_secs(2)));
+    }
+
+    #[test]
+    fn only_the_command_and_its_descendants_are_followed() {
+        let filters = settings("true").expect("valid").config(0).filters;
+        assert_eq!(filters, filter::PID | filter::CHILDREN | filter::LEAKS | filter::CLOSERS);
+    }
+}
