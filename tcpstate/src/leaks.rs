@@ -179,8 +179,13 @@ impl Hunt<'_> {
             .into_iter()
             .map(|pid| (pid, sleepers::of_process(pid, &threads, stacks)))
             .collect();
-        let surroundings =
-            Surroundings { sleepers, losses: *losses, unrepaired: self.intake.is_unrepaired(), top: self.settings.top };
+        let surroundings = Surroundings {
+            sleepers,
+            losses: *losses,
+            unseen: tracer.probes().hooks.lost(),
+            unrepaired: self.intake.is_unrepaired(),
+            top: self.settings.top,
+        };
         let report = LeakReport::new(survey, self.intake.stacks.book(), surroundings);
         tracing::debug!("report of {} groups took {} µs", report.survey.groups.len(), began.elapsed().as_micros());
         Ok(report)

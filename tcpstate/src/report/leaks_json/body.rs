@@ -23,6 +23,7 @@ use crate::{
 pub(super) struct ReportBody<'a> {
     complete: bool,
     losses: Losses,
+    unseen: &'a [&'static str],
     snapshot_age_ns: Option<u64>,
     totals: Totals,
     processes: Vec<ProcessRowBody>,
@@ -41,6 +42,7 @@ pub(super) fn report(report: &LeakReport) -> ReportBody<'_> {
     ReportBody {
         complete: report.is_complete(),
         losses: losses(report),
+        unseen: &report.unseen,
         snapshot_age_ns: survey.snapshot.map(|taken| survey.now.0.saturating_sub(taken.0)),
         totals: Totals {
             close_wait: totals.close_wait,
