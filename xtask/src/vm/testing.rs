@@ -98,7 +98,7 @@ fn run_part(
         })?;
         written?;
         log.flush()?;
-        guests.tidy(&machine, &end)?;
+        guests.tidy(&machine, results::is_regular(&end))?;
         Ok(end)
     };
     let end = run();
