@@ -246,6 +246,7 @@ impl Hunt<'_> {
             sleepers,
             losses: self.losses,
             unrepaired: self.losses.events > self.lost_at_reconcile,
+            unseen: self.tracer.probes().hooks.lost(),
             top: self.settings.top,
         };
         let report = LeakReport::new(survey, self.stacks.book(), surroundings);

@@ -10,10 +10,7 @@ use anyhow::{Context as _, Result};
 use rustix::time::{ClockId, clock_gettime};
 
 use crate::{
-    model::{
-        MonotonicNs,
-        probes::{Probes, Role},
-    },
+    model::{MonotonicNs, probes::Probes},
     report::clock::WallClock,
     settings::buffer::Buffer,
 };
@@ -67,12 +64,8 @@ pub(crate) fn log_probes(probes: &Probes) {
             Some(refusal) => tracing::info!("{} not in use: {}", attempt.hook, refusal.reason),
         }
     }
-    let mut said = "";
-    for lost in hooks.missing().map(Role::lost) {
-        if lost != said {
-            tracing::warn!("on this kernel {lost} (`tcpstate probes` says why)");
-        }
-        said = lost;
+    for lost in hooks.lost() {
+        tracing::warn!("on this kernel {lost} (`tcpstate probes` says why)");
     }
     tracing::info!(
         "{} sockets of before the start in {} network namespaces",

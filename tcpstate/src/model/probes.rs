@@ -147,6 +147,14 @@ impl Hooks {
     pub fn missing(&self) -> impl Iterator<Item = Role> {
         self.roles.iter().filter(|probe| probe.chosen().is_none()).map(|probe| probe.role)
     }
+
+    /// What is lost without it, each said once.
+    #[must_use]
+    pub fn lost(&self) -> Vec<&'static str> {
+        let mut lost: Vec<_> = self.missing().map(Role::lost).collect();
+        lost.dedup();
+        lost
+    }
 }
 
 /// What is attached to this kernel, and what the start found.

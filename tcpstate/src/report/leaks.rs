@@ -27,6 +27,8 @@ pub struct LeakReport {
     pub losses: LeakLosses,
     /// Whether events have been lost since the last snapshot was begun.
     pub unrepaired: bool,
+    /// What this kernel does not let be seen.
+    pub unseen: Vec<&'static str>,
     /// How many groups are shown at most.
     pub top: usize,
 }
@@ -57,6 +59,8 @@ pub struct Surroundings {
     pub losses: LeakLosses,
     /// See [`LeakReport::unrepaired`].
     pub unrepaired: bool,
+    /// See [`LeakReport::unseen`].
+    pub unseen: Vec<&'static str>,
     /// See [`LeakReport::top`].
     pub top: usize,
 }
@@ -68,8 +72,8 @@ impl LeakReport {
         let places = survey.groups.iter().chain(&survey.sending).flat_map(group_places);
         let places = places.chain(survey.closed_late.iter().flat_map(closed_places));
         let stacks = places.filter_map(|place| Some((place, Arc::clone(stacks.get(place)?)))).collect();
-        let Surroundings { sleepers, losses, unrepaired, top } = surroundings;
-        Self { survey, stacks, sleepers, losses, unrepaired, top }
+        let Surroundings { sleepers, losses, unrepaired, unseen, top } = surroundings;
+        Self { survey, stacks, sleepers, losses, unrepaired, unseen, top }
     }
 
     /// The groups that are shown.

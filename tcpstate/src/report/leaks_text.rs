@@ -47,6 +47,9 @@ impl LeaksText {
         for warning in warnings(report) {
             page.headline(&Paragraph::new().word(WARNING, "incomplete:").text(warning))?;
         }
+        for unseen in &report.unseen {
+            page.headline(&Paragraph::new().word(WARNING, "on this kernel:").text(unseen))?;
+        }
         if !report.survey.processes.is_empty() {
             page.blank()?;
         }

@@ -7,6 +7,7 @@ use tcpstate::{
     model::{
         MonotonicNs, OwnerSource, State,
         leak::{FoundListener, Holder, LeakLosses, PlaceId},
+        probes::Role,
     },
     report::{
         clock::{TimeFormat, TimeStyle, WallClock},
@@ -82,7 +83,11 @@ fn everything() -> LeakReport {
         (600, vec![asleep(2, "sendto", &["__libc_send@libc.so.6", "push_all push.c:19", "conn_main push.c:52"])]),
     ]);
     let losses = LeakLosses { events: 512, map_full: 3, stacks_skipped: 14, stacks_dropped: 1 };
-    LeakReport::new(survey, &scene.stacks, Surroundings { sleepers, losses, unrepaired: false, top: 8 })
+    LeakReport::new(
+        survey,
+        &scene.stacks,
+        Surroundings { sleepers, losses, unrepaired: false, unseen: vec![Role::UserStacks.lost()], top: 8 },
+    )
 }
 
 fn names(scene: &mut Scene) {

@@ -135,6 +135,7 @@ fn report(lives: &[Life], stacks: Vec<Stack>, losses: LeakLosses, top: usize) ->
         sleepers: BTreeMap::from([(1, vec![sleepers])]),
         losses,
         unrepaired: losses.events % 2 == 1,
+        unseen: Vec::new(),
         top,
     };
     LeakReport::new(survey, &scene.stacks, surroundings)

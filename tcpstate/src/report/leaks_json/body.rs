@@ -23,6 +23,7 @@ use crate::{
 pub(super) struct ReportBody<'a> {
     complete: bool,
     losses: Losses,
+    unseen: &'a [&'static str],
     snapshot_age_ns: Option<u64>,
     totals: Totals,
     processes: Vec<ProcessRowBody>,
@@ -47,6 +48,7 @@ pub(super) fn report(report: &LeakReport) -> ReportBody<'_> {
             stacks_skipped: report.losses.stacks_skipped,
             stacks_dropped: report.losses.stacks_dropped,
         },
+        unseen: &report.unseen,
         snapshot_age_ns: survey.snapshot.map(|taken| survey.now.0.saturating_sub(taken.0)),
         totals: Totals {
             close_wait: totals.close_wait,
