@@ -87,10 +87,13 @@ impl Scope {
     pub(crate) const BENCH: Self = Self { bench: true, ..Self::BUILD };
 
     pub(crate) fn tools(self) -> impl Iterator<Item = &'static Tool> {
-        let tests = if self.tests { TESTS } else { &[] };
-        let guests = if self.guests { GUESTS } else { &[] };
-        let bench = if self.bench { BENCH } else { &[] };
-        let besides = move |tool: &&Tool| !tests.iter().any(|other| other.command == tool.command);
-        tests.iter().chain(guests.iter().chain(bench).filter(besides))
+        let wanted = |wanted: bool, tools: &'static [Tool]| if wanted { tools } else { &[] };
+        let lists = [wanted(self.tests, TESTS), wanted(self.guests, GUESTS), wanted(self.bench, BENCH)];
+        lists.into_iter().enumerate().flat_map(move |(index, tools)| {
+            // What several of them need is named once.
+            let named =
+                move |tool: &&Tool| lists[..index].iter().any(|list| list.iter().any(|t| t.command == tool.command));
+            tools.iter().filter(move |tool| !named(tool))
+        })
     }
 }
