@@ -38,21 +38,22 @@ pub(crate) fn release() -> anyhow::Result<PathBuf> {
 }
 
 fn static_release() -> anyhow::Result<PathBuf> {
-    let binary = static_binary("tcpstate", "tcpstate")?;
+    let binary = static_binary("tcpstate", None)?;
     let status = Command::new(&binary).arg("--version").stdout(Stdio::null()).status()?;
     ensure!(status.success(), "`{} --version` failed: {status}", binary.display());
     Ok(binary)
 }
 
-/// Builds a binary that runs on any Linux of this architecture, and tells where it is.
+/// Builds the binary of `package`, to run on any Linux of this architecture, and tells where it is.
 ///
 /// # Errors
 ///
 /// The build failed, or made something that is not static.
-pub(crate) fn static_binary(package: &str, binary: &str) -> anyhow::Result<PathBuf> {
+pub(crate) fn static_binary(package: &str, feature: Option<&str>) -> anyhow::Result<PathBuf> {
     let mut command = cargo::command();
-    command.args(["build", "--package", package, "--bin", binary]);
-    statically(command, binary)
+    command.args(["build", "--package", package, "--bin", package]);
+    command.args(feature.iter().flat_map(|feature| ["--features", feature]));
+    statically(command, package)
 }
 
 /// Where cargo leaves what is built statically.

@@ -36,7 +36,7 @@ pub(crate) struct Options {
     /// Run this line in the shell of each guest, which has a static `tcpstate`, instead of the tests
     #[arg(long, value_name = "COMMAND", conflicts_with = "shell")]
     exec: Option<String>,
-    /// Open a shell in a guest; `exit` ends it
+    /// Open a shell in a guest, with the newest of the kernels; `exit` ends it
     #[arg(long)]
     shell: bool,
     /// Put these files or directories into the guests, at the same paths (repeatable)
@@ -85,7 +85,10 @@ pub(crate) fn task(options: &Options) -> anyhow::Result<ExitCode> {
     match (suite, &options.exec) {
         (Some(suite), _) => testing::run(&guests, &suite, &kernels, &fetched),
         (None, Some(command)) => guests.execute(&kernels, &fetched, command),
-        (None, None) => guests.shell(kernels[0], &fetched[0]),
+        (None, None) => {
+            let newest = kernels.len() - 1;
+            guests.shell(kernels[newest], &fetched[newest])
+        }
     }
 }
 
@@ -102,7 +105,31 @@ fn chosen(names: &[String]) -> anyhow::Result<Vec<&'static Kernel>> {
 }
 
 fn base() -> anyhow::Result<Base> {
-    let init = build::static_binary("tcpstate-guest", "tcpstate-guest")?;
-    let tcpstate = build::static_binary("tcpstate", "tcpstate")?;
+    let init = build::static_binary("tcpstate-guest", None)?;
+    // The feature adds nothing but tests: with it, this is the build that the tests need, too.
+    let tcpstate = build::static_binary("tcpstate", Some(build::PRIVILEGED))?;
     Base::new(&init, &tcpstate)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::chosen;
+
+    fn names(asked: &[&str]) -> Vec<&'static str> {
+        let asked: Vec<_> = asked.iter().map(|&name| name.to_owned()).collect();
+        chosen(&asked).expect("known").iter().map(|kernel| kernel.name).collect()
+    }
+
+    #[test]
+    fn kernels_come_in_their_order_and_the_usual_ones_by_themselves() {
+        assert_eq!(names(&[]), ["5.10", "6.1", "6.12", "7.2"]);
+        assert_eq!(names(&["6.1-rt", "5.10"]), ["5.10", "6.1-rt"]);
+        assert_eq!(names(&["all"]).len(), super::KERNELS.len());
+    }
+
+    #[test]
+    fn a_kernel_that_is_not_known_is_an_error_that_names_those_that_are() {
+        let error = chosen(&["6.1".to_owned(), "2.6".to_owned()]).expect_err("unknown").to_string();
+        assert!(error.starts_with("no kernel `2.6`: known are 5.10, 6.1, 6.12,"), "{error}");
+    }
 }

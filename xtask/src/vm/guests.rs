@@ -18,7 +18,6 @@ use super::{
     image::{self, Job},
     kernels::Kernel,
     qemu::{End, Machine, Processor},
-    results,
 };
 
 /// How many guests run at once: each keeps one processor busy.
@@ -69,8 +68,9 @@ impl Guests<'_> {
             let mut machine = self.machine("kvm", kernel, fetched, &job)?;
             machine.processor = Processor::Kvm;
             machine.limit = KVM_PATIENCE;
-            let end = machine.run(&mut |_| {})?;
+            let end = machine.run(&mut |_| {});
             fs::remove_file(&machine.image)?;
+            let end = end?;
             ensure!(end == End::Exit(0), "{end}");
             Ok(())
         };
@@ -128,21 +128,21 @@ impl Guests<'_> {
         Ok(code)
     }
 
-    /// Removes what nobody will look at: the image, and the console of a guest that did what it was to do.
+    /// Removes what nobody will look at: the image, and the console of a guest that did what it was to do, as `good` says.
     ///
     /// # Errors
     ///
     /// A file cannot be removed.
-    pub(crate) fn tidy(&self, machine: &Machine, end: &End) -> anyhow::Result<()> {
+    pub(crate) fn tidy(&self, machine: &Machine, good: bool) -> anyhow::Result<()> {
         fs::remove_file(&machine.image)?;
-        if results::is_regular(end) && !self.options.keep {
+        if good && !self.options.keep {
             fs::remove_file(machine.console())?;
         }
         Ok(())
     }
 
     fn code(&self, machine: &Machine, end: &End) -> anyhow::Result<ExitCode> {
-        self.tidy(machine, end)?;
+        self.tidy(machine, *end == End::Exit(0))?;
         if *end != End::Exit(0) {
             eprintln!("    its console is in {}", machine.console().display());
         }

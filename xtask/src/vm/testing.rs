@@ -53,7 +53,7 @@ pub(crate) fn run(
     eprintln!("==> {} tests on {} kernels, {} guests at a time", tests.len(), kernels.len(), super::guests::AT_ONCE);
     let progress = Progress::new(kernels, tests.len());
     let done = each(kernels.len() * parts, |index| {
-        let (kernel, part) = (index / parts, index % parts);
+        let (part, kernel) = (index / kernels.len(), index % kernels.len());
         let part = run_part(guests, suite, (kernel, kernels[kernel]), &fetched[kernel], (part, parts), &progress);
         let finished = progress.finish(part, parts);
         if let Some(parts) = finished {
@@ -98,7 +98,7 @@ fn run_part(
         })?;
         written?;
         log.flush()?;
-        guests.tidy(&machine, &end)?;
+        guests.tidy(&machine, results::is_regular(&end))?;
         Ok(end)
     };
     let end = run();
