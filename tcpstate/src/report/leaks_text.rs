@@ -158,7 +158,7 @@ fn process(row: &ProcessRow) -> Paragraph {
         (Some(used), None) => line.item(PLAIN, format_args!("{used} descriptors, no limit known")),
         (None, _) => line.item(DIM, "descriptors not known"),
     };
-    let line = line.glue(format_args!(", {} here", Count(row.sockets, "socket")));
+    let line = line.glue(",").text(format_args!("{} here", Count(row.sockets, "socket")));
     match row.forecast.filter(|_| row.descriptors < row.limit) {
         Some(Forecast { soonest_ns, latest_ns }) => {
             let (soonest, latest) = (Span(soonest_ns).to_string(), Span(latest_ns).to_string());

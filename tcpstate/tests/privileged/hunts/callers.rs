@@ -38,8 +38,8 @@ fn connecting() -> Result<()> {
     // The connection is closed when it is dropped.
     let upstreams = [Upstream::start(|_| Ok(()))?, Upstream::start(|_| Ok(()))?];
     let ports = upstreams.each_ref().map(|upstream| upstream.address().port());
-    let options = ["--rport".to_owned(), format!("{},{}", ports[0], ports[1])];
-    let hunt = Hunt::start(&options, &["--top", "1000"])?;
+    let rports = format!("{},{}", ports[0], ports[1]);
+    let hunt = super::json(&["--older-than", "1ms", "--top", "1000", "--rport", &rports])?;
     let program = compile::c("c/two_callers.c", &[NO_FRAME_POINTERS])?;
     for _ in 0..PROCESSES {
         let arguments = ["connect".to_owned(), ports[0].to_string(), ports[1].to_string()];
@@ -51,7 +51,7 @@ fn connecting() -> Result<()> {
 }
 
 fn accepting() -> Result<()> {
-    let hunt = Hunt::start(&["--laddr".to_owned(), "127.0.0.1".to_owned()], &["--top", "1000"])?;
+    let hunt = super::json(&["--older-than", "1ms", "--top", "1000", "--laddr", "127.0.0.1"])?;
     let program = compile::c("c/two_callers.c", &[NO_FRAME_POINTERS])?;
     for _ in 0..PROCESSES {
         let program = Program::start(&program, &["accept"])?;

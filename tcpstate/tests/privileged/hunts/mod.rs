@@ -2,7 +2,13 @@
 
 mod callers;
 mod changes;
+mod errors;
+mod flame;
+mod late;
 mod losses;
+mod options;
+mod scene;
+mod text;
 
 use anyhow::Result;
 use libtest_mimic::Trial;
@@ -10,7 +16,19 @@ use libtest_mimic::Trial;
 use crate::{scenarios::leaks::hunt::Hunt, support::launch::Launch};
 
 pub(crate) fn trials() -> Vec<Trial> {
-    [callers::trials(), changes::trials(), losses::trials()].into_iter().flatten().collect()
+    [
+        callers::trials(),
+        changes::trials(),
+        errors::trials(),
+        flame::trials(),
+        late::trials(),
+        losses::trials(),
+        options::trials(),
+        text::trials(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
 }
 
 /// `tcpstate leaks` with these arguments.
