@@ -259,11 +259,10 @@ fn ages_contain_the_truth() -> Result<()> {
         ensure!(at_least <= oldest, "{state}: at least {at_least}, but at most {oldest}");
         // Nothing came later, so the lower bound is a good one.
         ensure!(at_least + 50_000_000 > youngest, "{state}: only {at_least} of {youngest}");
-        match state {
-            "CLOSE_WAIT" => {
-                ensure!(at_most.is_some_and(|most| most >= youngest), "{at_most:?} is less than {youngest}")
-            }
-            _ => ensure!(at_most.is_none(), "{state}: {at_most:?}"),
+        if state == "CLOSE_WAIT" {
+            ensure!(at_most.is_some_and(|most| most >= youngest), "{at_most:?} is less than {youngest}");
+        } else {
+            ensure!(at_most.is_none(), "{state}: {at_most:?}");
         }
     }
     let listen = found["states"].as_array().and_then(|rows| rows.iter().find(|row| row["state"] == "LISTEN"));
