@@ -47,6 +47,9 @@ const STATES: u32 = {
     mask
 };
 
+/// States whose age is told by `struct tcp_info`.
+const AGED: u32 = TcpState::CloseWait.bit() | TcpState::FinWait2.bit() | TcpState::Closing.bit();
+
 /// `struct inet_diag_sockid`, ports and addresses in network order.
 #[derive(Clone, Copy, Pod, Zeroable)]
 #[repr(C)]
@@ -107,9 +110,18 @@ pub enum Then {
     End,
 }
 
-/// Asks for all TCP sockets of one family in the namespace of the netlink socket.
+/// What to ask for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ask {
+    /// Everything that `ss -a` lists, without what takes the kernel longer to tell.
+    All,
+    /// Sockets in the states whose age `struct tcp_info` tells, with it: it takes the kernel a lock for each of them.
+    Ages,
+}
+
+/// Asks for TCP sockets of one family in the namespace of the netlink socket.
 #[must_use]
-pub fn request(family: Family) -> Vec<u8> {
+pub fn request(family: Family, ask: Ask) -> Vec<u8> {
     let family = match family {
         Family::Inet => AF_INET,
         Family::Inet6 => AF_INET6,
@@ -117,8 +129,8 @@ pub fn request(family: Family) -> Vec<u8> {
     let request = Request {
         family: family.to_le_bytes()[0],
         protocol: libc::IPPROTO_TCP.to_le_bytes()[0],
-        extensions: 1 << (INFO - 1),
-        states: STATES,
+        extensions: if ask == Ask::Ages { 1 << (INFO - 1) } else { 0 },
+        states: if ask == Ask::Ages { AGED } else { STATES },
         ..Request::zeroed()
     };
     let length = HEADER + size_of::<Request>();
@@ -192,6 +204,7 @@ fn socket(payload: &[u8]) -> Result<Listed, DiagError> {
     }
     let state = State::from(message.state);
     Ok(Listed {
+        cookie: u64::from(message.id.cookie[0]) | u64::from(message.id.cookie[1]) << 32,
         family,
         state,
         local: endpoint(message.id.src, message.id.sport),

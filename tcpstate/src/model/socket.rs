@@ -7,6 +7,8 @@ use super::{Age, Comm, Endpoint, Family, State};
 /// A TCP socket, minisock or connection request as `sock_diag` lists it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Listed {
+    /// `SO_COOKIE`.
+    pub cookie: u64,
     /// Address family.
     pub family: Family,
     /// State; that of a connection request is `SYN_RECV`, that of a minisock the one it stands for.

@@ -2,10 +2,13 @@
 //!
 //! Names that others chose are escaped as in text output before they become JSON strings.
 
+mod key;
+
 use std::{io, net::IpAddr};
 
 use serde::Serialize;
 
+use self::key::Key;
 use super::{
     clock::WallClock,
     escape::Escaped,
@@ -13,9 +16,7 @@ use super::{
 };
 use crate::aggregate::{
     leaks::Process,
-    states::{
-        By, DestinationRow, GroupKey, GroupRow, ListenerRow, NamespaceRow, ProcessRow, StateRow, Survey, is_near,
-    },
+    states::{By, DestinationRow, GroupRow, ListenerRow, NamespaceRow, ProcessRow, StateRow, Survey, is_near},
 };
 
 /// Version of the schema, in every object. Fields may be added within a version; a field that changes its meaning or goes
@@ -143,39 +144,6 @@ fn by(by: By) -> &'static str {
         By::Cgroup => "cgroup",
         By::Lport => "lport",
         By::Remote => "remote",
-    }
-}
-
-#[derive(Default, Serialize)]
-struct Key {
-    what: &'static str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pid: Option<u32>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    netns: Option<u32>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    cgroup: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    addr: Option<IpAddr>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    port: Option<u16>,
-}
-
-impl From<GroupKey> for Key {
-    fn from(key: GroupKey) -> Self {
-        let what = |what| Self { what, ..Self::default() };
-        match key {
-            GroupKey::Process(pid) => Self { pid: Some(pid), ..what("process") },
-            GroupKey::NoDescriptor => what("no_descriptor"),
-            GroupKey::HolderUnknown => what("holder_unknown"),
-            GroupKey::Netns(inode) => Self { netns: Some(inode), ..what("netns") },
-            GroupKey::Cgroup(id) => Self { cgroup: Some(id), ..what("cgroup") },
-            GroupKey::CgroupUnknown => what("cgroup_unknown"),
-            GroupKey::Port(port) => Self { port: Some(port), ..what("port") },
-            GroupKey::GivenPort => what("given_port"),
-            GroupKey::Remote(peer) => Self { addr: Some(peer.addr), port: peer.port, ..what("remote") },
-            GroupKey::NoRemote => what("no_remote"),
-        }
     }
 }
 

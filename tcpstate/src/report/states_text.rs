@@ -1,24 +1,26 @@
 //! `tcpstate states -o text`: how many sockets are in each state, and what is about to run out.
 
+mod limits;
 mod table;
 
 use std::io;
 
 use anstyle::{AnsiColor, Color, Style};
 
-use self::table::Table;
+use self::{
+    limits::{descriptors, listeners, ports},
+    table::Table,
+};
 use super::{
     clock::TimeFormat,
     columns::Align,
     escape::Escaped,
     page::{Page, Paragraph},
     summary_text::Count,
-    words::{AgeText, EndpointText, PeerText, ProcessText},
+    words::{AgeText, PeerText},
 };
 use crate::{
-    aggregate::states::{
-        By, DestinationRow, GroupKey, GroupRow, ListenerRow, NamespaceRow, ProcessRow, StateRow, Survey, is_near,
-    },
+    aggregate::states::{By, GroupKey, GroupRow, NamespaceRow, StateRow, Survey},
     model::Age,
 };
 
@@ -226,122 +228,6 @@ fn in_states(row: &GroupRow) -> String {
         format!("{} {}{aside}", state.sockets, state.state)
     });
     states.collect::<Vec<_>>().join(", ")
-}
-
-fn listeners(survey: &Survey) -> Table {
-    let mut table = Table::new(vec![
-        ("LISTENING AT", Align::Left),
-        (netns_title(survey), Align::Left),
-        ("BACKLOG", Align::Right),
-        ("LIMIT", Align::Right),
-        ("PROCESS", Align::Left),
-    ]);
-    for row in &survey.listeners {
-        let ListenerRow { netns, local, process, holders, used, limit } = *row;
-        let style = if used > limit {
-            BAD
-        } else if is_near(used, limit) {
-            WARNING
-        } else {
-            PLAIN
-        };
-        let process = match process {
-            Some(process) if holders > 1 => {
-                format!("{} and {}", ProcessText(process), Count(holders - 1, "more process"))
-            }
-            Some(process) => ProcessText(process).to_string(),
-            None => "-".to_owned(),
-        };
-        let mark = if used > limit {
-            "  full"
-        } else if is_near(used, limit) {
-            "  above 80 %"
-        } else {
-            ""
-        };
-        table.row(vec![
-            (PLAIN, EndpointText(local).to_string()),
-            (PLAIN, netns_name(survey, netns)),
-            (style, used.to_string()),
-            (style, limit.to_string()),
-            (style, format!("{process}{mark}")),
-        ]);
-    }
-    table
-}
-
-fn descriptors(survey: &Survey) -> Table {
-    let mut table = Table::new(vec![
-        ("PROCESS", Align::Left),
-        ("DESCRIPTORS", Align::Right),
-        ("LIMIT", Align::Right),
-        ("USED", Align::Right),
-        ("TCP", Align::Right),
-        ("", Align::Left),
-    ]);
-    for row in &survey.processes {
-        let ProcessRow { process, descriptors, limit, sockets } = *row;
-        let style = if row.is_near() { BAD } else { PLAIN };
-        table.row(vec![
-            (style, ProcessText(process).to_string()),
-            (style, descriptors.to_string()),
-            (style, limit.map_or_else(|| "-".to_owned(), |limit| limit.to_string())),
-            (style, limit.map_or_else(|| "-".to_owned(), |limit| percent(descriptors, limit))),
-            (PLAIN, sockets.to_string()),
-            (style, if row.is_near() { "above 80 %".to_owned() } else { String::new() }),
-        ]);
-    }
-    table
-}
-
-fn ports(survey: &Survey) -> Table {
-    let mut table = Table::new(vec![
-        ("FROM", Align::Left),
-        ("TO", Align::Left),
-        (netns_title(survey), Align::Left),
-        ("PORTS", Align::Right),
-        ("TIME_WAIT", Align::Right),
-        ("RANGE", Align::Right),
-        ("USED", Align::Right),
-        ("", Align::Left),
-    ]);
-    for row in &survey.destinations {
-        let DestinationRow { netns, local, remote, used, time_wait, limit } = *row;
-        let near = is_near(used, limit);
-        let style = if near { BAD } else { PLAIN };
-        table.row(vec![
-            (PLAIN, local.to_string()),
-            (PLAIN, EndpointText(remote).to_string()),
-            (PLAIN, netns_name(survey, netns)),
-            (style, used.to_string()),
-            (PLAIN, time_wait.to_string()),
-            (style, limit.to_string()),
-            (style, percent(used, limit)),
-            (style, if near { "above 80 %".to_owned() } else { String::new() }),
-        ]);
-    }
-    table
-}
-
-/// A column of namespaces is needed only where there are several.
-fn netns_title(survey: &Survey) -> &'static str {
-    if survey.namespaces.len() > 1 { "NETNS" } else { "" }
-}
-
-fn netns_name(survey: &Survey, inode: u32) -> String {
-    if survey.namespaces.len() < 2 {
-        return String::new();
-    }
-    let row = survey.namespaces.iter().find(|row| row.inode == inode);
-    let name = row.and_then(|row| row.names.first());
-    name.map_or_else(|| inode.to_string(), |name| Escaped(name).to_string())
-}
-
-fn percent(used: u64, limit: u64) -> String {
-    match u128::from(used) * 100 / u128::from(limit.max(1)) {
-        0 if used > 0 => "< 1 %".to_owned(),
-        percent => format!("{percent} %"),
-    }
 }
 
 fn change(change: Option<i64>) -> (Style, String) {

@@ -10,12 +10,26 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::host::{Host, HostError};
+use super::{
+    host::{Host, HostError},
+    mounts,
+};
 
 /// Far deeper than cgroups are nested; the kernel's own limit is configurable.
 const DEPTH: usize = 64;
 
 impl Host {
+    /// Where the cgroup2 file system is mounted.
+    ///
+    /// # Errors
+    ///
+    /// When there is none.
+    pub fn cgroup2_mount(&self) -> Result<PathBuf, HostError> {
+        let mountinfo = self.proc.join("self/mountinfo");
+        let table = fs::read(&mountinfo).map_err(|source| HostError::Read { path: mountinfo, source })?;
+        mounts::cgroup2(&table).ok_or(HostError::NoCgroup2)
+    }
+
     /// Paths of all cgroups from the cgroup2 mount on, by id: the inode number of the directory.
     ///
     /// # Errors

@@ -15,8 +15,6 @@ use std::{
 
 use thiserror::Error;
 
-use super::mounts;
-
 /// Inode number of the initial pid namespace (`PROC_PID_INIT_INO`, `include/linux/proc_ns.h`).
 const INITIAL_PID_NAMESPACE: u64 = 0xefff_fffc;
 /// `NS_GET_NSTYPE` of `include/uapi/linux/nsfs.h`: the `CLONE_NEW*` flag of a namespace. Since Linux 4.11.
@@ -156,17 +154,6 @@ impl Host {
             }
             Err(source) => Err(HostError::Read { path, source }),
         }
-    }
-
-    /// Where the cgroup2 file system is mounted.
-    ///
-    /// # Errors
-    ///
-    /// When there is none.
-    pub fn cgroup2_mount(&self) -> Result<PathBuf, HostError> {
-        let mountinfo = self.proc.join("self/mountinfo");
-        let table = fs::read(&mountinfo).map_err(|source| HostError::Read { path: mountinfo, source })?;
-        mounts::cgroup2(&table).ok_or(HostError::NoCgroup2)
     }
 
     /// Id of a cgroup v2: the inode number of its directory. `path` is absolute, or starts at the cgroup2 mount.

@@ -1,12 +1,12 @@
 //! All TCP sockets of a network namespace, by netlink: no privilege is needed for one's own.
 
-use std::io;
+use std::{collections::HashMap, io};
 
 use anyhow::{Context as _, Result, bail};
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, netlink, recv, send, socket_with};
 
 use crate::{
-    decode::diag::{self, Then},
+    decode::diag::{self, Ask, Then},
     model::{Family, socket::Listed},
 };
 
@@ -15,22 +15,39 @@ const DATAGRAM: usize = 64 << 10;
 
 /// Lists the sockets of the calling thread's network namespace.
 ///
+/// One listing says which sockets there are. A second one, of few states, adds their ages; a socket that has changed its state
+/// in between goes without.
+///
 /// # Errors
 ///
 /// When the kernel has no `sock_diag`, or its answer cannot be read.
 pub(super) fn sockets() -> Result<Vec<Listed>> {
     let mut sockets = Vec::new();
+    let mut aged = Vec::new();
     let mut buffer = vec![0; DATAGRAM];
-    for family in [Family::Inet, Family::Inet6] {
-        dump(family, &mut buffer, &mut sockets).context("failed to list the TCP sockets by `sock_diag`")?;
+    for (ask, into) in [(Ask::All, &mut sockets), (Ask::Ages, &mut aged)] {
+        for family in [Family::Inet, Family::Inet6] {
+            dump(&diag::request(family, ask), &mut buffer, into)
+                .context("failed to list the TCP sockets by `sock_diag`")?;
+        }
     }
+    add_ages(&mut sockets, &aged);
     Ok(sockets)
 }
 
-fn dump(family: Family, buffer: &mut [u8], sockets: &mut Vec<Listed>) -> Result<()> {
+fn add_ages(sockets: &mut [Listed], aged: &[Listed]) {
+    let ages: HashMap<u64, &Listed> = aged.iter().map(|socket| (socket.cookie, socket)).collect();
+    for socket in sockets.iter_mut().filter(|socket| socket.age.is_none()) {
+        if let Some(aged) = ages.get(&socket.cookie).filter(|aged| aged.state == socket.state) {
+            socket.age = aged.age;
+        }
+    }
+}
+
+fn dump(request: &[u8], buffer: &mut [u8], sockets: &mut Vec<Listed>) -> Result<()> {
     let flags = SocketFlags::CLOEXEC;
     let socket = socket_with(AddressFamily::NETLINK, SocketType::RAW, flags, Some(netlink::SOCK_DIAG))?;
-    send(&socket, &diag::request(family), SendFlags::empty())?;
+    send(&socket, request, SendFlags::empty())?;
     loop {
         let received = match recv(&socket, &mut *buffer, RecvFlags::TRUNC) {
             Ok((_, length)) => length,

@@ -5,6 +5,7 @@ use std::{
     fs::{self, File},
     os::unix::{ffi::OsStrExt as _, fs::MetadataExt as _},
     path::{Path, PathBuf},
+    thread,
 };
 
 use anyhow::{Context as _, Result, anyhow};
@@ -38,11 +39,16 @@ struct Candidate {
 ///
 /// When the one namespace that was asked for, or one's own, cannot be looked into.
 pub(super) fn take(settings: &StatesSettings, host: &Host) -> Result<Look> {
-    // Sockets first: of those that come and go, whoever holds one is more likely still there than the socket is.
     let own = own_inode(&host.proc)?;
     let wants = |inode| settings.netns.as_ref().is_none_or(|only| only.inode == inode);
-    let own_inside = wants(own).then(namespace::look).transpose()?;
-    let pass = processes::look(&host.proc).with_context(|| format!("failed to read `{}`", host.proc.display()))?;
+    // Side by side, as each takes the kernel long where there are many sockets.
+    let (pass, own_inside) = thread::scope(|scope| {
+        let pass = scope.spawn(|| processes::look(&host.proc));
+        let own_inside = wants(own).then(namespace::look).transpose();
+        (pass.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)), own_inside)
+    });
+    let own_inside = own_inside?;
+    let pass = pass.with_context(|| format!("failed to read `{}`", host.proc.display()))?;
     let mut candidates: BTreeMap<u32, Candidate> = BTreeMap::new();
     for (inode, (path, process)) in pass.namespaces {
         candidates.insert(inode, Candidate { path, process, ..Candidate::default() });

@@ -37,7 +37,7 @@ fn ports() -> io::Result<Option<EphemeralPorts>> {
     Ok(parse_ports(&read("ip_local_port_range")?, &read("ip_local_reserved_ports").unwrap_or_default()))
 }
 
-/// `32768 60999` with a tab between, and `8080,9148-9160` or an empty line.
+/// Two numbers with white space between them, and `8080,9148-9160` or an empty line.
 fn parse_ports(range: &str, reserved: &str) -> Option<EphemeralPorts> {
     let mut bounds = range.split_ascii_whitespace().map(str::parse);
     let (low, high) = (bounds.next()?.ok()?, bounds.next()?.ok()?);

@@ -5,8 +5,11 @@ use std::{
     ffi::CStr,
     fs, io,
     mem::MaybeUninit,
+    num::NonZeroUsize,
     os::{fd::AsFd, unix::fs::MetadataExt as _},
     path::{Path, PathBuf},
+    sync::atomic::{AtomicUsize, Ordering},
+    thread,
 };
 
 use rustix::{
@@ -20,6 +23,8 @@ use crate::{model::socket::FoundProcess, process::descriptors};
 const LINK: usize = 32;
 /// Descriptors listed by one system call: about 1,300.
 const ENTRIES: usize = 32 << 10;
+/// More than this only get into each other's way.
+const WORKERS: usize = 4;
 /// A process with fewer descriptors and no socket is not asked for its limit.
 const FEW: u64 = 64;
 
@@ -37,26 +42,67 @@ pub(super) struct Pass {
 
 /// Looks at every process; those that end meanwhile are passed over.
 ///
+/// The kernel takes microseconds to name a descriptor, so this is done on several processors.
+///
 /// # Errors
 ///
 /// When `/proc` cannot be read.
 pub(super) fn look(proc: &Path) -> io::Result<Pass> {
-    let mut pass = Pass::default();
-    let mut pids: Vec<u32> =
+    let pids: Vec<u32> =
         fs::read_dir(proc)?.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()).collect();
-    pids.sort_unstable();
+    let workers = thread::available_parallelism().map_or(1, NonZeroUsize::get).min(WORKERS);
+    let next = AtomicUsize::new(0);
+    let parts = thread::scope(|scope| {
+        let work = || some(proc, &pids, &next);
+        let workers: Vec<_> = (0..workers).map(|_| scope.spawn(work)).collect();
+        let parts = workers.into_iter().map(|worker| worker.join());
+        parts.map(|part| part.unwrap_or_else(|panic| std::panic::resume_unwind(panic))).collect::<Result<Vec<_>, _>>()
+    })?;
+    Ok(merge(parts))
+}
+
+/// Looks at processes that no other worker looks at.
+fn some(proc: &Path, pids: &[u32], next: &AtomicUsize) -> Result<Pass, Errno> {
+    let mut pass = Pass::default();
     let mut entries = vec![MaybeUninit::uninit(); ENTRIES];
-    for pid in pids {
+    while let Some(&pid) = pids.get(next.fetch_add(1, Ordering::Relaxed)) {
         match pass.add(proc, pid, &mut entries) {
-            Ok(()) => {}
+            Ok(()) | Err(Errno::NOENT | Errno::SRCH) => {}
             Err(Errno::ACCESS | Errno::PERM) => pass.refused += 1,
-            Err(Errno::NOENT | Errno::SRCH) => {}
-            Err(error) => return Err(error.into()),
+            Err(error) => return Err(error),
         }
     }
-    pass.holders.sort_unstable();
-    pass.holders.dedup();
     Ok(pass)
+}
+
+/// Puts the parts together, the processes in the order of their ids.
+fn merge(parts: Vec<Pass>) -> Pass {
+    let mut whole = Pass::default();
+    for part in parts {
+        let offset = u32::try_from(whole.processes.len()).unwrap_or(u32::MAX);
+        whole.processes.extend(part.processes);
+        whole.holders.extend(part.holders.into_iter().map(|(inode, index)| (inode, index + offset)));
+        for (inode, (path, index)) in part.namespaces {
+            whole.namespaces.entry(inode).or_insert((path, index.map(|index| index + offset)));
+        }
+        whole.refused += part.refused;
+    }
+    let mut order: Vec<u32> = (0..).take(whole.processes.len()).collect();
+    order.sort_unstable_by_key(|&index| whole.processes[index as usize].pid);
+    let mut place = vec![0; order.len()];
+    for (new, &old) in (0..).zip(&order) {
+        place[old as usize] = new;
+    }
+    whole.processes.sort_unstable_by_key(|process| process.pid);
+    for (_, index) in &mut whole.holders {
+        *index = place[*index as usize];
+    }
+    for index in whole.namespaces.values_mut().filter_map(|(_, index)| index.as_mut()) {
+        *index = place[*index as usize];
+    }
+    whole.holders.sort_unstable();
+    whole.holders.dedup();
+    whole
 }
 
 impl Pass {
@@ -132,6 +178,23 @@ mod tests {
         assert!(pass.processes[own].descriptors >= 5);
         let namespace = fs::metadata("/proc/self/ns/net").expect("our own namespace").ino();
         assert!(pass.namespaces.keys().any(|&inode| u64::from(inode) == namespace));
+    }
+
+    #[test]
+    fn parts_are_put_together_in_the_order_of_ids() {
+        let process = |pid| FoundProcess { pid, comm: None, descriptors: 1, limit: None };
+        let part = |pids: [u32; 2], holders: &[(u32, u32)], inode: u32, index| Pass {
+            processes: pids.map(process).to_vec(),
+            holders: holders.to_vec(),
+            namespaces: [(inode, (PathBuf::from("/"), Some(index)))].into(),
+            refused: 1,
+        };
+        let whole =
+            merge(vec![part([30, 10], &[(7, 0), (8, 1), (8, 1)], 1, 0), part([20, 40], &[(7, 0), (9, 1)], 2, 1)]);
+        assert_eq!(whole.processes.iter().map(|process| process.pid).collect::<Vec<_>>(), [10, 20, 30, 40]);
+        assert_eq!(whole.holders, [(7, 1), (7, 2), (8, 0), (9, 3)]);
+        let of = |inode| whole.namespaces.get(&inode).and_then(|&(_, index)| index);
+        assert_eq!((of(1), of(2), whole.refused), (Some(2), Some(3), 2));
     }
 
     #[test]

@@ -36,6 +36,7 @@ const ALL_BY: [(&str, By); 5] = [
 
 fn socket(state: TcpState, inode: u32, local: (&str, u16), remote: (&str, u16)) -> Listed {
     Listed {
+        cookie: 0,
         family: if local.0.contains(':') { Family::Inet6 } else { Family::Inet },
         state: State::Known(state),
         local: endpoint(local.0, local.1),

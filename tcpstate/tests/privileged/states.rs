@@ -1,12 +1,13 @@
 //! `tcpstate states` against `ss`, `/proc` and what the sockets' processes did.
 
+mod command;
+mod limits;
 mod report;
 
 use std::{
     collections::BTreeMap,
     fs,
     net::{Ipv4Addr, Ipv6Addr, SocketAddr},
-    process::{Command, Stdio},
     thread,
     time::Duration,
 };
@@ -15,11 +16,15 @@ use anyhow::{Context, Result, ensure};
 use libtest_mimic::Trial;
 use serde_json::{Value, json};
 
-use self::report::{look, look_from, run, ss_counts, state_counts};
+use self::{
+    command::{reader_goes_away, refusals, watched},
+    limits::{a_full_backlog, descriptors_near_the_limit, ports_towards_one_end},
+    report::{look, look_from, run, ss_counts, state_counts},
+};
 use crate::support::{
     clock,
     launch::{Launch, Netns},
-    netns::{Namespace, inside},
+    netns::Namespace,
     pair::{CLIENT_V4, SERVER_V4},
     process::Actor,
     protocol::{Request, Transport},
@@ -259,107 +264,14 @@ fn ages_contain_the_truth() -> Result<()> {
         ensure!(at_least <= oldest, "{state}: at least {at_least}, but at most {oldest}");
         // Nothing came later, so the lower bound is a good one.
         ensure!(at_least + 50_000_000 > youngest, "{state}: only {at_least} of {youngest}");
-        match state {
-            "CLOSE_WAIT" => {
-                ensure!(at_most.is_some_and(|most| most >= youngest), "{at_most:?} is less than {youngest}");
-            }
-            _ => ensure!(at_most.is_none(), "{state}: {at_most:?}"),
+        if state == "CLOSE_WAIT" {
+            ensure!(at_most.is_some_and(|most| most >= youngest), "{at_most:?} is less than {youngest}");
+        } else {
+            ensure!(at_most.is_none(), "{state}: {at_most:?}");
         }
     }
     let listen = found["states"].as_array().and_then(|rows| rows.iter().find(|row| row["state"] == "LISTEN"));
     ensure!(listen.is_some_and(|row| row["oldest"].is_null() && row["aged"] == 0), "{listen:?}");
-    Ok(())
-}
-
-fn a_full_backlog() -> Result<()> {
-    let namespace = Namespace::new()?;
-    let netns = namespace.path().display().to_string();
-    sysctl(&namespace, "net/core/somaxconn", "2")?;
-    let (server, client) = (namespace.actor("ts-server")?, namespace.actor("ts-client")?);
-    let listener = server.listen((Ipv4Addr::LOCALHOST, 0))?;
-    let row = |found: &Value| found["listeners"][0].clone();
-    let empty = row(&look(&["--netns", &netns])?);
-    ensure!(empty["used"] == 0 && empty["limit"] == 2 && empty["near_limit"] == false, "{empty}");
-    client.connect_many(listener.local, 3)?;
-    // The fourth finds no room and is dropped, again and again.
-    let call = Request::Connect { from: None, to: listener.local, transport: Transport::Tcp, count: 1 };
-    let _waiting = client.thread(1).submit(call)?;
-    let mut full = Value::Null;
-    wait_for("a connection to be dropped", || {
-        full = look(&["--netns", &netns])?;
-        Ok(full["namespaces"][0]["listen_overflows"].as_u64() > Some(0))
-    })?;
-    ensure!(row(&full)["used"] == 3 && row(&full)["near_limit"] == true, "{full}");
-    ensure!(row(&full)["process"] == json!({"pid": server.pid, "comm": "ts-server"}), "{full}");
-    let netstat = namespace.run("cat /proc/self/net/netstat")?;
-    let mut lines = netstat.lines().filter(|line| line.starts_with("TcpExt:"));
-    let (names, numbers) = lines.next().zip(lines.next()).context("TcpExt")?;
-    let counter =
-        |name| names.split(' ').zip(numbers.split(' ')).find(|&(found, _)| found == name).map(|(_, number)| number);
-    ensure!(
-        counter("ListenOverflows").context("a counter")?.parse::<u64>()?
-            >= full["namespaces"][0]["listen_overflows"].as_u64().unwrap_or(0)
-    );
-    ensure!(
-        full["namespaces"][0]["listen_drops"].as_u64() >= full["namespaces"][0]["listen_overflows"].as_u64(),
-        "{full}"
-    );
-    Ok(())
-}
-
-/// A range of 20 ports of which one is reserved: 17 of 19 towards one end, one of 19 towards another.
-fn ports_towards_one_end() -> Result<()> {
-    let namespace = Namespace::new()?;
-    let netns = namespace.path().display().to_string();
-    let (server, client) = (namespace.actor("ts-server")?, namespace.actor("ts-client")?);
-    let listeners = [server.listen((Ipv4Addr::LOCALHOST, 0))?, server.listen((Ipv4Addr::LOCALHOST, 0))?];
-    sysctl(&namespace, "net/ipv4/ip_local_port_range", "20001 20020")?;
-    sysctl(&namespace, "net/ipv4/ip_local_reserved_ports", "20007")?;
-    // On loopback TIME_WAIT would be taken again after a second.
-    sysctl(&namespace, "net/ipv4/tcp_tw_reuse", "0")?;
-    let clients = client.connect_many(listeners[0].local, 17)?;
-    let servers = server.accept_many(&listeners[0], 17)?;
-    client.connect(listeners[1].local)?;
-    // The client closes first, so that it keeps TIME_WAIT.
-    client.close_many(&clients[..5])?;
-    for closed in &servers[..5] {
-        server.await_hangup(closed)?;
-    }
-    server.close_many(&servers[..5])?;
-    wait_for("TIME_WAIT", || Ok(ss_counts(&namespace)?.get("TIME_WAIT") == Some(&5)))?;
-    let found = look(&["--netns", &netns])?;
-    let row = |used, time_wait, port: u16, near| {
-        json!({"netns": namespace.inode, "local_addr": "127.0.0.1", "remote": {"addr": "127.0.0.1", "port": port},
-               "ports_used": used, "time_wait": time_wait, "ports": 19, "near_limit": near})
-    };
-    let [crowded, other] = listeners.map(|listener| listener.local.port());
-    ensure!(
-        found["destinations"] == json!([row(17, 5, crowded, true), row(1, 0, other, false)]),
-        "{}",
-        found["destinations"]
-    );
-    // The truth of it: two more connections there, and the range is used up, however many ports are free elsewhere.
-    client.connect_many(SocketAddr::from((Ipv4Addr::LOCALHOST, crowded)), 2)?;
-    client.connect_failing(None, SocketAddr::from((Ipv4Addr::LOCALHOST, crowded)), libc::EADDRNOTAVAIL)?;
-    client.connect(SocketAddr::from((Ipv4Addr::LOCALHOST, other)))?;
-    let used_up = look(&["--netns", &netns])?;
-    ensure!(used_up["destinations"][0]["ports_used"] == 19, "{}", used_up["destinations"]);
-    Ok(())
-}
-
-fn descriptors_near_the_limit() -> Result<()> {
-    let namespace = Namespace::new()?;
-    let server = namespace.actor("ts-server")?;
-    server.listen((Ipv4Addr::LOCALHOST, 0))?;
-    let open = fs::read_dir(format!("/proc/{}/fd", server.pid))?.count() as u64;
-    for (limit, near) in [(open * 2, false), (open, true)] {
-        let limited =
-            Command::new("prlimit").args([&format!("--pid={}", server.pid), &format!("--nofile={limit}:")]).status()?;
-        ensure!(limited.success(), "prlimit: {limited}");
-        let found = look(&["--netns", &namespace.path().display().to_string(), "--pid", &server.pid.to_string()])?;
-        let expected = json!([{"pid": server.pid, "comm": "ts-server", "descriptors": open, "limit": limit, "near_limit": near, "sockets": 1}]);
-        ensure!(found["processes"] == expected, "{} instead of {expected}", found["processes"]);
-    }
     Ok(())
 }
 
@@ -376,84 +288,6 @@ fn cgroups() -> Result<()> {
     let filtered = look(&["--netns", &namespace.path().display().to_string(), "--cgroup", path])?;
     ensure!(filtered["sockets"] == 1, "{filtered} at {listener:?}");
     Ok(())
-}
-
-fn watched() -> Result<()> {
-    let namespace = Namespace::new()?;
-    let server = namespace.actor("ts-server")?;
-    let mut command = Launch::default().command(env!("CARGO_BIN_EXE_tcpstate"))?;
-    let netns = namespace.path().display().to_string();
-    command.args([
-        "states",
-        "-o",
-        "json",
-        "--netns",
-        &netns,
-        "--by",
-        "process",
-        "--watch",
-        "500ms",
-        "--duration",
-        "8s",
-        "--count",
-        "8",
-    ]);
-    let mut watching = command.stdout(Stdio::piped()).spawn()?;
-    let mut lines = report::lines(watching.stdout.take().context("stdout")?);
-    let first = lines.next().context("no first report")??;
-    ensure!(first["sockets"] == 0 && first["change"].is_null(), "{first}");
-    server.listen((Ipv4Addr::LOCALHOST, 0))?;
-    let mut changes = Vec::new();
-    for line in lines {
-        let report = line?;
-        changes.push(report["change"].as_i64().context("no change")?);
-        if report["change"] == 1 {
-            ensure!(report["states"][0]["change"] == 1 && report["groups"][0]["change"] == 1, "{report}");
-        }
-    }
-    ensure!(watching.wait()?.success());
-    ensure!(changes.len() == 7 && changes.iter().filter(|&&change| change == 1).count() == 1, "{changes:?}");
-    ensure!(changes.iter().all(|&change| change == 0 || change == 1), "{changes:?}");
-    Ok(())
-}
-
-fn refusals() -> Result<()> {
-    for (arguments, words) in [
-        (&["--netns", "no-such-namespace"][..], "ip netns"),
-        (&["--netns", "4294967295"], "give its path"),
-        (&["--netns", "/dev/null"], "is no network namespace"),
-        (&["--pid", "4194304"], "no process `4194304`"),
-        (&["--cgroup", "/no/such/cgroup"], "no cgroup"),
-        (&["--watch", "1ms"], "at least 100ms"),
-    ] {
-        let output = run(&Launch::default(), arguments)?;
-        let said = String::from_utf8_lossy(&output.stderr).into_owned();
-        ensure!(output.status.code() == Some(1) && output.stdout.is_empty(), "{arguments:?}: {output:?}");
-        ensure!(
-            said.starts_with("error: ") && said.contains(words) && said.lines().count() == 1,
-            "{arguments:?}: {said}"
-        );
-    }
-    Ok(())
-}
-
-fn reader_goes_away() -> Result<()> {
-    let mut command = Launch::default().command(env!("CARGO_BIN_EXE_tcpstate"))?;
-    let mut watching = command
-        .args(["states", "--watch", "100ms", "--duration", "8s"])
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()?;
-    drop(watching.stdout.take());
-    let ended = watching.wait_with_output()?;
-    ensure!(ended.status.success() && ended.stderr.is_empty(), "{ended:?}");
-    Ok(())
-}
-
-/// Sets a sysctl of the namespace, which ends with it.
-fn sysctl(namespace: &Namespace, name: &str, value: &str) -> Result<()> {
-    let path = format!("/proc/sys/{name}");
-    inside(&namespace.path(), || fs::write(&path, value).with_context(|| format!("`{path}`")))
 }
 
 fn wait_for(what: &str, mut done: impl FnMut() -> Result<bool>) -> Result<()> {

@@ -25,6 +25,7 @@ fn socket() -> impl Strategy<Value = Listed> {
             let addr = |text: &str| text.parse::<IpAddr>().expect("an address");
             let listens = state == TcpState::Listen as u8;
             Listed {
+                cookie: 0,
                 family: if local.contains(':') { Family::Inet6 } else { Family::Inet },
                 state: state.into(),
                 local: Endpoint { addr: addr(local), port: lport },
@@ -131,6 +132,7 @@ proptest! {
         let mut tally = Tally::default();
         let mut truth = Vec::new();
         let listed = |age| Listed {
+            cookie: 0,
             family: Family::Inet,
             state: State::Known(TcpState::CloseWait),
             local: Endpoint { addr: [127, 0, 0, 1].into(), port: 1 },

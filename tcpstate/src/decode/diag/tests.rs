@@ -74,6 +74,7 @@ fn every_field_is_where_the_kernel_puts_it() {
     assert_eq!(
         one(&bytes),
         Listed {
+            cookie: 7,
             family: Family::Inet,
             state: State::Known(TcpState::CloseWait),
             local: endpoint("192.0.2.1", 443),
@@ -145,13 +146,17 @@ fn refusals_are_errors() {
 }
 
 #[test]
-fn the_request_is_for_all_that_ss_lists() {
-    let bytes = request(Family::Inet6);
-    assert_eq!(bytes.len(), 16 + 56);
-    let request: Request = bytemuck::pod_read_unaligned(&bytes[16..]);
-    assert_eq!((request.family, request.protocol), (10, 6));
-    assert_eq!(request.states, 0b1_1111_1111_1110);
-    assert_eq!(request.extensions, 0b10);
+fn requests_are_for_all_that_ss_lists_and_for_ages() {
+    let parse = |ask| {
+        let bytes = request(Family::Inet6, ask);
+        assert_eq!(bytes.len(), 16 + 56);
+        bytemuck::pod_read_unaligned::<Request>(&bytes[16..])
+    };
+    let all = parse(Ask::All);
+    assert_eq!((all.family, all.protocol), (10, 6));
+    assert_eq!((all.states, all.extensions), (0b1_1111_1111_1110, 0));
+    let ages = parse(Ask::Ages);
+    assert_eq!((ages.states, ages.extensions), (0b1001_0010_0000, 0b10));
 }
 
 proptest! {
