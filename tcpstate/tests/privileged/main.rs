@@ -7,6 +7,7 @@
 mod bad_days;
 mod dwell;
 mod filters;
+mod gate;
 mod late_attach;
 mod limits;
 mod listeners;
@@ -64,6 +65,7 @@ fn trials() -> Vec<Trial> {
         output::trials(),
         limits::trials(),
         bad_days::trials(),
+        gate::trials(),
         scenarios::trials(),
     ]
     .into_iter()

@@ -22,6 +22,9 @@ pub(crate) struct Tool {
 /// The HTTP client of the distribution's own Python.
 const REQUESTS: &str = "/usr/lib/python3/dist-packages/requests/__init__.py";
 
+/// The test runner of the same Python.
+const PYTEST: &str = "/usr/lib/python3/dist-packages/pytest/__init__.py";
+
 impl Tool {
     fn is_missing(&self) -> bool {
         let path = Path::new(self.command);
@@ -40,6 +43,7 @@ pub(crate) const TOOLS: &[Tool] = &[
         package: "python3-requests",
         why: "is what a Python program that the tests look at uses",
     },
+    Tool { command: PYTEST, package: "python3-pytest", why: "runs the Python tests that the tests look at" },
     Tool { command: "nc", package: "netcat-openbsd", why: "closes its connections half, as the tests want it" },
     Tool { command: "node", package: "nodejs", why: "runs the JavaScript that the tests look at" },
     Tool { command: "ip", package: "iproute2", why: "makes the network namespaces of the tests" },

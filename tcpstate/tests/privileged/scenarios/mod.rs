@@ -4,7 +4,7 @@
 
 mod clean;
 mod clients;
-mod compile;
+pub(crate) mod compile;
 mod expected;
 mod interpreter;
 mod languages;
@@ -12,7 +12,7 @@ mod leaks;
 mod peers;
 mod proc;
 mod processes;
-mod program;
+pub(crate) mod program;
 mod running;
 mod servers;
 mod symbols;
