@@ -13,6 +13,7 @@ use crate::{
         RECONCILE, TICK, WAKEUP_PART,
         intake::{self, Intake},
     },
+    model::leak::PlaceId,
     report::{
         leaks::{LeakReport, Surroundings},
         run::{Allowance, RunReport},
@@ -24,6 +25,8 @@ use crate::{
 
 /// After the command has ended, those that it has just killed may still be on their way out.
 const GRACE: Duration = Duration::from_millis(200);
+/// A place that the kernel side never has, for all those without a stack.
+const NO_STACK: PlaceId = PlaceId(0);
 /// Closed sockets that wait for their stacks to be named.
 const UNSETTLED: usize = 4096;
 /// Functions that run programs' clean-up at their end: of C (`exit()`, and what it runs), and of Python, which gives up all its
@@ -93,7 +96,8 @@ impl Watch {
         let Intake { leaks, stacks, clock, losses, .. } = intake;
         stacks.name(&leaks.places());
         let book = stacks.book();
-        let fold = |place| book.fold(place);
+        // Places whose stack is missing look the same: there may be as many as there were processes.
+        let fold = |place| if book.get(place).is_some() { book.fold(place) } else { NO_STACK };
         let now = clock.now();
         let allow = self.settings.allow.as_ref();
         let observed = Observed { now, asleep_in_send: None, fold: &fold };

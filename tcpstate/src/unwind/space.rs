@@ -215,13 +215,17 @@ fn open(pid: u32, mapping: &Mapping<'_>, modules: &mut Modules) -> Code {
 }
 
 /// The mapping's own link is right whatever became of the path, but needs `CAP_CHECKPOINT_RESTORE` or `CAP_SYS_ADMIN`.
-/// Without, the path is tried, and must lead to the inode that is mapped.
+/// Without, the path is tried, and must lead to the inode that is mapped. Of a process that has ended meanwhile it may still lead
+/// there from our own root.
 fn open_file(pid: u32, mapping: &Mapping<'_>, path: &Path) -> io::Result<File> {
-    files::open_mapped(pid, mapping.start, mapping.end).or_else(|error| {
-        let file = files::open_in_root(pid, path)?;
+    let same = |file: File| -> io::Result<Option<File>> {
         let stat = fstat(&file)?;
         let found = ((major(stat.st_dev), minor(stat.st_dev)), stat.st_ino);
-        if found == (mapping.device, mapping.inode) { Ok(file) } else { Err(error) }
+        Ok((found == (mapping.device, mapping.inode)).then_some(file))
+    };
+    files::open_mapped(pid, mapping.start, mapping.end).or_else(|error| {
+        let opened = files::open_in_root(pid, path).or_else(|_| files::open_here(path))?;
+        same(opened)?.ok_or(error)
     })
 }
 

@@ -8,6 +8,7 @@
 mod bad_days;
 mod dwell;
 mod filters;
+mod gate;
 mod hunts;
 mod late_attach;
 mod limits;
@@ -71,6 +72,7 @@ fn trials() -> Vec<Trial> {
         limits::trials(),
         bad_days::trials(),
         hunts::trials(),
+        gate::trials(),
         scenarios::trials(),
         states::trials(),
     ]

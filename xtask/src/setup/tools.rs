@@ -15,6 +15,9 @@ pub(crate) struct Tool {
 /// The HTTP client of the distribution's own Python.
 const REQUESTS: &str = "/usr/lib/python3/dist-packages/requests/__init__.py";
 
+/// The test runner of the same Python.
+const PYTEST: &str = "/usr/lib/python3/dist-packages/pytest/__init__.py";
+
 impl Tool {
     pub(crate) fn is_missing(&self) -> bool {
         let path = Path::new(self.command);
@@ -33,6 +36,7 @@ const TESTS: &[Tool] = &[
         package: "python3-requests",
         why: "is what a Python program that the tests look at uses",
     },
+    Tool { command: PYTEST, package: "python3-pytest", why: "runs the Python tests that the tests look at" },
     Tool { command: "musl-gcc", package: "musl-tools", why: "compiles programs for another C library" },
     Tool { command: "nc", package: "netcat-openbsd", why: "closes its connections half, as the tests want it" },
     Tool { command: "node", package: "nodejs", why: "runs the JavaScript that the tests look at" },

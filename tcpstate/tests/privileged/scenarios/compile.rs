@@ -39,6 +39,13 @@ pub(crate) fn rust(path: &str) -> Result<PathBuf> {
     built(rustc, "-o", path, &[])
 }
 
+/// The tests in a source file, as `cargo test` builds them.
+pub(crate) fn rust_tests(path: &str) -> Result<PathBuf> {
+    let mut rustc = Command::new(Path::new(env!("CARGO")).with_file_name("rustc"));
+    rustc.args(["--edition=2024", "--test", "--cap-lints=allow", "-Cdebuginfo=2"]);
+    built(rustc, "-o", path, &[])
+}
+
 pub(crate) fn go(path: &str) -> Result<PathBuf> {
     let mut go = Command::new("go");
     go.arg("build").env("CGO_ENABLED", "0").env("GOFLAGS", "-mod=mod").env("GOCACHE", directory("go-cache")?);

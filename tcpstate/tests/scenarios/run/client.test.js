@@ -20,9 +20,8 @@ function fetchAll(port) {
 }
 
 test('fetches', async () => {
-  const server = net.createServer((connection) => connection.end('hello'));
+  const server = net.createServer((connection) => connection.end('hello', () => connection.destroy()));
   await new Promise((resolve) => server.listen(0, '127.0.0.1', resolve));
   assert.strictEqual(await fetchAll(server.address().port), 'hello');
   server.close();
-  if (leak) server.unref();
 });

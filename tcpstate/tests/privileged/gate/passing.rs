@@ -1,0 +1,91 @@
+//! The command is left alone: its exit code, signals, input and output are its own.
+
+use std::fs;
+
+use anyhow::{Context, Result, ensure};
+use libtest_mimic::Trial;
+use rustix::process::{Pid, Signal, kill_process};
+
+use super::command::{Run, leaky, run};
+use crate::support::{
+    launch::{Capability, Launch},
+    run::trial,
+};
+
+pub(crate) fn trials() -> Vec<Trial> {
+    vec![
+        trial("gate::passing::exit_codes", exit_codes),
+        trial("gate::passing::input_and_output", input_and_output),
+        trial("gate::passing::signals", signals),
+        trial("gate::passing::limits", limits),
+        trial("gate::passing::without_privilege", without_privilege),
+    ]
+}
+
+fn exit_codes() -> Result<()> {
+    for (script, code) in [("exit 0", 0), ("exit 3", 3), ("exit 255", 255), ("kill -9 $$", 137), ("kill -TERM $$", 143)]
+    {
+        run(&[], &["sh", "-c", script])?.check(code, 0).context(script)?;
+    }
+    // That it failed says more than that it leaked.
+    let script = format!("{} leak 1; exit 3", leaky()?.display());
+    run(&[], &["sh", "-c", &script])?.check(3, 1)?;
+    for (command, code, words) in
+        [("/no/such/command", 127, "neither a file nor in PATH"), ("/etc/passwd", 126, "not executable")]
+    {
+        let ended = run(&[], &[command])?;
+        ensure!(ended.code == Some(code) && ended.stderr.contains(words), "{command}: {ended:?}");
+        ensure!(ended.report.is_null(), "a report of nothing: {}", ended.report);
+    }
+    let unwritable = run(&["--report", "/no/such/directory/report"], &["echo", "ran"]);
+    // Given twice, which clap refuses.
+    ensure!(unwritable?.code == Some(2), "two reports");
+    Ok(())
+}
+
+fn input_and_output() -> Result<()> {
+    let command = ["sh", "-c", "cat; echo to stderr >&2"];
+    let ended = Run::start(&Launch::default(), &[], &command, &[], "from stdin\n")?.end()?;
+    ended.check(0, 0)?;
+    ensure!(ended.stdout == "from stdin\n", "{:?}", ended.stdout);
+    ensure!(ended.stderr.starts_with("to stderr\ntcpstate: no socket leaked in "), "{:?}", ended.stderr);
+    Ok(())
+}
+
+fn signals() -> Result<()> {
+    let command = [leaky()?.into_os_string(), "term".into()];
+    let mut run = Run::start(&Launch::default(), &[], &command, &[], "")?;
+    run.wait_for("ready")?;
+    let tracer = Pid::from_raw(run.pid().cast_signed()).context("no pid")?;
+    kill_process(tracer, Signal::TERM)?;
+    run.end()?.check(3, 1)
+}
+
+/// The limits and the signals of the command are those that tcpstate was given, not those it gives itself.
+fn limits() -> Result<()> {
+    let ended = run(&[], &["sh", "-c", "ulimit -Sn; grep -E 'Sig(Blk|Ign)' /proc/self/status"])?;
+    let plain = std::process::Command::new("sh")
+        .args(["-c", "ulimit -Sn; grep -E 'Sig(Blk|Ign)' /proc/self/status"])
+        .output()?;
+    ensure!(ended.stdout == String::from_utf8_lossy(&plain.stdout), "{:?} instead of {plain:?}", ended.stdout);
+    Ok(())
+}
+
+fn without_privilege() -> Result<()> {
+    let launch = Launch {
+        without_capabilities: vec![Capability::Bpf, Capability::Perfmon, Capability::SysAdmin],
+        ..Launch::default()
+    };
+    let directory = tempfile::tempdir()?;
+    let made = directory.path().join("made");
+    let script = format!("echo made > {}; exit 7", made.display());
+    let command = ["sh", "-c", &script];
+    let refused = Run::start(&launch, &[], &command, &[], "")?.end()?;
+    ensure!(refused.code == Some(125), "{refused:?}");
+    ensure!(refused.stderr.contains("CAP_BPF") && refused.stderr.contains("--best-effort"), "{}", refused.stderr);
+    ensure!(!made.exists(), "the command ran all the same");
+    let unchecked = Run::start(&launch, &["--best-effort"], &command, &[], "")?.end()?;
+    ensure!(unchecked.code == Some(7) && fs::read_to_string(&made)? == "made\n", "{unchecked:?}");
+    ensure!(unchecked.stderr.contains("nothing is checked") && unchecked.report.is_null(), "{unchecked:?}");
+    Ok(())
+}
