@@ -34,10 +34,6 @@ impl Results {
         self.loads.iter().find(|cost| cost.load == load && cost.tracer == tracer)
     }
 
-    fn first_event(&self, tracer: Tracer) -> Option<&FirstEvent> {
-        self.first_event.iter().find(|first| first.tracer == tracer)
-    }
-
     /// Tables in Markdown.
     pub(super) fn tables(&self) -> String {
         let mut text = String::new();
@@ -55,6 +51,7 @@ impl Results {
         )?;
         self.write_churn(text)?;
         self.write_others(text)?;
+        self.write_first_events(text)?;
         if !self.scale.is_empty() {
             self.write_scale(text)?;
         }
@@ -72,36 +69,37 @@ impl Results {
 
     fn write_churn(&self, text: &mut String) -> std::fmt::Result {
         let churn: Vec<&Cost> = self.loads.iter().filter(|cost| cost.load == Kind::Churn).collect();
+        if churn.is_empty() {
+            return Ok(());
+        }
         let untraced = Spread::of(churn.iter().filter_map(|cost| Some(cost.untraced_per_second?.median)));
         if let Some(untraced) = untraced {
             writeln!(text, "Connections that come and go, {:.0} a second untraced:\n", untraced.median)?;
         }
         writeln!(
             text,
-            "| tracer | throughput, untraced = 1 | in the kernel, ns a transition | its CPU time, ns a transition | lost | peak RSS, MiB | first event, ms | stop, ms |"
+            "| tracer | throughput, untraced = 1 | in the kernel, ns a transition | its CPU time, ns a transition | lost | peak RSS, MiB | stop, ms |"
         )?;
-        writeln!(text, "|---|---|---|---|---|---|---|---|")?;
+        writeln!(text, "|---|---|---|---|---|---|---|")?;
         for cost in churn {
             if let Some(reason) = &cost.refused {
                 writeln!(
                     text,
-                    "| {} | does not run here: {} | | | | | | |",
+                    "| {} | does not run here: {} | | | | | |",
                     cost.tracer.name(),
                     reason.replace('|', "/")
                 )?;
                 continue;
             }
-            let first = self.first_event(cost.tracer).and_then(|first| first.ms);
             writeln!(
                 text,
-                "| {} | {} | {} | {} | {} | {} | {} | {} |",
+                "| {} | {} | {} | {} | {} | {} | {} |",
                 cost.tracer.name(),
                 shown(cost.throughput, 2),
                 shown(cost.in_kernel_ns, 0),
                 shown(cost.cpu_ns, 0),
                 shown(cost.lost, 0),
                 shown(cost.peak_rss_mib, 0),
-                shown(first, 0),
                 shown(cost.stop_ms, 0)
             )?;
         }
@@ -126,6 +124,18 @@ impl Results {
             let throughput = cost.refused.clone().unwrap_or_else(|| shown(cost.throughput, 2));
             let (ns, lost) = (shown(cost.in_kernel_ns, 1), shown(cost.lost, 0));
             writeln!(text, "| {load} | {} | {throughput} | {ns} | {lost} |", cost.tracer.name())?;
+        }
+        writeln!(text)
+    }
+
+    fn write_first_events(&self, text: &mut String) -> std::fmt::Result {
+        if self.first_event.is_empty() {
+            return Ok(());
+        }
+        writeln!(text, "| tracer | start to first event (`leaks`: report), ms |\n|---|---|")?;
+        for first in &self.first_event {
+            let took = first.refused.as_ref().map_or_else(|| shown(first.ms, 0), |why| format!("not measured: {why}"));
+            writeln!(text, "| {} | {took} |", first.tracer.name())?;
         }
         writeln!(text)
     }

@@ -1,4 +1,5 @@
-//! What `leaks` costs by the number of sockets that are in CLOSE_WAIT: real ones, in one process.
+//! What `leaks` costs by the number of sockets that are in CLOSE_WAIT: real ones, in as many processes as their limits of
+//! descriptors ask for.
 
 use std::{
     path::Path,
@@ -21,6 +22,9 @@ use super::{
 const INTERVAL: &str = "1s";
 /// Time for some of them.
 const WATCH: Duration = Duration::from_secs(5);
+
+/// Sockets of one process; those with fewer privileges than usual cannot raise their limit of descriptors.
+const EACH: u64 = 10_000;
 
 /// What `leaks` costs with so many sockets.
 #[derive(Debug, Serialize)]
@@ -56,9 +60,10 @@ pub(super) struct Standing {
 /// `leaks` or the load cannot run.
 pub(super) fn measure(binary: &Path, sockets: u64) -> Result<Scale> {
     eprintln!("    {sockets} sockets in CLOSE_WAIT");
-    let mut load = Load::prepare(Kind::CloseWait, sockets)?;
+    let shares = (0..sockets).step_by(usize::try_from(EACH)?).map(|begun| EACH.min(sockets - begun));
+    let mut loads = shares.map(|share| Load::prepare(Kind::CloseWait, share)).collect::<Result<Vec<_>>>()?;
     let before = leaks(binary)?;
-    load.run()?;
+    loads.iter_mut().try_for_each(|load| load.run().map(drop))?;
     let seen = Standing::watch(before, sockets)?;
     let found = Standing::watch(leaks(binary)?, sockets)?;
     Ok(Scale { sockets, seen, found })
