@@ -60,6 +60,8 @@ pub struct Transition {
     pub ts_ns: u64,
     /// Nanoseconds spent in `old_state`; see `flags`.
     pub in_old_ns: u64,
+    /// Id of the socket's story: unique in a trace; 0 when no story is kept.
+    pub id: u64,
     /// `SO_COOKIE`; 0 while the socket has none of its own.
     pub cookie: u64,
     /// Address of the `struct sock`; reused by the kernel, so an identity only together with the cookie.
@@ -87,8 +89,8 @@ pub struct Transition {
 }
 
 const _: () = assert!(size_of::<Owner>() == 24);
-const _: () = assert!(size_of::<Transition>() == 120);
+const _: () = assert!(size_of::<Transition>() == 128);
 const _: () = assert!(offset_of!(Transition, ts_ns) == 8);
-const _: () = assert!(offset_of!(Transition, owner) == 48);
-const _: () = assert!(offset_of!(Transition, local_addr) == 80);
-const _: () = assert!(offset_of!(Transition, protocol) == 118);
+const _: () = assert!(offset_of!(Transition, owner) == 56);
+const _: () = assert!(offset_of!(Transition, local_addr) == 88);
+const _: () = assert!(offset_of!(Transition, protocol) == 126);

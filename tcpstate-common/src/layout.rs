@@ -12,17 +12,21 @@ pub struct KernelField {
     pub structure: &'static str,
     /// The member, with dots for members of members, such as `skc_net.net`; anonymous members are walked.
     pub member: &'static str,
+    /// Not every kernel has it, and the programs do without: its offset is [`ABSENT`] then.
+    pub optional: bool,
 }
 
 /// Value of an optional offset that this kernel does not have.
 pub const ABSENT: u32 = u32::MAX;
 
 macro_rules! layout {
-    ($($(#[$attribute:meta])* $name:ident = $structure:literal $member:literal,)+) => {
+    (@optional) => { false };
+    (@optional optional) => { true };
+    ($($(#[$attribute:meta])* $name:ident = $structure:literal $member:literal $($optional:ident)?,)+) => {
         /// Byte offsets of kernel fields in their structures.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         #[repr(C)]
-#[cfg_attr(feature = "user", derive(bytemuck::Pod, bytemuck::Zeroable))]
+        #[cfg_attr(feature = "user", derive(bytemuck::Pod, bytemuck::Zeroable))]
         pub struct Layout {
             $($(#[$attribute])* pub $name: u32,)+
         }
@@ -32,8 +36,9 @@ macro_rules! layout {
             pub const LEN: usize = [$($structure),+].len();
 
             /// What each offset is looked up by, in the order of the fields.
-            pub const FIELDS: [KernelField; Self::LEN] =
-                [$(KernelField { structure: $structure, member: $member }),+];
+            pub const FIELDS: [KernelField; Self::LEN] = [
+                $(KernelField { structure: $structure, member: $member, optional: layout!(@optional $($optional)?) }),+
+            ];
 
             /// Every offset [`ABSENT`]: what the object holds before it is loaded.
             pub const ABSENT: Self = Self { $($name: ABSENT,)+ };
@@ -73,6 +78,10 @@ layout! {
     sk_ack_backlog = "sock" "sk_ack_backlog",
     /// Most connections that may wait to be accepted.
     sk_max_ack_backlog = "sock" "sk_max_ack_backlog",
+    /// Packets that a socket has dropped; of a listener connection requests.
+    sk_drops = "sock" "sk_drops.counter",
+    /// Directions that are shut down (`RCV_SHUTDOWN`, `SEND_SHUTDOWN`).
+    sk_shutdown = "sock" "sk_shutdown",
     /// Next sequence number expected from the peer.
     rcv_nxt = "tcp_sock" "rcv_nxt",
     /// First sequence number that the program has not read.
@@ -95,8 +104,10 @@ layout! {
     sk_socket = "sock" "sk_socket",
     /// User id of the socket's creator.
     sk_uid = "sock" "sk_uid",
-    /// cgroup of the socket.
-    sk_cgroup = "sock" "sk_cgrp_data.cgroup",
+    /// cgroup of the socket, where the kernel keeps it (`CONFIG_SOCK_CGROUP_DATA`), from 5.15 on.
+    sk_cgroup = "sock" "sk_cgrp_data.cgroup" optional,
+    /// The same up to 5.14: a tagged pointer.
+    sk_cgroup_tagged = "sock" "sk_cgrp_data.val" optional,
     /// Bound local port, network byte order; survives `skc_num` at the final CLOSE.
     inet_sport = "inet_sock" "inet_sport",
     /// Inode number of a network namespace.
@@ -117,20 +128,25 @@ layout! {
     task_flags = "task_struct" "flags",
     /// Name of a task.
     task_comm = "task_struct" "comm",
+    /// Kernel stack of a task; up to 5.14 the way to its user registers.
+    task_stack = "task_struct" "stack" optional,
+    // Registers have other names on other architectures: without them there are no stacks.
     /// User instruction pointer.
-    regs_ip = "pt_regs" "ip",
+    regs_ip = "pt_regs" "ip" optional,
     /// User stack pointer.
-    regs_sp = "pt_regs" "sp",
+    regs_sp = "pt_regs" "sp" optional,
     /// User frame pointer.
-    regs_bp = "pt_regs" "bp",
+    regs_bp = "pt_regs" "bp" optional,
     /// User code segment: its lowest bits are 3 in user mode.
-    regs_cs = "pt_regs" "cs",
+    regs_cs = "pt_regs" "cs" optional,
     /// Number of the system call.
-    regs_orig_ax = "pt_regs" "orig_ax",
+    regs_orig_ax = "pt_regs" "orig_ax" optional,
     /// First argument of a system call: of those on sockets the descriptor.
-    regs_di = "pt_regs" "di",
+    regs_di = "pt_regs" "di" optional,
     /// Third argument of a system call: of `read()` and `recv()` the length.
-    regs_dx = "pt_regs" "dx",
+    regs_dx = "pt_regs" "dx" optional,
+    /// User stack segment, the last of the registers that the processor itself saves.
+    regs_ss = "pt_regs" "ss" optional,
     /// What the threads of a process share.
     task_signal = "task_struct" "signal",
     /// Live threads of a process.
@@ -145,6 +161,12 @@ layout! {
     fdt_max_fds = "fdtable" "max_fds",
     /// Private data of a file: the `struct socket` of a socket.
     file_private_data = "file" "private_data",
+    /// Inode of a file.
+    file_inode = "file" "f_inode",
+    /// Type and permissions of an inode.
+    inode_mode = "inode" "i_mode",
+    /// The file of a `struct socket`.
+    socket_file = "socket" "file",
     /// `struct sock` of a `struct socket`.
     socket_sk = "socket" "sk",
 }

@@ -49,7 +49,7 @@ pub struct SocketEvent {
     pub place: u64,
 }
 
-/// What precedes the bytes of a user stack in the ring buffer of stacks.
+/// What precedes the kernel stack and the bytes of the user stack in the ring buffer of stacks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(C)]
 #[cfg_attr(feature = "user", derive(bytemuck::Pod, bytemuck::Zeroable))]
@@ -79,6 +79,20 @@ pub struct Registers {
     pub sp: u64,
     /// Frame pointer.
     pub bp: u64,
+}
+
+/// Most frames of a kernel stack that are taken; the outermost are left out.
+pub const KERNEL_FRAMES: usize = 32;
+
+/// A kernel stack: follows a [`StackHeader`] and a [`Thread`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+#[cfg_attr(feature = "user", derive(bytemuck::Pod, bytemuck::Zeroable))]
+pub struct KernelStack {
+    /// Bytes of `frames` that count, what `bpf_get_task_stack()` returned: 0 when not asked for, negative when it failed.
+    pub len: i64,
+    /// Innermost first.
+    pub frames: [u64; KERNEL_FRAMES],
 }
 
 /// How many ranges of code a process has at most here: neighbouring mappings are merged until they fit.
@@ -123,13 +137,13 @@ pub struct Found {
     pub since_ack_recv: u32,
     /// Jiffies since data was sent.
     pub since_data_sent: u32,
-    /// Explicit padding.
-    pub pad: u32,
+    /// Of a listener: connection requests it has dropped since it was made (`sk_drops`).
+    pub drops: u32,
     /// `bpf_jiffies64()` at `socket.ts_ns`: both together tell how many jiffies a second has.
     pub jiffies: u64,
 }
 
-/// A thread, as an iterator found it.
+/// A thread, as an iterator found it; its kernel stack follows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(C)]
 #[cfg_attr(feature = "user", derive(bytemuck::Pod, bytemuck::Zeroable))]
@@ -144,11 +158,12 @@ pub struct Thread {
     pub argument: u64,
 }
 
-const _: () = assert!(size_of::<Entered>() == 128);
+const _: () = assert!(size_of::<Entered>() == 136);
 const _: () = assert!(size_of::<SocketEvent>() == 64);
 const _: () = assert!(size_of::<StackHeader>() == 48);
+const _: () = assert!(size_of::<KernelStack>() == 264);
 const _: () = assert!(size_of::<CodeRanges>() == 64);
-const _: () = assert!(size_of::<Found>() == 168);
+const _: () = assert!(size_of::<Found>() == 176);
 const _: () = assert!(size_of::<Thread>() == 64);
 
 #[cfg(feature = "user")]

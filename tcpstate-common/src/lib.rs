@@ -8,6 +8,7 @@
 pub mod config;
 pub mod counters;
 pub mod event;
+pub mod helper;
 pub mod layout;
 pub mod leak;
 pub mod state;
@@ -15,10 +16,10 @@ pub mod state;
 /// Version of everything in this crate. The loader refuses an object of another version, so that a stale
 /// object is an error at start and not a table of nonsense. Bump it, and the name below, with every change of a
 /// type in this crate.
-pub const ABI_VERSION: u32 = 1;
+pub const ABI_VERSION: u32 = 2;
 
 /// Name of the object's global that carries its [`ABI_VERSION`]: a loader of another version does not find it.
-pub const ABI_SYMBOL: &str = "TCPSTATE_ABI_1";
+pub const ABI_SYMBOL: &str = "TCPSTATE_ABI_2";
 
 /// Length of `task_struct.comm`, NUL included (`TASK_COMM_LEN`, `include/linux/sched.h`).
 pub const COMM_LEN: usize = 16;

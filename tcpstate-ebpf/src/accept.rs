@@ -1,15 +1,11 @@
 //! `accept()`: the only place where a passive socket meets its process.
 
-use aya_ebpf::{
-    EbpfContext,
-    helpers::{bpf_get_current_task, bpf_probe_read_kernel},
-    programs::TracePointContext,
-};
+use aya_ebpf::{EbpfContext, helpers::bpf_get_current_task, programs::TracePointContext};
 use aya_log_ebpf::debug;
 use tcpstate_common::{
     config::filter,
     event::owner_source,
-    state::{AF_INET, AF_INET6, IPPROTO_MPTCP, IPPROTO_TCP},
+    state::{AF_INET, AF_INET6},
 };
 
 use crate::{
@@ -19,35 +15,16 @@ use crate::{
     leak,
     maps::SOCKETS,
     owner,
-    sock::Sock,
+    sock::{Probed, Read, Sock},
     stack,
     story::{KnownOwner, SINCE_BEFORE, Story, TRACKED},
 };
 
-/// What a story needs that begins at `accept()`.
-struct Accepted {
-    cookie: u64,
-    state: u8,
-    local_port: u16,
-}
-
-/// `inet_csk_accept()` returned a socket of known type, or null.
+/// `inet_csk_accept()` returned a socket, or null. Only its address may be known.
 #[inline(always)]
-pub(crate) fn on_typed(ctx: &impl EbpfContext, sk: *const Opaque) {
-    if sk.is_null() {
-        return;
-    }
-    let sk = Sock::new(sk);
-    accepted(ctx, sk.address(), || {
-        Some(Accepted { cookie: sk.cookie(), state: sk.state(), local_port: sk.local(sk.family()).port })
-    });
-}
-
-/// `inet_csk_accept()` returned an address.
-#[inline(always)]
-pub(crate) fn on_untyped(ctx: &impl EbpfContext, sk: *const Opaque) {
-    if !sk.is_null() {
-        accepted(ctx, sk as u64, || probe(sk));
+pub(crate) fn on_return<R: Read>(ctx: &impl EbpfContext, sk: Sock<R>) {
+    if sk.address() != 0 {
+        accepted(ctx, sk);
     }
 }
 
@@ -62,45 +39,34 @@ pub(crate) fn on_syscall_exit(ctx: &TracePointContext) {
         return;
     }
     if let Some(sk) = socket_of(fd as u64) {
-        on_untyped(ctx, sk);
+        accepted(ctx, sk);
     }
 }
 
-/// The `struct sock` behind a descriptor of the running task.
+/// The TCP socket behind a descriptor of the running task.
 #[inline(always)]
-fn socket_of(fd: u64) -> Option<*const Opaque> {
-    // SAFETY: the running task; every further pointer is read with a helper that fails on a bad address.
+fn socket_of(fd: u64) -> Option<Sock<Probed>> {
+    // SAFETY: the running task; a helper that reads 0 from a bad address reads every further pointer.
     unsafe {
         let task = bpf_get_current_task() as *const Opaque;
-        let fdt = pointer(pointer(task, offset!(task_files))?, offset!(files_fdt))?;
-        if fd >= u64::from(read::<u32>(fdt, offset!(fdt_max_fds))?) {
+        let files: *const Opaque = Probed::load(task, offset!(task_files));
+        let fdt: *const Opaque = Probed::load(files, offset!(files_fdt));
+        if fd >= u64::from(Probed::load::<u32>(fdt, offset!(fdt_max_fds))) {
             return None;
         }
-        let files = pointer(fdt, offset!(fdt_fd))?;
-        let file = pointer(files.byte_add(fd as usize * size_of::<u64>()), 0)?;
-        let sk = pointer(pointer(file, offset!(file_private_data))?, offset!(socket_sk))?;
+        let array: *const Opaque = Probed::load(fdt, offset!(fdt_fd));
+        let file: *const Opaque = Probed::load(array.wrapping_byte_add(fd as usize * size_of::<u64>()), 0);
+        let socket: *const Opaque = Probed::load(file, offset!(file_private_data));
+        let sk = Sock::at(Probed::load(socket, offset!(socket_sk)));
         // The caller's other sockets go through accept() as well.
-        let family = read::<u16>(sk, offset!(skc_family))?;
-        let protocol = read::<u16>(sk, offset!(sk_protocol))?;
-        (matches!(family, AF_INET | AF_INET6) && matches!(protocol, IPPROTO_TCP | IPPROTO_MPTCP)).then_some(sk)
-    }
-}
-
-#[inline(always)]
-fn probe(sk: *const Opaque) -> Option<Accepted> {
-    // SAFETY: read with a helper that fails on a bad address.
-    unsafe {
-        Some(Accepted {
-            cookie: read(sk, offset!(skc_cookie))?,
-            state: read(sk, offset!(skc_state))?,
-            local_port: read(sk, offset!(skc_num))?,
-        })
+        (matches!(sk.family(), AF_INET | AF_INET6) && sk.is_tcp()).then_some(sk)
     }
 }
 
 /// Gives the socket to the running task.
 #[inline(always)]
-fn accepted(ctx: &impl EbpfContext, key: u64, details: impl FnOnce() -> Option<Accepted>) {
+fn accepted<R: Read>(ctx: &impl EbpfContext, sk: Sock<R>) {
+    let key = sk.address();
     let place = if filtering(filter::LEAKS) { stack::capture() } else { 0 };
     let known = KnownOwner { owner: owner::current(), source: owner_source::ACCEPT, place };
     if let Some(story) = SOCKETS.get_ptr_mut(key) {
@@ -117,23 +83,9 @@ fn accepted(ctx: &impl EbpfContext, key: u64, details: impl FnOnce() -> Option<A
     if !owner::wanted(&known.owner) {
         return;
     }
-    let Some(Accepted { cookie, state, local_port }) = details() else { return };
+    let cookie = sk.cookie();
     debug!(ctx, "socket {}: its story begins at accept", cookie);
-    let now = now_ns();
-    let mut story = Story::new(&known, cookie, now, state, local_port);
+    let mut story = Story::new(&known, cookie, now_ns(), sk.state(), sk.local(sk.family()).port);
     story.flags = SINCE_BEFORE;
     story.begin_if_absent(key);
-}
-
-#[inline(always)]
-unsafe fn read<T>(base: *const Opaque, offset: u32) -> Option<T> {
-    // SAFETY: the helper fails on a bad address.
-    unsafe { bpf_probe_read_kernel(base.byte_add(offset as usize).cast::<T>()).ok() }
-}
-
-#[inline(always)]
-unsafe fn pointer(base: *const Opaque, offset: u32) -> Option<*const Opaque> {
-    // SAFETY: the helper fails on a bad address.
-    let pointer: *const Opaque = unsafe { read(base, offset) }?;
-    (!pointer.is_null()).then_some(pointer)
 }

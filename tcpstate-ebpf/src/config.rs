@@ -4,8 +4,8 @@ use tcpstate_common::{config::Config, layout::Layout};
 
 /// Refuses a loader built for other types: it looks for the symbol of its own version.
 #[unsafe(no_mangle)]
-static TCPSTATE_ABI_1: u32 = tcpstate_common::ABI_VERSION;
-const _: () = assert!(tcpstate_common::ABI_VERSION == 1);
+static TCPSTATE_ABI_2: u32 = tcpstate_common::ABI_VERSION;
+const _: () = assert!(tcpstate_common::ABI_VERSION == 2);
 
 /// Filters and settings.
 #[unsafe(no_mangle)]
@@ -14,6 +14,10 @@ pub(crate) static CONFIG: Config = Config::NONE;
 /// Offsets of kernel fields.
 #[unsafe(no_mangle)]
 pub(crate) static LAYOUT: Layout = Layout::ABSENT;
+
+/// Helpers that this kernel offers ([`tcpstate_common::helper`]).
+#[unsafe(no_mangle)]
+static HELPERS: u32 = 0;
 
 /// Reads a value that was replaced after compilation: the compiler must not know what it was.
 #[inline(always)]
@@ -37,6 +41,12 @@ macro_rules! offset {
 }
 
 pub(crate) use {config, offset};
+
+/// Whether this kernel offers all of these helpers ([`tcpstate_common::helper`]).
+#[inline(always)]
+pub(crate) fn has(helpers: u32) -> bool {
+    frozen(&HELPERS) & helpers == helpers
+}
 
 /// Whether any of these filters ([`tcpstate_common::config::filter`]) is set.
 #[inline(always)]

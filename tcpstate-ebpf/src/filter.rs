@@ -7,7 +7,7 @@ use tcpstate_common::{
 
 use crate::{
     config::{config, filtering},
-    sock::{End, Sock},
+    sock::{End, Read, Sock},
 };
 
 const SOCKET_FILTERS: u32 = filter::CGROUP
@@ -29,7 +29,7 @@ pub(crate) enum Unset {
 
 /// Whether the socket is one that the filters want.
 #[inline(always)]
-pub(crate) fn socket(sk: Sock, family: u16, local: &End, remote: &End, unset: Unset) -> bool {
+pub(crate) fn socket<R: Read>(sk: Sock<R>, family: u16, local: &End, remote: &End, unset: Unset) -> bool {
     if !filtering(SOCKET_FILTERS) {
         return true;
     }

@@ -1,6 +1,6 @@
 //! How leaking sockets stand now: iterators over descriptors, and over the sockets that have none.
 
-use aya_ebpf::helpers::generated::{bpf_jiffies64, bpf_seq_write, bpf_skc_to_tcp_sock};
+use aya_ebpf::helpers::generated::{bpf_jiffies64, bpf_seq_write};
 use tcpstate_common::{
     config::filter as set,
     leak::{FOUND_EOF_READ, FOUND_SINCE, FOUND_UNACCEPTED, Found},
@@ -8,19 +8,19 @@ use tcpstate_common::{
 };
 
 use crate::{
-    Opaque,
     clock::now_ns,
     config::{filtering, offset},
     filter::{self, Unset},
     maps::{FOUND, SOCKETS},
     owner,
-    snapshot::{Meta, TaskFileContext, TcpContext, file_socket, full_socket},
-    sock::{Sock, load},
+    snapshot::{Meta, TaskFileContext, TcpContext, descriptor, full_socket, with_socket},
+    sock::{Read, Sock},
     story::{EOF_READ, KnownOwner, SINCE_BEFORE, Story, TRACKED},
     transition::fill_socket,
 };
 
 const CLOSE_WAIT: u8 = TcpState::CloseWait as u8;
+const FIN_WAIT2: u8 = TcpState::FinWait2 as u8;
 const LISTEN: u8 = TcpState::Listen as u8;
 
 /// A descriptor of a task.
@@ -28,8 +28,9 @@ const LISTEN: u8 = TcpState::Listen as u8;
 pub(crate) fn on_file(ctx: *const TaskFileContext) {
     // SAFETY: the iterator's context.
     unsafe {
-        let Some((task, sk)) = file_socket(ctx) else { return };
-        write((*ctx).meta(), sk, owner::of_task(task).tgid, (*ctx).fd());
+        let Some(descriptor) = descriptor(ctx) else { return };
+        let holder = owner::of_task(descriptor.task).tgid;
+        with_socket!(descriptor, |sk| write((*ctx).meta(), sk, holder, (*ctx).fd()));
     }
 }
 
@@ -44,15 +45,17 @@ pub(crate) fn on_tcp(ctx: *const TcpContext) {
     }
 }
 
-/// Writes a socket that is in CLOSE_WAIT, or has been and is still there, or a listener with a backlog.
+/// Writes a socket that is in CLOSE_WAIT, or has been and is still there, or a listener with a backlog, or one that has only
+/// closed its side and waits for the other, which may be a socket in CLOSE_WAIT of this host.
 #[inline(always)]
-unsafe fn write(meta: *const Meta, sk: Sock, holder_tgid: u32, holder_fd: u32) {
+unsafe fn write<R: Read>(meta: *const Meta, sk: Sock<R>, holder_tgid: u32, holder_fd: u32) {
     let state = sk.state();
     let story = SOCKETS.get_ptr_mut(sk.address());
     // SAFETY: a value in the map.
     let tracked = story.is_some_and(|story| unsafe { (*story).marks & TRACKED != 0 });
     let waiting = state == LISTEN && sk.backlog().0 != 0 && holder_tgid == 0;
-    if !(state == CLOSE_WAIT || tracked || waiting) {
+    let half_closed = state == FIN_WAIT2 && holder_tgid != 0 && sk.receives();
+    if !(state == CLOSE_WAIT || tracked || waiting || half_closed) {
         return;
     }
     let family = sk.family();
@@ -62,7 +65,7 @@ unsafe fn write(meta: *const Meta, sk: Sock, holder_tgid: u32, holder_fd: u32) {
     if let Some(story) = story {
         // SAFETY: a value in the map.
         unsafe {
-            known = Story::known_owner(story);
+            Story::known_owner(story, &mut known);
             if local.port == 0 {
                 local.port = (*story).local_port;
             }
@@ -79,8 +82,10 @@ unsafe fn write(meta: *const Meta, sk: Sock, holder_tgid: u32, holder_fd: u32) {
             }
         }
     }
-    if filtering(set::PID | set::COMM) && !owner::wanted(&known.owner) && !held_by_wanted(holder_tgid)
-        || !filter::socket(sk, family, &local, &remote, Unset::Fails)
+    // Filters are about the socket in CLOSE_WAIT, whoever its peer is.
+    if !half_closed
+        && (filtering(set::PID | set::COMM) && !owner::wanted(&known.owner) && !held_by_wanted(holder_tgid)
+            || !filter::socket(sk, family, &local, &remote, Unset::Fails))
     {
         return;
     }
@@ -98,6 +103,7 @@ unsafe fn write(meta: *const Meta, sk: Sock, holder_tgid: u32, holder_fd: u32) {
         (*record).flags = flags;
         (*record).ts_ns = now_ns();
         (*record).in_old_ns = since_ns;
+        (*record).id = 0;
         (*record).cookie = sk.cookie();
         (*record).owner = known.owner;
         fill_socket(record, sk, family, &local, &remote);
@@ -121,28 +127,29 @@ fn held_by_wanted(tgid: u32) -> bool {
 ///
 /// `found` has to be writable.
 #[inline(always)]
-unsafe fn fill_load(found: *mut Found, sk: Sock, state: u8) {
+unsafe fn fill_load<R: Read>(found: *mut Found, sk: Sock<R>, state: u8) {
     let distance = |ahead: u32, behind: u32| {
         let distance = ahead.wrapping_sub(behind);
         if distance as i32 > 0 { distance } else { 0 }
     };
-    // SAFETY: the caller's promise; the helper takes any typed `struct sock`, and its result is a typed `struct tcp_sock`.
+    // SAFETY: the caller's promise; a `struct tcp_sock` that `R` can read.
     unsafe {
         let jiffies = bpf_jiffies64();
         (*found).jiffies = jiffies;
         (*found).recv_q = 0;
         (*found).send_q = 0;
-        (*found).pad = 0;
-        let tcp = bpf_skc_to_tcp_sock(sk.as_ptr().cast_mut()) as *const Opaque;
+        (*found).drops = 0;
+        let tcp = sk.tcp();
         if state == LISTEN {
             ((*found).recv_q, (*found).send_q) = sk.backlog();
+            (*found).drops = sk.drops();
         } else if !tcp.is_null() {
             let now = jiffies as u32;
-            (*found).recv_q = distance(load(tcp, offset!(rcv_nxt)), load(tcp, offset!(copied_seq)));
-            (*found).send_q = distance(load(tcp, offset!(write_seq)), load(tcp, offset!(snd_una)));
-            (*found).since_data_recv = distance(now, load(tcp, offset!(lrcvtime)));
-            (*found).since_ack_recv = distance(now, load(tcp, offset!(rcv_tstamp)));
-            (*found).since_data_sent = distance(now, load(tcp, offset!(lsndtime)));
+            (*found).recv_q = distance(R::load(tcp, offset!(rcv_nxt)), R::load(tcp, offset!(copied_seq)));
+            (*found).send_q = distance(R::load(tcp, offset!(write_seq)), R::load(tcp, offset!(snd_una)));
+            (*found).since_data_recv = distance(now, R::load(tcp, offset!(lrcvtime)));
+            (*found).since_ack_recv = distance(now, R::load(tcp, offset!(rcv_tstamp)));
+            (*found).since_data_sent = distance(now, R::load(tcp, offset!(lsndtime)));
         }
     }
 }

@@ -16,7 +16,7 @@ use crate::{
     atomic,
     maps::{LISTENERS, count},
     owner,
-    sock::Sock,
+    sock::{Read, Sock},
     story::KnownOwner,
 };
 
@@ -52,7 +52,7 @@ const _: () = assert!(size_of::<Listener>() == 40);
 
 impl ListenerKey {
     #[inline(always)]
-    fn of(sk: Sock) -> Self {
+    fn of<R: Read>(sk: Sock<R>) -> Self {
         let family = sk.family();
         let local = sk.local(family);
         Self { addr: local.addr, netns: sk.netns(), port: local.port, family }
@@ -61,19 +61,16 @@ impl ListenerKey {
     /// The same port on any address of the family.
     #[inline(always)]
     fn on_any_address(mut self) -> Self {
-        self.addr = [0; 16];
-        if self.family != AF_INET6 {
-            // v4-mapped 0.0.0.0, as `Sock::local` writes it.
-            self.addr[10] = 0xff;
-            self.addr[11] = 0xff;
-        }
+        // `::`, or v4-mapped 0.0.0.0 as `Sock::local` writes it.
+        let addr = if self.family == AF_INET6 { 0u128 } else { 0xffff << 32 };
+        self.addr = addr.to_be_bytes();
         self
     }
 }
 
 /// A socket began to listen, or the snapshot found one that does.
 #[inline(never)]
-pub(crate) fn add(sk: Sock, known: &KnownOwner) {
+pub(crate) fn add<R: Read>(sk: Sock<R>, known: &KnownOwner) {
     let key = ListenerKey::of(sk);
     let new = Listener {
         owner: known.owner,
@@ -104,7 +101,7 @@ pub(crate) fn add(sk: Sock, known: &KnownOwner) {
 
 /// A followed process holds a descriptor of this listener.
 #[inline(always)]
-pub(crate) fn want(sk: Sock) {
+pub(crate) fn want<R: Read>(sk: Sock<R>) {
     if let Some(listener) = LISTENERS.get_ptr_mut(ListenerKey::of(sk)) {
         // SAFETY: a value in the map.
         unsafe { (*listener).wanted = 1 }
@@ -127,28 +124,20 @@ pub(crate) fn remove(sk: Sock, port: u16) {
     }
 }
 
-/// Whom a connection that nobody has accepted yet belongs to.
-pub(crate) struct Parent {
-    /// Unknown when several processes listen there, or none that was seen.
-    pub(crate) known: KnownOwner,
-    /// A followed process may accept it.
-    pub(crate) wanted: bool,
-}
-
-/// Looks up the listener of a child socket.
+/// Finds out whom a connection that nobody has accepted yet belongs to: its listener's owner; unknown when several processes
+/// listen there, or none that was seen. Returns whether a followed process may accept it.
 #[inline(never)]
-pub(crate) fn of_child(child: Sock) -> Parent {
+pub(crate) fn of_child(child: Sock, known: &mut KnownOwner) -> bool {
     let key = ListenerKey::of(child);
     let Some(listener) = LISTENERS.get_ptr(key).or_else(|| LISTENERS.get_ptr(key.on_any_address())) else {
-        return Parent { known: KnownOwner::UNKNOWN, wanted: false };
+        return false;
     };
     // SAFETY: a value in the map; its owner never changes.
     unsafe {
-        let known = if (*listener).ambiguous == 0 && (*listener).source != owner_source::UNKNOWN {
-            KnownOwner { owner: (*listener).owner, source: owner_source::LISTEN, place: 0 }
-        } else {
-            KnownOwner::UNKNOWN
-        };
-        Parent { known, wanted: (*listener).wanted != 0 }
+        if (*listener).ambiguous == 0 && (*listener).source != owner_source::UNKNOWN {
+            known.owner = (*listener).owner;
+            known.source = owner_source::LISTEN;
+        }
+        (*listener).wanted != 0
     }
 }

@@ -23,6 +23,7 @@ mod stack;
 mod story;
 mod threads;
 mod transition;
+mod trial;
 
 use core::ffi::c_void;
 
@@ -36,14 +37,18 @@ use crate::sock::Sock;
 /// Every TCP transition (`inet_sk_set_state()`, `net/ipv4/af_inet.c`).
 #[btf_tracepoint(function = "inet_sock_set_state")]
 fn inet_sock_set_state(ctx: BtfTracePointContext) -> i32 {
-    nesting::outer(|| transition::on_transition(&ctx));
+    nesting::enter();
+    transition::on_transition(&ctx);
+    nesting::leave();
     0
 }
 
 /// The same tracepoint once more, for transitions that interrupt the program above.
 #[btf_tracepoint(function = "inet_sock_set_state")]
 fn inet_sock_set_state_nested(ctx: BtfTracePointContext) -> i32 {
-    nesting::inner(|| transition::on_transition(&ctx));
+    if nesting::interrupts() {
+        transition::on_transition(&ctx);
+    }
     0
 }
 
@@ -71,21 +76,21 @@ fn sched_process_exit(ctx: BtfTracePointContext) -> i32 {
 /// `inet_csk_accept(sk, flags, err, kern)`, up to 6.9: its result is argument 4.
 #[fexit(function = "inet_csk_accept")]
 fn accept_fexit_args4(ctx: FExitContext) -> i32 {
-    accept::on_typed(&ctx, ctx.arg(4));
+    accept::on_return(&ctx, Sock::new(ctx.arg(4)));
     0
 }
 
 /// `inet_csk_accept(sk, arg)`, from 6.10 on: its result is argument 2.
 #[fexit(function = "inet_csk_accept")]
 fn accept_fexit_args2(ctx: FExitContext) -> i32 {
-    accept::on_typed(&ctx, ctx.arg(2));
+    accept::on_return(&ctx, Sock::new(ctx.arg(2)));
     0
 }
 
 /// `inet_csk_accept()` where trampolines are missing.
 #[kretprobe]
 fn accept_kretprobe(ctx: RetProbeContext) -> u32 {
-    accept::on_untyped(&ctx, ctx.ret());
+    accept::on_return(&ctx, Sock::at(ctx.ret()));
     0
 }
 
@@ -100,6 +105,27 @@ fn accept_syscall(ctx: TracePointContext) -> u32 {
 #[btf_tracepoint(function = "sock_recv_length")]
 fn sock_recv_length(ctx: BtfTracePointContext) -> i32 {
     receive::on_receive(Sock::new(ctx.arg(0)), ctx.arg(1), ctx.arg(2));
+    0
+}
+
+/// `tcp_recvmsg(sk, msg, len, nonblock, flags, addr_len)`, up to 5.18: its result is argument 6.
+#[fexit(function = "tcp_recvmsg")]
+fn receive_fexit_args6(ctx: FExitContext) -> i32 {
+    receive::on_receive_of(Sock::new(ctx.arg(0)), ctx.arg(2), ctx.arg(6), ctx.arg(4));
+    0
+}
+
+/// `tcp_recvmsg(sk, msg, len, flags, addr_len)`, from 5.19 on: its result is argument 5.
+#[fexit(function = "tcp_recvmsg")]
+fn receive_fexit_args5(ctx: FExitContext) -> i32 {
+    receive::on_receive_of(Sock::new(ctx.arg(0)), ctx.arg(2), ctx.arg(5), ctx.arg(3));
+    0
+}
+
+/// `tcp_recvmsg(sk, msg, len, flags)`, seen from 6.18 on: its result is argument 4.
+#[fexit(function = "tcp_recvmsg")]
+fn receive_fexit_args4(ctx: FExitContext) -> i32 {
+    receive::on_receive_of(Sock::new(ctx.arg(0)), ctx.arg(2), ctx.arg(4), ctx.arg(3));
     0
 }
 

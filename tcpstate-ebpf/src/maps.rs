@@ -7,7 +7,7 @@ use aya_ebpf::{
 use tcpstate_common::{
     config::MAX_PIDS,
     counters::Counters,
-    leak::{CodeRanges, Found},
+    leak::{CodeRanges, Found, KernelStack},
 };
 
 use crate::{
@@ -26,6 +26,10 @@ pub(crate) static EVENTS: RingBuf = RingBuf::with_byte_size(8 << 20, 0);
 /// per transition and does not exist on 5.10. The loader sets the size from the number of sockets it finds.
 #[map]
 pub(crate) static SOCKETS: HashMap<u64, Story> = HashMap::with_max_entries(65_536, 0);
+
+/// How many stories have begun on this CPU: what their ids are made of.
+#[map]
+pub(crate) static STORIES: PerCpuArray<u64> = PerCpuArray::with_max_entries(1, 0);
 
 /// Who listens where: a passive connection's only owner until somebody accepts it.
 #[map]
@@ -70,6 +74,10 @@ pub(crate) static BUDGET: PerCpuArray<Budget> = PerCpuArray::with_max_entries(1,
 /// Processes whose threads user space asks for.
 #[map]
 pub(crate) static TARGETS: HashMap<u32, u32> = HashMap::with_max_entries(4096, 0);
+
+/// A kernel stack that an iterator is about to write.
+#[map]
+pub(crate) static KERNEL: PerCpuArray<KernelStack> = PerCpuArray::with_max_entries(1, 0);
 
 /// What an iterator is about to write: too large for the BPF stack.
 #[map]

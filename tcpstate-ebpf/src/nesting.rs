@@ -6,31 +6,38 @@
 
 use crate::maps::{NESTED, NESTING};
 
-/// Runs the first program's work.
+// No function here takes the work as a closure: that would be another frame on the BPF stack.
+
+/// The first program begins.
 #[inline(always)]
-pub(crate) fn outer(work: impl FnOnce()) {
-    let nesting = NESTING.get_ptr_mut(0);
-    if let Some(nesting) = nesting {
+pub(crate) fn enter() {
+    set(1);
+}
+
+/// The first program ends.
+#[inline(always)]
+pub(crate) fn leave() {
+    set(0);
+}
+
+#[inline(always)]
+fn set(running: u32) {
+    if let Some(nesting) = NESTING.get_ptr_mut(0) {
         // SAFETY: this CPU's own value.
-        unsafe { nesting.write_volatile(1) };
-    }
-    work();
-    if let Some(nesting) = nesting {
-        // SAFETY: as above.
-        unsafe { nesting.write_volatile(0) };
+        unsafe { nesting.write_volatile(running) };
     }
 }
 
-/// Runs the second program's work where it interrupts the first one's.
+/// Whether the second program interrupts the first one, and so has work; it is counted.
 #[inline(always)]
-pub(crate) fn inner(work: impl FnOnce()) {
+pub(crate) fn interrupts() -> bool {
     // SAFETY: this CPU's own value.
     if NESTING.get_ptr(0).is_none_or(|nesting| unsafe { nesting.read_volatile() } == 0) {
-        return;
+        return false;
     }
     if let Some(nested) = NESTED.get_ptr_mut(0) {
         // SAFETY: this CPU's own value, which only this program writes.
         unsafe { *nested += 1 };
     }
-    work();
+    true
 }

@@ -1,6 +1,8 @@
 //! Whose socket it is. `current` is asked only where the kernel runs in the owner's own context.
 
-use aya_ebpf::helpers::{bpf_get_current_comm, bpf_get_current_pid_tgid};
+use core::mem::MaybeUninit;
+
+use aya_ebpf::helpers::{bpf_get_current_pid_tgid, generated::bpf_get_current_comm};
 use tcpstate_common::{
     COMM_LEN,
     config::{MAX_COMMS, filter},
@@ -21,7 +23,14 @@ pub(crate) const UNKNOWN: Owner = Owner { tgid: 0, tid: 0, comm: [0; COMM_LEN] }
 #[inline(always)]
 pub(crate) fn current() -> Owner {
     let pid_tgid = bpf_get_current_pid_tgid();
-    Owner { tgid: (pid_tgid >> 32) as u32, tid: pid_tgid as u32, comm: bpf_get_current_comm().unwrap_or([0; COMM_LEN]) }
+    let mut comm = MaybeUninit::<[u8; COMM_LEN]>::uninit();
+    // SAFETY: the helper fills all of it, with zeros where it fails. An array of zeros before would be a call of `memset()`,
+    // which has a frame of its own on the BPF stack.
+    let comm = unsafe {
+        bpf_get_current_comm(comm.as_mut_ptr().cast(), COMM_LEN as u32);
+        comm.assume_init()
+    };
+    Owner { tgid: (pid_tgid >> 32) as u32, tid: pid_tgid as u32, comm }
 }
 
 /// A task that an iterator or a tracepoint hands over.
@@ -31,12 +40,10 @@ pub(crate) fn current() -> Owner {
 /// `task` has to be a `struct task_struct` that the verifier knows the type of.
 #[inline(always)]
 pub(crate) unsafe fn of_task(task: *const Opaque) -> Owner {
-    let mut comm = [0u8; COMM_LEN];
-    // SAFETY: the caller's promise.
+    // SAFETY: the caller's promise; a name is two words.
     unsafe {
-        let words = comm.as_mut_ptr().cast::<u64>();
-        words.write_unaligned(load(task, offset!(task_comm)));
-        words.add(1).write_unaligned(load(task, offset!(task_comm) + 8));
+        let comm: [u64; 2] = [load(task, offset!(task_comm)), load(task, offset!(task_comm) + 8)];
+        let comm = core::mem::transmute::<[u64; 2], [u8; COMM_LEN]>(comm);
         Owner { tgid: load(task, offset!(task_tgid)), tid: load(task, offset!(task_pid)), comm }
     }
 }

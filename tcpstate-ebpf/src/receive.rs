@@ -1,10 +1,9 @@
 //! The end-of-file read: where the program was told, and did not close.
 
-use aya_ebpf::helpers::generated::bpf_get_current_task_btf;
 use tcpstate_common::state::TcpState;
 
 use crate::{
-    Opaque, leak,
+    leak,
     maps::SOCKETS,
     sock::Sock,
     stack,
@@ -18,9 +17,21 @@ const MSG_PEEK: i32 = 2;
 const READ: i64 = 0;
 const RECVFROM: i64 = 45;
 
-/// A receive returned `result`. Everything but a first 0 in CLOSE_WAIT leaves at once.
+/// A receive returned `result`, of a length that the hook does not tell.
 #[inline(always)]
 pub(crate) fn on_receive(sk: Sock, result: i32, flags: i32) {
+    on_end_of_file(sk, result, flags, asked_for_nothing);
+}
+
+/// A receive of `length` bytes returned `result`.
+#[inline(always)]
+pub(crate) fn on_receive_of(sk: Sock, length: u64, result: i32, flags: i32) {
+    on_end_of_file(sk, result, flags, || length == 0);
+}
+
+/// Everything but a first 0 in CLOSE_WAIT leaves at once. A receive of no bytes returns 0 and says nothing.
+#[inline(always)]
+fn on_end_of_file(sk: Sock, result: i32, flags: i32, asked_for_nothing: impl FnOnce() -> bool) {
     if result != 0 || flags & MSG_PEEK != 0 || sk.state() != CLOSE_WAIT {
         return;
     }
@@ -36,10 +47,8 @@ pub(crate) fn on_receive(sk: Sock, result: i32, flags: i32) {
     }
 }
 
-/// A receive of no bytes returns 0 and says nothing.
+/// Whether the running task's system call is a receive of no bytes.
 #[inline(always)]
 fn asked_for_nothing() -> bool {
-    // SAFETY: the running task.
-    unsafe { stack::user_registers(bpf_get_current_task_btf() as *const Opaque) }
-        .is_some_and(|user| matches!(user.syscall, READ | RECVFROM) && user.length == 0)
+    stack::running_registers().is_some_and(|user| matches!(user.syscall, READ | RECVFROM) && user.length == 0)
 }

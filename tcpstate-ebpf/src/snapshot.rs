@@ -18,7 +18,7 @@ use crate::{
     listener,
     maps::SOCKETS,
     owner,
-    sock::{Sock, load},
+    sock::{Probed, Read, Sock, load},
     story::{KnownOwner, SINCE_BEFORE, Story},
 };
 
@@ -68,6 +68,11 @@ impl TaskFileContext {
     pub(crate) fn fd(&self) -> u32 {
         self.fd
     }
+
+    #[inline(always)]
+    pub(crate) fn file(&self) -> *mut file {
+        self.file
+    }
 }
 
 impl TcpContext {
@@ -77,32 +82,83 @@ impl TcpContext {
     }
 }
 
-/// The TCP socket behind a descriptor, and the task that has it. The iterator holds a reference to the file, so the socket
-/// lives while the program runs.
+/// A descriptor of a task, as an iterator hands it over.
+pub(crate) struct Descriptor {
+    pub(crate) task: *const Opaque,
+    file: *mut file,
+}
+
+/// The descriptor that the iterator is at; `None` at its end.
 ///
 /// # Safety
 ///
 /// `ctx` has to be the context of an `iter/task_file` program.
 #[inline(always)]
-pub(crate) unsafe fn file_socket(ctx: *const TaskFileContext) -> Option<(*const Opaque, Sock)> {
+pub(crate) unsafe fn descriptor(ctx: *const TaskFileContext) -> Option<Descriptor> {
     // SAFETY: the caller's promise; null task or file mark the end.
     unsafe {
         let (task, file) = ((*ctx).task, (*ctx).file);
-        if task.is_null() || file.is_null() {
-            return None;
-        }
-        let socket = bpf_sock_from_file(file);
-        if socket.is_null() {
-            return None;
-        }
-        let sk: *const Opaque = load(socket.cast(), offset!(socket_sk));
-        if sk.is_null() {
-            return None;
-        }
-        let sk = Sock::new(sk);
-        (matches!(sk.family(), AF_INET | AF_INET6) && sk.is_tcp() && sk.kind() == SOCK_STREAM).then_some((task, sk))
+        (!task.is_null() && !file.is_null()).then_some(Descriptor { task, file })
     }
 }
+
+impl Descriptor {
+    /// The TCP socket behind it. The iterator holds a reference to the file, so the socket lives while the program runs.
+    #[inline(always)]
+    pub(crate) fn socket(&self) -> Option<Sock> {
+        // SAFETY: a typed file; the helper's result is a typed `struct socket`.
+        let sk: *const Opaque = unsafe {
+            let socket = bpf_sock_from_file(self.file);
+            if socket.is_null() {
+                return None;
+            }
+            load(socket.cast(), offset!(socket_sk))
+        };
+        tcp_stream(Sock::new(sk))
+    }
+
+    /// The same where the kernel offers no way from a file to a typed socket (`sock_from_file()`, `net/socket.c`).
+    #[inline(always)]
+    pub(crate) fn socket_by_address(&self) -> Option<Sock<Probed>> {
+        const S_IFMT: u16 = 0o170_000;
+        const S_IFSOCK: u16 = 0o140_000;
+        // SAFETY: a typed file and its typed inode. A socket opened by its path (`O_PATH`) has no private data.
+        let sk = unsafe {
+            let file: *const Opaque = self.file.cast();
+            if load::<u16>(load(file, offset!(file_inode)), offset!(inode_mode)) & S_IFMT != S_IFSOCK {
+                return None;
+            }
+            let socket: *const Opaque = load(file, offset!(file_private_data));
+            if Probed::load::<*const Opaque>(socket, offset!(socket_file)) != file {
+                return None;
+            }
+            Probed::load(socket, offset!(socket_sk))
+        };
+        tcp_stream(Sock::at(sk))
+    }
+}
+
+#[inline(always)]
+fn tcp_stream<R: Read>(sk: Sock<R>) -> Option<Sock<R>> {
+    let known = sk.address() != 0 && matches!(sk.family(), AF_INET | AF_INET6);
+    (known && sk.is_tcp() && sk.kind() == SOCK_STREAM).then_some(sk)
+}
+
+/// Runs `$work` on the TCP socket behind a descriptor, read in the way that this kernel has.
+macro_rules! with_socket {
+    ($descriptor:expr, |$sk:ident| $work:expr) => {
+        if $crate::config::has(tcpstate_common::helper::SOCKET_FROM_FILE) {
+            if let Some($sk) = $descriptor.socket() {
+                $work
+            }
+        } else if $crate::config::has(tcpstate_common::helper::READ_KERNEL) {
+            if let Some($sk) = $descriptor.socket_by_address() {
+                $work
+            }
+        }
+    };
+}
+pub(crate) use with_socket;
 
 /// A full TCP socket in the hash tables of a network namespace: neither TIME_WAIT nor a connection request.
 ///
@@ -127,11 +183,13 @@ pub(crate) unsafe fn full_socket(ctx: *const TcpContext) -> Option<Sock> {
 pub(crate) fn on_file(ctx: *const TaskFileContext) {
     // SAFETY: the iterator's context.
     unsafe {
-        let Some((task, sk)) = file_socket(ctx) else { return };
-        let known = KnownOwner { owner: owner::of_task(task), source: owner_source::SNAPSHOT, place: 0 };
-        if found(sk, &known) {
-            report((*ctx).meta, sk);
-        }
+        let Some(descriptor) = descriptor(ctx) else { return };
+        let known = KnownOwner { owner: owner::of_task(descriptor.task), source: owner_source::SNAPSHOT, place: 0 };
+        with_socket!(descriptor, |sk| {
+            if found(sk, &known) {
+                report((*ctx).meta, sk.address());
+            }
+        });
     }
 }
 
@@ -147,16 +205,19 @@ pub(crate) fn on_tcp(ctx: *const TcpContext) {
         // Without a `struct socket` a connection in these states waits in its listener's backlog; in later states it is an
         // orphan whose owner has closed it and may be gone.
         let waiting = matches!(sk.state(), ESTABLISHED | CLOSE_WAIT) && sk.socket() == 0;
-        let known = if waiting { listener::of_child(sk).known } else { KnownOwner::UNKNOWN };
+        let mut known = KnownOwner::UNKNOWN;
+        if waiting {
+            listener::of_child(sk, &mut known);
+        }
         if found(sk, &known) {
-            report((*ctx).meta, sk);
+            report((*ctx).meta, sk.address());
         }
     }
 }
 
 /// Keeps the story of a socket that the snapshot found. Returns whether it is new.
 #[inline(always)]
-fn found(sk: Sock, known: &KnownOwner) -> bool {
+fn found<R: Read>(sk: Sock<R>, known: &KnownOwner) -> bool {
     let state = sk.state();
     if state == CLOSE {
         // Never connected, or a corpse: its next life starts with an event.
@@ -198,8 +259,7 @@ fn found(sk: Sock, known: &KnownOwner) -> bool {
 
 /// Tells user space of a story that began, so that it can say how many there are.
 #[inline(always)]
-unsafe fn report(meta: *const Meta, sk: Sock) {
-    let key = sk.address();
+unsafe fn report(meta: *const Meta, key: u64) {
     // SAFETY: the iterator's own `seq_file`.
     unsafe { bpf_seq_write((*meta).seq, (&raw const key).cast(), size_of::<u64>() as u32) };
 }

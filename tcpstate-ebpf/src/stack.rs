@@ -5,24 +5,30 @@
 
 use aya_ebpf::helpers::{
     bpf_get_current_pid_tgid,
-    generated::{bpf_get_current_task_btf, bpf_probe_read_user, bpf_task_pt_regs},
+    generated::{
+        bpf_get_current_task, bpf_get_current_task_btf, bpf_get_task_stack, bpf_probe_read_user, bpf_task_pt_regs,
+    },
 };
 use tcpstate_common::{
-    config::{MAX_STACK, STACK_PIECE},
+    config::{MAX_STACK, STACK_PIECE, filter as set},
+    helper,
     layout::ABSENT,
-    leak::{CodeRanges, Registers, StackHeader},
+    leak::{CodeRanges, KERNEL_FRAMES, KernelStack, Registers, StackHeader},
 };
 
 use crate::{
     Opaque,
     clock::now_ns,
-    config::{config, offset},
+    config::{config, filtering, has, offset},
     maps::{BUDGET, CODE, PLACES, SCRATCH, STACKS, count},
-    sock::load,
+    sock::{Probed, Read, Typed},
 };
 
 /// Words at the top of a stack that are looked at to tell places apart.
 pub(crate) const PLACE_WORDS: usize = 128;
+
+/// What precedes the bytes of a user stack.
+const HEAD: usize = size_of::<StackHeader>() + size_of::<KernelStack>();
 
 /// `PF_EXITING` (`include/linux/sched.h`).
 const PF_EXITING: u32 = 4;
@@ -52,34 +58,92 @@ pub(crate) struct UserRegisters {
     pub(crate) length: u64,
 }
 
-/// Reads the registers with which a task entered the kernel; `None` for kernel threads, and where BTF does not describe them.
+/// Reads the registers with which a task entered the kernel; `None` for kernel threads, and where there is no way to them.
 ///
 /// # Safety
 ///
-/// `task` has to be a `struct task_struct` that the verifier knows the type of.
+/// `task` has to be a `struct task_struct` that the verifier knows the type of, unless [`helper::TASK_REGISTERS`] is missing.
 #[inline(always)]
 pub(crate) unsafe fn user_registers(task: *const Opaque) -> Option<UserRegisters> {
+    /// `THREAD_SIZE` on x86-64 without KASAN.
+    const KERNEL_STACK: u64 = 16 << 10;
     if offset!(regs_ip) == ABSENT {
         return None;
     }
     // SAFETY: the caller's promise; the helper's result is a typed `struct pt_regs`.
     unsafe {
-        let regs = bpf_task_pt_regs(task.cast_mut().cast()) as *const Opaque;
-        if regs.is_null() {
+        if has(helper::TASK_REGISTERS) {
+            let regs = bpf_task_pt_regs(task.cast_mut().cast()) as *const Opaque;
+            return if regs.is_null() { None } else { registers::<Typed>(regs) };
+        }
+        if !has(helper::READ_KERNEL) || offset!(task_stack) == ABSENT {
             return None;
         }
-        let cs: u16 = load(regs, offset!(regs_cs));
+        // `task_pt_regs()`, arch/x86/include/asm/processor.h: at the top of the stack. Since 6.9 not quite (FRED), but
+        // kernels that new have the helper.
+        let stack: u64 = Probed::load(task, offset!(task_stack));
+        let length = u64::from(offset!(regs_ss)) + size_of::<u64>() as u64;
+        registers::<Probed>((stack + KERNEL_STACK - length) as *const Opaque)
+    }
+}
+
+/// The registers in a `struct pt_regs`, if they are those of user mode.
+#[inline(always)]
+unsafe fn registers<R: Read>(regs: *const Opaque) -> Option<UserRegisters> {
+    // SAFETY: a pointer that `R` can read.
+    unsafe {
+        let cs: u16 = R::load(regs, offset!(regs_cs));
         (cs & 3 == 3).then(|| UserRegisters {
             registers: Registers {
-                ip: load(regs, offset!(regs_ip)),
-                sp: load(regs, offset!(regs_sp)),
-                bp: load(regs, offset!(regs_bp)),
+                ip: R::load(regs, offset!(regs_ip)),
+                sp: R::load(regs, offset!(regs_sp)),
+                bp: R::load(regs, offset!(regs_bp)),
             },
-            syscall: load(regs, offset!(regs_orig_ax)),
-            argument: load(regs, offset!(regs_di)),
-            length: load(regs, offset!(regs_dx)),
+            syscall: R::load(regs, offset!(regs_orig_ax)),
+            argument: R::load(regs, offset!(regs_di)),
+            length: R::load(regs, offset!(regs_dx)),
         })
     }
+}
+
+/// Writes the kernel stack of a task, if it is wanted.
+///
+/// # Safety
+///
+/// `task` has to be a `struct task_struct` that the verifier knows the type of, `to` writable.
+#[inline(always)]
+pub(crate) unsafe fn kernel_stack(task: *const Opaque, to: *mut KernelStack) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        (*to).len = 0;
+        if filtering(set::KERNEL_STACK) {
+            let bytes = (KERNEL_FRAMES * size_of::<u64>()) as u32;
+            (*to).len = bpf_get_task_stack(task.cast_mut().cast(), (&raw mut (*to).frames).cast(), bytes, 0);
+        }
+    }
+}
+
+/// The flags of the running task, and the registers with which it entered the kernel.
+#[inline(always)]
+fn running() -> (u32, Option<UserRegisters>) {
+    // SAFETY: the helpers have no precondition; the task is typed where `Typed` reads it.
+    unsafe {
+        if has(helper::TASK_REGISTERS) {
+            let task = bpf_get_current_task_btf() as *const Opaque;
+            (Typed::load(task, offset!(task_flags)), user_registers(task))
+        } else if has(helper::READ_KERNEL) {
+            let task = bpf_get_current_task() as *const Opaque;
+            (Probed::load(task, offset!(task_flags)), user_registers(task))
+        } else {
+            (0, None)
+        }
+    }
+}
+
+/// The registers with which the running task entered the kernel.
+#[inline(always)]
+pub(crate) fn running_registers() -> Option<UserRegisters> {
+    running().1
 }
 
 /// The place where the running task is, its stack copied if it is new. 0 when it cannot be told.
@@ -88,13 +152,12 @@ pub(crate) unsafe fn user_registers(task: *const Opaque) -> Option<UserRegisters
 /// interrupted.
 #[inline(never)]
 pub(crate) fn capture() -> u64 {
-    // SAFETY: the helper has no precondition, and returns a typed task.
-    let (exiting, user) = unsafe {
-        let task = bpf_get_current_task_btf() as *const Opaque;
-        (load::<u32>(task, offset!(task_flags)) & PF_EXITING != 0, user_registers(task))
-    };
+    if !has(helper::READ_USER) {
+        return 0;
+    }
+    let (flags, user) = running();
     // A dying task's registers tell where it was when it was killed, not who closes its files.
-    if exiting {
+    if flags & PF_EXITING != 0 {
         return 0;
     }
     let Some(user) = user else { return 0 };
@@ -133,10 +196,8 @@ fn place(registers: &Registers, tgid: u32) -> Option<u64> {
     // SAFETY: this CPU's own scratch and a value in a map.
     unsafe {
         let bytes = (PLACE_WORDS * size_of::<u64>()) as u32;
-        if bpf_probe_read_user(scratch.cast(), bytes, registers.sp as *const _) != 0 {
-            // Nearer to the top of the stack than that: not worth telling apart.
-            (*scratch) = [0; PLACE_WORDS];
-        }
+        // Zeros when it fails, nearer to the top of the stack than that: not worth telling apart.
+        bpf_probe_read_user(scratch.cast(), bytes, registers.sp as *const _);
         let mut hash = seed;
         for word in &*scratch {
             hash = hash.wrapping_add(*word & in_code(&*code, *word)).wrapping_mul(MULTIPLIER);
@@ -171,7 +232,7 @@ fn copy(place: u64, pid_tgid: u64, registers: Registers) -> bool {
         return false;
     }
     let stack_bytes = config!(stack_bytes) as usize;
-    let Some(mut entry) = STACKS.reserve_bytes(size_of::<StackHeader>() + stack_bytes, 0) else {
+    let Some(mut entry) = STACKS.reserve_bytes(HEAD + stack_bytes, 0) else {
         count!(stacks_dropped);
         return false;
     };
@@ -182,10 +243,10 @@ fn copy(place: u64, pid_tgid: u64, registers: Registers) -> bool {
         if at as usize >= stack_bytes {
             break;
         }
-        // SAFETY: the piece lies within the entry, whose size is a multiple of it behind the header; the helper fails on a
+        // SAFETY: the piece lies within the entry, whose size is a multiple of it behind the head; the helper fails on a
         // bad user address.
         unsafe {
-            let to = start.add(size_of::<StackHeader>() + at as usize).cast();
+            let to = start.add(HEAD + at as usize).cast();
             let from = registers.sp + u64::from(at);
             if bpf_probe_read_user(to, STACK_PIECE, from as *const _) != 0 {
                 // The stack ends within this piece, at the end of a page.
@@ -199,8 +260,16 @@ fn copy(place: u64, pid_tgid: u64, registers: Registers) -> bool {
         copied = at + STACK_PIECE;
     }
     let header = StackHeader { place, tgid: (pid_tgid >> 32) as u32, tid: pid_tgid as u32, registers, copied, pad: 0 };
-    // SAFETY: the entry begins with room for the header; ring-buffer entries are aligned to 8 bytes.
-    unsafe { start.cast::<StackHeader>().write(header) };
+    // SAFETY: the entry begins with room for both; ring-buffer entries are aligned to 8 bytes. The helper has no precondition,
+    // and returns a typed task.
+    unsafe {
+        start.cast::<StackHeader>().write(header);
+        let kernel: *mut KernelStack = start.add(size_of::<StackHeader>()).cast();
+        (*kernel).len = 0;
+        if has(helper::TASK_REGISTERS) {
+            kernel_stack(bpf_get_current_task_btf() as *const Opaque, kernel);
+        }
+    }
     entry.submit(0);
     true
 }

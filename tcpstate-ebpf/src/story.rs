@@ -1,11 +1,20 @@
 //! What the kernel side keeps of a live socket.
 
-use core::{mem::size_of, ptr};
+use core::{
+    mem::size_of,
+    sync::atomic::{Ordering, compiler_fence},
+};
 
-use aya_ebpf::bindings::{BPF_ANY, BPF_NOEXIST};
+use aya_ebpf::{
+    bindings::{BPF_ANY, BPF_NOEXIST},
+    helpers::generated::bpf_get_smp_processor_id,
+};
 use tcpstate_common::event::{Owner, owner_source};
 
-use crate::maps::{SOCKETS, count};
+use crate::{
+    atomic,
+    maps::{SOCKETS, STORIES, count},
+};
 
 /// [`Story::flags`]: the socket was in its state before the tracer came; `since_ns` is when it was found.
 pub(crate) const SINCE_BEFORE: u8 = 1 << 0;
@@ -19,6 +28,8 @@ pub(crate) const EOF_READ: u8 = 1 << 1;
 #[derive(Clone, Copy)]
 #[repr(C)]
 pub(crate) struct Story {
+    /// Tells the story from every other one of this trace; 0 when it could not be told.
+    pub(crate) id: u64,
     /// `SO_COOKIE`; 0 while not known. Tells the socket from a later one at the same address.
     pub(crate) cookie: u64,
     /// When the current state was entered.
@@ -41,7 +52,7 @@ pub(crate) struct Story {
     pub(crate) pad: [u8; 2],
 }
 
-const _: () = assert!(size_of::<Story>() == 56);
+const _: () = assert!(size_of::<Story>() == 64);
 
 /// An owner, how it is known, and where in its code it opened the socket.
 #[derive(Clone, Copy)]
@@ -60,6 +71,7 @@ impl Story {
     #[inline(always)]
     pub(crate) fn new(known: &KnownOwner, cookie: u64, since_ns: u64, state: u8, local_port: u16) -> Self {
         Self {
+            id: next_id(),
             cookie,
             since_ns,
             owner: known.owner,
@@ -73,14 +85,14 @@ impl Story {
         }
     }
 
-    /// Starts a story, in place of any that a former socket at the same address left.
-    ///
-    /// Not inlined: its caller's frame has no room for another story on the BPF stack (512 bytes for the whole chain).
-    #[inline(never)]
-    pub(crate) fn begin(&self, key: u64) {
+    /// Starts a story, in place of any that a former socket at the same address left. Returns its id; 0 when there is no room.
+    #[inline(always)]
+    pub(crate) fn begin(&self, key: u64) -> u64 {
         if SOCKETS.insert(key, self, u64::from(BPF_ANY)).is_err() {
             count!(map_full);
+            return 0;
         }
+        self.id
     }
 
     /// Starts a story unless there is one: what an event wrote wins over what a snapshot found.
@@ -105,14 +117,19 @@ impl Story {
     ///
     /// `story` has to be a value in the map.
     #[inline(always)]
-    pub(crate) unsafe fn known_owner(story: *const Self) -> KnownOwner {
+    pub(crate) unsafe fn known_owner(story: *const Self, known: &mut KnownOwner) {
         // SAFETY: the caller's promise.
         unsafe {
             let before = (&raw const (*story).source).read_volatile();
-            let owner = (&raw const (*story).owner).read_volatile();
-            let place = (&raw const (*story).place).read_volatile();
-            let after = (&raw const (*story).source).read_volatile();
-            if before == after { KnownOwner { owner, source: after, place } } else { KnownOwner::UNKNOWN }
+            // Fences rather than volatile copies: those go byte by byte, each through a word of the BPF stack.
+            compiler_fence(Ordering::SeqCst);
+            known.owner = (*story).owner;
+            known.place = (*story).place;
+            compiler_fence(Ordering::SeqCst);
+            known.source = (&raw const (*story).source).read_volatile();
+            if known.source != before {
+                *known = KnownOwner::UNKNOWN;
+            }
         }
     }
 
@@ -126,9 +143,36 @@ impl Story {
         // SAFETY: the caller's promise.
         unsafe {
             (&raw mut (*story).source).write_volatile(owner_source::UNKNOWN);
-            ptr::write_volatile(&raw mut (*story).owner, known.owner);
-            ptr::write_volatile(&raw mut (*story).place, known.place);
+            compiler_fence(Ordering::SeqCst);
+            (*story).owner = known.owner;
+            (*story).place = known.place;
+            compiler_fence(Ordering::SeqCst);
             (&raw mut (*story).source).write_volatile(known.source);
         }
     }
+}
+
+/// A number that no other story of this trace has: the CPU's number below how many stories have begun on it.
+///
+/// Another program may interrupt this one, and old kernels cannot add and fetch in one step. A sum that is one more than what
+/// was there before is ours alone.
+#[inline(always)]
+fn next_id() -> u64 {
+    /// Bits of the CPU's number (`CONFIG_NR_CPUS` is at most 8192). With it, 2⁴⁰ stories fit into what JSON takes for a number.
+    const CPU_BITS: u32 = 13;
+    // SAFETY: the helper has no precondition.
+    let processor = unsafe { bpf_get_smp_processor_id() };
+    let Some(begun) = STORIES.get_ptr_mut(0) else { return 0 };
+    for _ in 0..4 {
+        // SAFETY: this CPU's own value.
+        let (before, after) = unsafe {
+            let before = begun.read_volatile();
+            atomic::add(begun, 1);
+            (before, begun.read_volatile())
+        };
+        if after == before + 1 {
+            return after << CPU_BITS | u64::from(processor);
+        }
+    }
+    0
 }

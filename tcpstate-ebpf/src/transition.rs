@@ -19,7 +19,7 @@ use crate::{
     leak, listener,
     maps::{ARMED, COUNTERS, EVENTS, SOCKETS, count},
     owner,
-    sock::{End, Sock},
+    sock::{End, Read, Sock},
     stack,
     story::{KnownOwner, SINCE_BEFORE, Story},
 };
@@ -37,13 +37,14 @@ const LISTEN: u8 = TcpState::Listen as u8;
 pub(crate) struct Known {
     pub(crate) owner: KnownOwner,
     pub(crate) cookie: u64,
+    pub(crate) id: u64,
     /// Nanoseconds in the old state, and `FLAG_*` that qualify it.
     pub(crate) in_old_ns: u64,
     pub(crate) flags: u8,
 }
 
 impl Known {
-    const NOTHING: Self = Self { owner: KnownOwner::UNKNOWN, cookie: 0, in_old_ns: 0, flags: FLAG_NO_DWELL };
+    const NOTHING: Self = Self { owner: KnownOwner::UNKNOWN, cookie: 0, id: 0, in_old_ns: 0, flags: FLAG_NO_DWELL };
 }
 
 /// A transition as the tracepoint gives it.
@@ -87,11 +88,7 @@ pub(crate) fn on_transition(ctx: &BtfTracePointContext) {
     if !armed {
         return;
     }
-    let wanted = kept
-        && owner::wanted(&known.owner.owner)
-        && filter::socket(sk, family, &seen.local, &seen.remote, Unset::Fails)
-        && filter::states(old, new);
-    if !wanted {
+    if !kept || !wanted(&seen, &known) {
         count!(filtered);
     } else if filtering(set::LEAKS) {
         leak::on_transition(&seen, &known);
@@ -100,22 +97,31 @@ pub(crate) fn on_transition(ctx: &BtfTracePointContext) {
     }
 }
 
+/// Whether the filters let the transition pass.
+#[inline(never)]
+fn wanted(seen: &Seen, known: &Known) -> bool {
+    owner::wanted(&known.owner.owner)
+        && filter::socket(seen.sk, seen.family, &seen.local, &seen.remote, Unset::Fails)
+        && filter::states(seen.old, seen.new)
+}
+
 // The functions below fill what their caller has room for and are not inlined: each has a frame of its own on the BPF stack,
 // 512 bytes for the whole chain of calls. They return whether the socket has a story.
 
 /// From CLOSE to SYN_SENT, in the context of `connect()`: the running task opens the socket.
 #[inline(never)]
 fn connecting(seen: &Seen, known: &mut Known) -> bool {
-    let mut owner = KnownOwner { owner: owner::current(), source: owner_source::CONNECT, place: 0 };
-    if !owner::wanted(&owner.owner) || !wanted_so_far(seen) {
+    known.owner.owner = owner::current();
+    known.owner.source = owner_source::CONNECT;
+    if !owner::wanted(&known.owner.owner) || !wanted_so_far(seen) {
         return false;
     }
     if filtering(set::LEAKS) {
-        owner.place = stack::capture();
+        known.owner.place = stack::capture();
     }
-    let cookie = seen.sk.cookie();
-    let closed_ns = closed_for(seen, cookie);
-    begin(seen, known, owner, cookie);
+    known.cookie = seen.sk.cookie();
+    let closed_ns = closed_for(seen, known.cookie);
+    begin(seen, known);
     if let Some(closed_ns) = closed_ns {
         known.in_old_ns = closed_ns;
         known.flags = 0;
@@ -130,7 +136,7 @@ fn closed_for(seen: &Seen, cookie: u64) -> Option<u64> {
     let story = SOCKETS.get_ptr(seen.sk.address())?;
     // SAFETY: a value in the map. The transitions of one socket are serialized by its lock.
     unsafe {
-        let its_own = cookie != 0 && (*story).cookie == cookie;
+        let its_own = (*story).cookie == cookie;
         (its_own && (*story).state == CLOSE && (*story).flags & SINCE_BEFORE == 0)
             .then(|| seen.now.saturating_sub((*story).since_ns))
     }
@@ -139,10 +145,12 @@ fn closed_for(seen: &Seen, cookie: u64) -> Option<u64> {
 /// From CLOSE to LISTEN, in the context of `listen()`.
 #[inline(never)]
 fn listening(seen: &Seen, known: &mut Known) -> bool {
-    let owner = KnownOwner { owner: owner::current(), source: owner_source::LISTEN, place: 0 };
+    known.owner.owner = owner::current();
+    known.owner.source = owner_source::LISTEN;
+    known.cookie = seen.sk.cookie();
     // Others than the one that listens may accept its connections, so it is kept whoever it is.
-    listener::add(seen.sk, &owner);
-    begin(seen, known, owner, seen.sk.cookie());
+    listener::add(seen.sk, &known.owner);
+    begin(seen, known);
     true
 }
 
@@ -153,14 +161,14 @@ fn arriving(seen: &Seen, known: &mut Known) -> bool {
     if !wanted_so_far(seen) {
         return false;
     }
-    let parent = listener::of_child(seen.sk);
-    if filtering(set::PID) && !parent.wanted {
+    let wanted = listener::of_child(seen.sk, &mut known.owner);
+    if filtering(set::PID) && !wanted {
         // If a followed process accepts it all the same, its story begins there.
         return false;
     }
     // Before 6.13 the child is a plain copy of its listener here: no peer yet, and the listener's cookie.
-    let cookie = if seen.remote.port == 0 { 0 } else { seen.sk.cookie() };
-    begin(seen, known, parent.known, cookie);
+    known.cookie = if seen.remote.port == 0 { 0 } else { seen.sk.cookie() };
+    begin(seen, known);
     true
 }
 
@@ -176,7 +184,7 @@ fn going_on(ctx: &BtfTracePointContext, seen: &mut Seen, known: &mut Known) -> b
     unsafe {
         if (*story).cookie != cookie {
             if (*story).cookie != 0 {
-                debug!(ctx, "socket {}: at the address of socket {}, whose end was not seen", cookie, (*story).cookie);
+                log_stranger(ctx, cookie, (*story).cookie);
                 return begin_in_the_middle(seen, known);
             }
             (*story).cookie = cookie;
@@ -186,8 +194,9 @@ fn going_on(ctx: &BtfTracePointContext, seen: &mut Seen, known: &mut Known) -> b
         } else {
             (*story).local_port = seen.local.port;
         }
-        known.owner = Story::known_owner(story);
+        Story::known_owner(story, &mut known.owner);
         known.cookie = cookie;
+        known.id = (*story).id;
         if (*story).state != seen.old {
             // A transition that was not seen, such as one during a full map.
             known.flags = FLAG_NO_DWELL;
@@ -202,6 +211,12 @@ fn going_on(ctx: &BtfTracePointContext, seen: &mut Seen, known: &mut Known) -> b
     true
 }
 
+/// Not inlined: the words of a log line fill a frame.
+#[inline(never)]
+fn log_stranger(ctx: &BtfTracePointContext, cookie: u64, former: u64) {
+    debug!(ctx, "socket {}: at the address of socket {}, whose end was not seen", cookie, former);
+}
+
 /// A socket without a story: it is older than the tracer, or did not fit into the map.
 #[inline(never)]
 fn begin_in_the_middle(seen: &mut Seen, known: &mut Known) -> bool {
@@ -212,21 +227,24 @@ fn begin_in_the_middle(seen: &mut Seen, known: &mut Known) -> bool {
     if filtering(set::PID | set::COMM) || !wanted_so_far(seen) {
         return false;
     }
-    begin(seen, known, KnownOwner::UNKNOWN, seen.sk.cookie());
+    known.cookie = seen.sk.cookie();
+    begin(seen, known);
     true
 }
 
-#[inline(always)]
+/// Whether the filters on sockets let it pass, or may when it has the addresses that it lacks.
+#[inline(never)]
 fn wanted_so_far(seen: &Seen) -> bool {
     filter::socket(seen.sk, seen.family, &seen.local, &seen.remote, Unset::Passes)
 }
 
-/// Starts the story of a socket in its new state. Nothing is known of the time in the old one.
-#[inline(always)]
-fn begin(seen: &Seen, known: &mut Known, owner: KnownOwner, cookie: u64) {
-    Story::new(&owner, cookie, seen.now, seen.new, seen.local.port).begin(seen.sk.address());
-    known.owner = owner;
-    known.cookie = cookie;
+/// Starts the story of a socket in its new state, of the owner and cookie that are known. Nothing is known of the time in the old
+/// one.
+///
+/// The story is in no frame but this one, the last of the chain.
+#[inline(never)]
+fn begin(seen: &Seen, known: &mut Known) {
+    known.id = Story::new(&known.owner, known.cookie, seen.now, seen.new, seen.local.port).begin(seen.sk.address());
 }
 
 /// Puts the transition into the ring buffer.
@@ -255,6 +273,7 @@ pub(crate) unsafe fn fill(record: *mut Transition, seen: &Seen, known: &Known, k
         (*record).flags = known.flags;
         (*record).ts_ns = seen.now;
         (*record).in_old_ns = known.in_old_ns;
+        (*record).id = known.id;
         (*record).cookie = known.cookie;
         (*record).owner = known.owner.owner;
         fill_socket(record, seen.sk, seen.family, &seen.local, &seen.remote);
@@ -267,7 +286,13 @@ pub(crate) unsafe fn fill(record: *mut Transition, seen: &Seen, known: &Known, k
 ///
 /// `record` has to be writable.
 #[inline(always)]
-pub(crate) unsafe fn fill_socket(record: *mut Transition, sk: Sock, family: u16, local: &End, remote: &End) {
+pub(crate) unsafe fn fill_socket<R: Read>(
+    record: *mut Transition,
+    sk: Sock<R>,
+    family: u16,
+    local: &End,
+    remote: &End,
+) {
     // SAFETY: the caller's promise.
     unsafe {
         (*record).skaddr = sk.address();

@@ -83,6 +83,7 @@ fn snapshot() -> Snapshot {
             last_data_sent_ms: 9_000,
         }),
         holders: vec![Holder { pid: process(n), fd: n as u32 }],
+        awaited_by: None,
     };
     Snapshot {
         taken: MonotonicNs(60_000_000_000),

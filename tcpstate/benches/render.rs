@@ -35,6 +35,7 @@ fn transitions() -> Vec<Transition> {
             Transition {
                 at: MonotonicNs(86_400_000_000_000 + n * 1_234_567),
                 socket: SocketId { cookie: NonZeroU64::new(4_000_000 + n), skaddr: 0xffff_8881_0000_0000 + n * 0x940 },
+                id: NonZeroU64::new((n + 1) << 13),
                 old: State::Known(TcpState::Established),
                 new: State::Known(TcpState::CloseWait),
                 in_old: Dwell::Exact(n * 98_765),

@@ -35,6 +35,8 @@ pub enum Command {
     Trace(TraceArgs),
     /// Name the code that leaves sockets in CLOSE_WAIT, and the reason.
     Leaks(LeaksArgs),
+    /// Show which hooks this kernel allows, why not the others, and what is lost without them.
+    Probes(ProbesArgs),
 }
 
 const LIMITS: &str = "Limits";
@@ -132,17 +134,40 @@ pub struct LeaksArgs {
     #[arg(long, help_heading = LIMITS, value_name = "BYTES", default_value = "2M", value_parser = byte_count)]
     pub buffer: u64,
 
+    /// With each stack also show what the kernel was doing there.
+    #[arg(long, help_heading = "Output")]
+    pub kernel_stack: bool,
+
     /// Text for people, one JSON object a report, or the stacks of the last report as a flame graph.
     #[arg(short, long, value_enum, value_name = "FORMAT", default_value_t, help_heading = "Output")]
     pub output: LeaksFormat,
 
-    /// What the widths of a flame graph stand for.
-    #[arg(long, value_enum, value_name = "UNIT", default_value_t, help_heading = "Output")]
-    pub weight: Weight,
+    /// What the widths of a flame graph stand for [default: seconds].
+    #[arg(long, value_enum, value_name = "UNIT", help_heading = "Output")]
+    pub weight: Option<Weight>,
 
     /// Whether text output is coloured: auto means on a terminal, unless `NO_COLOR` is set.
     #[arg(long, value_name = "WHEN", default_value_t = ColorChoice::Auto, help_heading = "Output")]
     pub color: ColorChoice,
+}
+
+/// `tcpstate probes`.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Every hook is attached for a moment and taken away again; nothing is traced. The exit code is 0 when
+this kernel allows what `trace` and `leaks` cannot do without.")]
+pub struct ProbesArgs {
+    /// A table for people, or one JSON object, as documented by `probes-v1.schema.json`.
+    #[arg(
+        short,
+        long,
+        value_enum,
+        value_name = "FORMAT",
+        default_value_t,
+        help_heading = "Output",
+        hide_possible_values = true
+    )]
+    pub output: OutputFormat,
 }
 
 /// Format of a report of leaks.

@@ -54,6 +54,7 @@ pub fn transition(record: &[u8]) -> Result<Transition, DecodeError> {
     Ok(Transition {
         at: MonotonicNs(raw.ts_ns),
         socket: socket_id(raw.cookie, raw.skaddr),
+        id: NonZeroU64::new(raw.id),
         old: State::from(raw.old_state),
         new: State::from(raw.new_state),
         in_old: if raw.flags & FLAG_NO_DWELL != 0 {
@@ -135,6 +136,7 @@ mod tests {
             flags: 0,
             ts_ns: 5_000_000_000,
             in_old_ns: 1_234,
+            id: 8_193,
             cookie: 77,
             skaddr: 0xffff_8880_0000_1000,
             cgroup_id: 1,
@@ -159,6 +161,7 @@ mod tests {
         let seen = decoded(&record());
         assert_eq!(seen.at, MonotonicNs(5_000_000_000));
         assert_eq!(seen.socket.cookie.map(NonZeroU64::get), Some(77));
+        assert_eq!(seen.id.map(NonZeroU64::get), Some(8_193));
         assert_eq!((seen.old, seen.new), (State::Known(TcpState::Established), State::Known(TcpState::CloseWait)));
         assert_eq!(seen.in_old, Dwell::Exact(1_234));
         let owner = seen.owner.expect("an owner");
@@ -176,9 +179,15 @@ mod tests {
 
     #[test]
     fn what_is_not_known_is_not_made_up() {
-        let unknown =
-            decoded(&event::Transition { owner_source: 0, cookie: 0, cgroup_id: 0, flags: FLAG_NO_DWELL, ..record() });
-        assert_eq!((unknown.owner, unknown.socket.cookie, unknown.cgroup), (None, None, None));
+        let unknown = decoded(&event::Transition {
+            owner_source: 0,
+            id: 0,
+            cookie: 0,
+            cgroup_id: 0,
+            flags: FLAG_NO_DWELL,
+            ..record()
+        });
+        assert_eq!((unknown.owner, unknown.id, unknown.socket.cookie, unknown.cgroup), (None, None, None, None));
         assert_eq!(unknown.in_old, Dwell::Unknown);
         assert_eq!(decoded(&event::Transition { flags: FLAG_AT_LEAST, ..record() }).in_old, Dwell::AtLeast(1_234));
         assert_eq!(decoded(&event::Transition { owner_source: 99, ..record() }).owner, None);

@@ -4,14 +4,19 @@
 //! flow; [`Tracer::drain`] hands them out as bytes.
 
 mod btf;
+mod helpers;
+mod hooks;
 mod hunt;
 mod loader;
 mod missed;
 mod namespaces;
-mod probes;
 mod ring;
 mod snapshot;
+mod survey;
+mod system;
 mod tracer;
 
 pub use btf::BtfError;
+pub use hunt::FoundThread;
+pub use survey::survey;
 pub use tracer::{Options, Tracer};

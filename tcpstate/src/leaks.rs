@@ -6,6 +6,7 @@ mod sleepers;
 mod stacks;
 
 use std::{
+    collections::BTreeSet,
     io,
     time::{Duration, Instant},
 };
@@ -18,7 +19,7 @@ use crate::{
     aggregate::leaks::{self, Leaks, Observed},
     decode,
     kernel::{Options, Tracer},
-    model::leak::LeakLosses,
+    model::{leak::LeakLosses, probes::Role},
     preflight,
     report::leaks::{LeakReport, Surroundings, processes_asleep},
     session::{
@@ -59,11 +60,11 @@ pub async fn run(settings: &LeaksSettings, debug: bool) -> Result<()> {
     })?;
     log_probes(tracer.probes());
     let clock = Clock::start()?;
-    let probes = tracer.probes();
+    let hooks = &tracer.probes().hooks;
     let options = leaks::Options {
         older_than: settings.older_than,
-        accept_hook: probes.accept_in_use().is_some(),
-        receive_hook: probes.receive.as_ref().is_some_and(|attempt| attempt.refused.is_none()),
+        accept_hook: hooks.chosen(Role::Accept).is_some(),
+        receive_hook: hooks.chosen(Role::EofReads).is_some(),
     };
     let mut hunt = Hunt {
         tracer,
@@ -185,8 +186,8 @@ impl Hunt<'_> {
         {}
         result?;
         let mut code = Vec::new();
-        tracer.stacks(|header, bytes| {
-            let ranges = stacks.take(header, bytes, settings.stack_bytes as usize);
+        tracer.stacks(|header, kernel, bytes| {
+            let ranges = stacks.take(header, kernel, bytes, settings.stack_bytes as usize);
             code.extend(ranges.map(|ranges| (header.tgid, ranges)));
         });
         for (pid, ranges) in code {
@@ -231,7 +232,9 @@ impl Hunt<'_> {
         let fold = |place| book.fold(place);
         let now = self.clock.now();
         let survey = self.leaks.survey(&Observed { now, asleep_in_send: None, fold: &fold });
-        let pids: Vec<u32> = survey.processes.iter().map(|row| row.process.pid).collect();
+        let mut pids: BTreeSet<u32> = survey.processes.iter().map(|row| row.process.pid).collect();
+        pids.extend(processes_asleep(&survey, self.settings.top));
+        let pids: Vec<u32> = pids.into_iter().collect();
         let threads = if pids.is_empty() { Vec::new() } else { self.tracer.threads(&pids)? };
         let in_send = sleepers::in_send(&threads);
         let survey = self.leaks.survey(&Observed { now, asleep_in_send: Some(&in_send), fold: &fold });

@@ -11,6 +11,7 @@ pub mod kernel;
 pub mod leaks;
 pub mod model;
 pub mod preflight;
+pub mod probes;
 pub mod process;
 pub mod report;
 mod session;

@@ -6,7 +6,7 @@ use anyhow::Result;
 use clap::Parser as _;
 use tcpstate::{
     cli::{Cli, Command},
-    leaks,
+    leaks, probes,
     settings::{TraceSettings, host::Host, leaks::LeaksSettings},
     trace,
 };
@@ -31,6 +31,7 @@ fn run(cli: &Cli) -> Result<()> {
     let result = match &cli.command {
         Command::Trace(args) => runtime.block_on(trace::run(&TraceSettings::new(args, &host)?, debug)),
         Command::Leaks(args) => runtime.block_on(leaks::run(&LeaksSettings::new(args, &host)?, debug)),
+        Command::Probes(args) => probes::run(args.output),
     };
     // A writer whose reader has stopped reading must not keep us.
     runtime.shutdown_background();

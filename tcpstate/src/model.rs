@@ -1,6 +1,7 @@
 //! What was observed, in user-space types. No I/O and no knowledge of the kernel's record format.
 
 pub mod leak;
+pub mod probes;
 
 use std::{fmt, net::IpAddr, num::NonZeroU64};
 
@@ -135,6 +136,8 @@ pub struct Transition {
     pub at: MonotonicNs,
     /// Which socket.
     pub socket: SocketId,
+    /// Identity of the socket within this trace, also before it has a cookie; `None` when its story is not kept.
+    pub id: Option<NonZeroU64>,
     /// State before.
     pub old: State,
     /// State after.
@@ -157,44 +160,6 @@ pub struct Transition {
     pub cgroup: Option<NonZeroU64>,
     /// User id of the socket's creator, in the initial user namespace.
     pub uid: u32,
-}
-
-/// An optional hook that was considered at start, in order of preference.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct HookAttempt {
-    /// Such as `fexit/inet_csk_accept`.
-    pub hook: String,
-    /// `None` when it is the one in use, else why it is not.
-    pub refused: Option<String>,
-}
-
-/// What is attached to this kernel, and what the start found.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Probes {
-    /// Kernel release (`uname -r`).
-    pub kernel: String,
-    /// Hook of the transitions.
-    pub transition: String,
-    /// Hook of the end of a socket.
-    pub destroy: String,
-    /// The ways to see `accept()`, tried in order; at most one is in use.
-    pub accept: Vec<HookAttempt>,
-    /// The way to see end-of-file reads, when leak hunting asked for it.
-    pub receive: Option<HookAttempt>,
-    /// Sockets of before the start that the snapshot found.
-    pub snapshot_sockets: u64,
-    /// Network namespaces that the snapshot visited.
-    pub snapshot_netns: u32,
-    /// Bytes of the ring buffer.
-    pub buffer_bytes: u32,
-}
-
-impl Probes {
-    /// The accept hook in use, if any.
-    #[must_use]
-    pub fn accept_in_use(&self) -> Option<&str> {
-        self.accept.iter().find(|attempt| attempt.refused.is_none()).map(|attempt| attempt.hook.as_str())
-    }
 }
 
 /// What the kernel side counted until now, all CPUs together, and how much of it arrived.

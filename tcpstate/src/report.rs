@@ -5,6 +5,7 @@
 
 pub mod clock;
 mod columns;
+mod errno;
 pub mod escape;
 pub mod evidence;
 pub mod folded;
@@ -13,6 +14,8 @@ pub mod leaks;
 pub mod leaks_json;
 pub mod leaks_text;
 mod page;
+pub mod probes_json;
+pub mod probes_text;
 pub mod span;
 pub mod stack;
 pub mod summary_text;

@@ -10,7 +10,10 @@ use anyhow::{Context as _, Result};
 use rustix::time::{ClockId, clock_gettime};
 
 use crate::{
-    model::{MonotonicNs, Probes},
+    model::{
+        MonotonicNs,
+        probes::{Probes, Role},
+    },
     report::clock::WallClock,
     settings::buffer::Buffer,
 };
@@ -54,17 +57,22 @@ pub(crate) fn warn_of_rounding(buffer: Buffer) {
     }
 }
 
-/// Says which hooks are in use, and why others are not.
+/// Says which hooks are in use, why others are not, and what is not to be had for want of one.
 pub(crate) fn log_probes(probes: &Probes) {
-    tracing::info!("kernel {}: transitions from {}, ends from {}", probes.kernel, probes.transition, probes.destroy);
-    for attempt in probes.accept.iter().chain(&probes.receive) {
+    let hooks = &probes.hooks;
+    tracing::info!("kernel {}", hooks.kernel);
+    for attempt in hooks.roles.iter().flat_map(|probe| &probe.attempts) {
         match &attempt.refused {
             None => tracing::info!("{} in use", attempt.hook),
-            Some(reason) => tracing::info!("{} not in use: {reason}", attempt.hook),
+            Some(refusal) => tracing::info!("{} not in use: {}", attempt.hook, refusal.reason),
         }
     }
-    if probes.accept_in_use().is_none() {
-        tracing::warn!("no way to see accept() on this kernel: accepted sockets are shown under the listener's owner");
+    let mut said = "";
+    for lost in hooks.missing().map(Role::lost) {
+        if lost != said {
+            tracing::warn!("on this kernel {lost} (`tcpstate probes` says why)");
+        }
+        said = lost;
     }
     tracing::info!(
         "{} sockets of before the start in {} network namespaces",

@@ -7,11 +7,13 @@ mod files;
 mod frame;
 mod go;
 mod interpreter;
+mod kernel;
 mod name;
 mod perf_map;
 
 pub use frame::{Frame, Function, Location};
-pub use interpreter::hint;
+pub use interpreter::{hint, is_interpreter};
+pub use kernel::KernelSymbols;
 
 use std::sync::Arc;
 

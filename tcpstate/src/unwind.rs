@@ -1,11 +1,12 @@
 //! From a captured stack to code addresses.
 //!
 //! A stack is registers and bytes, captured in the kernel or read from a sleeping thread. Unwind info of the files that the
-//! process maps says where each caller is; the chain of frame pointers is followed where there is none. An address is
-//! accepted only where code is mapped, and a stack says whether it was followed to its end.
+//! process maps says where each caller is; where there is none the code itself is read, and else the chain of frame pointers
+//! followed. An address is accepted only where code is mapped, and a stack says whether it was followed to its end.
 
 mod arch;
 mod cfi;
+mod code;
 mod debug_file;
 mod fold;
 mod image;

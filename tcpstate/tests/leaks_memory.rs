@@ -80,6 +80,7 @@ fn found(n: u64) -> FoundSocket {
             last_data_sent_ms: 9_000,
         }),
         holders: vec![Holder { pid: process(n), fd: n as u32 }],
+        awaited_by: None,
     }
 }
 

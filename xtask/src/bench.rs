@@ -92,8 +92,8 @@ impl Options {
 ///
 /// A step failed. When all goes well this does not return.
 pub(crate) fn task(options: &Options) -> Result<()> {
-    setup::ensure(setup::Scope::Build)?;
-    if let Err(error) = setup::ensure(setup::Scope::Bench) {
+    setup::ensure(setup::Scope::BUILD)?;
+    if let Err(error) = setup::ensure(setup::Scope::BENCH) {
         eprintln!("xtask: measuring without what is missing: {error:#}");
     }
     let binary = build::release()?;

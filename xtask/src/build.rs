@@ -16,7 +16,7 @@ use crate::{cargo, process, setup};
 ///
 /// A step failed, or the binary does not start or is not as static as asked for.
 pub(crate) fn task(linked_statically: bool) -> anyhow::Result<()> {
-    setup::ensure(setup::Scope::Build)?;
+    setup::ensure(setup::Scope::BUILD)?;
     let binary = if linked_statically { static_release()? } else { release()? };
     let mib = binary.metadata()?.len() as f64 / f64::from(1 << 20);
     println!("{} ({mib:.1} MiB)", binary.display());
@@ -35,16 +35,29 @@ pub(crate) fn release() -> anyhow::Result<PathBuf> {
 }
 
 fn static_release() -> anyhow::Result<PathBuf> {
-    let host = host()?;
-    let mut command = cargo::command();
-    // With `--target` the flags stay away from build scripts, which load proc macros dynamically.
-    command
-        .args(["build", "--package", "tcpstate", "--bin", "tcpstate", "--release", "--target", &host])
-        .env("RUSTFLAGS", "-C target-feature=+crt-static");
-    let binary = cargo::executable(command, "tcpstate")?;
-    is_static(&binary)?;
+    let binary = static_binary("tcpstate", "tcpstate")?;
     let status = Command::new(&binary).arg("--version").stdout(Stdio::null()).status()?;
     ensure!(status.success(), "`{} --version` failed: {status}", binary.display());
+    Ok(binary)
+}
+
+/// Builds a binary that runs on any Linux of this architecture, and tells where it is.
+///
+/// # Errors
+///
+/// The build failed, or made something that is not static.
+pub(crate) fn static_binary(package: &str, binary: &str) -> anyhow::Result<PathBuf> {
+    let mut command = cargo::command();
+    command.args(["build", "--package", package, "--bin", binary]);
+    statically(command, binary)
+}
+
+/// Has a `cargo build` or `cargo test --no-run` make an optimized static executable.
+fn statically(mut command: Command, target: &str) -> anyhow::Result<PathBuf> {
+    // With `--target` the flags stay away from build scripts, which load proc macros dynamically.
+    command.args(["--release", "--target", &host()?]).env("RUSTFLAGS", "-C target-feature=+crt-static");
+    let binary = cargo::executable(command, target)?;
+    is_static(&binary)?;
     Ok(binary)
 }
 

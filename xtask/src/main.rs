@@ -12,6 +12,7 @@ mod process;
 mod run;
 mod setup;
 mod test;
+mod vm;
 
 #[derive(Debug, Parser)]
 #[command(name = "cargo xtask", bin_name = "cargo xtask", about = "Development tasks of tcpstate")]
@@ -49,6 +50,8 @@ enum Task {
         #[arg(last = true)]
         args: Vec<OsString>,
     },
+    /// Boot guests with other kernels, and run the tests that need root, or a command, in them
+    Vm(vm::Options),
     /// Measure what tracing costs, beside other tracers, which are installed for it
     Bench(bench::Options),
     /// The measuring itself, as root
@@ -66,16 +69,21 @@ enum Task {
 fn main() -> ExitCode {
     let result = match Cli::parse().task {
         Task::Setup { check: true } => setup::check(),
-        Task::Setup { check: false } => setup::install(setup::Scope::Everything),
+        Task::Setup { check: false } => setup::install(setup::Scope::TESTS),
         Task::Build { linked_statically } => build::task(linked_statically),
         Task::Run { args } => run::task(&args),
         Task::Test { only, args } => test::task(&only, &args),
+        Task::Vm(options) => return ended(vm::task(&options)),
         Task::Bench(options) => bench::task(&options),
         Task::Measure { binary, options } => bench::measure(&binary, &options),
         Task::Load { kind, count } => bench::load::task(kind, count),
     };
+    ended(result.map(|()| ExitCode::SUCCESS))
+}
+
+fn ended(result: anyhow::Result<ExitCode>) -> ExitCode {
     match result {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             eprintln!("xtask: {error:#}");
             ExitCode::FAILURE

@@ -13,7 +13,7 @@ use crate::{build, process, setup};
 ///
 /// A step failed. When all goes well this does not return.
 pub(crate) fn task(args: &[OsString]) -> anyhow::Result<()> {
-    setup::ensure(setup::Scope::Build)?;
+    setup::ensure(setup::Scope::BUILD)?;
     let binary = build::release()?;
     let mut command = process::as_root(binary.as_os_str());
     command.args(args);

@@ -8,11 +8,12 @@ use crate::process;
 use facts::{Offers, Present};
 use plan::{Plan, Step, Tried};
 
-pub(crate) use facts::Scope;
+pub(crate) use tools::Scope;
 
-mod facts;
+pub(crate) mod facts;
 mod plan;
 mod step;
+mod tools;
 
 /// Installs what is missing, and says nothing when nothing is.
 ///
@@ -72,7 +73,7 @@ pub(crate) fn install(scope: Scope) -> anyhow::Result<()> {
 ///
 /// Something is missing.
 pub(crate) fn check() -> anyhow::Result<()> {
-    let present = Present::read(Scope::Everything);
+    let present = Present::read(Scope::TESTS);
     report(&present);
     if plan::is_ready(&present) {
         return Ok(());
@@ -121,7 +122,7 @@ fn report(present: &Present) {
     for component in ["rustfmt", "clippy"] {
         line(!present.stable_lacks.contains(&component), component, "checks the host crates".to_owned());
     }
-    for tool in facts::TOOLS {
+    for tool in Scope::TESTS.tools() {
         line(!present.tools_missing.contains(&tool), tool.command, tool.why.to_owned());
     }
 }

@@ -120,6 +120,7 @@ mod tests {
         Transition {
             at: MonotonicNs(0),
             socket: SocketId { cookie: None, skaddr: 0 },
+            id: None,
             old,
             new: State::Known(TcpState::Close),
             in_old,

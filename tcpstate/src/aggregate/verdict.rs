@@ -20,7 +20,7 @@ pub enum Verdict {
     FinConsumed,
     /// The process that opened it has closed its descriptor; another process still holds one.
     HeldElsewhere,
-    /// A half-close in use: data is still being sent. Not a leak.
+    /// A half-close in use: data is still being sent, or the peer has closed its own side only and waits. Not a leak.
     Sending,
     /// Data waits in the send queue and does not move.
     BlockedInSend,
@@ -142,6 +142,8 @@ pub struct Facts {
     pub queues: Option<Queues>,
     /// Whether the receive queue was looked at after the receive that returned 0. Counts only with both.
     pub queues_after_eof_read: bool,
+    /// Whether the peer is a process of this host that has closed its own side only and still has a descriptor.
+    pub awaited: bool,
     /// Whether the receive queue tells of the FIN: not that of Multipath TCP, whose FIN stays in a subflow.
     pub recv_q_tells: bool,
     /// Whether a thread of a holder is asleep in a send; `None` when nobody has looked.
@@ -170,6 +172,10 @@ pub fn judge(facts: &Facts) -> Verdict {
         return Verdict::BlockedInSend;
     }
     let recv_q = facts.queues.filter(|_| facts.recv_q_tells).map(|queues| queues.recv_q);
+    // Who has not read the request to its end does not work on the answer.
+    if facts.awaited && recv_q.is_none_or(|recv_q| recv_q == 0) {
+        return Verdict::Sending;
+    }
     match recv_q {
         // Kernel facts before our own: a queued FIN was not read, whatever a receive returned before.
         Some(1..) if !facts.eof_read || facts.queues_after_eof_read => Verdict::EofUnread,

@@ -1,6 +1,9 @@
 //! Records of leak hunting → [`model::leak`](crate::model::leak).
 
-use std::collections::{BTreeMap, btree_map::Entry};
+use std::{
+    collections::{BTreeMap, HashMap, btree_map::Entry},
+    net::IpAddr,
+};
 
 use tcpstate_common::{
     event::{self, owner_source},
@@ -13,7 +16,7 @@ use tcpstate_common::{
 
 use super::{DecodeError, endpoint, family, owner, protocol, read, socket_id};
 use crate::model::{
-    Comm, MonotonicNs, State,
+    Comm, Endpoint, MonotonicNs, State,
     leak::{Actor, FoundListener, FoundSocket, Holder, LeakEvent, PlaceId, SocketFacts, SocketLoad},
 };
 
@@ -76,6 +79,7 @@ pub struct Standing {
 pub fn standing(found: &[Found]) -> Result<Standing, DecodeError> {
     let mut sockets: BTreeMap<(u64, u64), FoundSocket> = BTreeMap::new();
     let mut listeners = Vec::new();
+    let mut waiting = HashMap::new();
     for raw in found {
         if raw.socket.new_state == TcpState::Listen as u8 {
             listeners.push(FoundListener {
@@ -83,7 +87,12 @@ pub fn standing(found: &[Found]) -> Result<Standing, DecodeError> {
                 owner: owner(&raw.socket.owner, raw.socket.owner_source),
                 backlog: raw.recv_q,
                 backlog_limit: raw.send_q,
+                dropped: raw.drops,
             });
+            continue;
+        }
+        if raw.socket.new_state == TcpState::FinWait2 as u8 {
+            waiting.insert(ends(&facts(&raw.socket)?), raw.holder_tgid);
             continue;
         }
         let socket = match sockets.entry((raw.socket.cookie, raw.socket.skaddr)) {
@@ -98,6 +107,8 @@ pub fn standing(found: &[Found]) -> Result<Standing, DecodeError> {
     for socket in &mut sockets {
         socket.holders.sort_unstable();
         socket.holders.dedup();
+        let (netns, local, remote) = ends(&socket.facts);
+        socket.awaited_by = waiting.get(&(netns, remote, local)).copied();
     }
     Ok(Standing { sockets, listeners })
 }
@@ -122,7 +133,15 @@ fn socket(raw: &Found) -> Result<FoundSocket, DecodeError> {
             last_data_sent_ms: milliseconds(raw.since_data_sent),
         }),
         holders: Vec::new(),
+        awaited_by: None,
     })
+}
+
+/// What tells a socket's peer within its network namespace; addresses of IPv4 may be mapped on one side only. Between namespaces
+/// the same addresses may be anybody's.
+fn ends(facts: &SocketFacts) -> (u32, (IpAddr, u16), (IpAddr, u16)) {
+    let end = |end: Endpoint| (end.addr.to_canonical(), end.port);
+    (facts.netns, end(facts.local), end(facts.remote))
 }
 
 /// Timer ticks a second, from one reading of both clocks: `jiffies` starts at `2³² - 300 × HZ` (`INITIAL_JIFFIES`,
@@ -197,6 +216,27 @@ mod tests {
         let standing = standing(&records).expect("whole records");
         let holders: Vec<_> = standing.sockets.iter().map(|socket| socket.holders.clone()).collect();
         assert_eq!(holders, [vec![Holder { pid: 10, fd: 5 }, Holder { pid: 20, fd: 4 }], vec![]]);
+    }
+
+    #[test]
+    fn a_peer_that_waits_is_known_by_the_ends() {
+        let end = |mut found: Found, state, (local, remote), netns| {
+            found.socket.new_state = state;
+            (found.socket.local_port, found.socket.remote_port, found.socket.netns) = (local, remote, netns);
+            found
+        };
+        let (close_wait, fin_wait2) = (TcpState::CloseWait as u8, TcpState::FinWait2 as u8);
+        let records = [
+            end(found(1, (10, 5)), close_wait, (80, 4000), 1),
+            end(found(2, (10, 6)), close_wait, (80, 4001), 1),
+            end(found(3, (10, 7)), close_wait, (80, 4002), 1),
+            end(found(4, (20, 3)), fin_wait2, (4000, 80), 1),
+            end(found(5, (20, 4)), fin_wait2, (4001, 80), 2),
+            end(found(6, (20, 5)), fin_wait2, (80, 4002), 1),
+        ];
+        let standing = standing(&records).expect("whole records");
+        let awaited: Vec<_> = standing.sockets.iter().map(|socket| socket.awaited_by).collect();
+        assert_eq!(awaited, [Some(20), None, None]);
     }
 
     #[test]

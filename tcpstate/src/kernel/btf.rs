@@ -134,15 +134,12 @@ impl KernelBtf {
     }
 
     /// Offsets of all fields that the programs read.
-    ///
-    /// The cgroup of a socket is optional: `CONFIG_SOCK_CGROUP_DATA`, and up to 5.14 a tagged union. So are registers, which
-    /// have other names on other architectures: without them there are no stacks.
     pub(super) fn layout(&self) -> Result<Layout, BtfError> {
         let mut offsets = [ABSENT; Layout::LEN];
         for (offset, field) in offsets.iter_mut().zip(Layout::FIELDS) {
             *offset = match self.field(field) {
                 Some(found) => found,
-                None if field.member == "sk_cgrp_data.cgroup" || field.structure == "pt_regs" => ABSENT,
+                None if field.optional => ABSENT,
                 None => return Err(BtfError::Field { structure: field.structure, member: field.member }),
             };
         }

@@ -2,13 +2,13 @@
 
 use anyhow::{Context as _, Result};
 use aya::{
-    Btf, Ebpf,
+    Ebpf,
     maps::{HashMap, MapData, RingBuf},
     programs::Iter,
 };
 use tcpstate_common::{
     config::{Config, filter},
-    leak::{CodeRanges, Found, StackHeader, Thread},
+    leak::{CodeRanges, Found, KernelStack, StackHeader, Thread},
 };
 
 use super::{
@@ -16,6 +16,17 @@ use super::{
     ring,
     snapshot::{in_other_namespaces, open, read_records},
 };
+use crate::model::probes::{Hooks, Role};
+
+/// A thread as the iterator writes it.
+#[derive(Clone, Copy, Debug, bytemuck::Pod, bytemuck::Zeroable)]
+#[repr(C)]
+pub struct FoundThread {
+    /// Who it is, and where it entered the kernel.
+    pub thread: Thread,
+    /// Where it is there.
+    pub kernel: KernelStack,
+}
 
 /// Stacks of the largest size that wait for user space, which fetches them every 50 ms. Their memory is resident, twice.
 const WAITING_STACKS: u32 = 128;
@@ -26,32 +37,36 @@ pub(super) fn stacks_bytes(config: &Config) -> u32 {
     if hunting { (WAITING_STACKS * config.stack_bytes).next_power_of_two() } else { 4096 }
 }
 
-/// Maps of leak hunting; its iterators are loaded.
+/// Maps of leak hunting, and which of its iterators are loaded.
 pub(super) struct Hunt {
     stacks: RingBuf<MapData>,
     code: HashMap<MapData, u32, CodeRanges>,
     targets: HashMap<MapData, u32, u32>,
+    descriptors: bool,
+    sockets: bool,
+    asleep: bool,
 }
 
 impl Hunt {
-    pub(super) fn load(ebpf: &mut Ebpf, btf: &Btf) -> Result<Self> {
-        for (name, kind) in [("leaking_files", "task_file"), ("leaking_tcp", "tcp"), ("leaking_threads", "task")] {
-            let iterator: &mut Iter = program(ebpf, name)?;
-            iterator.load(kind, btf).with_context(|| format!("failed to load the iterator `iter/{kind}`"))?;
-        }
+    pub(super) fn new(ebpf: &mut Ebpf, hooks: &Hooks) -> Result<Self> {
         Ok(Self {
             stacks: ring::take(ebpf, "STACKS")?,
             code: ring::take(ebpf, "CODE")?,
             targets: ring::take(ebpf, "TARGETS")?,
+            descriptors: hooks.chosen(Role::Descriptors).is_some(),
+            sockets: hooks.chosen(Role::Sockets).is_some(),
+            asleep: hooks.chosen(Role::Threads).is_some(),
         })
     }
 
-    /// Hands out the stacks that wait: what precedes each, and its bytes from the stack pointer on.
-    pub(super) fn stacks(&mut self, mut stack: impl FnMut(&StackHeader, &[u8])) {
+    /// Hands out the stacks that wait: what precedes each, its kernel stack, and its bytes from the stack pointer on.
+    pub(super) fn stacks(&mut self, mut stack: impl FnMut(&StackHeader, &KernelStack, &[u8])) {
         while let Some(record) = self.stacks.next() {
-            let Some((header, bytes)) = record.split_at_checked(size_of::<StackHeader>()) else { continue };
+            let Some((header, rest)) = record.split_at_checked(size_of::<StackHeader>()) else { continue };
+            let Some((kernel, bytes)) = rest.split_at_checked(size_of::<KernelStack>()) else { continue };
             let header: StackHeader = bytemuck::pod_read_unaligned(header);
-            stack(&header, bytes.get(..header.copied as usize).unwrap_or(bytes));
+            let kernel = bytemuck::pod_read_unaligned(kernel);
+            stack(&header, &kernel, bytes.get(..header.copied as usize).unwrap_or(bytes));
         }
     }
 
@@ -62,7 +77,13 @@ impl Hunt {
 
     /// Every descriptor of a leaking socket, then every such socket by itself, and the listeners with a backlog.
     pub(super) fn found(&mut self, ebpf: &mut Ebpf) -> Result<Vec<Found>> {
-        let mut found = read_records(open(program(ebpf, "leaking_files")?)?)?;
+        let mut found = Vec::new();
+        if self.descriptors {
+            found.extend(read_records::<Found>(open(program(ebpf, "leaking_files")?)?)?);
+        }
+        if !self.sockets {
+            return Ok(found);
+        }
         let tcp: &mut Iter = program(ebpf, "leaking_tcp")?;
         found.extend(read_records::<Found>(open(tcp)?)?);
         in_other_namespaces(tcp, |file| {
@@ -73,7 +94,10 @@ impl Hunt {
     }
 
     /// The threads of these processes.
-    pub(super) fn threads(&mut self, ebpf: &mut Ebpf, pids: &[u32]) -> Result<Vec<Thread>> {
+    pub(super) fn threads(&mut self, ebpf: &mut Ebpf, pids: &[u32]) -> Result<Vec<FoundThread>> {
+        if !self.asleep {
+            return Ok(Vec::new());
+        }
         let before: Vec<u32> = self.targets.keys().flatten().collect();
         for pid in before {
             let _ = self.targets.remove(&pid);

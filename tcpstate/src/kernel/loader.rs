@@ -4,6 +4,8 @@ use anyhow::{Context as _, Result, anyhow};
 use aya::{Btf, Ebpf, EbpfError, EbpfLoader, VerifierLogLevel, include_bytes_aligned};
 use tcpstate_common::{ABI_SYMBOL, ABI_VERSION, config::Config, layout::Layout};
 
+use super::helpers::Helpers;
+
 /// The programs, built by `build.rs`.
 static OBJECT: &[u8] = include_bytes_aligned!(concat!(env!("OUT_DIR"), "/tcpstate-ebpf"));
 
@@ -17,13 +19,33 @@ pub(super) struct Sizes {
     pub(super) sockets: u32,
 }
 
+/// The maps, and what this kernel offers to the programs.
+pub(super) struct Loaded {
+    pub(super) ebpf: Ebpf,
+    pub(super) helpers: Helpers,
+}
+
 /// Creates the maps. Programs are loaded one by one later, since one that this kernel refuses must not take the others with it.
-pub(super) fn load(btf: &Btf, config: &Config, layout: &Layout, sizes: Sizes, log_level: u8) -> Result<Ebpf> {
+///
+/// What the programs are told of the kernel is frozen together with the maps, so a kernel without some helper takes two rounds.
+pub(super) fn load(btf: &Btf, config: &Config, layout: &Layout, sizes: &Sizes, log_level: u8) -> Result<Loaded> {
+    let load = |helpers: u32| load_for(btf, config, layout, helpers, sizes, log_level);
+    let mut ebpf = load(Helpers::every())?;
+    let helpers = Helpers::try_each(&mut ebpf, btf);
+    if helpers.bits() != Helpers::every() {
+        drop(ebpf);
+        ebpf = load(helpers.bits())?;
+    }
+    Ok(Loaded { ebpf, helpers })
+}
+
+fn load_for(btf: &Btf, config: &Config, layout: &Layout, helpers: u32, sizes: &Sizes, log_level: u8) -> Result<Ebpf> {
     EbpfLoader::new()
         .btf(Some(btf))
         .verifier_log_level(VerifierLogLevel::DEBUG)
         .override_global("CONFIG", config, true)
         .override_global("LAYOUT", layout, true)
+        .override_global("HELPERS", &helpers, true)
         .override_global(ABI_SYMBOL, &ABI_VERSION, true)
         .override_global(aya_log::LEVEL, &log_level, true)
         .map_max_entries("EVENTS", sizes.buffer_bytes)
@@ -59,4 +81,10 @@ where
         .with_context(|| format!("the BPF object has no program `{name}`"))?
         .try_into()
         .with_context(|| format!("the program `{name}` of the BPF object is of another type"))
+}
+
+/// Before 5.11 maps count against `RLIMIT_MEMLOCK`. Best effort: a map that does not fit says so itself.
+pub(super) fn raise_memlock_limit() {
+    use rustix::process::{Resource, Rlimit, setrlimit};
+    let _ = setrlimit(Resource::Memlock, Rlimit { current: None, maximum: None });
 }

@@ -15,6 +15,7 @@ use rustix::{
 };
 
 const TRACEFS: &str = "/sys/kernel/tracing";
+const SECURITYFS: &str = "/sys/kernel/security";
 const DEBUG_TRACEFS: &str = "/sys/kernel/debug/tracing";
 
 /// Network namespaces other than our own: of every process, and those that `ip netns` keeps without one.
@@ -60,14 +61,25 @@ pub(super) fn in_network_namespace<T: Send>(namespace: &File, work: impl FnOnce(
 ///
 /// When tracefs is not mounted and cannot be.
 pub(super) fn with_tracefs<T: Send>(work: impl FnOnce() -> T + Send) -> io::Result<T> {
-    if [TRACEFS, DEBUG_TRACEFS].iter().any(|path| Path::new(path).join("events").is_dir()) {
-        return Ok(work());
-    }
+    let mounted = [TRACEFS, DEBUG_TRACEFS].iter().any(|path| Path::new(path).join("events").is_dir());
+    if mounted { Ok(work()) } else { with_mounted("tracefs", TRACEFS, work) }
+}
+
+/// The same for securityfs.
+///
+/// # Errors
+///
+/// When securityfs is not mounted and cannot be.
+pub(super) fn with_securityfs<T: Send>(work: impl FnOnce() -> T + Send) -> io::Result<T> {
+    if Path::new(SECURITYFS).join("lsm").exists() { Ok(work()) } else { with_mounted("securityfs", SECURITYFS, work) }
+}
+
+fn with_mounted<T: Send>(kind: &str, path: &str, work: impl FnOnce() -> T + Send) -> io::Result<T> {
     on_own_thread(|| {
         // SAFETY: `NEWNS` unshares this thread's root and working directory as well; descriptors stay shared.
         unsafe { rustix::thread::unshare_unsafe(UnshareFlags::NEWNS) }?;
         mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)?;
-        mount("tracefs", TRACEFS, "tracefs", MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC, None)?;
+        mount(kind, path, kind, MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC, None)?;
         Ok(work())
     })
 }

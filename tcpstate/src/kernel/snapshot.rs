@@ -9,13 +9,14 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
-use aya::{Btf, Ebpf, programs::Iter};
+use aya::{Ebpf, programs::Iter};
 use bytemuck::AnyBitPattern;
 
 use super::{
     loader::program,
     namespaces::{in_network_namespace, other_network_namespaces},
 };
+use crate::model::probes::{Hooks, Role};
 
 /// What the snapshot found.
 #[derive(Clone, Copy, Debug, Default)]
@@ -26,20 +27,21 @@ pub(super) struct Found {
     pub(super) refused: u32,
 }
 
-/// Takes the snapshot: first by descriptors, which name an owner, then the sockets that have none.
-pub(super) fn take(ebpf: &mut Ebpf, btf: &Btf) -> Result<Found> {
-    let files: &mut Iter = program(ebpf, "snapshot_files")?;
-    files.load("task_file", btf).context("failed to load the iterator `iter/task_file`")?;
-    let mut found = Found { sockets: count(open(files)?)?, namespaces: 1, refused: 0 };
-
-    let tcp: &mut Iter = program(ebpf, "snapshot_tcp")?;
-    tcp.load("tcp", btf).context("failed to load the iterator `iter/tcp`")?;
-    found.sockets += count(open(tcp)?)?;
-    found.refused = in_other_namespaces(tcp, |file| {
-        found.sockets += count(file)?;
-        found.namespaces += 1;
-        Ok(())
-    })?;
+/// Takes the snapshot as far as the kernel allows: first by descriptors, which name an owner, then the sockets that have none.
+pub(super) fn take(ebpf: &mut Ebpf, hooks: &Hooks) -> Result<Found> {
+    let mut found = Found { sockets: 0, namespaces: 1, refused: 0 };
+    if hooks.chosen(Role::Descriptors).is_some() {
+        found.sockets += count(open(program(ebpf, "snapshot_files")?)?)?;
+    }
+    if hooks.chosen(Role::Sockets).is_some() {
+        let tcp: &mut Iter = program(ebpf, "snapshot_tcp")?;
+        found.sockets += count(open(tcp)?)?;
+        found.refused = in_other_namespaces(tcp, |file| {
+            found.sockets += count(file)?;
+            found.namespaces += 1;
+            Ok(())
+        })?;
+    }
     Ok(found)
 }
 

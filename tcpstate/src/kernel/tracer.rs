@@ -2,9 +2,9 @@
 
 use std::{fs, time::Instant};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use aya::{
-    Btf, Ebpf,
+    Ebpf,
     maps::{Array, HashMap, MapData, PerCpuArray},
 };
 use aya_log::EbpfLogger;
@@ -12,19 +12,19 @@ use rustix::thread::{MembarrierCommand, membarrier};
 use tcpstate_common::{
     config::{Config, filter, pid_state},
     counters::Counters,
-    leak::{CodeRanges, Found, StackHeader, Thread},
+    leak::{CodeRanges, Found, KernelStack, StackHeader},
 };
 
 use super::{
-    btf::{BtfError, KernelBtf},
-    hunt::{self, Hunt},
+    hooks::{self, Search, Target},
+    hunt::{self, FoundThread, Hunt},
     loader,
     missed::Missed,
-    probes,
     ring::{self, Ring},
     snapshot,
+    system::{System, lockdown, release},
 };
-use crate::model::Probes;
+use crate::model::probes::{Hooks, Probes, Role, RoleProbe};
 
 /// Fewest sockets that there is room for: 16 MiB of kernel memory.
 const MIN_SOCKETS: u32 = 131_072;
@@ -72,32 +72,35 @@ impl Tracer {
     /// When there is no tokio runtime, or the kernel lacks what the programs need, with what and why. Optional hooks that are refused are no errors: see
     /// [`Tracer::probes`].
     pub fn start(options: &Options) -> Result<Self> {
-        let kernel = KernelBtf::load()?;
-        let layout = kernel.layout()?;
-        let btf = Btf::from_sys_fs().map_err(|_| BtfError::Missing)?;
-        raise_memlock_limit();
+        let system = System::read()?;
+        loader::raise_memlock_limit();
         let sizes = loader::Sizes {
             buffer_bytes: options.buffer_bytes,
             stacks_bytes: hunt::stacks_bytes(&options.config),
             sockets: room_for_sockets(),
         };
         let log_level = if options.debug { aya_log::Level::Debug as u8 } else { 0 };
-        let mut ebpf = loader::load(&btf, &options.config, &layout, sizes, log_level)?;
+        let loader::Loaded { mut ebpf, helpers } =
+            loader::load(&system.btf, &options.config, &system.layout, &sizes, log_level)?;
         follow(&mut ebpf, &options.pids)?;
 
-        // From the end of a socket's life to its beginning: a story that begins is sure to end.
-        let destroy = probes::attach_tp_btf(&mut ebpf, &btf, "tcp_destroy_sock")?;
-        let accept = probes::attach_accept(&mut ebpf, &btf, &kernel);
-        if options.config.filters & filter::PID != 0 {
-            probes::attach_tp_btf(&mut ebpf, &btf, "sched_process_fork")?;
-            probes::attach_tp_btf(&mut ebpf, &btf, "sched_process_exit")?;
-        }
         let hunting = options.config.filters & filter::LEAKS != 0;
-        let receive = hunting.then(|| probes::attach_receive(&mut ebpf, &btf));
-        let transition = probes::attach_tp_btf(&mut ebpf, &btf, "inet_sock_set_state")?;
-        probes::attach_tp_btf_as(&mut ebpf, &btf, "inet_sock_set_state", "inet_sock_set_state_nested")?;
+        let mut target = Target {
+            ebpf: &mut ebpf,
+            btf: &system.btf,
+            types: &system.types,
+            layout: &system.layout,
+            helpers: &helpers,
+            hunting,
+        };
+        let mut hooks = Hooks { kernel: release(), lockdown: lockdown(), roles: Vec::new() };
+        for role in roles(&options.config) {
+            let probe = hooks::attach(&mut target, role, Search::First);
+            check(&probe, &hooks)?;
+            hooks.roles.push(probe);
+        }
         let began = Instant::now();
-        let found = snapshot::take(&mut ebpf, &btf)?;
+        let found = snapshot::take(&mut ebpf, &hooks)?;
         tracing::debug!("first snapshot of {} sockets took {} µs", found.sockets, began.elapsed().as_micros());
         if found.refused > 0 {
             tracing::warn!(
@@ -111,14 +114,10 @@ impl Tracer {
             missed: Missed::watch(&mut ebpf)?,
             ring: Ring::take(&mut ebpf)?,
             live_children: ring::take(&mut ebpf, "LIVE_CHILDREN")?,
-            hunt: if hunting { Some(Hunt::load(&mut ebpf, &btf)?) } else { None },
+            hunt: if hunting { Some(Hunt::new(&mut ebpf, &hooks)?) } else { None },
             logger,
             probes: Probes {
-                kernel: rustix::system::uname().release().to_string_lossy().into_owned(),
-                transition,
-                destroy,
-                accept,
-                receive,
+                hooks,
                 snapshot_sockets: found.sockets,
                 snapshot_netns: found.namespaces,
                 buffer_bytes: options.buffer_bytes,
@@ -129,7 +128,7 @@ impl Tracer {
                 ebpf
             }),
         };
-        drop((kernel, btf));
+        drop(system);
         release_memory();
         Ok(tracer)
     }
@@ -183,8 +182,8 @@ impl Tracer {
         }
     }
 
-    /// Hands out the stacks that wait: what precedes each, and its bytes from the stack pointer on.
-    pub fn stacks(&mut self, stack: impl FnMut(&StackHeader, &[u8])) {
+    /// Hands out the stacks that wait: what precedes each, its kernel stack, and its bytes from the stack pointer on.
+    pub fn stacks(&mut self, stack: impl FnMut(&StackHeader, &KernelStack, &[u8])) {
         if let Some(hunt) = &mut self.hunt {
             hunt.stacks(stack);
         }
@@ -217,7 +216,7 @@ impl Tracer {
     /// # Errors
     ///
     /// When the iterator cannot run.
-    pub fn threads(&mut self, pids: &[u32]) -> Result<Vec<Thread>> {
+    pub fn threads(&mut self, pids: &[u32]) -> Result<Vec<FoundThread>> {
         match (&mut self.hunt, &mut self.ebpf) {
             (Some(hunt), Some(ebpf)) => hunt.threads(ebpf, pids),
             _ => Ok(Vec::new()),
@@ -232,6 +231,46 @@ impl Tracer {
             let _ = membarrier(MembarrierCommand::Global);
         }
     }
+}
+
+/// What is needed, in the order of attaching: from the end of a socket's life to its beginning, so that a story that begins is
+/// sure to end.
+fn roles(config: &Config) -> impl Iterator<Item = Role> {
+    let hunting = config.filters & filter::LEAKS != 0;
+    let following = config.filters & filter::PID != 0;
+    [
+        (Role::Ends, true),
+        (Role::Accept, true),
+        (Role::Processes, following),
+        (Role::EofReads, hunting),
+        (Role::Transitions, true),
+        (Role::Descriptors, true),
+        (Role::Sockets, true),
+        (Role::Threads, hunting),
+        (Role::SocketIds, true),
+        (Role::Cgroups, true),
+        (Role::Registers, hunting),
+        (Role::UserStacks, hunting),
+    ]
+    .into_iter()
+    .filter_map(|(role, needed)| needed.then_some(role))
+}
+
+/// Gives up where a role is not filled that nothing works without.
+fn check(probe: &RoleProbe, hooks: &Hooks) -> Result<()> {
+    if !probe.role.is_required() || probe.chosen().is_some() {
+        return Ok(());
+    }
+    let reasons = probe.attempts.iter().map(|attempt| {
+        let reason = attempt.refused.as_ref().map_or("", |refusal| refusal.reason.as_str());
+        format!("`{}`: {reason}", attempt.hook)
+    });
+    bail!(
+        "{} on kernel {}: {}; `tcpstate probes` shows what this kernel allows, `-vv` the verifier's words",
+        probe.role.lost(),
+        hooks.kernel,
+        reasons.collect::<Vec<_>>().join(", ")
+    )
 }
 
 fn follow(ebpf: &mut Ebpf, pids: &[u32]) -> Result<()> {
@@ -262,10 +301,4 @@ fn release_memory() {
     unsafe {
         libc::malloc_trim(0);
     }
-}
-
-/// Before 5.11 maps count against `RLIMIT_MEMLOCK`. Best effort: a map that does not fit says so itself.
-fn raise_memlock_limit() {
-    use rustix::process::{Resource, Rlimit, setrlimit};
-    let _ = setrlimit(Resource::Memlock, Rlimit { current: None, maximum: None });
 }

@@ -18,7 +18,9 @@ pub(super) fn look(tracer: &mut Tracer, clock: &Clock) -> Result<Snapshot> {
     let standing = standing(&tracer.found()?)?;
     let complete = clock.now();
     let holders = standing.sockets.iter().flat_map(|socket| &socket.holders);
-    let pids: BTreeSet<u32> = holders.map(|holder| holder.pid).collect();
+    let listening = standing.listeners.iter().filter_map(|listener| listener.owner).map(|owner| owner.pid);
+    let waiting = standing.sockets.iter().filter_map(|socket| socket.awaited_by);
+    let pids: BTreeSet<u32> = holders.map(|holder| holder.pid).chain(listening).chain(waiting).collect();
     Ok(Snapshot {
         taken,
         complete,

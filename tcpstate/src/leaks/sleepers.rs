@@ -7,6 +7,7 @@ use tcpstate_common::leak::Thread;
 
 use super::stacks::{Stacks, registers};
 use crate::{
+    kernel::FoundThread,
     model::Comm,
     process::stack::read_stack,
     report::{leaks::Sleepers, stack::Stack},
@@ -49,25 +50,27 @@ const SYSCALLS: [(i64, &str, bool); 28] = [
 ];
 
 /// Threads in a send, by process.
-pub(super) fn in_send(threads: &[Thread]) -> BTreeMap<u32, u32> {
-    let sends = |thread: &&Thread| syscall(thread.syscall).is_some_and(|(.., sends)| *sends);
+pub(super) fn in_send(threads: &[FoundThread]) -> BTreeMap<u32, u32> {
+    let sends = |found: &&FoundThread| syscall(found.thread.syscall).is_some_and(|(.., sends)| *sends);
     let mut counts = BTreeMap::new();
-    for thread in threads.iter().filter(sends) {
-        *counts.entry(thread.task.tgid).or_default() += 1;
+    for found in threads.iter().filter(sends) {
+        *counts.entry(found.thread.task.tgid).or_default() += 1;
     }
     counts
 }
 
 /// Where the threads of a process are, those at the same place together, most first.
-pub(super) fn of_process(pid: u32, threads: &[Thread], stacks: &mut Stacks) -> Vec<Sleepers> {
+pub(super) fn of_process(pid: u32, threads: &[FoundThread], stacks: &mut Stacks) -> Vec<Sleepers> {
     let mut bytes = Vec::new();
     let mut asleep: Vec<(&Thread, (i64, Arc<Stack>))> = Vec::new();
     // Only a thread in a system call sleeps.
-    for thread in threads.iter().filter(|thread| thread.task.tgid == pid && thread.syscall >= 0) {
+    for FoundThread { thread, kernel } in
+        threads.iter().filter(|found| found.thread.task.tgid == pid && found.thread.syscall >= 0)
+    {
         if read_stack(pid, thread.registers.sp, STACK_BYTES, &mut bytes).is_ok() {
             let truncated_copy = bytes.len() >= STACK_BYTES;
             let registers = registers(thread.registers);
-            let stack = stacks.of_thread(&RawStack { pid, registers, stack: &bytes, truncated_copy });
+            let stack = stacks.of_thread(&RawStack { pid, registers, stack: &bytes, truncated_copy }, kernel);
             asleep.push((thread, (thread.syscall, Arc::new(stack))));
         }
     }
@@ -79,6 +82,7 @@ pub(super) fn of_process(pid: u32, threads: &[Thread], stacks: &mut Stacks) -> V
             Some(Sleepers {
                 threads: folded.threads.len() as u64,
                 tid: first.task.tid,
+                pid,
                 comm: Comm(first.task.comm),
                 syscall: syscall(number).map(|(_, name, _)| (*name).to_owned()),
                 stack,

@@ -2,13 +2,13 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use tcpstate_common::leak::{CodeRanges, StackHeader};
+use tcpstate_common::leak::{CodeRanges, KernelStack, StackHeader};
 
 use crate::{
     model::leak::PlaceId,
     process::descriptors,
     report::stack::{Frame, Source, Stack, StackBook},
-    symbolize::{self, Symbolizer, hint},
+    symbolize::{self, KernelSymbols, Symbolizer, hint, is_interpreter},
     unwind::{self, Address, End, Place, RawStack, Registers, Unwinder},
 };
 
@@ -17,6 +17,9 @@ use crate::{
 pub(super) struct Stacks {
     unwinder: Unwinder,
     symbolizer: Symbolizer,
+    kernel_symbols: KernelSymbols,
+    /// Kernel stacks of places, where they are wanted: of the first time that each was met.
+    kernel: HashMap<PlaceId, Vec<u64>>,
     unwound: HashMap<PlaceId, unwind::Stack>,
     book: StackBook,
     /// Code of processes, as the kernel side knows it.
@@ -30,8 +33,18 @@ pub(super) struct Stacks {
 impl Stacks {
     /// Takes a stack from the kernel, of which at most `limit` bytes were copied. Returns where its process has its code, if
     /// the kernel side has to be told.
-    pub(super) fn take(&mut self, header: &StackHeader, bytes: &[u8], limit: usize) -> Option<CodeRanges> {
+    pub(super) fn take(
+        &mut self,
+        header: &StackHeader,
+        kernel: &KernelStack,
+        bytes: &[u8],
+        limit: usize,
+    ) -> Option<CodeRanges> {
         let place = PlaceId(header.place);
+        let kernel = addresses(kernel);
+        if !kernel.is_empty() {
+            self.kernel.entry(place).or_insert_with(|| kernel.to_vec());
+        }
         let stack = self.unwinder.unwind(&RawStack {
             pid: header.tgid,
             registers: registers(header.registers),
@@ -61,7 +74,8 @@ impl Stacks {
         for &place in places {
             let due = self.unnamed.remove(&place) || self.book.get(place).is_none();
             if let (true, Some(stack)) = (due, self.unwound.get(&place)) {
-                let mut named = named(&mut self.symbolizer, stack);
+                let kernel = self.kernel.get(&place).map(Vec::as_slice).unwrap_or_default();
+                let mut named = named(&mut self.symbolizer, stack, self.kernel_symbols.names(kernel));
                 if self.varying.contains(&place) {
                     named.truncated = Some("callers further out vary".to_owned());
                 }
@@ -77,9 +91,9 @@ impl Stacks {
     }
 
     /// Unwinds and names a stack that belongs to no place: that of a sleeping thread.
-    pub(super) fn of_thread(&mut self, raw: &RawStack<'_>) -> Stack {
+    pub(super) fn of_thread(&mut self, raw: &RawStack<'_>, kernel: &KernelStack) -> Stack {
         let stack = self.unwinder.unwind(raw);
-        named(&mut self.symbolizer, &stack)
+        named(&mut self.symbolizer, &stack, self.kernel_symbols.names(addresses(kernel)))
     }
 
     /// A process is told of once, and again when it runs code elsewhere: after `execve()` or `dlopen()`.
@@ -104,19 +118,37 @@ pub(super) fn registers(raw: tcpstate_common::leak::Registers) -> Registers {
     Registers { ip: raw.ip, sp: raw.sp, fp: raw.bp }
 }
 
-fn named(symbolizer: &mut Symbolizer, stack: &unwind::Stack) -> Stack {
+/// The part of a kernel stack that was filled.
+fn addresses(kernel: &KernelStack) -> &[u64] {
+    let frames = usize::try_from(kernel.len).unwrap_or(0) / size_of::<u64>();
+    kernel.frames.get(..frames).unwrap_or(&kernel.frames)
+}
+
+fn named(symbolizer: &mut Symbolizer, stack: &unwind::Stack, kernel: Vec<String>) -> Stack {
     let truncated = match &stack.end {
         End::Complete => None,
         End::Truncated(reason) => Some(reason.to_string()),
     };
-    Stack { frames: symbolizer.symbolize(stack).iter().flat_map(frames).collect(), truncated, hint: hint(stack) }
+    let mut frames: Vec<Frame> = symbolizer.symbolize(stack).iter().flat_map(frames).collect();
+    if frames.iter().any(|frame| frame.module.is_none() && frame.function.is_some()) {
+        for frame in &mut frames {
+            frame.runtime = frame.module.as_deref().is_some_and(is_interpreter);
+        }
+    }
+    Stack { frames, kernel, truncated, hint: hint(stack) }
 }
 
 /// Functions that were inlined are frames of their own.
 fn frames(frame: &symbolize::Frame) -> Vec<Frame> {
     let address = if frame.module.is_some() { frame.offset } else { frame.ip };
-    let nameless =
-        Frame { function: None, source: None, module: frame.module.clone(), offset: address, inlined: false };
+    let nameless = Frame {
+        function: None,
+        source: None,
+        module: frame.module.clone(),
+        offset: address,
+        inlined: false,
+        runtime: false,
+    };
     if frame.functions.is_empty() {
         return vec![nameless];
     }

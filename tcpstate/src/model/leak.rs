@@ -138,6 +138,9 @@ pub struct FoundSocket {
     pub load: Option<SocketLoad>,
     /// Every descriptor that refers to it, in order.
     pub holders: Vec<Holder>,
+    /// The process of this host that has closed its own side of the connection only and has a descriptor to receive by: the
+    /// peer, in FIN_WAIT2.
+    pub awaited_by: Option<u32>,
 }
 
 /// What was found of a process that holds such sockets.
@@ -164,6 +167,8 @@ pub struct FoundListener {
     pub backlog: u32,
     /// Most that may wait (`sk_max_ack_backlog`).
     pub backlog_limit: u32,
+    /// Connection requests dropped since it was made, mostly for want of room (`sk_drops`, as `ss -m` shows it).
+    pub dropped: u32,
 }
 
 /// How things stand at one moment.

@@ -33,7 +33,7 @@ pub fn evidence(report: &LeakReport, group: &Group) -> String {
         Verdict::FinConsumed => fin_consumed(group),
         Verdict::HeldElsewhere => held_elsewhere(group),
         Verdict::Sending => sending(group),
-        Verdict::BlockedInSend => blocked(group, !report.sleepers(group).is_empty()),
+        Verdict::BlockedInSend => blocked(group, report.sleepers(group).next().is_some()),
         Verdict::GhostFd => ghost(group),
         Verdict::Pool => format!(
             "{} of one opening stack, only their FIN unread; their number has not grown for {}",
@@ -97,10 +97,18 @@ fn never_accepted(group: &Group) -> String {
     let waiting = format!("accept() has not returned them: {}", queue("Recv-Q", group.recv_q));
     group.backlogs.iter().fold(waiting, |line, backlog| {
         format!(
-            "{line}; backlog of {} holds {} of {}",
+            "{line}; backlog of {}{} holds {} of {}{}",
             super::words::EndpointText(backlog.local),
+            match backlog.process {
+                Some(process) if group.process.is_none() => format!(" ({})", ProcessText(process)),
+                _ => String::new(),
+            },
             backlog.waiting,
-            backlog.limit
+            backlog.limit,
+            match backlog.dropped {
+                0 => String::new(),
+                dropped => format!(", {} dropped since it was made", Count(dropped.into(), "request")),
+            }
         )
     })
 }
@@ -133,11 +141,25 @@ fn held_elsewhere(group: &Group) -> String {
 }
 
 fn sending(group: &Group) -> String {
+    if !group.awaited_by.is_empty() {
+        return awaited(group);
+    }
     match (group.send_q, group.sent_ago_ns) {
         (Some(Range { max: 1.., .. }), _) => format!("{}, and it moves", queue("Send-Q", group.send_q)),
         (_, Some(ago)) => format!("data was sent after the end of file, last {} ago", Span(ago.min)),
         _ => "data was sent after the end of file".to_owned(),
     }
+}
+
+/// The peers are processes of this host.
+fn awaited(group: &Group) -> String {
+    let by: Vec<_> = group.awaited_by.iter().take(3).map(|&(process, _)| ProcessText(process).to_string()).collect();
+    let more = group.awaited_by.len().saturating_sub(3);
+    let more = if more > 0 { format!(" and {} more", Count(more as u64, "process")) } else { String::new() };
+    let awaited: u64 = group.awaited_by.iter().map(|&(_, sockets)| sockets).sum();
+    let of = if awaited < group.sockets { format!(" of {awaited}") } else { String::new() };
+    let last = group.sent_ago_ns.map_or_else(String::new, |ago| format!("; data sent last {} ago", Span(ago.min)));
+    format!("the peer{of} has closed its own side only and waits in FIN_WAIT2: {}{more}{last}", by.join(", "))
 }
 
 /// `threads_follow` says that what the threads do is said in full.
@@ -182,9 +204,9 @@ fn asleep(report: &LeakReport, group: &Group) -> String {
     }
     let mut calls: Vec<_> = by_call.into_iter().collect();
     calls.sort_by_key(|&(call, threads)| (std::cmp::Reverse(threads), call));
-    let pid = group.process.map(|process| process.pid);
-    let Some((pid, &(call, threads))) = pid.zip(calls.first()) else { return String::new() };
-    let mut line = format!("; {} of pid {pid} asleep in `{}`", Count(threads, "thread"), Escaped(call.as_bytes()));
+    let Some(&(call, threads)) = calls.first() else { return String::new() };
+    let whose = group.process.map_or_else(|| "these processes".to_owned(), |process| format!("pid {}", process.pid));
+    let mut line = format!("; {} of {whose} asleep in `{}`", Count(threads, "thread"), Escaped(call.as_bytes()));
     for (call, threads) in &calls[1..] {
         let _ = write!(line, ", {threads} in `{}`", Escaped(call.as_bytes()));
     }

@@ -72,6 +72,8 @@ fn line(report: &LeakReport, group: &Group) -> String {
             }
             let names = stack.frames.iter().rev().map(|frame| part(&Escaped(frame.name().as_bytes()).to_string()));
             frames.extend(names);
+            // As other programs mark kernel functions.
+            frames.extend(stack.kernel.iter().rev().map(|name| part(&Escaped(name.as_bytes()).to_string()) + "_[k]"));
         }
         Some(None) => frames.push("[its stack is missing]".to_owned()),
         None => frames.push(unopened(group)),

@@ -38,7 +38,9 @@ pub struct Sleepers {
     pub threads: u64,
     /// Id of one of them.
     pub tid: u32,
-    /// Name of that one.
+    /// Process.
+    pub pid: u32,
+    /// Name of the one thread.
     pub comm: Comm,
     /// The system call that they sleep in, such as `futex`; `None` when they are in none, or in one of unknown number.
     pub syscall: Option<String>,
@@ -100,12 +102,9 @@ impl LeakReport {
         self.stacks.get(&place).map(Arc::as_ref)
     }
 
-    /// Where the threads of a group's process sleep; empty where that does not explain its sockets.
-    #[must_use]
-    pub fn sleepers(&self, group: &Group) -> &[Sleepers] {
-        let wanted = group.verdict.wants_threads();
-        let pid = group.process.map(|process| process.pid).filter(|_| wanted);
-        pid.and_then(|pid| self.sleepers.get(&pid)).map(Vec::as_slice).unwrap_or_default()
+    /// Where the threads of a group's process sleep; none where that does not explain its sockets.
+    pub fn sleepers<'a>(&'a self, group: &Group) -> impl Iterator<Item = &'a Sleepers> + use<'a> {
+        explaining(group).into_iter().filter_map(|pid| self.sleepers.get(&pid)).flatten()
     }
 
     /// Whether something that would belong here may be missing.
@@ -119,10 +118,24 @@ impl LeakReport {
 #[must_use]
 pub fn processes_asleep(survey: &Survey, top: usize) -> Vec<u32> {
     let mut pids = Vec::new();
-    for group in survey.groups.iter().take(top).filter(|group| group.verdict.wants_threads()) {
-        pids.extend(group.process.map(|process| process.pid).filter(|pid| !pids.contains(pid)));
+    for pid in survey.groups.iter().take(top).flat_map(explaining) {
+        if !pids.contains(&pid) {
+            pids.push(pid);
+        }
     }
     pids
+}
+
+/// The processes whose threads explain a group: its own, or where it is not known in whose backlog the sockets are, all that
+/// listen.
+fn explaining(group: &Group) -> Vec<u32> {
+    if !group.verdict.wants_threads() {
+        return Vec::new();
+    }
+    match group.process {
+        Some(process) => vec![process.pid],
+        None => group.backlogs.iter().filter_map(|backlog| backlog.process).map(|process| process.pid).collect(),
+    }
 }
 
 fn group_places(group: &Group) -> Vec<PlaceId> {

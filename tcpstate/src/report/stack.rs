@@ -15,6 +15,8 @@ use crate::model::leak::PlaceId;
 pub struct Stack {
     /// Inlined functions are frames of their own, before the one that they were inlined into.
     pub frames: Vec<Frame>,
+    /// What the kernel was doing on its behalf, if that was asked for: names of functions, innermost first.
+    pub kernel: Vec<String>,
     /// Why it could not be followed to its end, if so.
     pub truncated: Option<String>,
     /// How to get names that are missing, if there is a way.
@@ -34,6 +36,8 @@ pub struct Frame {
     pub offset: u64,
     /// Whether the function was inlined into the next one.
     pub inlined: bool,
+    /// Whether this is an interpreter at work for functions that have names of their own on the same stack.
+    pub runtime: bool,
 }
 
 /// A place in source code.
@@ -51,10 +55,13 @@ const SYSTEM: [&str; 6] = ["/lib/", "/lib64/", "/lib32/", "/usr/lib/", "/usr/lib
 const FOREIGN: [&str; 5] = ["/rustc/", "/.cargo/registry/", "/usr/local/go/src/", "/usr/lib/go", "/pkg/mod/"];
 
 impl Frame {
-    /// Whether the code is most likely not the user's: a shared library of the system, or source that came with a compiler or
+    /// Whether the code is most likely not the user's: an interpreter, a shared library of the system, or source that came with a compiler or
     /// a package manager. Only how it is shown depends on this.
     #[must_use]
     pub fn is_library(&self) -> bool {
+        if self.runtime {
+            return true;
+        }
         if let Some(source) = &self.source {
             let file = source.file.to_string_lossy();
             if FOREIGN.iter().any(|part| file.contains(part)) {
@@ -147,7 +154,7 @@ mod tests {
 
     fn frame(function: Option<&str>, module: Option<&str>, offset: u64) -> Frame {
         let module = module.map(|path| Path::new(path).into());
-        Frame { function: function.map(str::to_owned), source: None, module, offset, inlined: false }
+        Frame { function: function.map(str::to_owned), source: None, module, offset, inlined: false, runtime: false }
     }
 
     fn book(stacks: &[&[Frame]]) -> StackBook {

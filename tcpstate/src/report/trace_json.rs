@@ -14,7 +14,10 @@ use super::{
 };
 use crate::{
     aggregate::dwell::DwellRow,
-    model::{Dwell, Family, HookAttempt, MonotonicNs, Owner, OwnerSource, Probes, Protocol, State, Transition},
+    model::{
+        Dwell, Family, MonotonicNs, Owner, OwnerSource, Protocol, State, Transition,
+        probes::{HookAttempt, Hooks, Probes, Refusal, Role, RoleProbe},
+    },
 };
 
 /// Version of the schema, in every object. Fields may be added within a version; a field that changes its meaning or goes
@@ -89,23 +92,33 @@ impl TraceJson {
 struct ProbesBody<'a> {
     tcpstate: &'static str,
     kernel: &'a str,
-    hooks: Hooks<'a>,
+    lockdown: Option<&'a str>,
+    hooks: HooksBody<'a>,
     snapshot: SnapshotBody,
     buffer_bytes: u32,
 }
 
 #[derive(Serialize)]
-struct Hooks<'a> {
-    transition: &'a str,
-    destroy: &'a str,
+struct HooksBody<'a> {
+    transition: Option<&'a str>,
+    destroy: Option<&'a str>,
     accept: Option<&'a str>,
-    refused: Vec<Refusal<'a>>,
+    roles: Vec<RoleBody<'a>>,
+    refused: Vec<RefusalBody<'a>>,
 }
 
 #[derive(Serialize)]
-struct Refusal<'a> {
+struct RefusalBody<'a> {
     hook: &'a str,
+    errno: Option<i32>,
     reason: &'a str,
+}
+
+#[derive(Serialize)]
+struct RoleBody<'a> {
+    role: &'static str,
+    chosen: Option<&'a str>,
+    lost: Option<&'static str>,
 }
 
 #[derive(Serialize)]
@@ -116,25 +129,40 @@ struct SnapshotBody {
 
 impl<'a> From<&'a Probes> for ProbesBody<'a> {
     fn from(probes: &'a Probes) -> Self {
-        let refusal =
-            |attempt: &'a HookAttempt| attempt.refused.as_deref().map(|reason| Refusal { hook: &attempt.hook, reason });
         Self {
             tcpstate: env!("CARGO_PKG_VERSION"),
-            kernel: &probes.kernel,
-            hooks: Hooks {
-                transition: &probes.transition,
-                destroy: &probes.destroy,
-                accept: probes.accept_in_use(),
-                refused: probes.accept.iter().filter_map(refusal).collect(),
-            },
+            kernel: &probes.hooks.kernel,
+            lockdown: probes.hooks.lockdown.as_deref(),
+            hooks: HooksBody::from(&probes.hooks),
             snapshot: SnapshotBody { sockets: probes.snapshot_sockets, netns: probes.snapshot_netns },
             buffer_bytes: probes.buffer_bytes,
         }
     }
 }
 
+impl<'a> From<&'a Hooks> for HooksBody<'a> {
+    fn from(hooks: &'a Hooks) -> Self {
+        let role = |probe: &'a RoleProbe| {
+            let chosen = probe.chosen();
+            RoleBody { role: probe.role.name(), chosen, lost: chosen.is_none().then(|| probe.role.lost()) }
+        };
+        let refusal = |attempt: &'a HookAttempt| {
+            let Refusal { errno, reason } = attempt.refused.as_ref()?;
+            Some(RefusalBody { hook: &attempt.hook, errno: *errno, reason })
+        };
+        Self {
+            transition: hooks.chosen(Role::Transitions),
+            destroy: hooks.chosen(Role::Ends),
+            accept: hooks.chosen(Role::Accept),
+            roles: hooks.roles.iter().map(role).collect(),
+            refused: hooks.roles.iter().flat_map(|probe| &probe.attempts).filter_map(refusal).collect(),
+        }
+    }
+}
+
 #[derive(Serialize)]
 struct TransitionBody<'a> {
+    id: Option<NonZeroU64>,
     cookie: Option<NonZeroU64>,
     #[serde(serialize_with = "hexadecimal")]
     skaddr: u64,
@@ -174,6 +202,7 @@ impl<'a> From<&'a Transition> for TransitionBody<'a> {
             Dwell::Unknown => (None, None),
         };
         Self {
+            id: transition.id,
             cookie: transition.socket.cookie,
             skaddr: transition.socket.skaddr,
             netns: transition.netns,

@@ -23,6 +23,9 @@ pub enum LeaksError {
     /// Stacks of a size that is not copied.
     #[error("`--stack-size {0}` is out of range: ask for {STACK_PIECE} to {MAX_STACK} bytes (`--stack-size 16K`)")]
     StackSize(u64),
+    /// Widths of what has none.
+    #[error("`--weight` is about flame graphs: add `-o svg` or `-o folded`")]
+    Weight,
     /// Reports too close to each other.
     #[error("`--interval {0:?}` is too short: ask for at least {MIN_INTERVAL:?}")]
     Interval(Duration),
@@ -43,6 +46,8 @@ pub struct LeaksSettings {
     pub duration: Option<Duration>,
     /// Bytes of each stack to copy.
     pub stack_bytes: u32,
+    /// Whether to take kernel stacks, too.
+    pub kernel_stack: bool,
     /// Ring buffer of events.
     pub buffer: Buffer,
     /// Format of standard output.
@@ -67,6 +72,9 @@ impl LeaksSettings {
             .ok()
             .filter(|bytes| (STACK_PIECE..=MAX_STACK).contains(bytes))
             .ok_or(LeaksError::StackSize(args.stack_size))?;
+        if args.weight.is_some() && !matches!(args.output, LeaksFormat::Folded | LeaksFormat::Svg) {
+            return Err(LeaksError::Weight.into());
+        }
         Ok(Self {
             filter: Filter::new(&args.filter, host)?,
             older_than: args.older_than,
@@ -74,9 +82,10 @@ impl LeaksSettings {
             top: args.top as usize,
             duration: args.duration,
             stack_bytes: stack_bytes.next_multiple_of(STACK_PIECE),
+            kernel_stack: args.kernel_stack,
             buffer: Buffer::round_up(args.buffer, host.page_size)?,
             output: args.output,
-            weight: args.weight,
+            weight: args.weight.unwrap_or_default(),
             color: wants_color(args.color, host),
         })
     }
@@ -86,6 +95,9 @@ impl LeaksSettings {
     pub fn config(&self, wakeup_bytes: u32) -> Config {
         let mut config = self.filter.to_config(wakeup_bytes);
         config.filters |= filter::LEAKS;
+        if self.kernel_stack {
+            config.filters |= filter::KERNEL_STACK;
+        }
         config.stack_bytes = self.stack_bytes;
         config.stacks_per_window = STACKS_PER_WINDOW;
         config.late_ns = u64::try_from(self.older_than.as_nanos()).unwrap_or(u64::MAX);
@@ -132,6 +144,20 @@ mod tests {
             let refusal = settings(&format!("--stack-size {size}")).expect_err("out of range");
             assert!(refusal.contains("--stack-size 16K"), "{refusal}");
         }
+    }
+
+    #[test]
+    fn weight_is_about_flame_graphs() {
+        assert_eq!(settings("-o svg --weight sockets").map(|settings| settings.weight), Ok(Weight::Sockets));
+        assert_eq!(settings("-o folded").map(|settings| settings.weight), Ok(Weight::Seconds));
+        let refusal = settings("--weight sockets").expect_err("no flame graph");
+        assert!(refusal.contains("-o svg"), "{refusal}");
+    }
+
+    #[test]
+    fn kernel_stacks_on_request() {
+        let flags = |arguments| settings(arguments).expect("valid").config(0).filters & filter::KERNEL_STACK;
+        assert_eq!((flags(""), flags("--kernel-stack")), (0, filter::KERNEL_STACK));
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::unwind::{Place, Stack};
+use crate::unwind::{End, Place, Reason, Stack};
 
 /// A runtime that can write a perf map.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,7 +15,7 @@ enum Interpreter {
 
 /// How to get the names of the interpreted functions, where a stack leads through an interpreter that does not say them.
 ///
-/// `None` when there is no interpreter, or when the process writes a perf map already.
+/// `None` when there is no interpreter, or when the process writes a perf map already and the stack is complete.
 #[must_use]
 pub fn hint(stack: &Stack) -> Option<String> {
     let interpreter = stack.frames.iter().find_map(|frame| match &frame.place {
@@ -23,7 +23,19 @@ pub fn hint(stack: &Stack) -> Option<String> {
         Place::File { path, .. } => Interpreter::of(path),
         Place::Jit | Place::Unknown => None,
     })?;
-    if stack.perf_map.open().is_some() { None } else { Some(interpreter.hint(stack.perf_map.pid())) }
+    if stack.perf_map.open().is_none() {
+        return Some(interpreter.hint(stack.perf_map.pid()));
+    }
+    let lost = stack.end == End::Truncated(Reason::NoFramePointer) && interpreter == Interpreter::Java;
+    lost.then(|| "start java with `-XX:+PreserveFramePointer` to see the callers".to_owned())
+}
+
+/// Whether a file runs programs of others, or comes with one that does: its own functions say little where theirs have names.
+#[must_use]
+pub fn is_interpreter(path: &Path) -> bool {
+    // Python's standard library in C.
+    let extension = path.parent().is_some_and(|directory| directory.ends_with("lib-dynload"));
+    extension || Interpreter::of(path).is_some()
 }
 
 impl Interpreter {
@@ -84,6 +96,13 @@ mod tests {
         ] {
             assert_eq!(Interpreter::of(Path::new(path)), expected, "{path}");
         }
+    }
+
+    #[test]
+    fn what_comes_with_an_interpreter() {
+        assert!(is_interpreter(Path::new("/usr/lib/python3.12/lib-dynload/_socket.cpython-312-x86_64-linux-gnu.so")));
+        assert!(is_interpreter(Path::new("/usr/bin/node")));
+        assert!(!is_interpreter(Path::new("/usr/lib/python3/dist-packages/app.cpython-312-x86_64-linux-gnu.so")));
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::io;
 
 use crate::{
     cli::OutputFormat,
-    model::{MonotonicNs, Probes, Transition},
+    model::{MonotonicNs, Transition, probes::Probes},
     report::{
         Summary,
         clock::{TimeFormat, WallClock},

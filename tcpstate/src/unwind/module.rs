@@ -146,6 +146,19 @@ impl Module {
         Some(start.wrapping_sub(offset).wrapping_add(segment.offset).wrapping_sub(segment.address))
     }
 
+    /// Code from an address of the file on: at most `length` bytes, less where it ends before. `None`: there is none, or it cannot be
+    /// read.
+    pub(super) fn code(&self, address: u64, length: usize) -> Option<Vec<u8>> {
+        let segment = self.segments.iter().find(|segment| {
+            segment.executable && (segment.address..segment.address.saturating_add(segment.size)).contains(&address)
+        })?;
+        let into = address - segment.address;
+        let length = usize::try_from(segment.size - into).map_or(length, |left| left.min(length));
+        let mut code = vec![0; length];
+        self.file.read_exact_at(&mut code, segment.offset.checked_add(into)?).ok()?;
+        Some(code)
+    }
+
     /// Whether the instruction whose last byte is at `address` is a call. `None`: it cannot be read.
     pub(super) fn is_call(&self, address: u64) -> Option<bool> {
         let segment = self.segments.iter().find(|segment| {

@@ -136,6 +136,13 @@ impl Space {
         epilogue
     }
 
+    /// A word of the memory of the process, while that lasts.
+    pub(super) fn word(&self, address: u64) -> Option<u64> {
+        let mut word = [0; 8];
+        self.memory.as_ref()?.read_exact_at(&mut word, address).ok()?;
+        Some(u64::from_le_bytes(word))
+    }
+
     /// Reads the mappings again: something was mapped since. Nothing changes when they cannot be read.
     pub(super) fn refresh(&mut self) {
         let Ok(mut fresh) = regions(self.pid) else { return };

@@ -1,5 +1,7 @@
 //! From the innermost frame to the outermost, one at a time.
 
+mod by_code;
+
 use std::{collections::HashMap, mem, ops::Range, sync::Arc};
 
 use framehop::FrameAddress;
@@ -8,6 +10,7 @@ use super::{
     Address, End, Module, Place, RawStack, Reason,
     arch::{self, Regs},
     cfi::{Cfa, Rule, Scratch},
+    code,
     module::Modules,
     space::Space,
 };
@@ -28,6 +31,7 @@ const MAX_KNOWN: usize = 16 * 1024;
 pub(super) struct Walker {
     rules: HashMap<(u64, u64), Rule>,
     calls: HashMap<(u64, u64), bool>,
+    code: code::Reader,
     scratch: Scratch,
     cache: arch::Cache,
 }
@@ -113,8 +117,14 @@ impl Walker {
                 Rule::Outermost => Ok(Caller::None),
                 Rule::Signal => Err(Reason::Signal),
                 Rule::Unusable => Err(Reason::UnusableUnwindInfo(Arc::clone(module.path()))),
+                Rule::None if module.is_entry(*address) => Ok(Caller::None),
+                Rule::None if !module.is_go() => match self.by_code(frame, module, *address, regs, thread) {
+                    Some(caller) => Ok(caller),
+                    None if frame.is_first => Err(Reason::NoUnwindInfo(Arc::clone(module.path()))),
+                    None => by_frame_pointer(frame, regs, thread),
+                },
                 Rule::None if !frame.is_first => by_frame_pointer(frame, regs, thread),
-                Rule::None if module.is_go() => {
+                Rule::None => {
                     // Go's system calls are made by functions without a frame: the return address is on top of the stack.
                     let ip = thread.read(regs.sp())?;
                     if thread.place(ip.wrapping_sub(1)).is_some_and(|place| self.is_call(&place)) {
@@ -123,7 +133,6 @@ impl Walker {
                     }
                     by_frame_pointer(frame, regs, thread)
                 }
-                Rule::None => Err(Reason::NoUnwindInfo(Arc::clone(module.path()))),
             },
             Place::File { path, .. } if frame.is_first => Err(Reason::NoUnwindInfo(Arc::clone(path))),
             Place::Jit if frame.address.is_return => match by_epilogue(frame, regs, thread) {

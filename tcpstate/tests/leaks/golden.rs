@@ -49,7 +49,17 @@ fn everything() -> LeakReport {
     scene.fin(connects(900, "pool", 5432, 70));
     let waiting = scene.fin(Opener { pid: 950, comm: "stuck", source: OwnerSource::Listen, port: 6000, place: None });
     let found = scene.found(waiting).clone();
-    scene.listeners.push(FoundListener { facts: found.facts, owner: found.owner, backlog: 1, backlog_limit: 128 });
+    scene.listeners.push(FoundListener {
+        facts: found.facts,
+        owner: found.owner,
+        backlog: 1,
+        backlog_limit: 128,
+        dropped: 7,
+    });
+    let awaited = scene.fin(accepts(960, "slow", 7070, 50));
+    scene.load(awaited).recv_q = 0;
+    scene.found(awaited).awaited_by = Some(961);
+    scene.process(961, "nc");
     let slow = scene.fin(accepts(500, "server", 8443, 20));
     for tick in 0..10_u64 {
         if tick % 2 == 0 {
@@ -94,12 +104,28 @@ fn names(scene: &mut Scene) {
         (30, &["accept4@libc.so.6", "take_conn push.c:80", "main push.c:99"]),
         (31, &["recv@libc.so.6", "read_request push.c:33", "conn_main push.c:50"]),
         (40, &["accept4@libc.so.6", "_PyEval_EvalFrameDefault"]),
-        (50, &["accept4@libc.so.6", "accept_job", "main"]),
+        (
+            50,
+            &[
+                "accept4@libc.so.6",
+                "runtime sock_accept@python3.12",
+                "runtime _PyEval_EvalFrameDefault@python3.12",
+                "accept_job",
+                "runtime _PyEval_EvalFrameDefault@python3.12",
+                "main",
+            ],
+        ),
         (60, &["connect@libc.so.6", "fetch;all crawl.c:5"]),
         (70, &["connect@libc.so.6", "db::connect src/db.rs:14"]),
     ];
     for (place, frames) in stacks {
         let mut stack = stack(frames);
+        if place == 31 {
+            stack.kernel = ["sock_recvmsg", "__sys_recvfrom", "do_syscall_64"].map(str::to_owned).to_vec();
+        }
+        if place == 60 {
+            stack.kernel = vec!["__sys_connect".to_owned(), "0xffffffff81000010".to_owned()];
+        }
         if place == 40 {
             stack.hint = Some("start Python 3.12 or later with `-X perf` to see its functions".to_owned());
         }
@@ -112,6 +138,7 @@ fn names(scene: &mut Scene) {
 
 fn asleep(threads: u64, syscall: &str, frames: &[&str]) -> Sleepers {
     Sleepers {
+        pid: 812,
         threads,
         tid: 4242,
         comm: name("worker"),

@@ -44,13 +44,15 @@ fn frame() -> impl Strategy<Value = Frame> {
             module: module.map(|path| PathBuf::from(path).into()),
             offset,
             inlined,
+            runtime: false,
         },
     )
 }
 
 fn stack() -> impl Strategy<Value = Stack> {
-    (prop::collection::vec(frame(), 0..6), prop::option::of(hostile()), prop::option::of(hostile()))
-        .prop_map(|(frames, truncated, hint)| Stack { frames, truncated, hint })
+    let kernel = prop::collection::vec(hostile(), 0..3);
+    (prop::collection::vec(frame(), 0..6), kernel, prop::option::of(hostile()), prop::option::of(hostile()))
+        .prop_map(|(frames, kernel, truncated, hint)| Stack { frames, kernel, truncated, hint })
 }
 
 /// A socket: its opener, what is known of it, and what becomes of it.
@@ -122,6 +124,7 @@ fn report(lives: &[Life], stacks: Vec<Stack>, losses: LeakLosses, top: usize) ->
     }
     let survey = scene.watch(3);
     let sleepers = Sleepers {
+        pid: 5,
         threads: 3,
         tid: 9,
         comm: name("\u{1b}]0;x\u{7}"),

@@ -145,6 +145,7 @@ impl Scene {
                 last_data_sent_ms: 60_000,
             }),
             holders: (!unaccepted).then_some(Holder { pid, fd: 10 + number as u32 }).into_iter().collect(),
+            awaited_by: None,
         }));
         (Socket(number), facts)
     }

@@ -7,13 +7,14 @@ use tcpstate::{
     report::stack::{Frame, Source, Stack, StackBook},
 };
 
-/// `name file:line`, `name` alone, or `name@module` for a library.
+/// `name file:line`, `name` alone, or `name@module` for a library; `inlined` or `runtime` may come first.
 pub(crate) fn stack(frames: &[&str]) -> Stack {
-    Stack { frames: frames.iter().map(|text| frame(text)).collect(), truncated: None, hint: None }
+    Stack { frames: frames.iter().map(|text| frame(text)).collect(), kernel: Vec::new(), truncated: None, hint: None }
 }
 
 fn frame(text: &str) -> Frame {
     let (inlined, text) = text.strip_prefix("inlined ").map_or((false, text), |text| (true, text));
+    let (runtime, text) = text.strip_prefix("runtime ").map_or((false, text), |text| (true, text));
     let (text, module) = match text.split_once('@') {
         Some((text, module)) => (text, format!("/usr/lib/x86_64-linux-gnu/{module}")),
         None => (text, "/opt/app/bin/server".to_owned()),
@@ -26,7 +27,7 @@ fn frame(text: &str) -> Frame {
         None => (text, None),
     };
     let function = (!function.is_empty()).then(|| function.to_owned());
-    Frame { function, source, module: Some(Path::new(&module).into()), offset: 0x1234, inlined }
+    Frame { function, source, module: Some(Path::new(&module).into()), offset: 0x1234, inlined, runtime }
 }
 
 #[test]
@@ -47,6 +48,7 @@ fn libraries_by_file_and_by_source() {
     for (text, library) in [
         ("recv@libc.so.6", true),
         ("main", false),
+        ("runtime _PyEval_EvalFrameDefault Python/ceval.c:1", true),
         ("core::ops::call_once /rustc/0123/library/core/src/ops/function.rs:250", true),
         ("tokio::park /home/u/.cargo/registry/src/x/tokio-1.0/src/park.rs:7", true),
         ("serve src/main.rs:12", false),

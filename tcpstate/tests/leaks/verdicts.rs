@@ -147,6 +147,29 @@ fn a_half_close_in_use_of_before_the_trace() {
 }
 
 #[test]
+fn a_half_close_whose_peer_waits_is_no_leak() {
+    let mut scene = Scene::new();
+    let socket = scene.fin(accepts(7, "legit", 80, 1));
+    scene.process(30, "nc");
+    scene.found(socket).awaited_by = Some(30);
+    assert_eq!(verdicts(&scene.watch(1)), [(Verdict::EofUnread, 1)], "it does not read what the peer has sent");
+    scene.read_eof(socket, 7, 7, "legit", 2);
+    scene.load(socket).recv_q = 0;
+    for _ in 0..5 {
+        let survey = scene.watch(10);
+        assert_eq!(verdicts(&survey), [(Verdict::Sending, 1)]);
+        let by: Vec<_> = survey.sending[0].awaited_by.iter().map(|(process, _)| process.comm).collect();
+        assert_eq!(by, [Some(name("nc"))]);
+    }
+    scene.load(socket).send_q = 10_000;
+    assert_eq!(verdicts(&scene.watch(10)), [(Verdict::BlockedInSend, 1)], "it waits, but does not read");
+    // The peer gives up.
+    scene.load(socket).send_q = 0;
+    scene.found(socket).awaited_by = None;
+    assert_eq!(verdicts(&scene.watch(10)), [(Verdict::EofRead, 1)]);
+}
+
+#[test]
 fn data_sent_before_the_end_is_no_use_of_a_half_close() {
     let mut scene = Scene::new();
     let socket = scene.fin(accepts(7, "srv", 80, 1));
@@ -198,7 +221,13 @@ fn in_the_backlog_until_somebody_accepts() {
     let mut scene = Scene::new();
     let sockets: Vec<Socket> = (0..20).map(|_| scene.fin(opener(None))).collect();
     let found = scene.found(sockets[0]).clone();
-    scene.listeners.push(FoundListener { facts: found.facts, owner: found.owner, backlog: 20, backlog_limit: 128 });
+    scene.listeners.push(FoundListener {
+        facts: found.facts,
+        owner: found.owner,
+        backlog: 20,
+        backlog_limit: 128,
+        dropped: 0,
+    });
     let survey = scene.watch(1);
     let group = only(&survey);
     assert_eq!((group.verdict, group.sockets), (Verdict::NeverAccepted, 20));

@@ -4,41 +4,26 @@ use std::collections::BTreeSet;
 
 use jsonschema::Validator;
 use proptest::prelude::*;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use tcpstate::{
-    model::{Dwell, Probes, Totals, Transition},
+    model::{
+        Dwell, Totals, Transition,
+        probes::{Probes, Role},
+    },
     report::trace_json::TraceJson,
 };
 
 use crate::{
     golden::assert_golden,
     sample::{CLOCK, START, probes, summary, transitions},
+    schema::{self, documented, fields},
     strategy::transition,
 };
 
 const SCHEMA: &str = include_str!("../../schema/trace-v1.schema.json");
 
-fn schema() -> Value {
-    serde_json::from_str(SCHEMA).expect("the schema is JSON")
-}
-
-/// The schema lets consumers meet fields that they do not know; what this version writes must all be documented.
 fn strict() -> Validator {
-    fn forbid_more(value: &mut Value) {
-        match value {
-            Value::Object(object) => {
-                if object.get("type") == Some(&json!("object")) {
-                    object.insert("unevaluatedProperties".to_owned(), json!(false));
-                }
-                object.values_mut().for_each(forbid_more);
-            }
-            Value::Array(array) => array.iter_mut().for_each(forbid_more),
-            _ => {}
-        }
-    }
-    let mut schema = schema();
-    forbid_more(&mut schema);
-    jsonschema::validator_for(&schema).expect("the schema is a schema")
+    schema::strict(SCHEMA)
 }
 
 fn trace() -> String {
@@ -84,51 +69,22 @@ fn every_kind_is_as_the_schema_says() {
 #[test]
 fn a_kernel_on_which_accept_cannot_be_seen_says_so() {
     let mut out = Vec::new();
-    let probes =
-        Probes { accept: probes().accept.into_iter().filter(|hook| hook.refused.is_some()).collect(), ..probes() };
+    let mut probes: Probes = probes();
+    let accept = probes.hooks.roles.iter_mut().find(|probe| probe.role == Role::Accept).expect("a role");
+    accept.attempts.retain(|hook| hook.refused.is_some());
     TraceJson::new(CLOCK).probes(&mut out, START, &probes).expect("a Vec takes it");
     let value: Value = serde_json::from_slice(&out).expect("every line is JSON");
     assert!(strict().is_valid(&value), "{value}");
     assert_eq!(value["hooks"]["accept"], Value::Null);
-    assert_eq!(value["hooks"]["refused"][1], json!({"hook": "kretprobe/inet_csk_accept", "reason": "no kprobe PMU"}));
-}
-
-/// Names of all fields, with those of the objects within them.
-fn fields(value: &Value, path: &str, names: &mut BTreeSet<String>) {
-    match value {
-        Value::Object(object) => {
-            for (name, value) in object {
-                names.insert(format!("{path}{name}"));
-                fields(value, &format!("{path}{name}."), names);
-            }
-        }
-        Value::Array(array) => array.iter().for_each(|value| fields(value, path, names)),
-        _ => {}
-    }
-}
-
-/// The same out of the schema.
-fn documented(schema: &Value, node: &Value, path: &str, names: &mut BTreeSet<String>) {
-    let Some(object) = node.as_object() else { return };
-    if let Some(pointer) = object.get("$ref").and_then(Value::as_str) {
-        let target = schema.pointer(pointer.trim_start_matches('#')).expect("references lead somewhere");
-        documented(schema, target, path, names);
-    }
-    for keyword in ["allOf", "oneOf"] {
-        object.get(keyword).and_then(Value::as_array).into_iter().flatten().for_each(|node| {
-            documented(schema, node, path, names);
-        });
-    }
-    object.get("items").into_iter().for_each(|node| documented(schema, node, path, names));
-    for (name, node) in object.get("properties").and_then(Value::as_object).unwrap_or(&Map::new()) {
-        names.insert(format!("{path}{name}"));
-        documented(schema, node, &format!("{path}{name}."), names);
-    }
+    let refused = json!({"hook": "kretprobe/inet_csk_accept", "errno": null, "reason": "no kprobe PMU"});
+    assert_eq!(value["hooks"]["refused"][1], refused);
+    let lost = json!({"role": "accept", "chosen": null, "lost": Role::Accept.lost()});
+    assert_eq!(value["hooks"]["roles"][2], lost);
 }
 
 #[test]
 fn nothing_is_documented_that_is_never_written() {
-    let schema = schema();
+    let schema: Value = serde_json::from_str(SCHEMA).expect("the schema is JSON");
     for kind in ["probes", "transition", "lost", "summary"] {
         let mut written = BTreeSet::new();
         let lines: Vec<Value> = trace().lines().map(parse).filter(|line| line["kind"] == kind).collect();
@@ -172,6 +128,7 @@ proptest! {
         let line = line_of(&transition);
         prop_assert_eq!(line.lines().count(), 1);
         let value = parse(&line);
+        prop_assert_eq!(value["id"].as_u64(), transition.id.map(Into::into));
         prop_assert_eq!(value["cookie"].as_u64(), transition.socket.cookie.map(Into::into));
         prop_assert_eq!(&value["skaddr"], &json!(format!("{:#018x}", transition.socket.skaddr)));
         prop_assert_eq!(&value["mono_ns"], &json!(transition.at.0));

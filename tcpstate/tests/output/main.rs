@@ -3,7 +3,9 @@
 mod golden;
 mod help;
 mod json;
+mod probes;
 mod sample;
+mod schema;
 mod strategy;
 mod summary;
 mod text;

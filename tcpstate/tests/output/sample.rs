@@ -5,8 +5,8 @@ use std::{net::IpAddr, num::NonZeroU64, time::Duration};
 use tcpstate::{
     aggregate::dwell::DwellTable,
     model::{
-        Comm, Dwell, Endpoint, Family, HookAttempt, MonotonicNs, Owner, OwnerSource, Probes, Protocol, SocketId, State,
-        Totals, Transition,
+        Comm, Dwell, Endpoint, Family, MonotonicNs, Owner, OwnerSource, Protocol, SocketId, State, Totals, Transition,
+        probes::{HookAttempt, Hooks, Probes, Refusal, Role, RoleProbe},
     },
     report::{Summary, clock::WallClock},
 };
@@ -36,6 +36,7 @@ fn base(n: u64) -> Transition {
     Transition {
         at: MonotonicNs(START.0 + n * 12_345_678),
         socket: SocketId { cookie: NonZeroU64::new(4_097), skaddr: 0xffff_8881_0234_5940 },
+        id: NonZeroU64::new(8_193),
         old: State::Known(TcpState::Established),
         new: State::Known(TcpState::CloseWait),
         in_old: Dwell::Exact(1_234_567),
@@ -68,6 +69,7 @@ pub(crate) fn transitions() -> Vec<Transition> {
             local: endpoint("0.0.0.0", 443),
             remote: endpoint("0.0.0.0", 0),
             socket: SocketId { cookie: None, skaddr: 0xffff_8881_0000_0000 },
+            id: None,
             ..base(0)
         },
         Transition {
@@ -110,22 +112,45 @@ pub(crate) fn transitions() -> Vec<Transition> {
     ]
 }
 
-pub(crate) fn probes() -> Probes {
-    let refused = |hook: &str, reason: &str| HookAttempt { hook: hook.to_owned(), refused: Some(reason.to_owned()) };
-    Probes {
+pub(crate) fn allowed(hook: &str) -> HookAttempt {
+    HookAttempt { hook: hook.to_owned(), refused: None }
+}
+
+pub(crate) fn refused(hook: &str, errno: Option<i32>, reason: &str) -> HookAttempt {
+    HookAttempt { hook: hook.to_owned(), refused: Some(Refusal { errno, reason: reason.to_owned() }) }
+}
+
+/// Of a hardened kernel, on which some roles cannot be filled.
+pub(crate) fn hooks() -> Hooks {
+    let role = |role, attempts| RoleProbe { role, attempts };
+    Hooks {
         kernel: "6.18.44".to_owned(),
-        transition: "tp_btf/inet_sock_set_state".to_owned(),
-        destroy: "tp_btf/tcp_destroy_sock".to_owned(),
-        accept: vec![
-            refused("fexit/inet_csk_accept", "operation not permitted"),
-            refused("kretprobe/inet_csk_accept", "no kprobe PMU"),
-            HookAttempt { hook: "tracepoint/syscalls/sys_exit_accept4".to_owned(), refused: None },
+        lockdown: Some("integrity".to_owned()),
+        roles: vec![
+            role(Role::Transitions, vec![allowed("tp_btf/inet_sock_set_state")]),
+            role(Role::Ends, vec![allowed("tp_btf/tcp_destroy_sock")]),
+            role(
+                Role::Accept,
+                vec![
+                    refused("fexit/inet_csk_accept", Some(1), "the kernel refuses to load it: Operation not permitted"),
+                    refused("kretprobe/inet_csk_accept", None, "no kprobe PMU"),
+                    allowed("tracepoint/syscalls:sys_exit_accept{,4}"),
+                ],
+            ),
+            role(
+                Role::EofReads,
+                vec![
+                    refused("tp_btf/sock_recv_length", None, "no BTF type `btf_trace_sock_recv_length`"),
+                    refused("fexit/tcp_recvmsg", Some(524), "the kernel refuses to load it: Unknown error 524"),
+                ],
+            ),
+            role(Role::Sockets, vec![allowed("iter/tcp"), allowed("sock_diag")]),
         ],
-        receive: None,
-        snapshot_sockets: 1_017,
-        snapshot_netns: 3,
-        buffer_bytes: 8 << 20,
     }
+}
+
+pub(crate) fn probes() -> Probes {
+    Probes { hooks: hooks(), snapshot_sockets: 1_017, snapshot_netns: 3, buffer_bytes: 8 << 20 }
 }
 
 pub(crate) fn summary(totals: Totals) -> Summary {

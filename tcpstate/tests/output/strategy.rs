@@ -61,27 +61,30 @@ fn protocol() -> impl Strategy<Value = Protocol> {
 }
 
 pub(crate) fn transition() -> impl Strategy<Value = Transition> {
-    let socket =
-        (option::of(any::<NonZeroU64>()), any::<u64>()).prop_map(|(cookie, skaddr)| SocketId { cookie, skaddr });
+    let id = || option::of(any::<NonZeroU64>());
+    let socket = ((id(), any::<u64>()).prop_map(|(cookie, skaddr)| SocketId { cookie, skaddr }), id());
     let states = (any::<u8>(), any::<u8>()).prop_map(|(old, new)| (State::from(old % 16), State::from(new)));
     let family = prop::sample::select(&[Family::Inet, Family::Inet6][..]);
     let ends = (endpoint(), endpoint());
     let ids = (any::<u32>(), option::of(any::<NonZeroU64>()), any::<u32>());
     (any::<u64>(), socket, states, dwell(), option::of(owner()), family, protocol(), ends, ids).prop_map(
-        |(at, socket, (old, new), in_old, owner, family, protocol, (local, remote), (netns, cgroup, uid))| Transition {
-            at: MonotonicNs(at),
-            socket,
-            old,
-            new,
-            in_old,
-            owner,
-            family,
-            protocol,
-            local,
-            remote,
-            netns,
-            cgroup,
-            uid,
+        |(at, (socket, id), (old, new), in_old, owner, family, protocol, (local, remote), (netns, cgroup, uid))| {
+            Transition {
+                at: MonotonicNs(at),
+                socket,
+                id,
+                old,
+                new,
+                in_old,
+                owner,
+                family,
+                protocol,
+                local,
+                remote,
+                netns,
+                cgroup,
+                uid,
+            }
         },
     )
 }

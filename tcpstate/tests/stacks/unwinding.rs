@@ -1,10 +1,10 @@
 //! Which frames are found, and how a stack says that it is complete.
 
-use std::{fs, io::Write as _, process::Command};
+use std::{fs, io::Write as _, path::Path, process::Command};
 
 use tcpstate::{
-    symbolize::Symbolizer,
-    unwind::{End, Place, Reason, Unwinder, fold},
+    symbolize::{Frame, Symbolizer},
+    unwind::{End, Place, Reason, Stack, Unwinder, fold},
 };
 
 use crate::{
@@ -61,17 +61,67 @@ fn frame_pointers_where_there_is_no_unwind_info() -> Result {
     Ok(())
 }
 
+/// Without unwind info and frame pointers only the code itself tells.
+const SILENT: &str = "-O2 -fomit-frame-pointer -fno-asynchronous-unwind-tables -fno-unwind-tables -pthread";
+
 #[test]
 fn neither_frame_pointer_nor_unwind_info() -> Result {
-    let program = build("neither", "blocked.c", &format!("{NO_FRAME_POINTER} -fno-asynchronous-unwind-tables"))?;
-    let target = Target::start(&program, &["accept"])?;
+    let program = build("neither", "blocked.c", &format!("gcc {SILENT}"))?;
+    for (how, functions) in [
+        ("accept", ["accept_one", "serve", "main"]),
+        ("words", ["accept_above_old_words", "serve_above_old_words", "main"]),
+    ] {
+        let target = Target::start(&program, &[how])?;
+        let (stack, frames) = resolve(&target.blocked(libc::SYS_accept)?);
+        assert_adjacent(&frames, &functions);
+        assert_ends_silently(&stack, &frames, "main", &program);
+    }
+    Ok(())
+}
+
+/// The C library calls `main` by pointer.
+#[track_caller]
+fn assert_ends_silently(stack: &Stack, frames: &[Frame], function: &str, program: &Path) {
+    assert_eq!(stack.end, End::Truncated(Reason::NoUnwindInfo(program.into())), "{:#?}", names(frames));
+    assert_eq!(names(frames).last().map(String::as_str), Some(function), "nothing is made up below");
+}
+
+#[test]
+fn a_call_by_pointer_has_no_target_to_follow() -> Result {
+    let program = build("by-pointer", "blocked.c", &format!("gcc {SILENT}"))?;
+    let target = Target::start(&program, &["pointer"])?;
     let (stack, frames) = resolve(&target.blocked(libc::SYS_accept)?);
-    assert_eq!(stack.end, End::Truncated(Reason::NoUnwindInfo(program.as_path().into())));
-    assert_eq!(names(&frames)[1..], ["accept_one"], "nothing is made up below");
+    assert_adjacent(&frames, &["accept_one", "serve"]);
+    assert_ends_silently(&stack, &frames, "serve", &program);
     assert_eq!(
         stack.end.to_string(),
         format!("truncated: no unwind info and no frame pointer in `{}`", program.display())
     );
+    Ok(())
+}
+
+/// musl's system calls have neither unwind info nor frame pointers, and those that can be cancelled are made below two functions
+/// of its own.
+#[test]
+fn musl() -> Result {
+    let with_unwind_info = "-O2 -fomit-frame-pointer -pthread";
+    for (test, flags) in [
+        ("musl-static", format!("-static {with_unwind_info}")),
+        ("musl-static-silent", format!("-static {SILENT}")),
+        ("musl-dynamic", with_unwind_info.to_owned()),
+        ("musl-no-plt", format!("-fno-plt {with_unwind_info}")),
+        ("musl-stripped", format!("-static -Wl,--export-dynamic -Wl,--strip-debug {with_unwind_info}")),
+    ] {
+        let program = build(test, "blocked.c", &format!("musl-gcc {flags}"))?;
+        let target = Target::start(&program, &["accept"])?;
+        let (stack, frames) = resolve(&target.blocked(libc::SYS_accept)?);
+        assert_adjacent(&frames, &["accept", "accept_one", "serve", "main"]);
+        if flags.contains(SILENT) {
+            assert_ends_silently(&stack, &frames, "main", &program);
+        } else {
+            assert_complete(&stack, &frames);
+        }
+    }
     Ok(())
 }
 

@@ -20,7 +20,7 @@ impl Spread {
         let (&least, &greatest) = (readings.first()?, readings.last()?);
         let half = readings.len() / 2;
         let upper = *readings.get(half)?;
-        let lower = if readings.len() % 2 == 0 { *readings.get(half.wrapping_sub(1))? } else { upper };
+        let lower = if readings.len().is_multiple_of(2) { *readings.get(half.wrapping_sub(1))? } else { upper };
         Some(Self { median: f64::midpoint(lower, upper), least, greatest })
     }
 }

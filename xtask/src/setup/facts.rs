@@ -7,66 +7,8 @@ use std::{
     process::Command,
 };
 
+use super::tools::{Scope, Tool};
 use crate::ebpf_toolchain;
-
-/// A program that the tests run.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Tool {
-    /// Its name, or the path of something that is no command.
-    pub(crate) command: &'static str,
-    /// Debian's package.
-    pub(crate) package: &'static str,
-    pub(crate) why: &'static str,
-}
-
-/// The HTTP client of the distribution's own Python.
-const REQUESTS: &str = "/usr/lib/python3/dist-packages/requests/__init__.py";
-
-impl Tool {
-    fn is_missing(&self) -> bool {
-        let path = Path::new(self.command);
-        if path.is_absolute() { !path.is_file() } else { which::which(path).is_err() }
-    }
-}
-
-/// Every program that the tests run.
-pub(crate) const TOOLS: &[Tool] = &[
-    Tool { command: "gcc", package: "gcc", why: "compiles the C programs that the tests look at" },
-    Tool { command: "g++", package: "g++", why: "compiles the C++ programs that the tests look at" },
-    Tool { command: "objcopy", package: "binutils", why: "takes unwind tables out of programs of the tests" },
-    Tool { command: "go", package: "golang-go", why: "compiles the Go program that the tests look at" },
-    Tool {
-        command: REQUESTS,
-        package: "python3-requests",
-        why: "is what a Python program that the tests look at uses",
-    },
-    Tool { command: "nc", package: "netcat-openbsd", why: "closes its connections half, as the tests want it" },
-    Tool { command: "node", package: "nodejs", why: "runs the JavaScript that the tests look at" },
-    Tool { command: "ip", package: "iproute2", why: "makes the network namespaces of the tests" },
-    Tool { command: "ss", package: "iproute2", why: "tells the tests what the kernel knows of a socket" },
-    Tool { command: "sysctl", package: "procps", why: "turns on MPTCP in namespaces of the tests" },
-    Tool { command: "unshare", package: "util-linux", why: "makes the containers of the tests" },
-    Tool { command: "nsenter", package: "util-linux", why: "enters the namespaces of the tests" },
-];
-
-/// What is measured beside `tcpstate`, and what measuring takes.
-pub(crate) const BENCH_TOOLS: &[Tool] = &[
-    Tool { command: "/usr/sbin/tcpstates", package: "libbpf-tools", why: "is measured beside tcpstate" },
-    Tool { command: "/usr/sbin/tcplife", package: "libbpf-tools", why: "is measured beside tcpstate" },
-    Tool { command: "bpftrace", package: "bpftrace", why: "is measured beside tcpstate" },
-    Tool { command: "ip", package: "iproute2", why: "makes the networks that are measured in" },
-];
-
-/// What somebody is about to do, which decides what must be there.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Scope {
-    /// Build and run.
-    Build,
-    /// Build, run, lint and test.
-    Everything,
-    /// Build, run and measure.
-    Bench,
-}
 
 /// A compiler's release, without its patch level.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -138,17 +80,10 @@ impl Present {
     pub(crate) fn read(scope: Scope) -> Self {
         let linked = toolchains().and_then(|dir| Compiler::read(&dir.join(ebpf_toolchain::NAME)));
         let linker = linker();
-        let (stable_lacks, tools_missing) = match scope {
-            Scope::Build => (Vec::new(), Vec::new()),
-            Scope::Everything => (stable_lacks(), missing(TOOLS)),
-            Scope::Bench => (Vec::new(), missing(BENCH_TOOLS)),
-        };
+        let stable_lacks = if scope.tests { stable_lacks() } else { Vec::new() };
+        let tools_missing = scope.tools().filter(|tool| tool.is_missing()).collect();
         Self { linked, linker, stable_lacks, tools_missing }
     }
-}
-
-fn missing(tools: &'static [Tool]) -> Vec<&'static Tool> {
-    tools.iter().filter(|tool| tool.is_missing()).collect()
 }
 
 /// What there is to choose from; read only when something is missing.
@@ -214,7 +149,7 @@ fn parse_llvm(text: &str) -> Option<u32> {
 }
 
 /// Reads `apt-cache policy NAME…`.
-fn parse_policy(text: &str) -> BTreeMap<String, AptPackage> {
+pub(crate) fn parse_policy(text: &str) -> BTreeMap<String, AptPackage> {
     let version = |value: &str| Some(value.trim()).filter(|&value| value != "(none)").map(str::to_owned);
     let mut packages = BTreeMap::new();
     let mut current: Option<&mut AptPackage> = None;

@@ -2,7 +2,10 @@
 
 use std::path::PathBuf;
 
-use super::facts::{Apt, BENCH_TOOLS, Compiler, Offers, Present, Release, TOOLS, Tool};
+use super::{
+    facts::{Apt, Compiler, Offers, Present, Release},
+    tools::{self, Tool},
+};
 
 /// Debian's compilers, the compiler itself first, each with matching sources and an LLVM that Debian has too. A stable
 /// release keeps its own `rustc` and gets a newer one, for its browsers, beside it.
@@ -52,7 +55,7 @@ pub(crate) enum Need {
     Linker(u32),
     /// Components of the compiler of the host crates.
     StableComponents(Vec<&'static str>),
-    /// A program that the tests run.
+    /// A program that is run.
     Tool(&'static Tool),
 }
 
@@ -88,7 +91,7 @@ pub(crate) fn is_ready(present: &Present) -> bool {
 pub(crate) fn may_ask_for(name: &str) -> bool {
     DISTRIBUTION_COMPILERS.as_flattened().contains(&name)
         || LINKER_LIBRARIES.contains(&name)
-        || TOOLS.iter().chain(BENCH_TOOLS).any(|tool| tool.package == name)
+        || tools::all().any(|tool| tool.package == name)
         || llvm_of(name, "llvm-").is_some()
         || llvm_of(name, "libpolly-").is_some()
 }

@@ -112,7 +112,9 @@ pub(super) fn list<T: fmt::Display>(items: &[T]) -> String {
 fn apt_get(arguments: &[&str], packages: &[String]) -> Command {
     // sudo drops the environment: `env` sets it on the other side.
     let mut command = process::as_root(OsStr::new("env"));
-    command.args(["DEBIAN_FRONTEND=noninteractive", "apt-get", "--quiet"]).args(arguments).args(packages);
+    command.args(["DEBIAN_FRONTEND=noninteractive", "apt-get", "--quiet"]);
+    // Somebody else may be installing something.
+    command.args(["-o", "DPkg::Lock::Timeout=300"]).args(arguments).args(packages);
     command
 }
 

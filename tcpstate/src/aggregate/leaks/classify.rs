@@ -151,6 +151,7 @@ impl Leaks {
             eof_read: socket.eof_read,
             queues: socket.load.map(|load| queues(socket, &load, now)),
             queues_after_eof_read: socket.load.is_some_and(|load| read_at.is_none_or(|read_at| load.at > read_at)),
+            awaited: socket.awaited_by.is_some(),
             recv_q_tells: socket.protocol != Protocol::Mptcp,
             asleep_in_send: observed.asleep_in_send.map(|asleep| {
                 let asleep = |pid: u32| asleep.contains_key(&pid);

@@ -43,6 +43,7 @@ pub(super) struct Sum<'a> {
     shut_down: BTreeMap<PlaceId, u64>,
     peers: HashMap<Peer, u64>,
     held: BTreeMap<u32, u64>,
+    awaited_by: BTreeMap<u32, u64>,
     by_nobody: u64,
     held_unknown: u64,
 }
@@ -80,6 +81,9 @@ impl<'a> Sum<'a> {
             if last.replace(pid) != Some(pid) {
                 *self.held.entry(pid).or_default() += 1;
             }
+        }
+        if let Some(pid) = socket.awaited_by {
+            *self.awaited_by.entry(pid.get()).or_default() += 1;
         }
         if socket.listed == 0 {
             self.held_unknown += 1;
@@ -182,6 +186,7 @@ impl Leaks {
             watched: sum.watched,
             told: sum.told(observed.fold),
             shut_down: sum.shut_down(observed.fold),
+            awaited_by: self.most(&sum.awaited_by),
             held: self.held(&sum),
             backlogs: if verdict == Verdict::NeverAccepted { self.backlogs(origin) } else { Vec::new() },
             examples: sum.oldest.iter().map(|sighting| example(sighting, observed.now)).collect(),
@@ -196,9 +201,14 @@ impl Leaks {
     }
 
     fn held(&self, sum: &Sum<'_>) -> Held {
-        let mut by: Vec<_> = sum.held.iter().map(|(&pid, &sockets)| (self.process(pid, None), sockets)).collect();
+        Held { by: self.most(&sum.held), by_nobody: sum.by_nobody, unknown: sum.held_unknown }
+    }
+
+    /// Processes with their numbers of sockets, most first.
+    fn most(&self, sockets: &BTreeMap<u32, u64>) -> Vec<(Process, u64)> {
+        let mut by: Vec<_> = sockets.iter().map(|(&pid, &sockets)| (self.process(pid, None), sockets)).collect();
         by.sort_by_key(|&(process, sockets)| (std::cmp::Reverse(sockets), process.pid));
-        Held { by, by_nobody: sum.by_nobody, unknown: sum.held_unknown }
+        by
     }
 
     /// The listeners of an origin. Under `SO_REUSEPORT` there may be several.
@@ -215,6 +225,7 @@ impl Leaks {
                 process: listener.owner.map(|owner| self.process(owner.pid, Some(owner.comm))),
                 waiting: listener.backlog,
                 limit: listener.backlog_limit,
+                dropped: listener.dropped,
             })
             .collect()
     }

@@ -1,6 +1,6 @@
 //! Repair: what a snapshot says, and what is newer than it.
 
-use std::mem;
+use std::{mem, num::NonZeroU32};
 
 use super::{
     Leaks, Watched,
@@ -221,6 +221,7 @@ impl Socket {
         }
         self.eof_read |= found.eof_read;
         self.unaccepted = found.unaccepted;
+        self.awaited_by = found.awaited_by.and_then(NonZeroU32::new);
         self.learn_owner(found.owner);
         self.learn_opened(found.opened);
     }

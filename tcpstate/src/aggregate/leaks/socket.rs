@@ -1,6 +1,6 @@
 //! What is kept of one socket. A million of them are kept at a time, so every byte counts.
 
-use std::num::NonZeroU64;
+use std::num::{NonZeroU32, NonZeroU64};
 
 use tcpstate_common::state::TcpState;
 
@@ -36,6 +36,8 @@ pub(super) struct Socket {
     pub(super) eof_read: bool,
     /// What the last snapshot said of it.
     pub(super) unaccepted: bool,
+    /// What the last snapshot said of its peer: the process that waits to receive.
+    pub(super) awaited_by: Option<NonZeroU32>,
     /// The last snapshot did not list it although it should have: it has left, its events may still come.
     pub(super) missing: bool,
 }
@@ -60,6 +62,7 @@ impl Socket {
             family,
             eof_read: false,
             unaccepted: false,
+            awaited_by: None,
             missing: false,
         }
     }

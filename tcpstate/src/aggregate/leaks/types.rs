@@ -138,6 +138,8 @@ pub struct Group {
     pub shut_down: Tallied<PlaceId>,
     /// Where the other ends are: most frequent first.
     pub peers: Tallied<Peer>,
+    /// Processes of this host that have closed their own side only and wait to receive, and on how many of the sockets.
+    pub awaited_by: Vec<(Process, u64)>,
     /// Processes with descriptors, and of how many of the sockets.
     pub held: Held,
     /// The backlogs in which they wait; only of [`Verdict::NeverAccepted`].
@@ -258,6 +260,8 @@ pub struct Backlog {
     pub waiting: u32,
     /// Most that may wait.
     pub limit: u32,
+    /// Connection requests it has dropped since it was made.
+    pub dropped: u32,
 }
 
 /// One socket of a group.

@@ -330,6 +330,7 @@ impl Alive {
                 last_data_sent_ms: age_ms + 50,
             }),
             holders: fd.then_some(holder).into_iter().collect(),
+            awaited_by: None,
         })
     }
 }

@@ -136,6 +136,7 @@ struct GroupBody<'a> {
     told_elsewhere: u64,
     shut_down: Vec<CountedStack<'a>>,
     asleep: Vec<AsleepBody<'a>>,
+    awaited_by: Vec<HeldBody>,
     holders: Vec<HeldBody>,
     held_by_nobody: u64,
     peers: Vec<PeerBody>,
@@ -173,13 +174,9 @@ fn group_body<'a>(report: &'a LeakReport, group: &'a Group) -> GroupBody<'a> {
         told: group.told.top.iter().map(|told| told_body(report, told)).collect(),
         told_elsewhere: group.told.others,
         shut_down: counted(report, &group.shut_down),
-        asleep: report.sleepers(group).iter().map(AsleepBody::from).collect(),
-        holders: group
-            .held
-            .by
-            .iter()
-            .map(|&(process, sockets)| HeldBody { process: process.into(), sockets })
-            .collect(),
+        asleep: report.sleepers(group).map(AsleepBody::from).collect(),
+        awaited_by: group.awaited_by.iter().map(HeldBody::from).collect(),
+        holders: group.held.by.iter().map(HeldBody::from).collect(),
         held_by_nobody: group.held.by_nobody,
         peers: peers.iter().map(PeerBody::from).collect(),
         other_peers: *other_peers,
@@ -255,6 +252,7 @@ fn told_body<'a>(report: &'a LeakReport, &(teller, sockets): &(Teller, u64)) -> 
 #[derive(Serialize)]
 struct AsleepBody<'a> {
     threads: u64,
+    pid: u32,
     tid: u32,
     comm: String,
     syscall: Option<String>,
@@ -265,6 +263,7 @@ impl<'a> From<&'a Sleepers> for AsleepBody<'a> {
     fn from(sleepers: &'a Sleepers) -> Self {
         Self {
             threads: sleepers.threads,
+            pid: sleepers.pid,
             tid: sleepers.tid,
             comm: name(&sleepers.comm),
             syscall: sleepers.syscall.as_ref().map(|call| Escaped(call.as_bytes()).to_string()),
@@ -278,6 +277,12 @@ struct HeldBody {
     #[serde(flatten)]
     process: ProcessBody,
     sockets: u64,
+}
+
+impl From<&(Process, u64)> for HeldBody {
+    fn from(&(process, sockets): &(Process, u64)) -> Self {
+        Self { process: process.into(), sockets }
+    }
 }
 
 #[derive(Serialize)]
@@ -299,12 +304,13 @@ struct BacklogBody {
     process: Option<ProcessBody>,
     waiting: u32,
     limit: u32,
+    dropped: u32,
 }
 
 impl From<&Backlog> for BacklogBody {
     fn from(backlog: &Backlog) -> Self {
-        let Backlog { local, process, waiting, limit } = *backlog;
-        Self { local: local.into(), process: process.map(ProcessBody::from), waiting, limit }
+        let Backlog { local, process, waiting, limit, dropped } = *backlog;
+        Self { local: local.into(), process: process.map(ProcessBody::from), waiting, limit, dropped }
     }
 }
 

@@ -84,6 +84,7 @@ pub(super) fn counted<'a>(report: &'a LeakReport, places: &Tallied<PlaceId>) -> 
 #[derive(Serialize)]
 pub(super) struct StackBody<'a> {
     frames: Vec<FrameBody<'a>>,
+    kernel: Vec<String>,
     truncated: Option<String>,
     hint: Option<String>,
 }
@@ -97,6 +98,7 @@ impl<'a> From<&'a Stack> for StackBody<'a> {
         let text = |text: &Option<String>| text.as_ref().map(|text| Escaped(text.as_bytes()).to_string());
         Self {
             frames: stack.frames.iter().map(FrameBody::from).collect(),
+            kernel: stack.kernel.iter().map(|name| Escaped(name.as_bytes()).to_string()).collect(),
             truncated: text(&stack.truncated),
             hint: text(&stack.hint),
         }

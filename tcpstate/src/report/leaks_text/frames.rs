@@ -6,6 +6,7 @@ use super::{DIM, PLAIN, Page, Paragraph, WARNING};
 use crate::report::{
     escape::Escaped,
     stack::{Frame, Stack},
+    summary_text::Count,
 };
 
 /// Writes a stack beside a label, innermost function of the user first; `intro` is the line before it, if any.
@@ -19,6 +20,10 @@ pub(super) fn write<W: io::Write>(
     let mut next = |page: &mut Page<'_, W>, paragraph: &Paragraph| page.labelled(std::mem::take(&mut label), paragraph);
     if let Some(intro) = intro {
         next(page, &intro)?;
+    }
+    if !stack.kernel.is_empty() {
+        let names: Vec<_> = stack.kernel.iter().map(|name| Escaped(name.as_bytes()).to_string()).collect();
+        next(page, &Paragraph::new().styled(DIM, format_args!("{} (kernel)", names.join(", "))))?;
     }
     if stack.frames.is_empty() {
         next(page, &Paragraph::new().word(WARNING, "[no frames]"))?;
@@ -40,7 +45,8 @@ pub(super) fn write<W: io::Write>(
         }
         next(page, &paragraph)?;
         let between = take_libraries(&mut rest);
-        if !between.is_empty() {
+        // That one interpreted function called another through the interpreter goes without saying.
+        if !between.iter().all(|frame| frame.runtime) {
             next(page, &Paragraph::new().styled(DIM, libraries(between)))?;
         }
     }
@@ -81,16 +87,25 @@ fn line(frame: &Frame) -> Paragraph {
     if frame.inlined { paragraph.item(DIM, "[inlined]") } else { paragraph }
 }
 
-/// Functions of libraries on one line: `recv, __libc_recv (libc.so.6)`.
+/// Functions of libraries on one line: `recv, __libc_recv (libc.so.6), 8 frames of python3.12`.
 fn libraries(frames: &[Frame]) -> String {
     let mut text = String::new();
-    for (index, frame) in frames.iter().enumerate() {
-        if index > 0 {
+    let mut frames = frames;
+    while let Some((frame, rest)) = frames.split_first() {
+        if !text.is_empty() {
             text.push_str(", ");
         }
-        text.push_str(&Escaped(frame.name().as_bytes()).to_string());
         let module = frame.module_name();
-        let last_of_module = frames.get(index + 1).is_none_or(|next| next.module_name() != module);
+        if frame.runtime {
+            let at_work = frames.iter().take_while(|next| next.runtime && next.module_name() == module).count();
+            let module = Escaped(module.unwrap_or_default().as_bytes());
+            text.push_str(&format!("{} of {module}", Count(at_work as u64, "frame")));
+            frames = &frames[at_work..];
+            continue;
+        }
+        frames = rest;
+        text.push_str(&Escaped(frame.name().as_bytes()).to_string());
+        let last_of_module = rest.first().is_none_or(|next| next.module_name() != module);
         if let Some(module) = module.filter(|_| last_of_module && frame.function.is_some()) {
             text.push_str(&format!(" ({})", Escaped(module.as_bytes())));
         }

@@ -44,7 +44,8 @@ pub(super) fn write<W: io::Write>(page: &mut Page<'_, W>, report: &LeakReport, g
         stack(page, report, "shut down", Some(intro), Some(place))?;
     }
     for sleepers in report.sleepers(group) {
-        frames::write(page, "asleep", Some(asleep(sleepers)), &sleepers.stack)?;
+        let whose = if group.process.is_none() { Some(sleepers.pid) } else { None };
+        frames::write(page, "asleep", Some(asleep(sleepers, whose)), &sleepers.stack)?;
     }
     held(page, group)?;
     peers(page, &group.peers)?;
@@ -201,8 +202,12 @@ fn stack<W: io::Write>(
     }
 }
 
-fn asleep(sleepers: &Sleepers) -> Paragraph {
+fn asleep(sleepers: &Sleepers, whose: Option<u32>) -> Paragraph {
     let threads = Paragraph::new().text(Count(sleepers.threads, "thread"));
+    let threads = match whose {
+        Some(pid) => threads.text(format_args!("of pid {pid}")),
+        None => threads,
+    };
     let threads = match &sleepers.syscall {
         Some(syscall) => threads.text("in").word(BOLD, Escaped(syscall.as_bytes())),
         None => threads,

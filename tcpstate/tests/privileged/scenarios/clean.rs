@@ -20,7 +20,7 @@ use super::{
 };
 use crate::support::{clock, protocol::Span};
 
-pub(crate) const SCENARIOS: [Scenario; 3] = [CHURN, HALF_CLOSE, SLOW_CLOSE];
+pub(crate) const SCENARIOS: [Scenario; 4] = [CHURN, HALF_CLOSE, HALF_CLOSE_SILENT, SLOW_CLOSE];
 
 /// Many short connections, each closed as soon as its peer has.
 const CHURN: Scenario = Scenario {
@@ -42,18 +42,27 @@ const HALF_CLOSE: Scenario = Scenario {
         told: Some(Stack::of(&["read_all", "legit_main"])),
         ..Expected::NO_LEAK
     },
-    start: || {
-        let server = compile::c("c/half_close.c", &[NO_FRAME_POINTERS])?;
-        let program = Program::start(&server, &["127.0.0.1", "400", "250"])?;
-        Running::server(program, |scene, server| {
-            for _ in 0..4 {
-                scene.peers.push(half_close(server, b"request")?);
-                scene.kept.push(Box::new(Netcat::request(server)?));
-            }
-            Ok(())
-        })
-    },
+    start: || half_closed("400", "250"),
 };
+
+/// The same with a server that takes its time: nothing is sent, but the clients wait.
+const HALF_CLOSE_SILENT: Scenario = Scenario {
+    name: "half_close_silent",
+    expected: Expected { verdicts: &[Verdict::Awaited], ..HALF_CLOSE.expected },
+    start: || half_closed("1", "120000"),
+};
+
+fn half_closed(pieces: &str, pause_ms: &str) -> Result<Running> {
+    let server = compile::c("c/half_close.c", &[NO_FRAME_POINTERS])?;
+    let program = Program::start(&server, &["127.0.0.1", pieces, pause_ms])?;
+    Running::server(program, |scene, server| {
+        for _ in 0..4 {
+            scene.peers.push(half_close(server, b"request")?);
+            scene.kept.push(Box::new(Netcat::request(server)?));
+        }
+        Ok(())
+    })
+}
 
 /// 200 connections held for 50, 100, 200 and 400 ms, and then closed.
 const SLOW_CLOSE: Scenario = Scenario {

@@ -96,6 +96,8 @@ pub(crate) enum Verdict {
     HeldElsewhere,
     /// A half-close in use.
     Sending,
+    /// A half-close whose peer waits for the answer, of which nothing has come yet.
+    Awaited,
     /// A thread sleeps in a send that cannot go on.
     BlockedInSend,
     /// It has left `CLOSE_WAIT`, for this state, and its descriptor is still open.

@@ -33,7 +33,9 @@ pub(crate) fn trials() -> Vec<Trial> {
     // Nothing tells that a descriptor was in `CLOSE_WAIT` before anybody looked.
     let listed = all().filter(|scenario| !scenario.expected.ghosts());
     let before = listed.map(|scenario| trial_of("leaks::before_attach", scenario, leaks::before_attach));
-    ground_truth.chain(trace).chain(attached).chain(before).collect()
+    let asleep = all().filter(|scenario| scenario.name == "send_block");
+    let kernel = asleep.map(|scenario| trial_of("leaks::kernel_stacks", scenario, leaks::kernel::stacks));
+    ground_truth.chain(kernel).chain(trace).chain(attached).chain(before).collect()
 }
 
 fn trial_of(kind: &str, scenario: Scenario, test: fn(&Scenario) -> Result<()>) -> Trial {

@@ -98,6 +98,7 @@ fn check_verdict(verdict: Verdict, running: &Running, expected: &Expected, liste
                 ensure!(peer.read(&mut [0; 4096])? > 0, "nothing is sent to {:?}", peer.local_addr());
             }
         }
+        Verdict::Awaited => half_closed_peers(scene, expected.in_use * running.rounds)?,
         Verdict::BlockedInSend => half_closed_peers(scene, expected.leaked_after(running.rounds))?,
         Verdict::EofUnread | Verdict::EofRead | Verdict::FinConsumed | Verdict::Pool => {}
     }

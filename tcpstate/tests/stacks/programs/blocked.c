@@ -32,6 +32,35 @@ NOINLINE static int serve(int backlog)
 	return fd + 1;
 }
 
+/* Leaves its return addresses below the stack pointer. */
+NOINLINE static int leave_words(int depth)
+{
+	int got = depth ? leave_words(depth - 1) : dup(-1);
+	kept = got;
+	return got + 1;
+}
+
+NOINLINE static int accept_above_old_words(int listener)
+{
+	volatile char room[512];
+	room[0] = 1;
+	int fd = accept(listener, NULL, NULL);
+	kept = fd;
+	return fd + room[0];
+}
+
+NOINLINE static int serve_above_old_words(int backlog)
+{
+	int listener = socket(AF_INET, SOCK_STREAM, 0);
+	listen(listener, backlog);
+	kept = leave_words(40);
+	int fd = accept_above_old_words(listener);
+	kept = fd;
+	return fd + 1;
+}
+
+static int (*volatile by_pointer)(int) = serve;
+
 INLINE int take_byte(int fd)
 {
 	char byte = 0;
@@ -158,6 +187,10 @@ int main(int argc, char **argv)
 	alarm(120);
 	if (!strcmp(how, "accept"))
 		result = serve(1);
+	else if (!strcmp(how, "pointer"))
+		result = by_pointer(1);
+	else if (!strcmp(how, "words"))
+		result = serve_above_old_words(1);
 	else if (!strcmp(how, "read"))
 		result = session(0);
 	else if (!strcmp(how, "lock"))

@@ -5,7 +5,10 @@ use std::collections::BTreeMap;
 use super::{
     DISTRIBUTION_COMPILERS, LINKER_LIBRARIES, Need, Plan, Step, Tried, is_ready, linker_packages, may_ask_for, plan,
 };
-use crate::setup::facts::{Apt, AptPackage, Compiler, Linker, Offers, Present, Release, TOOLS};
+use crate::setup::{
+    facts::{Apt, AptPackage, Compiler, Linker, Offers, Present, Release},
+    tools,
+};
 
 #[derive(Clone, Debug, Default)]
 struct Machine {
@@ -26,7 +29,7 @@ fn compiler(sysroot: &str, llvm: u32, complete: bool) -> Compiler {
 /// A Debian with LLVM 14 and 22, and a compiler that matches 22.
 fn debian(compiler: &[&str]) -> Apt {
     let llvm = ["llvm-14-dev", "libpolly-14-dev", "llvm-22-dev", "libpolly-22-dev"];
-    let tools: Vec<_> = TOOLS.iter().map(|tool| tool.package).collect();
+    let tools: Vec<_> = tools::all().map(|tool| tool.package).collect();
     let names = [compiler, &LINKER_LIBRARIES[..], &llvm[..], &tools].concat();
     let package = AptPackage { installed: false, candidate: Some("1.96.0+dfsg1-1".to_owned()) };
     Apt { packages: names.into_iter().map(|name| (name.to_owned(), package.clone())).collect() }
@@ -51,7 +54,7 @@ impl Machine {
     /// Nothing but stable Rust and apt with empty lists.
     fn bare() -> Self {
         Self {
-            present: Present { tools_missing: TOOLS.iter().collect(), ..Present::default() },
+            present: Present { tools_missing: tools::all().collect(), ..Present::default() },
             offers: Offers { apt: Some(Apt::default()), ..Offers::default() },
             mirror: bookworm(),
             ..Self::default()
@@ -255,7 +258,7 @@ fn without_apt_everything_is_listed() {
     let by_hand = machine.plan().by_hand;
     assert!(by_hand.contains(&Need::Compiler), "{by_hand:?}");
     assert!(by_hand.contains(&Need::StableComponents(vec!["clippy"])), "{by_hand:?}");
-    for tool in TOOLS {
+    for tool in tools::all() {
         assert!(by_hand.contains(&Need::Tool(tool)), "{by_hand:?}");
     }
 }
@@ -272,7 +275,7 @@ fn without_apt_rustup_still_does_its_part() {
 fn a_tool_off_the_path_is_not_installed_again() {
     let mut machine = Machine::bare();
     machine.set_up();
-    machine.present.tools_missing = TOOLS.iter().filter(|tool| tool.command == "ip").collect();
+    machine.present.tools_missing = tools::all().filter(|tool| tool.command == "ip").collect();
     let plan = machine.plan();
     assert_eq!(plan.steps, []);
     assert_eq!(plan.by_hand.len(), 1);

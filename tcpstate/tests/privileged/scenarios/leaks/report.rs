@@ -82,6 +82,7 @@ pub(crate) struct Thread {
 #[derive(Clone, Debug, Deserialize)]
 pub(crate) struct Asleep {
     pub(crate) threads: usize,
+    pub(crate) tid: u32,
     pub(crate) stack: Option<Stack>,
 }
 
@@ -108,6 +109,7 @@ pub(crate) struct Descriptor {
 #[derive(Clone, Debug, Deserialize)]
 pub(crate) struct Stack {
     pub(crate) frames: Vec<Frame>,
+    pub(crate) kernel: Vec<String>,
     pub(crate) truncated: Option<String>,
 }
 

@@ -1,0 +1,158 @@
+//! The ways to fill each role, in order of preference.
+
+use anyhow::{Context as _, Result};
+use aya::programs::{BtfTracePoint, FExit, Iter, KProbe, TracePoint};
+use tcpstate_common::{helper, layout::ABSENT};
+
+use super::{
+    super::{loader::program, namespaces::with_tracefs},
+    Candidate, Target,
+};
+use crate::model::probes::{Refusal, Role};
+
+type Attached = Result<(), Refusal>;
+
+const ACCEPT: &str = "inet_csk_accept";
+const RECEIVE: &str = "tcp_recvmsg";
+
+pub(super) fn of(role: Role) -> Vec<Candidate> {
+    let hook = |hook, attach| Candidate { hook, attach, substitute: false };
+    let substitute = |hook, attach| Candidate { hook, attach, substitute: true };
+    match role {
+        Role::Transitions => vec![hook("tp_btf/inet_sock_set_state", transitions)],
+        Role::Ends => {
+            vec![hook("tp_btf/tcp_destroy_sock", |target| tp_btf(target, "tcp_destroy_sock", "tcp_destroy_sock"))]
+        }
+        Role::Accept => vec![
+            hook("fexit/inet_csk_accept", accept_fexit),
+            hook("kretprobe/inet_csk_accept", accept_kretprobe),
+            hook("tracepoint/syscalls:sys_exit_accept{,4}", accept_syscalls),
+        ],
+        Role::EofReads => vec![
+            hook("tp_btf/sock_recv_length", |target| tp_btf(target, "sock_recv_length", "sock_recv_length")),
+            hook("fexit/tcp_recvmsg", receive_fexit),
+        ],
+        Role::Descriptors => vec![
+            hook("iter/task_file, bpf_sock_from_file", |target| {
+                target.helpers.require(helper::SOCKET_FROM_FILE)?;
+                iterators(target, "task_file", "snapshot_files", "leaking_files")
+            }),
+            substitute("iter/task_file, file->private_data", |target| {
+                target.helpers.require(helper::READ_KERNEL)?;
+                iterators(target, "task_file", "snapshot_files", "leaking_files")
+            }),
+        ],
+        Role::Sockets => vec![hook("iter/tcp", |target| iterators(target, "tcp", "snapshot_tcp", "leaking_tcp"))],
+        Role::Threads => vec![hook("iter/task", |target| iterator(target, "task", "leaking_threads"))],
+        Role::Processes => vec![hook("tp_btf/sched_process_{fork,exit}", |target| {
+            tp_btf(target, "sched_process_fork", "sched_process_fork")?;
+            tp_btf(target, "sched_process_exit", "sched_process_exit")
+        })],
+        Role::SocketIds => vec![
+            hook("bpf_get_socket_cookie", |target| target.helpers.require(helper::SOCKET_COOKIE)),
+            // A cookie that somebody else asked for is shown; nobody else need ask.
+            substitute("own numbers, sock->sk_cookie", |_| Ok(())),
+        ],
+        Role::Cgroups => vec![
+            hook("sock->sk_cgrp_data.cgroup", |target| field(target.layout.sk_cgroup, "sock.sk_cgrp_data.cgroup")),
+            substitute("sock->sk_cgrp_data.val", |target| {
+                field(target.layout.sk_cgroup_tagged, "sock.sk_cgrp_data.val")?;
+                target.helpers.require(helper::READ_KERNEL)
+            }),
+        ],
+        Role::Registers => vec![
+            hook("bpf_task_pt_regs", |target| {
+                field(target.layout.regs_ip, "pt_regs.ip")?;
+                target.helpers.require(helper::TASK_REGISTERS)
+            }),
+            substitute("task->stack", |target| {
+                field(target.layout.regs_ip, "pt_regs.ip")?;
+                field(target.layout.task_stack, "task_struct.stack")?;
+                target.helpers.require(helper::READ_KERNEL)
+            }),
+        ],
+        Role::UserStacks => vec![hook("bpf_probe_read_user", |target| target.helpers.require(helper::READ_USER))],
+    }
+}
+
+fn field(offset: u32, name: &str) -> Attached {
+    if offset == ABSENT {
+        let reason = format!("this kernel's BTF has no field `{name}`");
+        return Err(Refusal { errno: None, reason });
+    }
+    Ok(())
+}
+
+/// Attaches a `tp_btf` program.
+fn tp_btf(target: &mut Target<'_>, tracepoint: &str, name: &str) -> Attached {
+    let program: &mut BtfTracePoint = program(target.ebpf, name)?;
+    program.load(tracepoint, target.btf)?;
+    program.attach()?;
+    Ok(())
+}
+
+fn transitions(target: &mut Target<'_>) -> Attached {
+    tp_btf(target, "inet_sock_set_state", "inet_sock_set_state")?;
+    tp_btf(target, "inet_sock_set_state", "inet_sock_set_state_nested")
+}
+
+/// Attaches an `fexit` program. The function's result follows its arguments, whose number has changed: each of `programs` is
+/// for one.
+fn fexit(target: &mut Target<'_>, function: &str, programs: &[(usize, &str)]) -> Attached {
+    let attach = |target: &mut Target<'_>| -> Result<()> {
+        let arguments = target
+            .types
+            .argument_count(function)
+            .with_context(|| format!("`{function}` is not in the kernel's BTF"))?;
+        let (_, name) = programs.iter().find(|(known, _)| *known == arguments).with_context(|| {
+            format!("`{function}` takes {arguments} arguments on this kernel, which is not known here")
+        })?;
+        let program: &mut FExit = program(target.ebpf, name)?;
+        program.load(function, target.btf)?;
+        program.attach()?;
+        Ok(())
+    };
+    Ok(attach(target)?)
+}
+
+fn accept_fexit(target: &mut Target<'_>) -> Attached {
+    fexit(target, ACCEPT, &[(4, "accept_fexit_args4"), (2, "accept_fexit_args2")])
+}
+
+fn receive_fexit(target: &mut Target<'_>) -> Attached {
+    let programs = [(6, "receive_fexit_args6"), (5, "receive_fexit_args5"), (4, "receive_fexit_args4")];
+    fexit(target, RECEIVE, &programs)
+}
+
+fn accept_kretprobe(target: &mut Target<'_>) -> Attached {
+    let program: &mut KProbe = program(target.ebpf, "accept_kretprobe")?;
+    program.load()?;
+    program.attach(ACCEPT, 0)?;
+    Ok(())
+}
+
+fn accept_syscalls(target: &mut Target<'_>) -> Attached {
+    let program: &mut TracePoint = program(target.ebpf, "accept_syscall")?;
+    program.load()?;
+    let attached = with_tracefs(|| -> Result<()> {
+        program.attach("syscalls", "sys_exit_accept")?;
+        program.attach("syscalls", "sys_exit_accept4")?;
+        Ok(())
+    });
+    let attached = attached.context(
+        "tracefs is not mounted and could not be mounted privately; run `mount -t tracefs tracefs /sys/kernel/tracing`",
+    )?;
+    Ok(attached?)
+}
+
+fn iterator(target: &mut Target<'_>, kind: &str, name: &str) -> Attached {
+    let program: &mut Iter = program(target.ebpf, name)?;
+    program.load(kind, target.btf)?;
+    Ok(())
+}
+
+/// Loads the iterator of the snapshot, and that of leak hunting where it is wanted.
+fn iterators(target: &mut Target<'_>, kind: &str, snapshot: &str, leaking: &str) -> Attached {
+    iterator(target, kind, snapshot)?;
+    if target.hunting { iterator(target, kind, leaking) } else { Ok(()) }
+}

@@ -1,0 +1,70 @@
+//! Why the kernel refuses a hook, in one line.
+
+use std::io;
+
+use aya::programs::ProgramError;
+
+use crate::model::probes::Refusal;
+
+impl From<anyhow::Error> for Refusal {
+    /// The causes, without the verifier's log but for its verdict. `-vv` shows all of it.
+    fn from(error: anyhow::Error) -> Self {
+        tracing::debug!("{error:?}");
+        let errno = error.chain().find_map(|cause| cause.downcast_ref::<io::Error>()?.raw_os_error());
+        let refused = error.chain().find_map(|cause| match cause.downcast_ref() {
+            Some(ProgramError::LoadError { io_error, verifier_log }) => Some((io_error, verifier_log.to_string())),
+            _ => None,
+        });
+        let reason = match refused {
+            Some((io_error, log)) => match verdict(&log) {
+                Some(verdict) => format!("the verifier refuses it: {verdict}"),
+                None => format!("the kernel refuses to load it: {io_error}"),
+            },
+            None => error.chain().filter_map(first_line).collect::<Vec<_>>().join(": "),
+        };
+        // The number is told beside it.
+        let number = errno.map(|errno| format!(" (os error {errno})")).unwrap_or_default();
+        Self { errno, reason: if number.is_empty() { reason } else { reason.replace(&number, "") } }
+    }
+}
+
+impl From<ProgramError> for Refusal {
+    fn from(error: ProgramError) -> Self {
+        anyhow::Error::from(error).into()
+    }
+}
+
+fn first_line(cause: &(dyn std::error::Error + 'static)) -> Option<String> {
+    cause.to_string().lines().next().map(str::to_owned)
+}
+
+/// The verifier's last words before its statistics.
+fn verdict(log: &str) -> Option<&str> {
+    const STATISTICS: [&str; 3] = ["processed ", "verification time", "stack depth"];
+    log.lines()
+        .map(|line| line.trim_end_matches('\0').trim())
+        .rfind(|line| !line.is_empty() && !STATISTICS.iter().any(|start| line.starts_with(start)))
+}
+
+#[cfg(test)]
+mod tests {
+    use anyhow::Context as _;
+
+    use super::*;
+
+    #[test]
+    fn verdict_of_a_log() {
+        let log = "0: (bf) r1 = r10\n2: (85) call bpf_get_socket_cookie#46\nunknown func bpf_get_socket_cookie#46\nprocessed 3 insns (limit 1000000)\n\0";
+        assert_eq!(verdict(log), Some("unknown func bpf_get_socket_cookie#46"));
+        assert_eq!(verdict("\0"), None);
+    }
+
+    #[test]
+    fn causes_in_one_line_with_their_errno() {
+        let cause = io::Error::from_raw_os_error(1);
+        let refusal = Refusal::from(Err::<(), _>(cause).context("tracefs\nand more").expect_err("an error"));
+        assert_eq!(refusal.errno, Some(1));
+        assert!(refusal.reason.starts_with("tracefs: Operation not permitted"), "{}", refusal.reason);
+        assert_eq!(Refusal::from(anyhow::anyhow!("no such function")).errno, None);
+    }
+}

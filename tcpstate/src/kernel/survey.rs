@@ -1,0 +1,43 @@
+//! `tcpstate probes`: every hook tried, nothing traced.
+
+use anyhow::Result;
+use bytemuck::Zeroable as _;
+use tcpstate_common::config::{Config, STACK_PIECE, filter};
+
+use super::{
+    hooks::{self, Search, Target},
+    loader,
+    system::{System, lockdown, release},
+};
+use crate::model::probes::{Hooks, Role};
+
+/// The smallest ring buffer.
+const PAGE: u32 = 4096;
+
+/// Attaches every hook for a moment and says what the kernel made of it. Records never flow, and what is attached goes with it.
+///
+/// # Errors
+///
+/// When the kernel has no BTF, or refuses the maps.
+pub fn survey() -> Result<Hooks> {
+    let system = System::read()?;
+    loader::raise_memlock_limit();
+    // All that a hunt and a followed process need has to pass the verifier, too. No stack is copied meanwhile.
+    let config = Config {
+        filters: filter::LEAKS | filter::PID | filter::CHILDREN,
+        stack_bytes: STACK_PIECE,
+        ..Config::zeroed()
+    };
+    let sizes = loader::Sizes { buffer_bytes: PAGE, stacks_bytes: PAGE, sockets: 1 };
+    let loader::Loaded { mut ebpf, helpers } = loader::load(&system.btf, &config, &system.layout, &sizes, 0)?;
+    let mut target = Target {
+        ebpf: &mut ebpf,
+        btf: &system.btf,
+        types: &system.types,
+        layout: &system.layout,
+        helpers: &helpers,
+        hunting: true,
+    };
+    let roles = Role::ALL.into_iter().map(|role| hooks::attach(&mut target, role, Search::All)).collect();
+    Ok(Hooks { kernel: release(), lockdown: lockdown(), roles })
+}

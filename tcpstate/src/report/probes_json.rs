@@ -1,0 +1,80 @@
+//! `tcpstate probes -o json`: one object, as `schema/probes-v1.schema.json` says.
+
+use std::io;
+
+use serde::Serialize;
+
+use crate::model::probes::{HookAttempt, Hooks, RoleProbe};
+
+/// Version of the schema. Fields and roles may be added within a version; a field that changes its meaning or goes away makes a
+/// new one.
+pub const SCHEMA: u32 = 1;
+
+/// Writes the object and a newline.
+///
+/// # Errors
+///
+/// Those of `out`.
+pub fn write(out: &mut impl io::Write, hooks: &Hooks) -> io::Result<()> {
+    let body = Body {
+        schema: SCHEMA,
+        tcpstate: env!("CARGO_PKG_VERSION"),
+        kernel: &hooks.kernel,
+        lockdown: hooks.lockdown.as_deref(),
+        usable: !hooks.missing().any(|role| role.is_required()),
+        roles: hooks.roles.iter().map(RoleBody::from).collect(),
+    };
+    serde_json::to_writer(&mut *out, &body)?;
+    writeln!(out)
+}
+
+#[derive(Serialize)]
+struct Body<'a> {
+    schema: u32,
+    tcpstate: &'static str,
+    kernel: &'a str,
+    lockdown: Option<&'a str>,
+    usable: bool,
+    roles: Vec<RoleBody<'a>>,
+}
+
+#[derive(Serialize)]
+struct RoleBody<'a> {
+    role: &'static str,
+    required: bool,
+    chosen: Option<&'a str>,
+    lost: Option<&'static str>,
+    hooks: Vec<HookBody<'a>>,
+}
+
+#[derive(Serialize)]
+struct HookBody<'a> {
+    hook: &'a str,
+    allowed: bool,
+    errno: Option<i32>,
+    reason: Option<&'a str>,
+}
+
+impl<'a> From<&'a RoleProbe> for RoleBody<'a> {
+    fn from(probe: &'a RoleProbe) -> Self {
+        let chosen = probe.chosen();
+        Self {
+            role: probe.role.name(),
+            required: probe.role.is_required(),
+            chosen,
+            lost: chosen.is_none().then(|| probe.role.lost()),
+            hooks: probe.attempts.iter().map(HookBody::from).collect(),
+        }
+    }
+}
+
+impl<'a> From<&'a HookAttempt> for HookBody<'a> {
+    fn from(HookAttempt { hook, refused }: &'a HookAttempt) -> Self {
+        Self {
+            hook,
+            allowed: refused.is_none(),
+            errno: refused.as_ref().and_then(|refusal| refusal.errno),
+            reason: refused.as_ref().map(|refusal| refusal.reason.as_str()),
+        }
+    }
+}

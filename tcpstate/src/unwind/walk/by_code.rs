@@ -1,0 +1,77 @@
+//! Which word of a stack is the return address, where only code tells.
+
+use std::sync::Arc;
+
+use super::{Caller, Frame, Thread, WORD, Walker};
+use crate::unwind::{
+    Module, Place,
+    arch::Regs,
+    code::{self, Target},
+};
+
+/// How far above the stack pointer a return address is looked for where only code tells, words.
+const CODE_WORDS: u64 = 128;
+impl Walker {
+    /// The caller of code without unwind info, by what [`code`] reads there.
+    pub(super) fn by_code(
+        &mut self,
+        frame: &Frame<'_>,
+        module: &Arc<Module>,
+        address: u64,
+        regs: &mut Regs,
+        thread: &mut Thread<'_>,
+    ) -> Option<Caller> {
+        let at = if frame.address.is_return { address.checked_add(1)? } else { address };
+        let mut other = false;
+        for offset in (0..CODE_WORDS).map(|word| word * WORD) {
+            let ip = thread.read(regs.sp().checked_add(offset)?).ok()?;
+            // Not worth reading the mappings again: most words are no addresses of code.
+            let place = thread.space.find(ip.wrapping_sub(1), thread.modules);
+            let (caller, call) = match place {
+                Some(Place::Module { module, address }) => (module, address),
+                Some(_) => {
+                    other = true;
+                    continue;
+                }
+                None => continue,
+            };
+            if !self.is_call(&Place::Module { module: Arc::clone(&caller), address: call }) {
+                continue;
+            }
+            if caller.is_entry(call) {
+                // What the program calls first jumps on, through a register in musl. The return address lies somewhere up to
+                // here, so it is this one if nothing below can be one.
+                if other {
+                    return None;
+                }
+                regs.set_sp(regs.sp() + offset + WORD);
+                return Some(Caller::Certain(ip));
+            }
+            other = true;
+            let Some(target) = code::called(&caller, call.wrapping_add(1)) else { continue };
+            let start = match target {
+                Target::Here(start) if caller == *module => start,
+                Target::Here(_) => continue,
+                Target::Table(entry) => {
+                    let bias = ip.wrapping_sub(call).wrapping_sub(1);
+                    match thread.space.word(entry.wrapping_add(bias)).and_then(|called| thread.place(called)) {
+                        Some(Place::Module { module: called, address }) if called == *module => address,
+                        _ => continue,
+                    }
+                }
+            };
+            let Some(pushed) = self.code.pushed(module, start, at).filter(|pushed| pushed.return_address == offset)
+            else {
+                continue;
+            };
+            let fp = match pushed.saved_fp {
+                Some(saved) => thread.read(regs.sp().checked_add(saved)?).ok()?,
+                None => regs.bp(),
+            };
+            regs.set_sp(regs.sp() + offset + WORD);
+            regs.set_bp(fp);
+            return Some(Caller::Certain(ip));
+        }
+        None
+    }
+}
