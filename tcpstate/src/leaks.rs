@@ -6,7 +6,6 @@ mod sleepers;
 mod stacks;
 
 use std::{
-    collections::BTreeSet,
     io,
     time::{Duration, Instant},
 };
@@ -19,6 +18,7 @@ use crate::{
     aggregate::leaks::{self, Leaks, Observed},
     decode,
     kernel::{Options, Tracer},
+    memory,
     model::{leak::LeakLosses, probes::Role},
     preflight,
     report::leaks::{LeakReport, Surroundings, processes_asleep},
@@ -39,6 +39,8 @@ const RECONCILE: Duration = Duration::from_secs(10);
 /// A snapshot that takes less than this part of the time between two reports is taken for each of them: it also says who holds
 /// the sockets and what is in their queues.
 const SNAPSHOT_PART: u32 = 50;
+/// A snapshot of more sockets leaves memory behind that is worth giving back.
+const MANY: usize = 10_000;
 /// Longest wait of `--once` for a second look, where one does not suffice.
 const SECOND_LOOK: Duration = Duration::from_secs(2);
 
@@ -218,6 +220,10 @@ impl Hunt<'_> {
         let snapshot = look(&mut self.tracer, &self.clock)?;
         self.leaks.reconcile(&snapshot);
         let (sockets, took) = (snapshot.sockets.len(), began.elapsed().as_micros());
+        drop(snapshot);
+        if sockets > MANY {
+            memory::release();
+        }
         tracing::debug!("snapshot of {sockets} sockets took {took} µs");
         self.reconciled = Some((began, began.elapsed()));
         self.lost_at_reconcile = lost;
@@ -227,14 +233,10 @@ impl Hunt<'_> {
     fn report(&mut self) -> Result<LeakReport> {
         let began = Instant::now();
         self.stacks.name(&self.leaks.places());
-        // Threads are looked at for the processes that the sockets of just now belong to.
         let book = self.stacks.book();
         let fold = |place| book.fold(place);
         let now = self.clock.now();
-        let survey = self.leaks.survey(&Observed { now, asleep_in_send: None, fold: &fold });
-        let mut pids: BTreeSet<u32> = survey.processes.iter().map(|row| row.process.pid).collect();
-        pids.extend(processes_asleep(&survey, self.settings.top));
-        let pids: Vec<u32> = pids.into_iter().collect();
+        let pids: Vec<u32> = self.leaks.processes().into_iter().collect();
         let threads = if pids.is_empty() { Vec::new() } else { self.tracer.threads(&pids)? };
         let in_send = sleepers::in_send(&threads);
         let survey = self.leaks.survey(&Observed { now, asleep_in_send: Some(&in_send), fold: &fold });

@@ -24,7 +24,10 @@ use super::{
     snapshot,
     system::{System, lockdown, release},
 };
-use crate::model::probes::{Hooks, Probes, Role, RoleProbe};
+use crate::{
+    memory,
+    model::probes::{Hooks, Probes, Role, RoleProbe},
+};
 
 /// Fewest sockets that there is room for: 16 MiB of kernel memory.
 const MIN_SOCKETS: u32 = 131_072;
@@ -129,7 +132,7 @@ impl Tracer {
             }),
         };
         drop(system);
-        release_memory();
+        memory::release();
         Ok(tracer)
     }
 
@@ -204,10 +207,10 @@ impl Tracer {
     /// # Errors
     ///
     /// When an iterator cannot run.
-    pub fn found(&mut self) -> Result<Vec<Found>> {
+    pub fn found(&mut self, found: impl FnMut(&Found) + Send) -> Result<()> {
         match (&mut self.hunt, &mut self.ebpf) {
-            (Some(hunt), Some(ebpf)) => hunt.found(ebpf),
-            _ => Ok(Vec::new()),
+            (Some(hunt), Some(ebpf)) => hunt.found(ebpf, found),
+            _ => Ok(()),
         }
     }
 
@@ -291,14 +294,4 @@ fn room_for_sockets() -> u32 {
     });
     let allocated = allocated.unwrap_or(0);
     allocated.saturating_add(allocated / 2).saturating_add(SPARE_SOCKETS).clamp(MIN_SOCKETS, MAX_SOCKETS)
-}
-
-/// Gives memory back to the system that only the start needed: reading the kernel's types takes tens of megabytes, of which the
-/// allocator of glibc would keep a part.
-fn release_memory() {
-    // SAFETY: it has no precondition.
-    #[cfg(target_env = "gnu")]
-    unsafe {
-        libc::malloc_trim(0);
-    }
 }

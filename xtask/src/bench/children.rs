@@ -168,9 +168,23 @@ impl Load {
     ///
     /// It cannot be started, or prepare itself.
     pub(super) fn prepare(kind: Kind, count: u64) -> Result<Self> {
+        Self::start(kind, &[&count.to_string()])
+    }
+
+    /// One that goes on where others have ended, in the network of one of them.
+    ///
+    /// # Errors
+    ///
+    /// As [`Load::prepare`].
+    pub(super) fn beside(other: &Self, kind: Kind, first: u64, count: u64) -> Result<Self> {
+        let beside = other.process.pid().to_string();
+        Self::start(kind, &[&count.to_string(), "--first", &first.to_string(), "--beside", &beside])
+    }
+
+    fn start(kind: Kind, arguments: &[&str]) -> Result<Self> {
         let mut command = Command::new(std::env::current_exe()?);
         let name = clap::ValueEnum::to_possible_value(&kind).context("a load without a name")?;
-        command.args(["load", name.get_name(), &count.to_string()]);
+        command.args(["load", name.get_name()]).args(arguments);
         command.stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut process = Running::start(command)?;
         let input = process.0.stdin.take();

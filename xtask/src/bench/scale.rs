@@ -60,8 +60,10 @@ pub(super) struct Standing {
 /// `leaks` or the load cannot run.
 pub(super) fn measure(binary: &Path, sockets: u64) -> Result<Scale> {
     eprintln!("    {sockets} sockets in CLOSE_WAIT");
-    let shares = (0..sockets).step_by(usize::try_from(EACH)?).map(|begun| EACH.min(sockets - begun));
-    let mut loads = shares.map(|share| Load::prepare(Kind::CloseWait, share)).collect::<Result<Vec<_>>>()?;
+    let mut loads = vec![Load::prepare(Kind::CloseWait, EACH.min(sockets))?];
+    for begun in (EACH..sockets).step_by(usize::try_from(EACH)?) {
+        loads.push(Load::beside(&loads[0], Kind::CloseWait, begun, EACH.min(sockets - begun))?);
+    }
     let before = leaks(binary)?;
     loads.iter_mut().try_for_each(|load| load.run().map(drop))?;
     let seen = Standing::watch(before, sockets)?;
@@ -71,7 +73,7 @@ pub(super) fn measure(binary: &Path, sockets: u64) -> Result<Scale> {
 
 fn leaks(binary: &Path) -> Result<Traced> {
     let mut command = Command::new(binary);
-    command.args(["leaks", "-vv", "-o", "json", "--interval", INTERVAL]);
+    command.env("NO_COLOR", "1").args(["leaks", "-vv", "-o", "json", "--interval", INTERVAL]);
     Traced::start(command).context("failed to start `tcpstate leaks`")
 }
 
