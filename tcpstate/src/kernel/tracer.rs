@@ -29,12 +29,12 @@ use crate::{
     model::probes::{Hooks, Probes, Role, RoleProbe},
 };
 
-/// Fewest sockets that there is room for: 16 MiB of kernel memory.
+/// Fewest sockets that there is room for: 17 MiB of kernel memory.
 const MIN_SOCKETS: u32 = 131_072;
 /// Most sockets that room is made for at start, about 0.5 GiB of kernel memory.
 const MAX_SOCKETS: u32 = 4 << 20;
 /// Room for more than there are at start, besides half as many again.
-const SPARE_SOCKETS: u32 = 32_768;
+const SPARE_SOCKETS: u32 = 24_576;
 
 /// How to trace.
 #[derive(Clone, Debug)]
@@ -284,7 +284,7 @@ fn follow(ebpf: &mut Ebpf, pids: &[u32]) -> Result<()> {
     Ok(())
 }
 
-/// Room for half as many sockets again as there are and some more, in the map that is allocated at start: 112 bytes each and
+/// Room for half as many sockets again as there are and some more, in the map that is allocated at start: 120 bytes each and
 /// 16 for each of its buckets, the number of which is a power of two (`htab_map_alloc()`, `kernel/bpf/hashtab.c`, Linux 6.18).
 fn room_for_sockets() -> u32 {
     let allocated = fs::read_to_string("/proc/net/sockstat").ok().and_then(|text| {

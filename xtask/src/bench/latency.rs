@@ -20,7 +20,7 @@ use serde::Serialize;
 use super::{children::Running, spread::Spread, tracer::Tracer};
 
 /// What `leaks` shows first is a report, after an interval: here the shortest.
-const INTERVAL: &str = "50ms";
+const INTERVAL: &str = "100ms";
 /// The longest wait for a first event.
 const LIMIT: Duration = Duration::from_secs(30);
 

@@ -2,13 +2,13 @@
 //! descriptors ask for.
 
 use std::{
-    path::Path,
+    path::{Path, PathBuf},
     process::Command,
     thread,
     time::{Duration, Instant},
 };
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use serde::Serialize;
 
 use super::{
@@ -17,6 +17,7 @@ use super::{
     load::Kind,
     spread::Spread,
 };
+use crate::process::display;
 
 /// Reports and snapshots come this often.
 const INTERVAL: &str = "1s";
@@ -60,21 +61,45 @@ pub(super) struct Standing {
 /// `leaks` or the load cannot run.
 pub(super) fn measure(binary: &Path, sockets: u64) -> Result<Scale> {
     eprintln!("    {sockets} sockets in CLOSE_WAIT");
-    let mut loads = vec![Load::prepare(Kind::CloseWait, EACH.min(sockets))?];
-    for begun in (EACH..sockets).step_by(usize::try_from(EACH)?) {
-        loads.push(Load::beside(&loads[0], Kind::CloseWait, begun, EACH.min(sockets - begun))?);
-    }
-    let before = leaks(binary)?;
-    loads.iter_mut().try_for_each(|load| load.run().map(drop))?;
+    let directory = tempfile::tempdir()?;
+    let program = without_debug_info(directory.path())?;
+    let mut load = Load::of(&program, Kind::CloseWait, EACH.min(sockets))?;
+    let others = (EACH..sockets).step_by(usize::try_from(EACH)?);
+    let others = others.map(|begun| load.beside(&program, Kind::CloseWait, begun, EACH.min(sockets - begun)));
+    let mut others = others.collect::<Result<Vec<_>>>()?;
+    let before = leaks(binary, &load)?;
+    load.run()?;
+    others.iter_mut().try_for_each(|load| load.run().map(drop))?;
     let seen = Standing::watch(before, sockets)?;
-    let found = Standing::watch(leaks(binary)?, sockets)?;
+    let found = Standing::watch(leaks(binary, &load)?, sockets)?;
     Ok(Scale { sockets, seen, found })
 }
 
-fn leaks(binary: &Path) -> Result<Traced> {
+/// A copy of this program as it would be installed: what `leaks` reads of a program's debug info counts among its memory, and is
+/// a matter of that program.
+fn without_debug_info(directory: &Path) -> Result<PathBuf> {
+    let copy = directory.join("load");
+    let mut strip = Command::new("strip");
+    strip.arg("--strip-debug").arg("-o").arg(&copy).arg(std::env::current_exe()?);
+    let status = strip.status().context("failed to run `strip` of binutils")?;
+    ensure!(status.success(), "`{}` failed: {status}", display(&strip));
+    Ok(copy)
+}
+
+/// Of the load only: others on this machine may leak, too.
+fn leaks(binary: &Path, load: &Load) -> Result<Traced> {
     let mut command = Command::new(binary);
-    command.env("NO_COLOR", "1").args(["leaks", "-vv", "-o", "json", "--interval", INTERVAL]);
-    Traced::start(command).context("failed to start `tcpstate leaks`")
+    command.env("NO_COLOR", "1").args([
+        "leaks",
+        "-vv",
+        "-o",
+        "json",
+        "--interval",
+        INTERVAL,
+        "--netns",
+        &load.network(),
+    ]);
+    Traced::start(command, false).context("failed to start `tcpstate leaks`")
 }
 
 impl Standing {
