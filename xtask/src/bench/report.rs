@@ -147,22 +147,20 @@ impl Results {
             "| sockets | RSS, MiB | kernel memory of all maps, MiB | of that of sockets, bytes each | first snapshot, ms | snapshot, ms | report, ms |"
         )?;
         writeln!(text, "|---|---|---|---|---|---|---|")?;
-        for Scale { sockets, seen, found } in &self.scale {
+        for Scale { sockets, seen, found, first_snapshot_ms, snapshot_ms, report_ms } in &self.scale {
             let each = |bytes: Option<f64>| bytes.map_or_else(|| "-".to_owned(), |bytes| format!("{bytes:.0}"));
             writeln!(
                 text,
-                "| {sockets} | {:.1} / {:.1} | {:.1} / {:.1} | {} / {} | {} | {} / {} | {} / {} |",
+                "| {sockets} | {:.1} / {:.1} | {:.1} / {:.1} | {} / {} | {} | {} | {} |",
                 seen.rss_mib,
                 found.rss_mib,
                 seen.maps_mib,
                 found.maps_mib,
                 each(seen.kernel_bytes_each),
                 each(found.kernel_bytes_each),
-                shown(found.first_snapshot_ms, 1),
-                shown(seen.snapshot_ms, 1),
-                shown(found.snapshot_ms, 1),
-                shown(seen.report_ms, 1),
-                shown(found.report_ms, 1)
+                shown(*first_snapshot_ms, 1),
+                shown(*snapshot_ms, 1),
+                shown(*report_ms, 1)
             )?;
         }
         writeln!(text)
