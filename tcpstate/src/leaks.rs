@@ -7,7 +7,6 @@ mod sleepers;
 pub(crate) mod stacks;
 
 use std::{
-    collections::BTreeSet,
     io,
     time::{Duration, Instant},
 };
@@ -164,14 +163,10 @@ impl Hunt<'_> {
         let began = Instant::now();
         let Intake { tracer, leaks, stacks, clock, losses, .. } = &mut self.intake;
         stacks.name(&leaks.places());
-        // Threads are looked at for the processes that the sockets of just now belong to.
         let book = stacks.book();
         let fold = |place| book.fold(place);
         let now = clock.now();
-        let survey = leaks.survey(&Observed { now, asleep_in_send: None, fold: &fold });
-        let mut pids: BTreeSet<u32> = survey.processes.iter().map(|row| row.process.pid).collect();
-        pids.extend(processes_asleep(&survey, self.settings.top));
-        let pids: Vec<u32> = pids.into_iter().collect();
+        let pids: Vec<u32> = leaks.processes().into_iter().collect();
         let threads = if pids.is_empty() { Vec::new() } else { tracer.threads(&pids)? };
         let in_send = sleepers::in_send(&threads);
         let survey = leaks.survey(&Observed { now, asleep_in_send: Some(&in_send), fold: &fold });

@@ -9,6 +9,7 @@ pub mod cli;
 pub mod decode;
 pub mod kernel;
 pub mod leaks;
+mod memory;
 pub mod model;
 pub mod preflight;
 pub mod probes;

@@ -66,7 +66,7 @@ enum Task {
     },
     /// A load to measure under
     #[command(hide = true)]
-    Load { kind: bench::load::Kind, count: u64 },
+    Load(bench::load::Options),
 }
 
 fn main() -> ExitCode {
@@ -79,7 +79,7 @@ fn main() -> ExitCode {
         Task::Vm(options) => return ended(vm::task(&options)),
         Task::Bench(options) => bench::task(&options),
         Task::Measure { binary, options } => bench::measure(&binary, &options),
-        Task::Load { kind, count } => bench::load::task(kind, count),
+        Task::Load(options) => bench::load::task(&options),
     };
     ended(result.map(|()| ExitCode::SUCCESS))
 }

@@ -156,6 +156,23 @@ impl Leaks {
         places
     }
 
+    /// The processes that a survey may be about: those that opened sockets, hold them, were told of an end, or listen.
+    #[must_use]
+    pub fn processes(&self) -> BTreeSet<u32> {
+        let of_socket = |socket: &Socket| [socket.owner.map(|owner| owner.pid), socket.told.map(|told| told.by.pid)];
+        let listening = self.listeners.iter().filter_map(|listener| listener.owner).map(|owner| owner.pid);
+        let all = self.sockets.iter().flat_map(of_socket).flatten();
+        let mut pids = BTreeSet::new();
+        let mut last = None;
+        for pid in all.chain(self.holders.iter().map(|holder| holder.pid)).chain(listening) {
+            // Mostly one process has many in a row.
+            if last.replace(pid) != Some(pid) {
+                pids.insert(pid);
+            }
+        }
+        pids
+    }
+
     fn entered(&mut self, at: MonotonicNs, facts: &SocketFacts, owner: Option<Owner>, opened: Option<PlaceId>) {
         if owner.is_some_and(|owner| matches!(owner.source, OwnerSource::Accept | OwnerSource::Listen)) {
             self.listening.insert((facts.netns, facts.local.port));

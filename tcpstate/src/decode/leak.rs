@@ -1,7 +1,7 @@
 //! Records of leak hunting → [`model::leak`](crate::model::leak).
 
 use std::{
-    collections::{BTreeMap, HashMap, btree_map::Entry},
+    collections::{HashMap, hash_map::Entry},
     net::IpAddr,
 };
 
@@ -74,46 +74,78 @@ pub struct Standing {
     pub listeners: Vec<FoundListener>,
 }
 
-/// Puts together what the iterators found: a record for each descriptor, and one for each socket by itself.
-///
-/// # Errors
-///
-/// When a record is none that the iterators write.
-pub fn standing(found: &[Found]) -> Result<Standing, DecodeError> {
-    let mut sockets: BTreeMap<(u64, u64), FoundSocket> = BTreeMap::new();
-    let mut listeners = Vec::new();
-    let mut waiting = HashMap::new();
-    for raw in found {
+/// Puts together what the iterators find: a record for each descriptor, and one for each socket by itself.
+#[derive(Debug, Default)]
+pub struct Finds {
+    standing: Standing,
+    /// Where each socket is among them, by cookie and address.
+    index: HashMap<(u64, u64), usize>,
+    /// Who waits for the other side to close, by the ends of the connection.
+    waiting: HashMap<Ends, u32>,
+    error: Option<DecodeError>,
+}
+
+impl Finds {
+    /// Takes one record.
+    pub fn add(&mut self, raw: &Found) {
+        if let Err(error) = self.try_add(raw) {
+            self.error.get_or_insert(error);
+        }
+    }
+
+    fn try_add(&mut self, raw: &Found) -> Result<(), DecodeError> {
         if raw.socket.new_state == TcpState::Listen as u8 {
-            listeners.push(FoundListener {
+            self.standing.listeners.push(FoundListener {
                 facts: facts(&raw.socket)?,
                 owner: owner(&raw.socket.owner, raw.socket.owner_source),
                 backlog: raw.recv_q,
                 backlog_limit: raw.send_q,
                 dropped: raw.drops,
             });
-            continue;
+            return Ok(());
         }
         if raw.socket.new_state == TcpState::FinWait2 as u8 {
-            waiting.insert(ends(&facts(&raw.socket)?), raw.holder_tgid);
-            continue;
+            self.waiting.insert(ends(&facts(&raw.socket)?), raw.holder_tgid);
+            return Ok(());
         }
-        let socket = match sockets.entry((raw.socket.cookie, raw.socket.skaddr)) {
-            Entry::Occupied(known) => known.into_mut(),
-            Entry::Vacant(new) => new.insert(socket(raw)?),
+        let sockets = &mut self.standing.sockets;
+        let place = match self.index.entry((raw.socket.cookie, raw.socket.skaddr)) {
+            Entry::Occupied(known) => *known.get(),
+            Entry::Vacant(new) => {
+                sockets.push(socket(raw)?);
+                *new.insert(sockets.len() - 1)
+            }
         };
-        if raw.holder_tgid != 0 {
+        if raw.holder_tgid != 0
+            && let Some(socket) = sockets.get_mut(place)
+        {
             socket.holders.push(Holder { pid: raw.holder_tgid, fd: raw.holder_fd });
         }
+        Ok(())
     }
-    let mut sockets: Vec<_> = sockets.into_values().collect();
-    for socket in &mut sockets {
-        socket.holders.sort_unstable();
-        socket.holders.dedup();
-        let (netns, local, remote) = ends(&socket.facts);
-        socket.awaited_by = waiting.get(&(netns, remote, local)).copied();
+
+    /// All of it, sockets by cookie and address.
+    ///
+    /// # Errors
+    ///
+    /// When a record was none that the iterators write.
+    pub fn finish(self) -> Result<Standing, DecodeError> {
+        if let Some(error) = self.error {
+            return Err(error);
+        }
+        drop(self.index);
+        let mut standing = self.standing;
+        standing.sockets.sort_unstable_by_key(|socket| (socket.facts.id.cookie, socket.facts.id.skaddr));
+        for socket in &mut standing.sockets {
+            socket.holders.sort_unstable();
+            socket.holders.dedup();
+            if !self.waiting.is_empty() {
+                let (netns, local, remote) = ends(&socket.facts);
+                socket.awaited_by = self.waiting.get(&(netns, remote, local)).copied();
+            }
+        }
+        Ok(standing)
     }
-    Ok(Standing { sockets, listeners })
 }
 
 fn closing(raw: &leak::Closing) -> Result<Closing, DecodeError> {
@@ -162,9 +194,12 @@ fn load(raw: &Found) -> SocketLoad {
     }
 }
 
+/// Network namespace, local and remote end.
+type Ends = (u32, (IpAddr, u16), (IpAddr, u16));
+
 /// What tells a socket's peer within its network namespace; addresses of IPv4 may be mapped on one side only. Between namespaces
 /// the same addresses may be anybody's.
-fn ends(facts: &SocketFacts) -> (u32, (IpAddr, u16), (IpAddr, u16)) {
+fn ends(facts: &SocketFacts) -> Ends {
     let end = |end: Endpoint| (end.addr.to_canonical(), end.port);
     (facts.netns, end(facts.local), end(facts.remote))
 }
@@ -235,10 +270,16 @@ mod tests {
         assert!(matches!(event(&[]), Err(DecodeError::Length { got: 0, .. })));
     }
 
+    fn standing(records: &[Found]) -> Standing {
+        let mut finds = Finds::default();
+        records.iter().for_each(|record| finds.add(record));
+        finds.finish().expect("whole records")
+    }
+
     #[test]
     fn descriptors_of_one_socket_come_together() {
         let records = [found(1, (20, 4)), found(2, (0, 0)), found(1, (10, 5)), found(1, (0, 0)), found(1, (10, 5))];
-        let standing = standing(&records).expect("whole records");
+        let standing = standing(&records);
         let holders: Vec<_> = standing.sockets.iter().map(|socket| socket.holders.clone()).collect();
         assert_eq!(holders, [vec![Holder { pid: 10, fd: 5 }, Holder { pid: 20, fd: 4 }], vec![]]);
     }
@@ -259,7 +300,7 @@ mod tests {
             end(found(5, (20, 4)), fin_wait2, (4001, 80), 2),
             end(found(6, (20, 5)), fin_wait2, (80, 4002), 1),
         ];
-        let standing = standing(&records).expect("whole records");
+        let standing = standing(&records);
         let awaited: Vec<_> = standing.sockets.iter().map(|socket| socket.awaited_by).collect();
         assert_eq!(awaited, [Some(20), None, None]);
     }

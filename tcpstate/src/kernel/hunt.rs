@@ -17,7 +17,7 @@ use tokio::io::unix::AsyncFd;
 use super::{
     loader::program,
     ring,
-    snapshot::{in_other_namespaces, open, read_records},
+    snapshot::{each_record, in_other_namespaces, open, read_records},
 };
 use crate::model::probes::{Hooks, Role};
 
@@ -87,21 +87,17 @@ impl Hunt {
     }
 
     /// Every descriptor of a leaking socket, then every such socket by itself, and the listeners with a backlog.
-    pub(super) fn found(&mut self, ebpf: &mut Ebpf) -> Result<Vec<Found>> {
-        let mut found = Vec::new();
+    pub(super) fn found(&mut self, ebpf: &mut Ebpf, mut found: impl FnMut(&Found) + Send) -> Result<()> {
         if self.descriptors {
-            found.extend(read_records::<Found>(open(program(ebpf, "leaking_files")?)?)?);
+            each_record(open(program(ebpf, "leaking_files")?)?, &mut found)?;
         }
         if !self.sockets {
-            return Ok(found);
+            return Ok(());
         }
         let tcp: &mut Iter = program(ebpf, "leaking_tcp")?;
-        found.extend(read_records::<Found>(open(tcp)?)?);
-        in_other_namespaces(tcp, |file| {
-            found.extend(read_records::<Found>(file)?);
-            Ok(())
-        })?;
-        Ok(found)
+        each_record(open(tcp)?, &mut found)?;
+        in_other_namespaces(tcp, |file| each_record(file, &mut found))?;
+        Ok(())
     }
 
     /// The threads of these processes.

@@ -68,21 +68,33 @@ pub(super) fn open(iterator: &mut Iter) -> Result<File> {
 
 /// Runs an iterator that writes one word for each story it began.
 fn count(file: File) -> Result<u64> {
-    Ok(read_records::<u64>(file)?.len() as u64)
+    let mut count = 0;
+    each_record(file, |_: &u64| count += 1)?;
+    Ok(count)
 }
 
 /// Runs an iterator to its end and returns what it wrote.
-pub(super) fn read_records<T: AnyBitPattern>(mut file: File) -> Result<Vec<T>> {
-    let mut bytes = Vec::new();
-    let mut piece = [0; 64 << 10];
+pub(super) fn read_records<T: AnyBitPattern>(file: File) -> Result<Vec<T>> {
+    let mut records = Vec::new();
+    each_record(file, |record: &T| records.push(*record))?;
+    Ok(records)
+}
+
+/// Runs an iterator to its end and hands out what it writes, record by record.
+pub(super) fn each_record<T: AnyBitPattern>(mut file: File, mut record: impl FnMut(&T)) -> Result<()> {
+    let mut piece = vec![0; 64 << 10];
+    let mut filled = 0;
     loop {
-        match file.read(&mut piece) {
-            Ok(0) => break,
-            Ok(read) => bytes.extend_from_slice(&piece[..read]),
+        match file.read(&mut piece[filled..]) {
+            // `seq_file` hands out whole records, so that nothing remains.
+            Ok(0) => return Ok(()),
+            Ok(read) => filled += read,
             Err(error) if matches!(error.kind(), io::ErrorKind::Interrupted | io::ErrorKind::WouldBlock) => {}
             Err(error) => return Err(error).context("failed to read the snapshot of open sockets"),
         }
+        let whole = filled - filled % size_of::<T>();
+        piece[..whole].chunks_exact(size_of::<T>()).for_each(|bytes| record(&bytemuck::pod_read_unaligned(bytes)));
+        piece.copy_within(whole..filled, 0);
+        filled -= whole;
     }
-    // `seq_file` hands out whole records, so that nothing remains.
-    Ok(bytes.chunks_exact(size_of::<T>()).map(bytemuck::pod_read_unaligned).collect())
 }

@@ -24,14 +24,17 @@ use super::{
     snapshot,
     system::{System, lockdown, release},
 };
-use crate::model::probes::{Hooks, Probes, Role, RoleProbe};
+use crate::{
+    memory,
+    model::probes::{Hooks, Probes, Role, RoleProbe},
+};
 
-/// Fewest sockets that there is room for: 16 MiB of kernel memory.
+/// Fewest sockets that there is room for: 17 MiB of kernel memory.
 const MIN_SOCKETS: u32 = 131_072;
 /// Most sockets that room is made for at start, about 0.5 GiB of kernel memory.
 const MAX_SOCKETS: u32 = 4 << 20;
 /// Room for more than there are at start, besides half as many again.
-const SPARE_SOCKETS: u32 = 32_768;
+const SPARE_SOCKETS: u32 = 24_576;
 
 /// How to trace.
 #[derive(Clone, Debug)]
@@ -129,7 +132,7 @@ impl Tracer {
             }),
         };
         drop(system);
-        release_memory();
+        memory::release();
         Ok(tracer)
     }
 
@@ -216,10 +219,10 @@ impl Tracer {
     /// # Errors
     ///
     /// When an iterator cannot run.
-    pub fn found(&mut self) -> Result<Vec<Found>> {
+    pub fn found(&mut self, found: impl FnMut(&Found) + Send) -> Result<()> {
         match (&mut self.hunt, &mut self.ebpf) {
-            (Some(hunt), Some(ebpf)) => hunt.found(ebpf),
-            _ => Ok(Vec::new()),
+            (Some(hunt), Some(ebpf)) => hunt.found(ebpf, found),
+            _ => Ok(()),
         }
     }
 
@@ -293,7 +296,7 @@ fn follow(ebpf: &mut Ebpf, pids: &[u32]) -> Result<()> {
     Ok(())
 }
 
-/// Room for half as many sockets again as there are and some more, in the map that is allocated at start: 112 bytes each and
+/// Room for half as many sockets again as there are and some more, in the map that is allocated at start: 120 bytes each and
 /// 16 for each of its buckets, the number of which is a power of two (`htab_map_alloc()`, `kernel/bpf/hashtab.c`, Linux 6.18).
 fn room_for_sockets() -> u32 {
     let allocated = fs::read_to_string("/proc/net/sockstat").ok().and_then(|text| {
@@ -303,14 +306,4 @@ fn room_for_sockets() -> u32 {
     });
     let allocated = allocated.unwrap_or(0);
     allocated.saturating_add(allocated / 2).saturating_add(SPARE_SOCKETS).clamp(MIN_SOCKETS, MAX_SOCKETS)
-}
-
-/// Gives memory back to the system that only the start needed: reading the kernel's types takes tens of megabytes, of which the
-/// allocator of glibc would keep a part.
-fn release_memory() {
-    // SAFETY: it has no precondition.
-    #[cfg(target_env = "gnu")]
-    unsafe {
-        libc::malloc_trim(0);
-    }
 }

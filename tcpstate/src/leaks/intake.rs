@@ -9,6 +9,7 @@ use crate::{
     aggregate::leaks::{Leaks, Options},
     decode,
     kernel::Tracer,
+    memory,
     model::{
         leak::LeakLosses,
         probes::{Hooks, Role},
@@ -16,6 +17,8 @@ use crate::{
     session::Clock,
 };
 
+/// A snapshot of more sockets leaves memory behind that is worth giving back.
+const MANY: usize = 10_000;
 /// Events taken at a time.
 const BATCH: usize = 8192;
 
@@ -96,6 +99,10 @@ impl Intake {
         let snapshot = look(&mut self.tracer, &self.clock)?;
         self.leaks.reconcile(&snapshot);
         let (sockets, took) = (snapshot.sockets.len(), began.elapsed().as_micros());
+        drop(snapshot);
+        if sockets > MANY {
+            memory::release();
+        }
         tracing::debug!("snapshot of {sockets} sockets took {took} µs");
         self.reconciled = Some((began, began.elapsed()));
         self.lost_at_reconcile = lost;

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use anyhow::Result;
 
 use crate::{
-    decode::leak::standing,
+    decode::leak::Finds,
     kernel::Tracer,
     model::leak::{FoundProcess, Snapshot},
     process::descriptors,
@@ -15,7 +15,9 @@ use crate::{
 /// Takes a snapshot of leaking sockets, their holders, and what these may have.
 pub(super) fn look(tracer: &mut Tracer, clock: &Clock) -> Result<Snapshot> {
     let taken = clock.now();
-    let standing = standing(&tracer.found()?)?;
+    let mut finds = Finds::default();
+    tracer.found(|found| finds.add(found))?;
+    let standing = finds.finish()?;
     let complete = clock.now();
     let holders = standing.sockets.iter().flat_map(|socket| &socket.holders);
     let listening = standing.listeners.iter().filter_map(|listener| listener.owner).map(|owner| owner.pid);

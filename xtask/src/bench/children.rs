@@ -92,12 +92,12 @@ pub(super) struct Ended {
 }
 
 impl Traced {
-    /// Starts a tracer and waits until it has attached.
+    /// Starts a tracer and waits until it has attached and, where it has something to say then, has said it.
     ///
     /// # Errors
     ///
     /// It cannot be started, ends at once, or attaches nothing: the error has its own last word.
-    pub(super) fn start(mut command: Command) -> Result<Self> {
+    pub(super) fn start(mut command: Command, speaks: bool) -> Result<Self> {
         let file = || tempfile::tempfile_in(cargo::workspace()).context("failed to make a file for its output");
         let (stdout, stderr) = (file()?, file()?);
         command.stdin(Stdio::null()).stdout(stdout.try_clone()?).stderr(stderr.try_clone()?);
@@ -111,7 +111,7 @@ impl Traced {
             let now = Held::by(traced.pid()).attached;
             if now != attached.0 {
                 attached = (now, Instant::now());
-            } else if now > 0 && attached.1.elapsed() >= SETTLED {
+            } else if now > 0 && attached.1.elapsed() >= SETTLED && (!speaks || traced.stdout.metadata()?.len() > 0) {
                 return Ok(traced);
             } else if start.elapsed() > ATTACH_LIMIT {
                 bail!("attaches nothing within {} s: {}", ATTACH_LIMIT.as_secs(), traced.last_word()?);
@@ -168,9 +168,37 @@ impl Load {
     ///
     /// It cannot be started, or prepare itself.
     pub(super) fn prepare(kind: Kind, count: u64) -> Result<Self> {
-        let mut command = Command::new(std::env::current_exe()?);
+        Self::of(&std::env::current_exe()?, kind, count)
+    }
+
+    /// The same from a copy of this program.
+    ///
+    /// # Errors
+    ///
+    /// As [`Load::prepare`].
+    pub(super) fn of(program: &Path, kind: Kind, count: u64) -> Result<Self> {
+        Self::start(program, kind, &[&count.to_string()])
+    }
+
+    /// One that goes on where others have ended, in the network of this one.
+    ///
+    /// # Errors
+    ///
+    /// As [`Load::prepare`].
+    pub(super) fn beside(&self, program: &Path, kind: Kind, first: u64, count: u64) -> Result<Self> {
+        let beside = self.process.pid().to_string();
+        Self::start(program, kind, &[&count.to_string(), "--first", &first.to_string(), "--beside", &beside])
+    }
+
+    /// Where its network is.
+    pub(super) fn network(&self) -> String {
+        format!("/proc/{}/ns/net", self.process.pid())
+    }
+
+    fn start(program: &Path, kind: Kind, arguments: &[&str]) -> Result<Self> {
+        let mut command = Command::new(program);
         let name = clap::ValueEnum::to_possible_value(&kind).context("a load without a name")?;
-        command.args(["load", name.get_name(), &count.to_string()]);
+        command.args(["load", name.get_name()]).args(arguments);
         command.stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut process = Running::start(command)?;
         let input = process.0.stdin.take();

@@ -8,20 +8,21 @@ mod close_wait;
 mod receive;
 
 use std::{
+    fs::File,
     io::{self, BufRead as _, Write as _},
     net::{Ipv4Addr, SocketAddrV4, TcpListener},
-    os::fd::OwnedFd,
+    os::fd::{AsFd as _, OwnedFd},
     process::{self, Command},
     thread,
     time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, Result, ensure};
-use clap::ValueEnum;
+use clap::{Args, ValueEnum};
 use rustix::{
     net::{AddressFamily, SocketType, bind, connect, socket},
     process::{Signal, set_parent_process_death_signal},
-    thread::{UnshareFlags, unshare_unsafe},
+    thread::{LinkNameSpaceType, UnshareFlags, move_into_link_name_space, unshare_unsafe},
 };
 use serde::{Deserialize, Serialize};
 
@@ -53,6 +54,20 @@ impl Kind {
     }
 }
 
+/// Which load, and where.
+#[derive(Args, Clone, Copy, Debug)]
+pub(crate) struct Options {
+    pub(crate) kind: Kind,
+    /// Connections or receives
+    pub(crate) count: u64,
+    /// Number of the first connection: its address and port follow from it
+    #[arg(long, default_value_t = 0)]
+    pub(crate) first: u64,
+    /// In the network namespace of this process instead of one of its own
+    #[arg(long, value_name = "PID")]
+    pub(crate) beside: Option<u32>,
+}
+
 /// How a load went.
 #[derive(Clone, Copy, Debug, Deserialize, Serialize)]
 pub(crate) struct Outcome {
@@ -70,29 +85,27 @@ const SOURCES: u64 = 250;
 const PORTS: u64 = 50_000;
 const FIRST_PORT: u64 = 10_000;
 
-/// Runs a load of so many operations.
+/// Runs a load.
 ///
 /// # Errors
 ///
 /// The namespace or a socket could not be made.
-pub(crate) fn task(kind: Kind, count: u64) -> Result<()> {
+pub(crate) fn task(options: &Options) -> Result<()> {
+    let Options { kind, count, first, beside } = *options;
     set_parent_process_death_signal(Some(Signal::KILL))?;
     thread::spawn(|| {
         thread::sleep(LIMIT);
         eprintln!("xtask: the load is not done after {} s: a machine this slow needs `--quick`", LIMIT.as_secs());
         process::exit(1);
     });
-    ensure!(count <= SOURCES * PORTS, "a load of {count} operations is too long: at most {}", SOURCES * PORTS);
-    // SAFETY: no descriptors are unshared.
-    unsafe { unshare_unsafe(UnshareFlags::NEWNET) }.context("failed to make a network namespace: be root")?;
-    let status = Command::new("ip").args(["link", "set", "lo", "up"]).status().context("failed to run `ip`")?;
-    ensure!(status.success(), "`ip link set lo up` failed: {status}");
+    ensure!(first + count <= SOURCES * PORTS, "too many operations for one load: at most {}", SOURCES * PORTS);
+    network(beside).context("failed to enter a network namespace: be root")?;
 
     let mut prepared: Box<dyn FnMut() -> Result<()>> = match kind {
         Kind::Churn => Box::new(churn::prepare(count)?),
         Kind::Accept => Box::new(accept::prepare(count)?),
         Kind::Receive => Box::new(receive::prepare(count)?),
-        Kind::CloseWait => Box::new(close_wait::prepare(count)?),
+        Kind::CloseWait => Box::new(close_wait::prepare(first, count)?),
     };
     say("ready")?;
     let mut word = String::new();
@@ -106,6 +119,19 @@ pub(crate) fn task(kind: Kind, count: u64) -> Result<()> {
     say(&serde_json::to_string(&outcome)?)?;
     // What it has opened stays open until nobody wants it any more.
     io::copy(&mut io::stdin().lock(), &mut io::sink())?;
+    Ok(())
+}
+
+/// Goes where nobody else's ports are.
+fn network(beside: Option<u32>) -> Result<()> {
+    if let Some(pid) = beside {
+        let namespace = File::open(format!("/proc/{pid}/ns/net"))?;
+        return Ok(move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Network))?);
+    }
+    // SAFETY: no descriptors are unshared.
+    unsafe { unshare_unsafe(UnshareFlags::NEWNET) }?;
+    let status = Command::new("ip").args(["link", "set", "lo", "up"]).status().context("failed to run `ip`")?;
+    ensure!(status.success(), "`ip link set lo up` failed: {status}");
     Ok(())
 }
 

@@ -34,10 +34,6 @@ impl Results {
         self.loads.iter().find(|cost| cost.load == load && cost.tracer == tracer)
     }
 
-    fn first_event(&self, tracer: Tracer) -> Option<&FirstEvent> {
-        self.first_event.iter().find(|first| first.tracer == tracer)
-    }
-
     /// Tables in Markdown.
     pub(super) fn tables(&self) -> String {
         let mut text = String::new();
@@ -55,6 +51,7 @@ impl Results {
         )?;
         self.write_churn(text)?;
         self.write_others(text)?;
+        self.write_first_events(text)?;
         if !self.scale.is_empty() {
             self.write_scale(text)?;
         }
@@ -72,36 +69,37 @@ impl Results {
 
     fn write_churn(&self, text: &mut String) -> std::fmt::Result {
         let churn: Vec<&Cost> = self.loads.iter().filter(|cost| cost.load == Kind::Churn).collect();
+        if churn.is_empty() {
+            return Ok(());
+        }
         let untraced = Spread::of(churn.iter().filter_map(|cost| Some(cost.untraced_per_second?.median)));
         if let Some(untraced) = untraced {
             writeln!(text, "Connections that come and go, {:.0} a second untraced:\n", untraced.median)?;
         }
         writeln!(
             text,
-            "| tracer | throughput, untraced = 1 | in the kernel, ns a transition | its CPU time, ns a transition | lost | peak RSS, MiB | first event, ms | stop, ms |"
+            "| tracer | throughput, untraced = 1 | in the kernel, ns a transition | its CPU time, ns a transition | lost | peak RSS, MiB | stop, ms |"
         )?;
-        writeln!(text, "|---|---|---|---|---|---|---|---|")?;
+        writeln!(text, "|---|---|---|---|---|---|---|")?;
         for cost in churn {
             if let Some(reason) = &cost.refused {
                 writeln!(
                     text,
-                    "| {} | does not run here: {} | | | | | | |",
+                    "| {} | does not run here: {} | | | | | |",
                     cost.tracer.name(),
                     reason.replace('|', "/")
                 )?;
                 continue;
             }
-            let first = self.first_event(cost.tracer).and_then(|first| first.ms);
             writeln!(
                 text,
-                "| {} | {} | {} | {} | {} | {} | {} | {} |",
+                "| {} | {} | {} | {} | {} | {} | {} |",
                 cost.tracer.name(),
                 shown(cost.throughput, 2),
                 shown(cost.in_kernel_ns, 0),
                 shown(cost.cpu_ns, 0),
                 shown(cost.lost, 0),
                 shown(cost.peak_rss_mib, 0),
-                shown(first, 0),
                 shown(cost.stop_ms, 0)
             )?;
         }
@@ -130,6 +128,18 @@ impl Results {
         writeln!(text)
     }
 
+    fn write_first_events(&self, text: &mut String) -> std::fmt::Result {
+        if self.first_event.is_empty() {
+            return Ok(());
+        }
+        writeln!(text, "| tracer | start to first event (`leaks`: report), ms |\n|---|---|")?;
+        for first in &self.first_event {
+            let took = first.refused.as_ref().map_or_else(|| shown(first.ms, 0), |why| format!("not measured: {why}"));
+            writeln!(text, "| {} | {took} |", first.tracer.name())?;
+        }
+        writeln!(text)
+    }
+
     fn write_scale(&self, text: &mut String) -> std::fmt::Result {
         writeln!(text, "`tcpstate leaks` with sockets in CLOSE_WAIT that it saw come / that were there before it:\n")?;
         writeln!(
@@ -137,22 +147,20 @@ impl Results {
             "| sockets | RSS, MiB | kernel memory of all maps, MiB | of that of sockets, bytes each | first snapshot, ms | snapshot, ms | report, ms |"
         )?;
         writeln!(text, "|---|---|---|---|---|---|---|")?;
-        for Scale { sockets, seen, found } in &self.scale {
+        for Scale { sockets, seen, found, first_snapshot_ms, snapshot_ms, report_ms } in &self.scale {
             let each = |bytes: Option<f64>| bytes.map_or_else(|| "-".to_owned(), |bytes| format!("{bytes:.0}"));
             writeln!(
                 text,
-                "| {sockets} | {:.1} / {:.1} | {:.1} / {:.1} | {} / {} | {} | {} / {} | {} / {} |",
+                "| {sockets} | {:.1} / {:.1} | {:.1} / {:.1} | {} / {} | {} | {} | {} |",
                 seen.rss_mib,
                 found.rss_mib,
                 seen.maps_mib,
                 found.maps_mib,
                 each(seen.kernel_bytes_each),
                 each(found.kernel_bytes_each),
-                shown(found.first_snapshot_ms, 1),
-                shown(seen.snapshot_ms, 1),
-                shown(found.snapshot_ms, 1),
-                shown(seen.report_ms, 1),
-                shown(found.report_ms, 1)
+                shown(*first_snapshot_ms, 1),
+                shown(*snapshot_ms, 1),
+                shown(*report_ms, 1)
             )?;
         }
         writeln!(text)

@@ -27,7 +27,7 @@ pub(super) fn judge(results: &Results) -> Vec<Target> {
     let first = |tracer| results.first_event.iter().find(|first| first.tracer == tracer)?.ms.map(|ms| ms.median);
     let idle = results.scale.iter().find(|scale| scale.sockets == 0);
     let many = results.scale.iter().find(|scale| scale.sockets == 100_000);
-    let worse = |of: fn(&super::scale::Standing) -> Option<f64>| {
+    let worse = |of: fn(&super::scale::Memory) -> Option<f64>| {
         many.and_then(|scale| Some(of(&scale.seen)?.max(of(&scale.found)?)))
     };
 
@@ -60,16 +60,16 @@ pub(super) fn judge(results: &Results) -> Vec<Target> {
         at_least("`leaks`, receives: throughput ≥ 0.99", throughput(Kind::Receive, Tracer::Leaks), 0.99),
         at_least("`trace -o json`, receives: throughput ≥ 0.99", throughput(Kind::Receive, Tracer::TraceJson), 0.99),
         at_most("`leaks`, idle: RSS ≤ 25 MiB", idle.map(|scale| scale.seen.rss_mib), 25.0),
-        at_most("`leaks`, 100,000 sockets: RSS ≤ 60 MiB", worse(|standing| Some(standing.rss_mib)), 60.0),
+        at_most("`leaks`, 100,000 sockets: RSS ≤ 60 MiB", worse(|memory| Some(memory.rss_mib)), 60.0),
         at_most(
             "`leaks`, 100,000 sockets: kernel memory ≤ 256 bytes each",
-            worse(|standing| standing.kernel_bytes_each),
+            worse(|memory| memory.kernel_bytes_each),
             256.0,
         ),
-        at_most("`leaks`, 100,000 sockets: report ≤ 50 ms", worse(|standing| Some(standing.report_ms?.median)), 50.0),
+        at_most("`leaks`, 100,000 sockets: report ≤ 50 ms", many.and_then(|scale| Some(scale.report_ms?.median)), 50.0),
         at_most(
             "`leaks`, 100,000 sockets: snapshot ≤ 400 ms",
-            worse(|standing| Some(standing.snapshot_ms?.median.max(standing.first_snapshot_ms?.median))),
+            many.and_then(|scale| Some(scale.snapshot_ms?.median.max(scale.first_snapshot_ms?.median))),
             400.0,
         ),
         at_most("`trace -o json`: first event ≤ 150 ms", first(Tracer::TraceJson), 150.0),

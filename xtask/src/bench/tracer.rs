@@ -77,6 +77,11 @@ impl Tracer {
         matches!(self, Self::TraceJson | Self::TraceText | Self::Tcpstates | Self::Bpftrace)
     }
 
+    /// Whether it writes something as soon as it sees every transition; the peers keep that in a buffer.
+    pub(super) const fn speaks(self) -> bool {
+        matches!(self, Self::TraceJson | Self::TraceText | Self::TracePid)
+    }
+
     /// Lines that come before the first event, or of `leaks` the first report.
     pub(super) const fn lines_ahead(self) -> usize {
         if matches!(self, Self::Leaks) { 0 } else { 1 }

@@ -1,0 +1,93 @@
+//! What an event costs from the ring buffer's bytes to what is known: `cargo bench -p tcpstate --bench decode`.
+
+use std::{hint::black_box, time::Duration};
+
+use bytemuck::Zeroable as _;
+use criterion::{Criterion, Throughput};
+use tcpstate::{
+    aggregate::{
+        dwell::DwellTable,
+        leaks::{Leaks, Options},
+    },
+    decode,
+};
+use tcpstate_common::{
+    event::{KIND_TRANSITION, Owner, Transition, owner_source},
+    leak::{Entered, KIND_DESTROYED, KIND_ENTERED, KIND_EOF_READ, KIND_LEFT, SocketEvent},
+    state::{AF_INET, IPPROTO_TCP, TcpState},
+};
+
+/// Records in one measured round.
+const ROUND: u64 = 40_000;
+
+fn transition(n: u64, kind: u32) -> Transition {
+    let tgid = 1_000 + (n % 50) as u32;
+    let mut record = Transition::zeroed();
+    record.kind = kind;
+    record.old_state = TcpState::Established as u8;
+    record.new_state = TcpState::CloseWait as u8;
+    record.owner_source = owner_source::ACCEPT;
+    record.ts_ns = 1_000_000_000 + n * 1_000;
+    record.in_old_ns = n * 98_765;
+    record.cookie = n + 1;
+    record.skaddr = 0xffff_8881_0000_0000 + n * 0x940;
+    record.owner = Owner { tgid, tid: tgid, comm: *b"nginx: worker\0\0\0" };
+    record.netns = 4_026_531_840;
+    record.local_port = 443;
+    record.remote_port = (n % 60_000) as u16;
+    record.family = AF_INET;
+    record.protocol = IPPROTO_TCP;
+    record
+}
+
+/// A socket's time in CLOSE_WAIT: FIN, read, close.
+fn life(n: u64) -> [Vec<u8>; 4] {
+    let entered = Entered { transition: transition(n, KIND_ENTERED), place: n % 100 + 1 };
+    let event = |kind| SocketEvent {
+        kind,
+        new_state: TcpState::LastAck as u8,
+        pad: [0; 3],
+        ts_ns: entered.transition.ts_ns + 500,
+        cookie: entered.transition.cookie,
+        skaddr: entered.transition.skaddr,
+        actor: entered.transition.owner,
+        place: 101,
+    };
+    let [read, left, gone] = [KIND_EOF_READ, KIND_LEFT, KIND_DESTROYED].map(event);
+    [
+        bytemuck::bytes_of(&entered).to_vec(),
+        bytemuck::bytes_of(&read).to_vec(),
+        bytemuck::bytes_of(&left).to_vec(),
+        bytemuck::bytes_of(&gone).to_vec(),
+    ]
+}
+
+fn main() {
+    let mut criterion = Criterion::default().configure_from_args();
+    let mut group = criterion.benchmark_group("decode and aggregate");
+    group.throughput(Throughput::Elements(ROUND));
+
+    let records: Vec<Transition> = (0..ROUND).map(|n| transition(n, KIND_TRANSITION)).collect();
+    let mut dwell = DwellTable::default();
+    group.bench_function("trace", |bencher| {
+        bencher.iter(|| {
+            for record in &records {
+                let transition = decode::transition(bytemuck::bytes_of(record)).expect("a whole record");
+                dwell.record(black_box(&transition));
+            }
+        });
+    });
+
+    let records: Vec<Vec<u8>> = (0..ROUND / 4).flat_map(life).collect();
+    let options = Options { older_than: Duration::from_secs(1), accept_hook: true, receive_hook: true };
+    let mut leaks = Leaks::new(options);
+    group.bench_function("leaks", |bencher| {
+        bencher.iter(|| {
+            for record in &records {
+                leaks.push(black_box(&decode::leak::event(record).expect("a whole record")));
+            }
+        });
+    });
+    group.finish();
+    criterion.final_summary();
+}
