@@ -227,6 +227,7 @@ fn check(all: &Trace, filtered: &Trace, cookies: &[u64], wanted: impl Fn(&Transi
 fn essence(transition: &Transition) -> Transition {
     Transition {
         time: None,
+        id: None,
         mono_ns: 0,
         in_old_ns: transition.in_old_ns.map(|_| 0),
         in_old_at_least_ns: transition.in_old_at_least_ns.map(|_| 0),
