@@ -206,7 +206,7 @@ pub(crate) fn netns_of(file: &File) -> Option<u32> {
 mod tests {
     use std::{os::unix::fs::symlink, process, thread};
 
-    use super::*;
+    use super::{super::mounts, *};
 
     /// This machine, as one whose process ids are the kernel's.
     fn host() -> Host {

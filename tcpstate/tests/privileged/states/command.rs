@@ -23,7 +23,7 @@ pub(super) fn watched() -> Result<()> {
         "--watch",
         "500ms",
         "--duration",
-        "8s",
+        "60s",
         "--count",
         "8",
     ]);
