@@ -24,6 +24,7 @@ fn golden() {
     assert_golden("help-trace.txt", &help(&["tcpstate", "trace", "--help"]));
     assert_golden("help-trace-short.txt", &help(&["tcpstate", "trace", "-h"]));
     assert_golden("help-leaks.txt", &help(&["tcpstate", "leaks", "--help"]));
+    assert_golden("help-run.txt", &help(&["tcpstate", "run", "--help"]));
 }
 
 #[test]
