@@ -269,7 +269,7 @@ mod tests {
     /// Both outcomes are real: a container may have no cgroup2.
     #[test]
     fn a_cgroup_is_the_inode_of_its_directory() -> io::Result<()> {
-        let Some(mount) = crate::settings::mounts::cgroup2(&fs::read("/proc/self/mountinfo")?) else {
+        let Some(mount) = mounts::cgroup2(&fs::read("/proc/self/mountinfo")?) else {
             assert!(matches!(host().cgroup_id(Path::new("/")), Err(HostError::NoCgroup2)));
             return Ok(());
         };
