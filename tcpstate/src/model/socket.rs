@@ -53,8 +53,6 @@ pub struct FoundNamespace {
     pub own: bool,
     /// Names that `ip netns` gave it.
     pub names: Vec<Vec<u8>>,
-    /// A process in it, by its position in [`Look::processes`].
-    pub process: Option<u32>,
     /// Its TCP sockets.
     pub sockets: Vec<Listed>,
     /// Connections that found the backlog of their listener full, since the namespace began (`ListenOverflows`).

@@ -30,7 +30,6 @@ use crate::{
 struct Candidate {
     path: PathBuf,
     names: Vec<Vec<u8>>,
-    process: Option<u32>,
 }
 
 /// Looks at what the settings ask for.
@@ -50,8 +49,8 @@ pub(super) fn take(settings: &StatesSettings, host: &Host) -> Result<Look> {
     let own_inside = own_inside?;
     let pass = pass.with_context(|| format!("failed to read `{}`", host.proc.display()))?;
     let mut candidates: BTreeMap<u32, Candidate> = BTreeMap::new();
-    for (inode, (path, process)) in pass.namespaces {
-        candidates.insert(inode, Candidate { path, process, ..Candidate::default() });
+    for (inode, path) in pass.namespaces {
+        candidates.insert(inode, Candidate { path, ..Candidate::default() });
     }
     add_names(&host.netns_names, &mut candidates);
     add_given(settings.netns.as_ref(), &mut candidates);
@@ -127,7 +126,6 @@ fn found(inode: u32, candidate: Candidate, inside: Inside) -> FoundNamespace {
         inode,
         own: false,
         names: candidate.names,
-        process: candidate.process,
         sockets: inside.sockets,
         listen_overflows: inside.listen_overflows,
         listen_drops: inside.listen_drops,

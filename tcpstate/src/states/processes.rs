@@ -34,8 +34,8 @@ pub(super) struct Pass {
     pub(super) processes: Vec<FoundProcess>,
     /// Inode number of a socket and position of the process, ascending, without repetitions.
     pub(super) holders: Vec<(u32, u32)>,
-    /// Network namespaces by inode number: where to open each, and the position of a process in it.
-    pub(super) namespaces: BTreeMap<u32, (PathBuf, Option<u32>)>,
+    /// Network namespaces by inode number, and where to open each.
+    pub(super) namespaces: BTreeMap<u32, PathBuf>,
     /// Processes that were not ours to look at.
     pub(super) refused: u64,
 }
@@ -82,9 +82,7 @@ fn merge(parts: Vec<Pass>) -> Pass {
         let offset = u32::try_from(whole.processes.len()).unwrap_or(u32::MAX);
         whole.processes.extend(part.processes);
         whole.holders.extend(part.holders.into_iter().map(|(inode, index)| (inode, index + offset)));
-        for (inode, (path, index)) in part.namespaces {
-            whole.namespaces.entry(inode).or_insert((path, index.map(|index| index + offset)));
-        }
+        whole.namespaces.extend(part.namespaces);
         whole.refused += part.refused;
     }
     let mut order: Vec<u32> = (0..).take(whole.processes.len()).collect();
@@ -95,9 +93,6 @@ fn merge(parts: Vec<Pass>) -> Pass {
     }
     whole.processes.sort_unstable_by_key(|process| process.pid);
     for (_, index) in &mut whole.holders {
-        *index = place[*index as usize];
-    }
-    for index in whole.namespaces.values_mut().filter_map(|(_, index)| index.as_mut()) {
         *index = place[*index as usize];
     }
     whole.holders.sort_unstable();
@@ -113,7 +108,12 @@ impl Pass {
         let index = u32::try_from(self.processes.len()).map_err(|_| Errno::OVERFLOW)?;
         let before = self.holders.len();
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let descriptors = self.descriptors(open(directory.join("fd"), flags, Mode::empty())?, index, entries)?;
+        let counted = self.descriptors(open(directory.join("fd"), flags, Mode::empty())?, index, entries);
+        if counted.is_err() {
+            // It went away meanwhile: the next process takes its place.
+            self.holders.truncate(before);
+        }
+        let descriptors = counted?;
         let matters = descriptors >= FEW || self.holders.len() > before;
         self.processes.push(FoundProcess {
             pid,
@@ -122,7 +122,7 @@ impl Pass {
             limit: if matters { descriptors::limit(pid) } else { None },
         });
         if let Ok(inode) = u32::try_from(inode) {
-            self.namespaces.entry(inode).or_insert((namespace, Some(index)));
+            self.namespaces.entry(inode).or_insert(namespace);
         }
         Ok(())
     }
@@ -183,18 +183,17 @@ mod tests {
     #[test]
     fn parts_are_put_together_in_the_order_of_ids() {
         let process = |pid| FoundProcess { pid, comm: None, descriptors: 1, limit: None };
-        let part = |pids: [u32; 2], holders: &[(u32, u32)], inode: u32, index| Pass {
+        let part = |pids: [u32; 2], holders: &[(u32, u32)], inode: u32| Pass {
             processes: pids.map(process).to_vec(),
             holders: holders.to_vec(),
-            namespaces: [(inode, (PathBuf::from("/"), Some(index)))].into(),
+            namespaces: [(inode, PathBuf::from("/"))].into(),
             refused: 1,
         };
-        let whole =
-            merge(vec![part([30, 10], &[(7, 0), (8, 1), (8, 1)], 1, 0), part([20, 40], &[(7, 0), (9, 1)], 2, 1)]);
+        let whole = merge(vec![part([30, 10], &[(7, 0), (8, 1), (8, 1)], 1), part([20, 40], &[(7, 0), (9, 1)], 2)]);
         assert_eq!(whole.processes.iter().map(|process| process.pid).collect::<Vec<_>>(), [10, 20, 30, 40]);
         assert_eq!(whole.holders, [(7, 1), (7, 2), (8, 0), (9, 3)]);
-        let of = |inode| whole.namespaces.get(&inode).and_then(|&(_, index)| index);
-        assert_eq!((of(1), of(2), whole.refused), (Some(2), Some(3), 2));
+        assert!(whole.namespaces.keys().eq(&[1, 2]));
+        assert_eq!(whole.refused, 2);
     }
 
     #[test]

@@ -100,7 +100,6 @@ fn look(leaked: u32) -> Look {
             FoundNamespace {
                 inode: 4_026_532_001,
                 names: vec![b"blue\x1b".to_vec()],
-                process: Some(2),
                 sockets: blue,
                 listen_overflows: Some(17 + u64::from(leaked)),
                 listen_drops: Some(19 + u64::from(leaked)),

@@ -2,8 +2,8 @@
 //!
 //! The tracer is the real binary; its `-o json` is compared with what the sockets' own processes measured and with what
 //! the kernel says elsewhere (`SO_COOKIE`, `getsockname()`, `/proc`, `ss`). `ip` and `ss` (iproute2) and `nsenter`
-//! (util-linux) have to be installed; `tests/scenarios/README.md` says what the programs that leak need besides. The one
-//! argument `programs` has those programs built and no test run, for a machine that has no compilers.
+//! and `prlimit` (util-linux) have to be installed; `tests/scenarios/README.md` says what the programs that leak need besides. The
+//! one argument `programs` has those programs built and no test run, for a machine that has no compilers.
 
 mod bad_days;
 mod dwell;
