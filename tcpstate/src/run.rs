@@ -50,9 +50,10 @@ fn run(settings: &RunSettings, host: &Host, debug: bool) -> Result<u8> {
     }
     let mut reports = write::Files::create(settings)?;
     let terminal = Terminal::of_this_process();
-    let waiting = Waiting::fork(&settings.command)?;
-    // Only now, since the command has to have the signals and limits that we were given.
+    // Before there is a second thread, which they would find unblocked. The command's own are unblocked as it is forked.
     let signals = Signals::block()?;
+    let waiting = Waiting::fork(&settings.command)?;
+    // Only now, since the command has to have the limits that we were given.
     preflight::raise_descriptor_limit();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let result = runtime.block_on(async {

@@ -51,7 +51,7 @@ pub struct RunArgs {
     #[arg(long, help_heading = LEAKS)]
     pub best_effort: bool,
 
-    /// Write a JUnit report: a failed test case for each group of leaked sockets.
+    /// Write a test report in `JUnit` XML: a failed test case for each group of leaked sockets.
     #[arg(long, help_heading = REPORT, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub junit: Option<PathBuf>,
 

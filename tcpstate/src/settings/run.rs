@@ -51,7 +51,7 @@ pub struct RunSettings {
     pub leak_exit_code: u8,
     /// Whether the command runs even if it cannot be traced.
     pub best_effort: bool,
-    /// Where to write the JUnit report.
+    /// Where to write the report in `JUnit` XML.
     pub junit: Option<PathBuf>,
     /// Where to write the JSON report.
     pub report: Option<PathBuf>,
