@@ -43,6 +43,8 @@ pub mod filter {
     pub const FAMILY: u32 = 1 << 9;
     /// The old or the new state is in [`super::Config::states`].
     pub const STATE: u32 = 1 << 10;
+    /// No filter, but what is wanted: with [`LEAKS`], every transition besides what leak hunting needs.
+    pub const TRANSITIONS: u32 = 1 << 29;
     /// No filter, but what is wanted: kernel stacks beside those of user space.
     pub const KERNEL_STACK: u32 = 1 << 30;
     /// No filter, but what is wanted: only what leak hunting needs, with stacks.

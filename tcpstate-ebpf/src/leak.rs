@@ -9,13 +9,13 @@ use tcpstate_common::{
 use crate::{
     clock::now_ns,
     config::config,
-    maps::SOCKETS,
+    maps::{SOCKETS, count},
     owner, stack,
     story::{Story, TRACKED},
     transition::{Known, Seen, fill, submit},
 };
 
-const CLOSE_WAIT: u8 = TcpState::CloseWait as u8;
+pub(crate) const CLOSE_WAIT: u8 = TcpState::CloseWait as u8;
 const LAST_ACK: u8 = TcpState::LastAck as u8;
 
 #[inline(always)]
@@ -32,7 +32,7 @@ pub(crate) fn on_transition(seen: &Seen, known: &Known) {
         // anywhere. The closer matters only when it was late.
         let by_caller = seen.new == LAST_ACK && known.in_old_ns >= config!(late_ns);
         let (actor, place) = if by_caller { (owner::current(), stack::capture()) } else { (owner::UNKNOWN, 0) };
-        submit(|event: *mut SocketEvent| {
+        beside(|event: *mut SocketEvent| {
             let left = SocketEvent {
                 kind: KIND_LEFT,
                 new_state: seen.new,
@@ -46,6 +46,14 @@ pub(crate) fn on_transition(seen: &Seen, known: &Known) {
             // SAFETY: an entry of the ring buffer.
             unsafe { event.write(left) }
         });
+    }
+}
+
+/// Submits what is no transition, or tells more of one than it says itself.
+#[inline(always)]
+fn beside(fill: impl FnOnce(*mut SocketEvent)) {
+    if !submit(fill) {
+        count!(dropped_beside);
     }
 }
 
@@ -92,7 +100,7 @@ pub(crate) unsafe fn destroyed(story: *const Story, key: u64) {
 
 #[inline(always)]
 unsafe fn send(kind: u32, story: *const Story, skaddr: u64, actor: Owner, place: u64) {
-    submit(|event: *mut SocketEvent| {
+    beside(|event: *mut SocketEvent| {
         // SAFETY: an entry of the ring buffer; the story is the caller's promise.
         unsafe {
             event.write(SocketEvent {

@@ -88,6 +88,10 @@ pub(crate) fn on_transition(ctx: &BtfTracePointContext) {
         count!(filtered);
     } else if filtering(set::LEAKS) {
         leak::on_transition(&seen, &known);
+        // Into CLOSE_WAIT leak hunting sends the whole transition.
+        if filtering(set::TRANSITIONS) && new != leak::CLOSE_WAIT {
+            send(&seen, &known);
+        }
     } else {
         send(&seen, &known);
     }
@@ -276,16 +280,18 @@ pub(crate) unsafe fn fill_socket(record: *mut Transition, sk: Sock, family: u16,
     }
 }
 
-/// Submits a record that `fill` writes. User space is woken only when much is waiting; a timer does the rest.
+/// Submits a record that `fill` writes; returns whether there was room. User space is woken only when much is waiting; a
+/// timer does the rest.
 #[inline(always)]
-pub(crate) fn submit<T: 'static>(fill: impl FnOnce(*mut T)) {
+pub(crate) fn submit<T: 'static>(fill: impl FnOnce(*mut T)) -> bool {
     let Some(mut entry) = EVENTS.reserve::<T>(0) else {
         count!(dropped);
-        return;
+        return false;
     };
     fill(entry.as_mut_ptr());
     let waiting = EVENTS.query(u64::from(BPF_RB_AVAIL_DATA));
     let wakeup = if waiting >= u64::from(config!(wakeup_bytes)) { BPF_RB_FORCE_WAKEUP } else { BPF_RB_NO_WAKEUP };
     entry.submit(u64::from(wakeup));
     count!(submitted);
+    true
 }

@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeMap, HashMap, btree_map::Entry},
     net::IpAddr,
+    num::NonZeroU64,
 };
 
 use tcpstate_common::{
@@ -164,6 +165,7 @@ fn facts(raw: &event::Transition) -> Result<SocketFacts, DecodeError> {
         local: endpoint(family, raw.local_addr, raw.local_port),
         remote: endpoint(family, raw.remote_addr, raw.remote_port),
         netns: raw.netns,
+        cgroup: NonZeroU64::new(raw.cgroup_id),
         uid: raw.uid,
     })
 }

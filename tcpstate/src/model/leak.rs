@@ -1,5 +1,7 @@
 //! What `tcpstate leaks` observes: events about sockets in CLOSE_WAIT, and snapshots of how things stand.
 
+use std::num::NonZeroU64;
+
 use super::{Comm, Endpoint, Family, MonotonicNs, Owner, Protocol, SocketId, State};
 
 /// A place in a program, as the kernel side tells places apart: process, instruction and return addresses on the stack.
@@ -33,6 +35,8 @@ pub struct SocketFacts {
     pub remote: Endpoint,
     /// Inode number of the network namespace.
     pub netns: u32,
+    /// Id of the socket's cgroup v2; `None` when the kernel does not keep it.
+    pub cgroup: Option<NonZeroU64>,
     /// User id of the socket's creator.
     pub uid: u32,
 }
