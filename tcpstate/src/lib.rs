@@ -12,6 +12,7 @@ pub mod leaks;
 pub mod model;
 pub mod preflight;
 pub mod process;
+pub mod recording;
 pub mod report;
 mod session;
 pub mod settings;

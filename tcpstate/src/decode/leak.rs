@@ -18,6 +18,7 @@ use tcpstate_common::{
 use super::{DecodeError, endpoint, family, owner, protocol, read, socket_id};
 use crate::model::{
     Comm, Endpoint, MonotonicNs, State,
+    event::Event,
     leak::{Actor, FoundListener, FoundSocket, Holder, LeakEvent, PlaceId, SocketFacts, SocketLoad},
 };
 
@@ -61,6 +62,23 @@ pub fn event(record: &[u8]) -> Result<LeakEvent, DecodeError> {
         KIND_DESTROYED => LeakEvent::Destroyed { at, socket },
         other => return Err(DecodeError::Kind(other)),
     })
+}
+
+/// Decodes one record of a trace that takes transitions and leaks at once.
+///
+/// # Errors
+///
+/// When the record is none that the programs write.
+pub fn any(record: &[u8]) -> Result<Event, DecodeError> {
+    let kind = record.first_chunk().copied().map(u32::from_ne_bytes);
+    match kind {
+        Some(event::KIND_TRANSITION) => super::transition(record).map(Event::Transition),
+        Some(KIND_ENTERED) => {
+            let raw: Entered = read(record)?;
+            Ok(Event::Entered { transition: super::to_transition(&raw.transition)?, opened: place(raw.place) })
+        }
+        _ => event(record).map(Event::Beside),
+    }
 }
 
 /// What the iterators found, one entry for each socket.

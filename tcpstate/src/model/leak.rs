@@ -2,15 +2,17 @@
 
 use std::num::NonZeroU64;
 
+use serde::{Deserialize, Serialize};
+
 use super::{Comm, Endpoint, Family, MonotonicNs, Owner, Protocol, SocketId, State};
 
 /// A place in a program, as the kernel side tells places apart: process, instruction and return addresses on the stack.
 /// Several ids may unwind to the same stack.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct PlaceId(pub u64);
 
 /// A thread that did something to a socket.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Actor {
     /// Process id.
     pub pid: u32,
@@ -21,7 +23,7 @@ pub struct Actor {
 }
 
 /// What a socket is, apart from what happens to it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SocketFacts {
     /// Which socket.
     pub id: SocketId,
@@ -98,7 +100,7 @@ pub enum LeakEvent {
 }
 
 /// A descriptor that refers to a socket.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Holder {
     /// Process id.
     pub pid: u32,
@@ -107,7 +109,7 @@ pub struct Holder {
 }
 
 /// Queues and timers of a socket, as the kernel has them (`struct tcp_sock`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SocketLoad {
     /// Bytes received and not read, as `ss` counts them: an unread FIN counts as one.
     pub recv_q: u32,
@@ -122,7 +124,7 @@ pub struct SocketLoad {
 }
 
 /// A socket in CLOSE_WAIT, or one that has been and whose descriptor is still open, as a snapshot found it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FoundSocket {
     /// What it is.
     pub facts: SocketFacts,
@@ -148,7 +150,7 @@ pub struct FoundSocket {
 }
 
 /// What was found of a process that holds such sockets.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FoundProcess {
     /// Process id.
     pub pid: u32,
@@ -161,7 +163,7 @@ pub struct FoundProcess {
 }
 
 /// A listening socket with connections that nobody has accepted.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FoundListener {
     /// What it is.
     pub facts: SocketFacts,
@@ -191,7 +193,7 @@ pub struct Snapshot {
 }
 
 /// What could not be kept or taken, from the start on.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LeakLosses {
     /// Events that found the ring buffer full.
     pub events: u64,
