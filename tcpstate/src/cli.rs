@@ -1,5 +1,7 @@
 //! The command line as clap sees it; `settings` makes sense of it.
 
+pub mod record;
+
 use std::{ffi::OsString, num::NonZeroU64, path::PathBuf, time::Duration};
 
 use clap::{
@@ -35,6 +37,10 @@ pub enum Command {
     Trace(TraceArgs),
     /// Name the code that leaves sockets in CLOSE_WAIT, and the reason.
     Leaks(LeaksArgs),
+    /// Keep what `leaks` and `trace` would show in a file.
+    Record(record::RecordArgs),
+    /// Show what was recorded; needs no root, and can be done elsewhere.
+    Report(Box<record::ReportArgs>),
 }
 
 const LIMITS: &str = "Limits";

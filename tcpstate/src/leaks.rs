@@ -1,9 +1,9 @@
 //! `tcpstate leaks`: from events, snapshots and stacks to a report every few seconds.
 
-mod look;
-mod render;
-mod sleepers;
-mod stacks;
+pub(crate) mod look;
+pub(crate) mod render;
+pub(crate) mod sleepers;
+pub(crate) mod stacks;
 
 use std::{
     io,
@@ -28,16 +28,16 @@ use crate::{
 };
 
 /// How often events and stacks are fetched: a stack has to be unwound while its process lives.
-const TICK: Duration = Duration::from_millis(50);
+pub(crate) const TICK: Duration = Duration::from_millis(50);
 /// Events taken at a time.
-const BATCH: usize = 8192;
+pub(crate) const BATCH: usize = 8192;
 /// The buffer fills to this part before its reader is woken ahead of the tick.
-const WAKEUP_PART: u32 = 4;
+pub(crate) const WAKEUP_PART: u32 = 4;
 /// How often snapshots repair what events may have left wrong, at least.
-const RECONCILE: Duration = Duration::from_secs(10);
+pub(crate) const RECONCILE: Duration = Duration::from_secs(10);
 /// A snapshot that takes less than this part of the time between two reports is taken for each of them: it also says who holds
 /// the sockets and what is in their queues.
-const SNAPSHOT_PART: u32 = 50;
+pub(crate) const SNAPSHOT_PART: u32 = 50;
 /// Longest wait of `--once` for a second look, where one does not suffice.
 const SECOND_LOOK: Duration = Duration::from_secs(2);
 
@@ -184,24 +184,9 @@ impl Hunt<'_> {
         }) == BATCH
         {}
         result?;
-        let mut code = Vec::new();
-        tracer.stacks(|header, kernel, bytes| {
-            let ranges = stacks.take(header, kernel, bytes, settings.stack_bytes as usize);
-            code.extend(ranges.map(|ranges| (header.tgid, ranges)));
-        });
-        for (pid, ranges) in code {
-            if let Err(error) = tracer.enter_code(pid, &ranges) {
-                // More stacks than needed are copied of it, no more.
-                tracing::debug!("{error:#}");
-            }
-        }
+        stacks.fetch(tracer, settings.stack_bytes);
         let counters = tracer.counters()?;
-        self.losses = LeakLosses {
-            events: counters.dropped,
-            map_full: counters.map_full,
-            stacks_skipped: counters.stacks_skipped,
-            stacks_dropped: counters.stacks_dropped,
-        };
+        self.losses = LeakLosses::from(&counters);
         Ok(())
     }
 

@@ -6,8 +6,8 @@ use anyhow::Result;
 use clap::Parser as _;
 use tcpstate::{
     cli::{Cli, Command},
-    leaks,
-    settings::{TraceSettings, host::Host, leaks::LeaksSettings},
+    leaks, record, replay,
+    settings::{TraceSettings, host::Host, leaks::LeaksSettings, record::RecordSettings, replay::ReplaySettings},
     trace,
 };
 use tracing::Level;
@@ -30,6 +30,8 @@ fn run(cli: &Cli) -> Result<()> {
     let host = Host::detect();
     let result = match &cli.command {
         Command::Trace(args) => runtime.block_on(trace::run(&TraceSettings::new(args, &host)?, debug)),
+        Command::Record(args) => runtime.block_on(record::run(&RecordSettings::new(args, &host)?, &host, debug)),
+        Command::Report(args) => replay::run(&ReplaySettings::new(args, &host)?),
         Command::Leaks(args) => runtime.block_on(leaks::run(&LeaksSettings::new(args, &host)?, debug)),
     };
     // A writer whose reader has stopped reading must not keep us.

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use tcpstate_common::{COMM_LEN, state::TcpState};
 
 /// A moment on `CLOCK_MONOTONIC`, nanoseconds: the clock of `bpf_ktime_get_ns()`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct MonotonicNs(pub u64);
 
 /// Identity of a socket. The kernel reuses addresses within microseconds, so the cookie is the identity where it exists.

@@ -6,6 +6,8 @@ pub mod host;
 pub mod leaks;
 mod mounts;
 pub mod parse;
+pub mod record;
+pub mod replay;
 
 use std::{num::NonZeroU64, time::Duration};
 
@@ -38,6 +40,9 @@ pub enum SettingsError {
     /// Leak hunting.
     #[error(transparent)]
     Leaks(#[from] leaks::LeaksError),
+    /// A report of a recording.
+    #[error(transparent)]
+    Replay(#[from] replay::ReplayError),
     /// A state that is never the old or the new one of a transition.
     #[error("no transition leaves or enters `{}`: {remedy}", .state.name())]
     StateNotTraced {

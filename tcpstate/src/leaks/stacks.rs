@@ -5,6 +5,7 @@ use std::collections::{BTreeSet, HashMap};
 use tcpstate_common::leak::{CodeRanges, KernelStack, StackHeader};
 
 use crate::{
+    kernel::Tracer,
     model::leak::PlaceId,
     process::descriptors,
     report::stack::{Frame, Source, Stack, StackBook},
@@ -14,7 +15,7 @@ use crate::{
 
 /// Every stack that was taken.
 #[derive(Debug, Default)]
-pub(super) struct Stacks {
+pub(crate) struct Stacks {
     unwinder: Unwinder,
     symbolizer: Symbolizer,
     kernel_symbols: KernelSymbols,
@@ -31,9 +32,24 @@ pub(super) struct Stacks {
 }
 
 impl Stacks {
+    /// Takes the stacks that wait, and tells the kernel side where their processes have their code.
+    pub(crate) fn fetch(&mut self, tracer: &mut Tracer, limit: u32) {
+        let mut code = Vec::new();
+        tracer.stacks(|header, kernel, bytes| {
+            let ranges = self.take(header, kernel, bytes, limit as usize);
+            code.extend(ranges.map(|ranges| (header.tgid, ranges)));
+        });
+        for (pid, ranges) in code {
+            if let Err(error) = tracer.enter_code(pid, &ranges) {
+                // More stacks than needed are copied of it, no more.
+                tracing::debug!("{error:#}");
+            }
+        }
+    }
+
     /// Takes a stack from the kernel, of which at most `limit` bytes were copied. Returns where its process has its code, if
     /// the kernel side has to be told.
-    pub(super) fn take(
+    pub(crate) fn take(
         &mut self,
         header: &StackHeader,
         kernel: &KernelStack,
@@ -70,7 +86,7 @@ impl Stacks {
     }
 
     /// Names the stacks of these places.
-    pub(super) fn name(&mut self, places: &BTreeSet<PlaceId>) {
+    pub(crate) fn name(&mut self, places: &BTreeSet<PlaceId>) {
         for &place in places {
             let due = self.unnamed.remove(&place) || self.book.get(place).is_none();
             if let (true, Some(stack)) = (due, self.unwound.get(&place)) {
@@ -86,12 +102,12 @@ impl Stacks {
     }
 
     /// The stacks that have names.
-    pub(super) fn book(&self) -> &StackBook {
+    pub(crate) fn book(&self) -> &StackBook {
         &self.book
     }
 
     /// Unwinds and names a stack that belongs to no place: that of a sleeping thread.
-    pub(super) fn of_thread(&mut self, raw: &RawStack<'_>, kernel: &KernelStack) -> Stack {
+    pub(crate) fn of_thread(&mut self, raw: &RawStack<'_>, kernel: &KernelStack) -> Stack {
         let stack = self.unwinder.unwind(raw);
         named(&mut self.symbolizer, &stack, self.kernel_symbols.names(addresses(kernel)))
     }
@@ -114,7 +130,7 @@ fn same_files_code(one: &unwind::Stack, other: &unwind::Stack) -> bool {
 }
 
 /// Registers as the kernel side writes them.
-pub(super) fn registers(raw: tcpstate_common::leak::Registers) -> Registers {
+pub(crate) fn registers(raw: tcpstate_common::leak::Registers) -> Registers {
     Registers { ip: raw.ip, sp: raw.sp, fp: raw.bp }
 }
 

@@ -3,6 +3,7 @@
 use std::num::NonZeroU64;
 
 use serde::{Deserialize, Serialize};
+use tcpstate_common::counters::Counters;
 
 use super::{Comm, Endpoint, Family, MonotonicNs, Owner, Protocol, SocketId, State};
 
@@ -203,4 +204,15 @@ pub struct LeakLosses {
     pub stacks_skipped: u64,
     /// Stacks that found their buffer full.
     pub stacks_dropped: u64,
+}
+
+impl From<&Counters> for LeakLosses {
+    fn from(counters: &Counters) -> Self {
+        Self {
+            events: counters.dropped,
+            map_full: counters.map_full,
+            stacks_skipped: counters.stacks_skipped,
+            stacks_dropped: counters.stacks_dropped,
+        }
+    }
 }

@@ -63,13 +63,17 @@ pub enum HeaderError {
     #[error("the file is empty or ends in its header: it holds nothing")]
     Short,
     /// A later program wrote it.
-    #[error("a recording of format {found}, and this tcpstate reads up to {VERSION}: use the tcpstate that made it, or a later one")]
+    #[error(
+        "a recording of format {found}, and this tcpstate reads up to {VERSION}: use the tcpstate that made it, or a later one"
+    )]
     Newer {
         /// The version it says it has.
         found: u16,
     },
     /// A later program wrote it.
-    #[error("a recording with features {unknown:#x} that this tcpstate does not know: use the tcpstate that made it, or a later one")]
+    #[error(
+        "a recording with features {unknown:#x} that this tcpstate does not know: use the tcpstate that made it, or a later one"
+    )]
     Features {
         /// The bits that are not known.
         unknown: u32,

@@ -153,6 +153,12 @@ impl Host {
         }
     }
 
+    /// Where cgroup2 is mounted, if it is.
+    #[must_use]
+    pub fn cgroup2(&self) -> Option<PathBuf> {
+        mounts::cgroup2(&fs::read(self.proc.join("self/mountinfo")).ok()?)
+    }
+
     /// Id of a cgroup v2: the inode number of its directory. `path` is absolute, or starts at the cgroup2 mount.
     ///
     /// # Errors

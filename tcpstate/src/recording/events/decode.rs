@@ -1,10 +1,6 @@
 //! Bytes → events. Whatever the bytes are: no index is trusted, and nothing is allocated that they do not fill.
 
-use std::{
-    collections::HashMap,
-    net::IpAddr,
-    num::NonZeroU64,
-};
+use std::{collections::HashMap, net::IpAddr, num::NonZeroU64};
 
 use super::{Block, Common, Who, dwell, row};
 use crate::{
@@ -68,10 +64,8 @@ fn sockets(block: &Block) -> Option<Vec<Socket>> {
     let mut sockets = Vec::with_capacity(columns.cookies.len());
     for (index, &difference) in columns.cookies.iter().enumerate() {
         cookie = cookie.wrapping_add_signed(difference);
-        let id = SocketId {
-            cookie: NonZeroU64::new(cookie),
-            skaddr: *skaddrs.get(*columns.skaddrs.get(index)? as usize)?,
-        };
+        let id =
+            SocketId { cookie: NonZeroU64::new(cookie), skaddr: *skaddrs.get(*columns.skaddrs.get(index)? as usize)? };
         let rest = match columns.commons.get(index)?.checked_sub(1) {
             None => None,
             Some(common) => {

@@ -54,11 +54,7 @@ fn transition() -> impl Strategy<Value = Transition> {
         any::<u64>().prop_map(Dwell::AtLeast),
         Just(Dwell::Unknown)
     ];
-    let protocol = prop_oneof![
-        Just(Protocol::Tcp),
-        Just(Protocol::Mptcp),
-        any::<u16>().prop_map(Protocol::Other)
-    ];
+    let protocol = prop_oneof![Just(Protocol::Tcp), Just(Protocol::Mptcp), any::<u16>().prop_map(Protocol::Other)];
     let time = prop_oneof![any::<u64>(), 0..9_u64];
     let states = prop_oneof![(1..5_u8, 1..5_u8), any::<(u8, u8)>()];
     (time, socket(), states, dwell, option::of(owner()), ends(), protocol, any::<(u32, u64, u32)>()).prop_map(

@@ -1,0 +1,351 @@
+//! `tcpstate record`: what `leaks` and `trace` would be told, into a file.
+
+mod names;
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    fs, io,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result};
+use tokio::time::{MissedTickBehavior, interval};
+
+use self::names::NameKeeper;
+use crate::{
+    aggregate::leaks::{Leaks, Observed},
+    decode,
+    kernel::{Options, Tracer},
+    leaks::{BATCH, RECONCILE, SNAPSHOT_PART, TICK, WAKEUP_PART, look::look, sleepers, stacks::Stacks},
+    model::{
+        Totals,
+        leak::{LeakLosses, PlaceId, Snapshot},
+    },
+    preflight,
+    recording::{
+        frame::Kind,
+        record::{self, Counted, End, Look, SOCKETS_AT_A_TIME, SleepersRecord, Sockets, Start, Taken},
+        writer::Writer,
+    },
+    report::{leaks::processes_asleep, stack::Stack},
+    session::{Clock, ending::Endings, followed::Followed, log_probes, warn_of_rounding},
+    settings::{host::Host, record::RecordSettings},
+};
+
+/// What a crash costs at most: events are written at least so often.
+const FLUSH: Duration = Duration::from_secs(1);
+/// Groups whose processes' threads are looked at.
+const ASLEEP: usize = 100;
+
+/// Runs the command to its end.
+///
+/// # Errors
+///
+/// When the tracer cannot start, or the file cannot be written.
+pub async fn run(settings: &RecordSettings, host: &Host, debug: bool) -> Result<()> {
+    preflight::check_capabilities()?;
+    preflight::raise_descriptor_limit();
+    warn_of_rounding(settings.buffer);
+    let followed = Followed::new(settings.filter.pids(), settings.filter.children())?;
+    let path = settings.path.display();
+    let writer = Writer::create(&settings.path, settings.overwrite, settings.rotation).map_err(|error| {
+        let exists = error.kind() == io::ErrorKind::AlreadyExists;
+        let error = anyhow::Error::from(error);
+        if exists {
+            error.context(format!("`{path}` is there already: give another name, or `--overwrite`"))
+        } else {
+            error.context(format!("failed to make `{path}`"))
+        }
+    })?;
+    let tracer = Tracer::start(&Options {
+        config: settings.config(settings.buffer.bytes / WAKEUP_PART),
+        pids: followed.pids().to_vec(),
+        buffer_bytes: settings.buffer.bytes,
+        debug,
+    });
+    let tracer = tracer.inspect_err(|_| {
+        // Nothing was recorded: an empty file would only be in the way.
+        let _ = fs::remove_file(&settings.path);
+    })?;
+    log_probes(tracer.probes());
+    let clock = Clock::start()?;
+    let start = start(settings, &tracer, &clock);
+    let mut recorder = Recorder {
+        leaks: Leaks::new(start.leak_options(settings.older_than)),
+        tracer,
+        stacks: Stacks::default(),
+        written: HashMap::new(),
+        names: NameKeeper::new(host.cgroup2(), host.netns_names.clone()),
+        totals: Totals::default(),
+        losses: LeakLosses::default(),
+        reconciled: None,
+        lost_at_reconcile: 0,
+        lost_told: 0,
+        writer,
+        start,
+        clock,
+        settings,
+    };
+    let endings = Endings::new(settings.duration, followed)?;
+    let result = recorder.run(endings).await;
+    recorder.tracer.detach();
+    result.with_context(|| {
+        format!("the recording ended early; what was written until then is whole: `tcpstate report {path}`")
+    })?;
+    recorder.say_what_is_there();
+    Ok(())
+}
+
+fn start(settings: &RecordSettings, tracer: &Tracer, clock: &Clock) -> Start {
+    let zone = jiff::tz::TimeZone::system();
+    let boot_id = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+    Start {
+        tcpstate: env!("CARGO_PKG_VERSION").to_owned(),
+        host: rustix::system::uname().nodename().to_string_lossy().into_owned(),
+        boot_id: boot_id.trim().to_owned(),
+        at: clock.start,
+        wall_offset_ns: clock.wall.offset_ns,
+        zone: zone.iana_name().map(str::to_owned),
+        zone_offset_s: zone.to_offset(clock.wall.at(clock.start)).seconds(),
+        filters: settings.filters.clone(),
+        late_ns: u64::try_from(settings.older_than.as_nanos()).unwrap_or(u64::MAX),
+        stack_bytes: settings.stack_bytes,
+        file: 0,
+        probes: tracer.probes().clone(),
+    }
+}
+
+struct Recorder<'a> {
+    tracer: Tracer,
+    /// Says whose stacks and threads a report will want.
+    leaks: Leaks,
+    stacks: Stacks,
+    /// Stacks that are in the current file.
+    written: HashMap<PlaceId, Arc<Stack>>,
+    names: NameKeeper,
+    totals: Totals,
+    losses: LeakLosses,
+    /// When the last snapshot was taken, and how long it took.
+    reconciled: Option<(Instant, Duration)>,
+    lost_at_reconcile: u64,
+    lost_told: u64,
+    writer: Writer,
+    start: Start,
+    clock: Clock,
+    settings: &'a RecordSettings,
+}
+
+impl Recorder<'_> {
+    async fn run(&mut self, mut endings: Endings) -> Result<()> {
+        self.begin_file()?;
+        self.look(true)?;
+        self.follow(&mut endings).await?;
+        self.fetch()?;
+        // The iterators of the last look need the programs; what they do not see any more is in the ring buffer.
+        self.look(true)?;
+        self.tracer.detach();
+        self.fetch()?;
+        self.count()?;
+        self.end_file(false)
+    }
+
+    async fn follow(&mut self, endings: &mut Endings) -> Result<()> {
+        let ticker = |every| {
+            let mut tick = interval(every);
+            tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+            tick
+        };
+        let (mut tick, mut flush, mut looks) = (ticker(TICK), ticker(FLUSH), ticker(self.settings.interval));
+        looks.tick().await;
+        loop {
+            tokio::select! {
+                biased;
+                _ = endings.next() => return Ok(()),
+                filled = self.tracer.filled() => filled?,
+                _ = looks.tick() => {
+                    self.fetch()?;
+                    self.look(false)?;
+                }
+                _ = flush.tick() => {
+                    self.fetch()?;
+                    self.count()?;
+                    self.tell_of_losses();
+                }
+                _ = tick.tick() => {
+                    self.tracer.flush_log();
+                    endings.check_processes(&self.tracer)?;
+                }
+            }
+            self.fetch()?;
+            if self.writer.is_full() {
+                self.rotate()?;
+            }
+        }
+    }
+
+    /// Takes the events and stacks that wait.
+    fn fetch(&mut self) -> Result<()> {
+        loop {
+            let Self { tracer, leaks, names, writer, totals, .. } = self;
+            let mut result = Ok(());
+            let mut block_full = false;
+            let drained = tracer.drain(BATCH, |record| match decode::leak::any(record) {
+                Ok(event) => {
+                    if let Some(transition) = event.transition() {
+                        totals.seen += 1;
+                        names.note(transition);
+                    }
+                    if let Some(event) = event.leak() {
+                        leaks.push(&event);
+                    }
+                    block_full |= writer.event(event);
+                }
+                Err(error) => result = Err(error),
+            });
+            result?;
+            if block_full {
+                self.flush()?;
+            }
+            if drained < BATCH {
+                break;
+            }
+        }
+        self.stacks.fetch(&mut self.tracer, self.settings.stack_bytes);
+        let counters = self.tracer.counters()?;
+        self.losses = LeakLosses::from(&counters);
+        self.totals.lost = counters.dropped - counters.dropped_beside.min(counters.dropped);
+        self.totals.transitions = self.totals.seen + self.totals.lost;
+        self.totals.filtered = counters.filtered;
+        self.totals.map_full = counters.map_full;
+        self.totals.unknown_state = counters.unknown_state;
+        Ok(())
+    }
+
+    /// Writes the events that wait, and before them what filters have to know of them.
+    fn flush(&mut self) -> Result<()> {
+        if let Some(names) = self.names.news() {
+            self.writer.record_before(Kind::Names, &names).context("failed to write the recording")?;
+        }
+        self.writer.flush().context("failed to write the recording")
+    }
+
+    fn write(&mut self, kind: Kind, record: &impl serde::Serialize) -> Result<()> {
+        self.flush()?;
+        self.writer.record(kind, record).context("failed to write the recording")
+    }
+
+    fn count(&mut self) -> Result<()> {
+        self.write(Kind::Counted, &Counted { at: self.clock.now(), totals: self.totals })
+    }
+
+    /// Writes how things stand, as a report of `tcpstate leaks` would be made of it. Snapshots are as rare as there, unless one
+    /// is wanted.
+    fn look(&mut self, whole: bool) -> Result<()> {
+        let due = self
+            .reconciled
+            .is_none_or(|(last, took)| took * SNAPSHOT_PART < self.settings.interval || last.elapsed() >= RECONCILE);
+        let snapshot =
+            if whole || due || self.losses.events > self.lost_at_reconcile { Some(self.snapshot()?) } else { None };
+        self.stacks.name(&self.leaks.places());
+        let book = self.stacks.book();
+        let fold = |place| book.fold(place);
+        let now = self.clock.now();
+        let survey = self.leaks.survey(&Observed { now, asleep_in_send: None, fold: &fold });
+        let pids: Vec<u32> = survey.processes.iter().map(|row| row.process.pid).collect();
+        let threads = if pids.is_empty() { Vec::new() } else { self.tracer.threads(&pids)? };
+        let in_send: BTreeMap<u32, u32> = sleepers::in_send(&threads);
+        let survey = self.leaks.survey(&Observed { now, asleep_in_send: Some(&in_send), fold: &fold });
+        let asleep = processes_asleep(&survey, ASLEEP).into_iter().map(|pid| {
+            let sleepers = sleepers::of_process(pid, &threads, &mut self.stacks);
+            (pid, sleepers.iter().map(SleepersRecord::from).collect())
+        });
+        let sleepers = asleep.collect();
+        self.write_stacks()?;
+        let look = Look {
+            now,
+            snapshot,
+            in_send: Some(in_send),
+            sleepers,
+            losses: self.losses,
+            unrepaired: self.losses.events > self.lost_at_reconcile,
+        };
+        self.write(Kind::Look, &look)
+    }
+
+    /// Takes a snapshot and writes its sockets.
+    fn snapshot(&mut self) -> Result<Taken> {
+        let began = Instant::now();
+        let lost = self.tracer.counters()?.dropped;
+        let snapshot = look(&mut self.tracer, &self.clock)?;
+        self.leaks.reconcile(&snapshot);
+        self.reconciled = Some((began, began.elapsed()));
+        self.lost_at_reconcile = lost;
+        let Snapshot { taken, complete, sockets, listeners, processes } = snapshot;
+        for sockets in sockets.chunks(SOCKETS_AT_A_TIME) {
+            self.write(Kind::Sockets, &Sockets { sockets: sockets.to_vec() })?;
+        }
+        Ok(Taken { taken, complete, listeners, processes })
+    }
+
+    /// Writes the stacks that the file does not have, or has otherwise.
+    fn write_stacks(&mut self) -> Result<()> {
+        let places: BTreeSet<PlaceId> = self.leaks.places();
+        let mut news = record::Stacks::default();
+        for place in &places {
+            let Some(stack) = self.stacks.book().get(*place) else { continue };
+            if self.written.get(place).is_none_or(|written| written != stack) {
+                news.stacks.push((*place, stack.as_ref().into()));
+                self.written.insert(*place, Arc::clone(stack));
+            }
+        }
+        if news.stacks.is_empty() { Ok(()) } else { self.write(Kind::Stacks, &news) }
+    }
+
+    fn begin_file(&mut self) -> Result<()> {
+        self.start.file = self.writer.rotated();
+        let start = self.start.clone();
+        self.written.clear();
+        self.names.forget();
+        self.writer.record_before(Kind::Start, &start).context("failed to write the recording")?;
+        // Counts go on from file to file: this is where they stood.
+        let counted = Counted { at: self.clock.now(), totals: self.totals };
+        self.writer.record_before(Kind::Counted, &counted).context("failed to write the recording")
+    }
+
+    fn end_file(&mut self, rotated: bool) -> Result<()> {
+        self.write(Kind::End, &End { at: self.clock.now(), rotated })?;
+        self.writer.sync().context("failed to bring the recording to the disk")
+    }
+
+    /// Goes on in another file, which begins with how things stand.
+    fn rotate(&mut self) -> Result<()> {
+        self.count()?;
+        self.end_file(true)?;
+        self.writer.rotate().context("failed to begin another file")?;
+        self.begin_file()?;
+        self.look(true)
+    }
+
+    fn tell_of_losses(&mut self) {
+        if self.losses.events > self.lost_told {
+            self.lost_told = self.losses.events;
+            tracing::warn!(
+                "{} events lost so far: the ring buffer is full; a larger `--buffer` or a filter helps",
+                self.lost_told
+            );
+        }
+    }
+
+    fn say_what_is_there(&self) {
+        let Totals { seen, lost, .. } = self.totals;
+        let path = self.settings.path.display();
+        let bytes = self.writer.written();
+        let files = self.writer.rotated() + 1;
+        eprintln!(
+            "{seen} transitions recorded, {lost} lost, in {:.1} s: {bytes} bytes in {files} file{}; `tcpstate report {path}` shows them",
+            self.clock.began.elapsed().as_secs_f64(),
+            if files == 1 { "" } else { "s" }
+        );
+    }
+}
