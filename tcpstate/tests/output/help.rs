@@ -24,6 +24,8 @@ fn golden() {
     assert_golden("help-trace.txt", &help(&["tcpstate", "trace", "--help"]));
     assert_golden("help-trace-short.txt", &help(&["tcpstate", "trace", "-h"]));
     assert_golden("help-leaks.txt", &help(&["tcpstate", "leaks", "--help"]));
+    assert_golden("help-record.txt", &help(&["tcpstate", "record", "--help"]));
+    assert_golden("help-report.txt", &help(&["tcpstate", "report", "--help"]));
 }
 
 #[test]
