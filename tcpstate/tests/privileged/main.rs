@@ -14,6 +14,7 @@ mod losses;
 mod mptcp;
 mod output;
 mod owners;
+mod recordings;
 mod scenarios;
 mod sequences;
 mod simultaneous;
@@ -64,6 +65,7 @@ fn trials() -> Vec<Trial> {
         output::trials(),
         limits::trials(),
         bad_days::trials(),
+        recordings::trials(),
         scenarios::trials(),
     ]
     .into_iter()
