@@ -1,9 +1,10 @@
 //! `tcpstate record`: what `leaks` and `trace` would be told, into a file.
 
+mod looks;
 mod names;
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::HashMap,
     fs, io,
     sync::Arc,
     time::{Duration, Instant},
@@ -14,21 +15,21 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use self::names::NameKeeper;
 use crate::{
-    aggregate::leaks::{Leaks, Observed},
+    aggregate::leaks::Leaks,
     decode,
     kernel::{Options, Tracer},
-    leaks::{BATCH, RECONCILE, SNAPSHOT_PART, TICK, WAKEUP_PART, look::look, sleepers, stacks::Stacks},
+    leaks::{BATCH, TICK, WAKEUP_PART, stacks::Stacks},
     model::{
         Totals,
-        leak::{LeakLosses, PlaceId, Snapshot},
+        leak::{LeakLosses, PlaceId},
     },
     preflight,
     recording::{
         frame::Kind,
-        record::{self, Counted, End, Look, SOCKETS_AT_A_TIME, SleepersRecord, Sockets, Start, Taken},
+        record::{Counted, End, Start},
         writer::Writer,
     },
-    report::{leaks::processes_asleep, stack::Stack},
+    report::stack::Stack,
     session::{Clock, ending::Endings, followed::Followed, log_probes, warn_of_rounding},
     settings::{host::Host, record::RecordSettings},
 };
@@ -171,6 +172,10 @@ impl Recorder<'_> {
                     self.fetch()?;
                     self.count()?;
                     self.tell_of_losses();
+                    // No more often: a file begins with how things stand, however large that is.
+                    if self.writer.is_full() {
+                        self.rotate()?;
+                    }
                 }
                 _ = tick.tick() => {
                     self.tracer.flush_log();
@@ -178,9 +183,6 @@ impl Recorder<'_> {
                 }
             }
             self.fetch()?;
-            if self.writer.is_full() {
-                self.rotate()?;
-            }
         }
     }
 
@@ -237,69 +239,6 @@ impl Recorder<'_> {
 
     fn count(&mut self) -> Result<()> {
         self.write(Kind::Counted, &Counted { at: self.clock.now(), totals: self.totals })
-    }
-
-    /// Writes how things stand, as a report of `tcpstate leaks` would be made of it. Snapshots are as rare as there, unless one
-    /// is wanted.
-    fn look(&mut self, whole: bool) -> Result<()> {
-        let due = self
-            .reconciled
-            .is_none_or(|(last, took)| took * SNAPSHOT_PART < self.settings.interval || last.elapsed() >= RECONCILE);
-        let snapshot =
-            if whole || due || self.losses.events > self.lost_at_reconcile { Some(self.snapshot()?) } else { None };
-        self.stacks.name(&self.leaks.places());
-        let book = self.stacks.book();
-        let fold = |place| book.fold(place);
-        let now = self.clock.now();
-        let survey = self.leaks.survey(&Observed { now, asleep_in_send: None, fold: &fold });
-        let pids: Vec<u32> = survey.processes.iter().map(|row| row.process.pid).collect();
-        let threads = if pids.is_empty() { Vec::new() } else { self.tracer.threads(&pids)? };
-        let in_send: BTreeMap<u32, u32> = sleepers::in_send(&threads);
-        let survey = self.leaks.survey(&Observed { now, asleep_in_send: Some(&in_send), fold: &fold });
-        let asleep = processes_asleep(&survey, ASLEEP).into_iter().map(|pid| {
-            let sleepers = sleepers::of_process(pid, &threads, &mut self.stacks);
-            (pid, sleepers.iter().map(SleepersRecord::from).collect())
-        });
-        let sleepers = asleep.collect();
-        self.write_stacks()?;
-        let look = Look {
-            now,
-            snapshot,
-            in_send: Some(in_send),
-            sleepers,
-            losses: self.losses,
-            unrepaired: self.losses.events > self.lost_at_reconcile,
-        };
-        self.write(Kind::Look, &look)
-    }
-
-    /// Takes a snapshot and writes its sockets.
-    fn snapshot(&mut self) -> Result<Taken> {
-        let began = Instant::now();
-        let lost = self.tracer.counters()?.dropped;
-        let snapshot = look(&mut self.tracer, &self.clock)?;
-        self.leaks.reconcile(&snapshot);
-        self.reconciled = Some((began, began.elapsed()));
-        self.lost_at_reconcile = lost;
-        let Snapshot { taken, complete, sockets, listeners, processes } = snapshot;
-        for sockets in sockets.chunks(SOCKETS_AT_A_TIME) {
-            self.write(Kind::Sockets, &Sockets { sockets: sockets.to_vec() })?;
-        }
-        Ok(Taken { taken, complete, listeners, processes })
-    }
-
-    /// Writes the stacks that the file does not have, or has otherwise.
-    fn write_stacks(&mut self) -> Result<()> {
-        let places: BTreeSet<PlaceId> = self.leaks.places();
-        let mut news = record::Stacks::default();
-        for place in &places {
-            let Some(stack) = self.stacks.book().get(*place) else { continue };
-            if self.written.get(place).is_none_or(|written| written != stack) {
-                news.stacks.push((*place, stack.as_ref().into()));
-                self.written.insert(*place, Arc::clone(stack));
-            }
-        }
-        if news.stacks.is_empty() { Ok(()) } else { self.write(Kind::Stacks, &news) }
     }
 
     fn begin_file(&mut self) -> Result<()> {

@@ -209,3 +209,60 @@ fn is_below(path: &[u8], cgroup: &[u8]) -> bool {
     let (path, cgroup) = (plain(path), plain(cgroup));
     cgroup.is_empty() || path.strip_prefix(cgroup.as_slice()).is_some_and(|rest| rest.is_empty() || rest[0] == b'/')
 }
+
+#[cfg(test)]
+mod tests {
+    use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::{cli::FilterArgs, settings::filter::Filter};
+
+    #[test]
+    fn cgroups_are_matched_by_whole_names() {
+        for (path, cgroup, below) in [
+            ("/system.slice/nginx.service", "system.slice", true),
+            ("/system.slice/nginx.service", "/sys/fs/cgroup/system.slice/nginx.service/", true),
+            ("/system.slice", "system.slice/nginx.service", false),
+            ("/system.slicer", "system.slice", false),
+            ("/user.slice", "/", true),
+        ] {
+            assert_eq!(is_below(path.as_bytes(), below_mount(cgroup.as_bytes())), below, "{path} in {cgroup}");
+        }
+    }
+
+    #[test]
+    fn descent_ends_even_in_a_circle() {
+        let args = FilterArgs { pid: vec![7], children: true, ..FilterArgs::default() };
+        let filter = Filter::elsewhere(&args).expect("valid");
+        let mut wanted = Wanted::new(filter.to_config(0), filter.pids(), None, None);
+        let parents = vec![(9, 8), (8, 7), (20, 21), (21, 20)];
+        wanted.learn(&Names { parents, ..Names::default() });
+        assert_eq!([7, 8, 9, 20, 1].map(|pid| wanted.followed(pid)), [true, true, true, false, false]);
+    }
+
+    proptest! {
+        /// An IPv4 block also matches v4-mapped addresses, an IPv6 block no IPv4 ones.
+        #[test]
+        fn blocks_hold_what_they_hold(v4 in any::<(u32, u32)>(), v6 in any::<(u128, u128)>(), prefix in 0..=128_u8) {
+            let matches = |block: IpNet, addr: IpAddr| {
+                let filter = Filter::elsewhere(&FilterArgs { laddr: Some(block), ..FilterArgs::default() });
+                let config = filter.expect("valid").to_config(0);
+                in_block(Endpoint { addr, port: 1 }, &config.local_net)
+            };
+            let near = |mask: u32| v4.0 ^ (v4.1 & mask);
+            let block: IpNet = Ipv4Net::new(v4.0.into(), prefix.min(32)).expect("a prefix").into();
+            for bits in [v4.0, v4.1, near(0xff), near(0xffff)] {
+                let addr = std::net::Ipv4Addr::from_bits(bits);
+                let inside = block.contains(&IpAddr::V4(addr));
+                prop_assert_eq!(matches(block, addr.into()), inside);
+                prop_assert_eq!(matches(block, addr.to_ipv6_mapped().into()), inside);
+            }
+            let block: IpNet = Ipv6Net::new(v6.0.into(), prefix).expect("a prefix").into();
+            for bits in [v6.0, v6.1, v6.0 ^ (v6.1 & 0xffff)] {
+                let addr = IpAddr::V6(bits.into());
+                prop_assert_eq!(matches(block, addr), block.contains(&addr));
+            }
+        }
+    }
+}

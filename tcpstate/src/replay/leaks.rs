@@ -39,6 +39,8 @@ struct Hunt {
     sockets: Vec<FoundSocket>,
     /// The last look, without its snapshot.
     look: Option<Look>,
+    /// The first look, if it is too late.
+    too_late: Option<MonotonicNs>,
     /// Snapshots and losses before the first look are none.
     losses: LeakLosses,
 }
@@ -62,6 +64,7 @@ impl Viewer for Hunt {
                 let sockets = std::mem::take(&mut self.sockets);
                 // What is of later may still be among what comes before it.
                 if look.now > self.range.to {
+                    self.too_late = Some(look.now);
                     return Ok(false);
                 }
                 self.look(*look, sockets, wanted);
@@ -119,13 +122,16 @@ pub(super) fn show(replay: &mut Replay<'_>, source: &mut Source, out: &mut impl 
         book: StackBook::default(),
         sockets: Vec::new(),
         look: None,
+        too_late: None,
         losses: LeakLosses::default(),
     };
     let reached = replay.read(source, &mut hunt)?;
     let Some(survey) = hunt.survey(Some(reached.at.min(replay.range.to))) else {
-        bail!(
-            "the recording was not looked at in the range: its first look is after `--to`, or it was cut off before it"
-        );
+        let format = replay.time(TimeStyle::Rfc3339);
+        match hunt.too_late {
+            Some(at) => bail!("leaks were looked at first at {}: give that or a later time for `--to`", format.at(at)),
+            None => bail!("the recording was cut off before leaks were looked at; `--show trace` shows what there is"),
+        }
     };
     let look = hunt.look.as_ref();
     let sleepers = look.map(|look| {

@@ -1,6 +1,6 @@
 //! Whatever happens to a file: what is shown was recorded, and that something is missing is said.
 
-use std::fs;
+use std::{env, fs, path::Path};
 
 use proptest::prelude::*;
 use tcpstate::recording::{
@@ -128,6 +128,20 @@ fn unknown_frames_are_skipped() {
     let (frames, error) = read(&longer);
     assert!(error.is_none(), "{error:?}");
     assert_eq!(frames, read(&bytes).0);
+}
+
+/// The first seed of the fuzzer is a recording of this format by a program of long ago. `UPDATE_GOLDEN=1` writes it anew: only
+/// where nobody has recordings of this format yet.
+#[test]
+fn the_format_stays() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus/recording/whole.tcps");
+    let whole = recording(40);
+    if env::var_os("UPDATE_GOLDEN").is_some() {
+        fs::write(&path, &whole).expect("disk");
+    }
+    let (kept, error) = read(&fs::read(&path).expect("kept with the sources"));
+    assert!(error.is_none(), "{error:?}");
+    assert_eq!(kept, read(&whole).0);
 }
 
 proptest! {
