@@ -13,7 +13,7 @@ use tcpstate::recording::{
 
 fuzz_target!(|bytes: &[u8]| {
     if let Ok(mut reader) = Reader::new(bytes) {
-        while let Ok(Some(_)) = reader.next() {}
+        while let Ok(Some(_)) = reader.frame() {}
     }
     let Some((kind, payload)) = bytes.split_first() else { return };
     payloads(u16::from(*kind), payload);

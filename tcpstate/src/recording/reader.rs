@@ -89,7 +89,7 @@ impl<R: Read> Reader<R> {
     /// # Errors
     ///
     /// When there is another one that cannot be read. Nothing more should be read then.
-    pub fn next(&mut self) -> Result<Option<Content>, ReadError> {
+    pub fn frame(&mut self) -> Result<Option<Content>, ReadError> {
         loop {
             let offset = self.offset;
             let failed = |error| ReadError::Frame { offset, error };

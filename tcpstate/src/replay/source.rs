@@ -50,7 +50,7 @@ impl Source {
         let counter = Arc::clone(&skipped);
         let work = move || {
             loop {
-                let next = reader.next().transpose();
+                let next = reader.frame().transpose();
                 counter.store(reader.skipped(), Ordering::Relaxed);
                 let Some(content) = next else { return };
                 let failed = content.is_err();

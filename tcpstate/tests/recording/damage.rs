@@ -26,7 +26,7 @@ fn read(bytes: &[u8]) -> (Vec<Content>, Option<ReadError>) {
     };
     let mut frames = Vec::new();
     loop {
-        match reader.next() {
+        match reader.frame() {
             Ok(Some(content)) => frames.push(content),
             Ok(None) => return (frames, None),
             Err(error) => return (frames, Some(error)),
