@@ -43,6 +43,8 @@ pub mod filter {
     pub const FAMILY: u32 = 1 << 9;
     /// The old or the new state is in [`super::Config::states`].
     pub const STATE: u32 = 1 << 10;
+    /// No filter, but what is wanted: with [`LEAKS`], every transition besides what leak hunting needs.
+    pub const TRANSITIONS: u32 = 1 << 28;
     /// No filter, but what is wanted: with [`LEAKS`] also who closes the sockets, and whether by nothing but an exit.
     pub const CLOSERS: u32 = 1 << 29;
     /// No filter, but what is wanted: kernel stacks beside those of user space.

@@ -22,6 +22,8 @@ pub struct Counters {
     pub stacks_skipped: u64,
     /// Stacks that found their buffer, or the map of places, full.
     pub stacks_dropped: u64,
+    /// Of `dropped`, what leak hunting sends beside transitions.
+    pub dropped_beside: u64,
 }
 
 impl Counters {
@@ -34,6 +36,7 @@ impl Counters {
         self.unknown_state += other.unknown_state;
         self.stacks_skipped += other.stacks_skipped;
         self.stacks_dropped += other.stacks_dropped;
+        self.dropped_beside += other.dropped_beside;
     }
 
     /// Transitions that passed the filters, delivered or not.

@@ -16,13 +16,13 @@ use crate::{
     clock::now_ns,
     config::{has, offset},
     found::fill_load,
-    leak::mark,
+    leak::{beside, mark},
     maps::SOCKETS,
     owner,
     sock::{Probed, Read, Sock, Typed},
     stack::{self, PF_EXITING},
     story::{EOF_READ, EXITED, KnownOwner, Story},
-    transition::{Known, Seen, fill_socket, submit},
+    transition::{Known, Seen, fill_socket},
 };
 
 const CLOSE: u8 = TcpState::Close as u8;
@@ -61,7 +61,7 @@ pub(crate) fn on_transition(seen: &Seen, known: &Known) {
         // SAFETY: a value in the map.
         flags |= if unsafe { (*story).marks } & EOF_READ != 0 { FOUND_EOF_READ } else { 0 };
     }
-    submit(|closing: *mut Closing| {
+    beside(|closing: *mut Closing| {
         // SAFETY: an entry of the ring buffer.
         unsafe {
             let record = &raw mut (*closing).found.socket;
@@ -93,7 +93,7 @@ pub(crate) unsafe fn on_destroy(sk: Sock, story: *const Story) {
     let mut owner = KnownOwner::UNKNOWN;
     // SAFETY: the caller's promise.
     unsafe { Story::known_owner(story, &mut owner) };
-    submit(|closing: *mut Closing| {
+    beside(|closing: *mut Closing| {
         // SAFETY: an entry of the ring buffer; the story is the caller's promise.
         unsafe {
             if local.port == 0 {

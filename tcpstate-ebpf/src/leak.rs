@@ -11,7 +11,7 @@ use crate::{
     clock::now_ns,
     closing,
     config::{config, filtering},
-    maps::SOCKETS,
+    maps::{SOCKETS, count},
     owner,
     sock::Sock,
     stack,
@@ -19,7 +19,7 @@ use crate::{
     transition::{Known, Seen, fill, submit},
 };
 
-const CLOSE_WAIT: u8 = TcpState::CloseWait as u8;
+pub(crate) const CLOSE_WAIT: u8 = TcpState::CloseWait as u8;
 const LAST_ACK: u8 = TcpState::LastAck as u8;
 const CLOSE: u8 = TcpState::Close as u8;
 const LISTEN: u8 = TcpState::Listen as u8;
@@ -27,7 +27,7 @@ const LISTEN: u8 = TcpState::Listen as u8;
 /// Whether a transition changes anything for leak hunting: those that open a socket, those from and to CLOSE_WAIT, and the
 /// last step of a socket that has been there. Half of a connection's transitions are none of these.
 ///
-/// Stories skip what this skips. The parent of MPTCP subflows ends with a transition.
+/// Stories skip what this skips. Not asked where every transition is wanted. The parent of MPTCP subflows ends with a transition.
 #[inline(always)]
 pub(crate) fn concerns(sk: Sock, old: u8, new: u8) -> bool {
     matches!(old, CLOSE | LISTEN | CLOSE_WAIT | LAST_ACK) || new == CLOSE_WAIT || sk.protocol() == IPPROTO_MPTCP
@@ -50,7 +50,7 @@ pub(crate) fn on_transition(seen: &Seen, known: &Known) {
         // anywhere. The closer matters only when it was late.
         let by_caller = seen.new == LAST_ACK && known.in_old_ns >= config!(late_ns);
         let (actor, place) = if by_caller { (owner::current(), stack::capture()) } else { (owner::UNKNOWN, 0) };
-        submit(|event: *mut SocketEvent| {
+        beside(|event: *mut SocketEvent| {
             let left = SocketEvent {
                 kind: KIND_LEFT,
                 new_state: seen.new,
@@ -64,6 +64,14 @@ pub(crate) fn on_transition(seen: &Seen, known: &Known) {
             // SAFETY: an entry of the ring buffer.
             unsafe { event.write(left) }
         });
+    }
+}
+
+/// Submits what is no transition, or tells more of one than it says itself.
+#[inline(always)]
+pub(crate) fn beside<T: 'static>(fill: impl FnOnce(*mut T)) {
+    if !submit(fill) {
+        count!(dropped_beside);
     }
 }
 
@@ -110,7 +118,7 @@ pub(crate) unsafe fn destroyed(story: *const Story, key: u64) {
 
 #[inline(always)]
 unsafe fn send(kind: u32, story: *const Story, skaddr: u64, actor: Owner, place: u64) {
-    submit(|event: *mut SocketEvent| {
+    beside(|event: *mut SocketEvent| {
         // SAFETY: an entry of the ring buffer; the story is the caller's promise.
         unsafe {
             event.write(SocketEvent {

@@ -65,7 +65,7 @@ pub(crate) fn on_transition(ctx: &BtfTracePointContext) {
         return;
     }
     let (old, new) = (ctx.arg::<i32>(1) as u8, ctx.arg::<i32>(2) as u8);
-    if filtering(set::LEAKS) && !leak::concerns(sk, old, new) {
+    if filtering(set::LEAKS) && !filtering(set::TRANSITIONS) && !leak::concerns(sk, old, new) {
         return;
     }
     let family = sk.family();
@@ -92,6 +92,10 @@ pub(crate) fn on_transition(ctx: &BtfTracePointContext) {
         count!(filtered);
     } else if filtering(set::LEAKS) {
         leak::on_transition(&seen, &known);
+        // Into CLOSE_WAIT leak hunting sends the whole transition.
+        if filtering(set::TRANSITIONS) && new != leak::CLOSE_WAIT {
+            send(&seen, &known);
+        }
     } else {
         send(&seen, &known);
     }
@@ -308,14 +312,14 @@ pub(crate) unsafe fn fill_socket<R: Read>(
     }
 }
 
-/// Submits a record that `fill` writes. User space is woken only when much is waiting, which is looked at now and then; a
-/// timer does the rest.
+/// Submits a record that `fill` writes; returns whether there was room. User space is woken only when much is waiting, which is
+/// looked at now and then; a timer does the rest.
 #[inline(always)]
-pub(crate) fn submit<T: 'static>(fill: impl FnOnce(*mut T)) {
-    let Some(counters) = COUNTERS.get_ptr_mut(0) else { return };
+pub(crate) fn submit<T: 'static>(fill: impl FnOnce(*mut T)) -> bool {
+    let Some(counters) = COUNTERS.get_ptr_mut(0) else { return false };
     let Some(mut entry) = EVENTS.reserve::<T>(0) else {
         count!(dropped);
-        return;
+        return false;
     };
     fill(entry.as_mut_ptr());
     // SAFETY: this CPU's own value; a softirq may count in between.
@@ -324,4 +328,5 @@ pub(crate) fn submit<T: 'static>(fill: impl FnOnce(*mut T)) {
     entry.submit(u64::from(if much { BPF_RB_FORCE_WAKEUP } else { BPF_RB_NO_WAKEUP }));
     // SAFETY: a value in the map; atomic because of that softirq.
     unsafe { atomic::add(&raw mut (*counters).submitted, 1) };
+    true
 }

@@ -33,6 +33,7 @@ fn facts(n: u64) -> SocketFacts {
         local: Endpoint { addr: addr(1), port: 443 },
         remote: Endpoint { addr: addr(n), port: (n % 60_000) as u16 },
         netns: 4_026_531_840,
+        cgroup: None,
         uid: 33,
     }
 }

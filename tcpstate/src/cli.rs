@@ -1,5 +1,6 @@
 //! The command line as clap sees it; `settings` makes sense of it.
 
+pub mod record;
 pub mod run;
 mod shell;
 mod states;
@@ -45,6 +46,10 @@ pub enum Command {
     Trace(TraceArgs),
     /// Name the code that leaves sockets in CLOSE_WAIT, and the reason.
     Leaks(LeaksArgs),
+    /// Keep what `leaks` and `trace` would show in a file.
+    Record(record::RecordArgs),
+    /// Show what was recorded; needs no root, and can be done elsewhere.
+    Report(Box<record::ReportArgs>),
     /// Show which hooks this kernel allows, why not the others, and what is lost without them.
     Probes(ProbesArgs),
     /// Count the sockets in each state, whose they are, and what they use up.

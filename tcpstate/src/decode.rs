@@ -51,6 +51,11 @@ pub fn transition(record: &[u8]) -> Result<Transition, DecodeError> {
     if raw.kind != KIND_TRANSITION {
         return Err(DecodeError::Kind(raw.kind));
     }
+    to_transition(&raw)
+}
+
+/// The transition of a record, whatever kind of record it is in.
+fn to_transition(raw: &event::Transition) -> Result<Transition, DecodeError> {
     let family = family(raw.family)?;
     Ok(Transition {
         at: MonotonicNs(raw.ts_ns),

@@ -1,9 +1,9 @@
 //! `tcpstate leaks`: from events, snapshots and stacks to a report every few seconds.
 
 pub(crate) mod intake;
-mod look;
-mod render;
-mod sleepers;
+pub(crate) mod look;
+pub(crate) mod render;
+pub(crate) mod sleepers;
 pub(crate) mod stacks;
 
 use std::{
@@ -32,9 +32,6 @@ pub(crate) const TICK: Duration = Duration::from_millis(50);
 pub(crate) const WAKEUP_PART: u32 = 4;
 /// How often snapshots repair what events may have left wrong, at least.
 pub(crate) const RECONCILE: Duration = Duration::from_secs(10);
-/// Snapshots take at most this part of the time, else they are taken for every report: they also say who holds the sockets and
-/// what is in their queues.
-const SNAPSHOT_PART: u32 = 50;
 /// Longest wait of `--once` for a second look, where one does not suffice.
 const SECOND_LOOK: Duration = Duration::from_secs(2);
 
@@ -153,10 +150,7 @@ impl Hunt<'_> {
     }
 
     fn reconcile_if_due(&mut self) -> Result<()> {
-        // One that was slow by chance must not keep the next ones from being taken for long.
-        let due =
-            self.intake.reconciled.is_none_or(|(last, took)| last.elapsed() >= RECONCILE.min(took * SNAPSHOT_PART));
-        if due || self.intake.is_unrepaired() { self.intake.reconcile() } else { Ok(()) }
+        if self.intake.is_due() { self.intake.reconcile() } else { Ok(()) }
     }
 
     fn report(&mut self) -> Result<LeakReport> {

@@ -6,8 +6,11 @@ use anyhow::Result;
 use clap::Parser as _;
 use tcpstate::{
     cli::{Cli, Command},
-    leaks, probes, run,
-    settings::{TraceSettings, host::Host, leaks::LeaksSettings, run::RunSettings, states::StatesSettings},
+    leaks, probes, record, replay, run,
+    settings::{
+        TraceSettings, host::Host, leaks::LeaksSettings, record::RecordSettings, replay::ReplaySettings,
+        run::RunSettings, states::StatesSettings,
+    },
     shell, states, trace,
 };
 use tracing::Level;
@@ -35,6 +38,8 @@ fn execute(cli: &Cli) -> Result<ExitCode> {
     let result = match &cli.command {
         Command::Run(_) => Ok(()),
         Command::Trace(args) => runtime.block_on(trace::run(&TraceSettings::new(args, &host)?, debug)),
+        Command::Record(args) => runtime.block_on(record::run(&RecordSettings::new(args, &host)?, &host, debug)),
+        Command::Report(args) => replay::run(&ReplaySettings::new(args, &host)?),
         Command::Leaks(args) => runtime.block_on(leaks::run(&LeaksSettings::new(args, &host)?, debug)),
         Command::Probes(args) => probes::run(args.output),
         Command::States(args) => runtime.block_on(states::run(&StatesSettings::new(args, &host)?, &host)),

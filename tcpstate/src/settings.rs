@@ -8,6 +8,8 @@ pub mod host;
 pub mod leaks;
 mod mounts;
 pub mod parse;
+pub mod record;
+pub mod replay;
 pub mod run;
 pub mod states;
 
@@ -51,6 +53,9 @@ pub enum SettingsError {
     /// A whole run.
     #[error(transparent)]
     Run(#[from] run::RunError),
+    /// A report of a recording.
+    #[error(transparent)]
+    Replay(#[from] replay::ReplayError),
     /// A state that is never the old or the new one of a transition.
     #[error("no transition leaves or enters `{}`: {remedy}", .state.name())]
     StateNotTraced {

@@ -1,6 +1,6 @@
 //! `tcpstate trace`: from the ring buffer to standard output, until something ends it.
 
-mod render;
+pub(crate) mod render;
 
 use std::{
     io::{self, Write as _},
@@ -17,7 +17,7 @@ use crate::{
     kernel::{Options, Tracer},
     model::Totals,
     preflight,
-    report::{Summary, summary_text::write_summary},
+    report::{Summary, clock::TimeFormat, summary_text::write_summary},
     session::{
         Clock,
         ending::{End, Endings},
@@ -55,9 +55,11 @@ pub async fn run(settings: &TraceSettings, debug: bool) -> Result<()> {
     })?;
     log_probes(tracer.probes());
     let clock = Clock::start()?;
+    let zone = jiff::tz::TimeZone::system();
+    let time = TimeFormat { style: settings.time, clock: clock.wall, start: clock.start, zone };
     let mut session = Session {
         tracer,
-        renderer: Renderer::new(settings, clock.wall, clock.start),
+        renderer: Renderer::new(settings.output, time, settings.color),
         output: Output::start(io::stdout())?,
         dwell: DwellTable::default(),
         totals: Totals::default(),

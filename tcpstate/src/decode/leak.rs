@@ -3,6 +3,7 @@
 use std::{
     collections::{HashMap, hash_map::Entry},
     net::IpAddr,
+    num::NonZeroU64,
 };
 
 use tcpstate_common::{
@@ -17,6 +18,7 @@ use tcpstate_common::{
 use super::{DecodeError, endpoint, family, owner, protocol, read, socket_id};
 use crate::model::{
     Comm, Endpoint, MonotonicNs, State,
+    event::Event,
     leak::{Actor, Closing, FoundListener, FoundSocket, Holder, LeakEvent, PlaceId, SocketFacts, SocketLoad},
 };
 
@@ -63,6 +65,23 @@ pub fn event(record: &[u8]) -> Result<LeakEvent, DecodeError> {
         KIND_DESTROYED => LeakEvent::Destroyed { at, socket },
         other => return Err(DecodeError::Kind(other)),
     })
+}
+
+/// Decodes one record of a trace that takes transitions and leaks at once.
+///
+/// # Errors
+///
+/// When the record is none that the programs write.
+pub fn any(record: &[u8]) -> Result<Event, DecodeError> {
+    let kind = record.first_chunk().copied().map(u32::from_ne_bytes);
+    match kind {
+        Some(event::KIND_TRANSITION) => super::transition(record).map(Event::Transition),
+        Some(KIND_ENTERED) => {
+            let raw: Entered = read(record)?;
+            Ok(Event::Entered { transition: super::to_transition(&raw.transition)?, opened: place(raw.place) })
+        }
+        _ => event(record).map(Event::Beside),
+    }
 }
 
 /// What the iterators found, one entry for each socket.
@@ -224,6 +243,7 @@ fn facts(raw: &event::Transition) -> Result<SocketFacts, DecodeError> {
         local: endpoint(family, raw.local_addr, raw.local_port),
         remote: endpoint(family, raw.remote_addr, raw.remote_port),
         netns: raw.netns,
+        cgroup: NonZeroU64::new(raw.cgroup_id),
         uid: raw.uid,
     })
 }

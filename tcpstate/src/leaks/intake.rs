@@ -3,24 +3,28 @@
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
+use tcpstate_common::counters::Counters;
 
-use super::{look::look, stacks::Stacks};
+use super::{RECONCILE, look::look, stacks::Stacks};
 use crate::{
     aggregate::leaks::{Leaks, Options},
     decode,
     kernel::Tracer,
     memory,
     model::{
-        leak::LeakLosses,
+        leak::{LeakLosses, Snapshot},
         probes::{Hooks, Role},
     },
     session::Clock,
 };
 
+/// Snapshots take at most this part of the time, else they are taken for every report: they also say who holds the sockets and
+/// what is in their queues.
+const SNAPSHOT_PART: u32 = 50;
 /// A snapshot of more sockets leaves memory behind that is worth giving back.
 const MANY: usize = 10_000;
 /// Events taken at a time.
-const BATCH: usize = 8192;
+pub(crate) const BATCH: usize = 8192;
 
 /// What the hunt can see with these hooks.
 pub(crate) fn options(hooks: &Hooks, older_than: Duration) -> Options {
@@ -62,13 +66,9 @@ impl Intake {
 
     /// Takes the events and stacks that wait.
     pub(crate) fn fetch(&mut self) -> Result<()> {
-        let Self { tracer, leaks, stacks, stack_bytes, .. } = self;
-        let mut code = Vec::new();
         // Stacks first: they have to be unwound while their process lives.
-        tracer.stacks(|header, kernel, bytes| {
-            let ranges = stacks.take(header, kernel, bytes, *stack_bytes);
-            code.extend(ranges.map(|ranges| (header.tgid, ranges)));
-        });
+        self.fetch_stacks();
+        let Self { tracer, leaks, .. } = self;
         let mut result = Ok(());
         while tracer.drain(BATCH, |record| match decode::leak::event(record) {
             Ok(event) => leaks.push(&event),
@@ -76,37 +76,59 @@ impl Intake {
         }) == BATCH
         {}
         result?;
-        for (pid, ranges) in code {
-            if let Err(error) = tracer.enter_code(pid, &ranges) {
-                // More stacks than needed are copied of it, no more.
-                tracing::debug!("{error:#}");
-            }
-        }
-        let counters = tracer.counters()?;
-        self.losses = LeakLosses {
-            events: counters.dropped,
-            map_full: counters.map_full,
-            stacks_skipped: counters.stacks_skipped,
-            stacks_dropped: counters.stacks_dropped,
-        };
+        self.count()?;
         Ok(())
+    }
+
+    /// Takes the stacks that wait.
+    pub(crate) fn fetch_stacks(&mut self) {
+        self.stacks.fetch(&mut self.tracer, self.stack_bytes);
+    }
+
+    /// What was counted until now; what was lost of it is kept.
+    pub(crate) fn count(&mut self) -> Result<Counters> {
+        let counters = self.tracer.counters()?;
+        self.losses = LeakLosses::from(&counters);
+        Ok(counters)
     }
 
     /// Repairs with a snapshot what lost events left wrong.
     pub(crate) fn reconcile(&mut self) -> Result<()> {
+        let snapshot = self.snapshot()?;
+        self.give_back(snapshot);
+        Ok(())
+    }
+
+    /// The same, for those who want the snapshot as well; [`Self::give_back`] takes it when it has served.
+    pub(crate) fn snapshot(&mut self) -> Result<Snapshot> {
         let began = Instant::now();
         let lost = self.tracer.counters()?.dropped;
         let snapshot = look(&mut self.tracer, &self.clock)?;
         self.leaks.reconcile(&snapshot);
-        let (sockets, took) = (snapshot.sockets.len(), began.elapsed().as_micros());
+        let took = began.elapsed();
+        tracing::debug!("snapshot of {} sockets took {} µs", snapshot.sockets.len(), took.as_micros());
+        self.reconciled = Some((began, took));
+        self.lost_at_reconcile = lost;
+        Ok(snapshot)
+    }
+
+    /// Frees the last snapshot, and lets the system have the memory of a large one.
+    pub(crate) fn give_back(&mut self, snapshot: Snapshot) {
+        let sockets = snapshot.sockets.len();
         drop(snapshot);
         if sockets > MANY {
             memory::release();
         }
-        tracing::debug!("snapshot of {sockets} sockets took {took} µs");
-        self.reconciled = Some((began, began.elapsed()));
-        self.lost_at_reconcile = lost;
-        Ok(())
+        // That, and what was done with it, is part of what it costs.
+        if let Some((began, took)) = &mut self.reconciled {
+            *took = began.elapsed();
+        }
+    }
+
+    /// Whether a snapshot is due for a report: one that was slow by chance must not keep the next ones from being taken for long.
+    pub(crate) fn is_due(&self) -> bool {
+        let due = |(last, took): (Instant, Duration)| last.elapsed() >= RECONCILE.min(took * SNAPSHOT_PART);
+        self.reconciled.is_none_or(due) || self.is_unrepaired()
     }
 
     /// Whether events have been lost since the last snapshot was begun.

@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// Takes a snapshot of leaking sockets, their holders, and what these may have.
-pub(super) fn look(tracer: &mut Tracer, clock: &Clock) -> Result<Snapshot> {
+pub(crate) fn look(tracer: &mut Tracer, clock: &Clock) -> Result<Snapshot> {
     let taken = clock.now();
     let mut finds = Finds::default();
     tracer.found(|found| finds.add(found))?;

@@ -19,7 +19,7 @@ use crate::{
 /// Cursor home, and everything from there on erased (ECMA-48 CUP and ED).
 const REPAINT: &[u8] = b"\x1b[H\x1b[J";
 
-pub(super) enum Renderer {
+pub(crate) enum Renderer {
     /// One report after another, or each in place of the one before.
     Text { text: LeaksText, repaint: bool, shown: bool },
     /// One object a report.
@@ -31,7 +31,7 @@ pub(super) enum Renderer {
 }
 
 impl Renderer {
-    pub(super) fn new(settings: &LeaksSettings, clock: WallClock, start: MonotonicNs) -> Self {
+    pub(crate) fn new(settings: &LeaksSettings, clock: WallClock, start: MonotonicNs) -> Self {
         match settings.output {
             LeaksFormat::Json => Self::Json(LeaksJson::new(clock)),
             LeaksFormat::Folded => Self::Folded(settings.weight),
@@ -52,7 +52,7 @@ impl Renderer {
     }
 
     /// A report that others follow.
-    pub(super) fn interim(&mut self, out: &mut Vec<u8>, report: &LeakReport) -> io::Result<()> {
+    pub(crate) fn interim(&mut self, out: &mut Vec<u8>, report: &LeakReport) -> io::Result<()> {
         match self {
             Self::Text { .. } | Self::Json(_) => self.last(out, report),
             Self::Folded(_) | Self::Svg(_) => Ok(()),
@@ -60,7 +60,7 @@ impl Renderer {
     }
 
     /// The last report.
-    pub(super) fn last(&mut self, out: &mut Vec<u8>, report: &LeakReport) -> io::Result<()> {
+    pub(crate) fn last(&mut self, out: &mut Vec<u8>, report: &LeakReport) -> io::Result<()> {
         match self {
             Self::Text { text, repaint, shown } => {
                 if *repaint {

@@ -50,7 +50,7 @@ const SYSCALLS: [(i64, &str, bool); 28] = [
 ];
 
 /// Threads in a send, by process.
-pub(super) fn in_send(threads: &[FoundThread]) -> BTreeMap<u32, u32> {
+pub(crate) fn in_send(threads: &[FoundThread]) -> BTreeMap<u32, u32> {
     let sends = |found: &&FoundThread| syscall(found.thread.syscall).is_some_and(|(.., sends)| *sends);
     let mut counts = BTreeMap::new();
     for found in threads.iter().filter(sends) {
@@ -60,7 +60,7 @@ pub(super) fn in_send(threads: &[FoundThread]) -> BTreeMap<u32, u32> {
 }
 
 /// Where the threads of a process are, those at the same place together, most first.
-pub(super) fn of_process(pid: u32, threads: &[FoundThread], stacks: &mut Stacks) -> Vec<Sleepers> {
+pub(crate) fn of_process(pid: u32, threads: &[FoundThread], stacks: &mut Stacks) -> Vec<Sleepers> {
     let mut bytes = Vec::new();
     let mut asleep: Vec<(&Thread, (i64, Arc<Stack>))> = Vec::new();
     // Only a thread in a system call sleeps.

@@ -5,6 +5,7 @@ use std::collections::{BTreeSet, HashMap};
 use tcpstate_common::leak::{CodeRanges, KernelStack, StackHeader};
 
 use crate::{
+    kernel::Tracer,
     model::leak::PlaceId,
     process::descriptors,
     report::stack::{Frame, Source, Stack, StackBook},
@@ -31,15 +32,25 @@ pub(crate) struct Stacks {
 }
 
 impl Stacks {
+    /// Takes the stacks that wait, of each of which at most `limit` bytes were copied, and tells the kernel side where their
+    /// processes have their code.
+    pub(crate) fn fetch(&mut self, tracer: &mut Tracer, limit: usize) {
+        let mut code = Vec::new();
+        tracer.stacks(|header, kernel, bytes| {
+            let ranges = self.take(header, kernel, bytes, limit);
+            code.extend(ranges.map(|ranges| (header.tgid, ranges)));
+        });
+        for (pid, ranges) in code {
+            if let Err(error) = tracer.enter_code(pid, &ranges) {
+                // More stacks than needed are copied of it, no more.
+                tracing::debug!("{error:#}");
+            }
+        }
+    }
+
     /// Takes a stack from the kernel, of which at most `limit` bytes were copied. Returns where its process has its code, if
     /// the kernel side has to be told.
-    pub(crate) fn take(
-        &mut self,
-        header: &StackHeader,
-        kernel: &KernelStack,
-        bytes: &[u8],
-        limit: usize,
-    ) -> Option<CodeRanges> {
+    fn take(&mut self, header: &StackHeader, kernel: &KernelStack, bytes: &[u8], limit: usize) -> Option<CodeRanges> {
         let place = PlaceId(header.place);
         let kernel = addresses(kernel);
         if !kernel.is_empty() {

@@ -1,14 +1,19 @@
 //! What `tcpstate leaks` observes: events about sockets in CLOSE_WAIT, and snapshots of how things stand.
 
+use std::num::NonZeroU64;
+
+use serde::{Deserialize, Serialize};
+use tcpstate_common::counters::Counters;
+
 use super::{Comm, Endpoint, Family, MonotonicNs, Owner, Protocol, SocketId, State};
 
 /// A place in a program, as the kernel side tells places apart: process, instruction and return addresses on the stack.
 /// Several ids may unwind to the same stack.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct PlaceId(pub u64);
 
 /// A thread that did something to a socket.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Actor {
     /// Process id.
     pub pid: u32,
@@ -19,7 +24,7 @@ pub struct Actor {
 }
 
 /// What a socket is, apart from what happens to it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SocketFacts {
     /// Which socket.
     pub id: SocketId,
@@ -33,6 +38,8 @@ pub struct SocketFacts {
     pub remote: Endpoint,
     /// Inode number of the network namespace.
     pub netns: u32,
+    /// Id of the socket's cgroup v2; `None` when the kernel does not keep it.
+    pub cgroup: Option<NonZeroU64>,
     /// User id of the socket's creator.
     pub uid: u32,
 }
@@ -124,7 +131,7 @@ pub struct Closing {
 }
 
 /// A descriptor that refers to a socket.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Holder {
     /// Process id.
     pub pid: u32,
@@ -133,7 +140,7 @@ pub struct Holder {
 }
 
 /// Queues and timers of a socket, as the kernel has them (`struct tcp_sock`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SocketLoad {
     /// Bytes received and not read, as `ss` counts them: an unread FIN counts as one.
     pub recv_q: u32,
@@ -148,7 +155,7 @@ pub struct SocketLoad {
 }
 
 /// A socket in CLOSE_WAIT, or one that has been and whose descriptor is still open, as a snapshot found it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FoundSocket {
     /// What it is.
     pub facts: SocketFacts,
@@ -174,7 +181,7 @@ pub struct FoundSocket {
 }
 
 /// What was found of a process that holds such sockets.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FoundProcess {
     /// Process id.
     pub pid: u32,
@@ -187,7 +194,7 @@ pub struct FoundProcess {
 }
 
 /// A listening socket with connections that nobody has accepted.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FoundListener {
     /// What it is.
     pub facts: SocketFacts,
@@ -217,7 +224,7 @@ pub struct Snapshot {
 }
 
 /// What could not be kept or taken, from the start on.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LeakLosses {
     /// Events that found the ring buffer full.
     pub events: u64,
@@ -227,4 +234,15 @@ pub struct LeakLosses {
     pub stacks_skipped: u64,
     /// Stacks that found their buffer full.
     pub stacks_dropped: u64,
+}
+
+impl From<&Counters> for LeakLosses {
+    fn from(counters: &Counters) -> Self {
+        Self {
+            events: counters.dropped,
+            map_full: counters.map_full,
+            stacks_skipped: counters.stacks_skipped,
+            stacks_dropped: counters.stacks_dropped,
+        }
+    }
 }

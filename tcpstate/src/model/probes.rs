@@ -1,7 +1,9 @@
 //! Which hooks a kernel allows, what each is for, and what is not to be had without it.
 
-/// What a hook is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+use serde::{Deserialize, Serialize};
+
+/// What a hook is for. Recordings name it by its place in this list: others come at the end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Role {
     /// Every TCP transition.
     Transitions,
@@ -91,7 +93,7 @@ impl Role {
 }
 
 /// Why the kernel did not let a hook be used.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Refusal {
     /// Error number of the system call, where one failed.
     pub errno: Option<i32>,
@@ -100,7 +102,7 @@ pub struct Refusal {
 }
 
 /// A hook that was tried.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HookAttempt {
     /// Such as `fexit/inet_csk_accept`.
     pub hook: String,
@@ -109,7 +111,7 @@ pub struct HookAttempt {
 }
 
 /// The hooks that were tried for one purpose, the preferred one first.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RoleProbe {
     /// What they are for.
     pub role: Role,
@@ -126,7 +128,7 @@ impl RoleProbe {
 }
 
 /// What a kernel allows. A trace tries the hooks that it needs, each role until one is allowed; `tcpstate probes` tries all.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Hooks {
     /// Kernel release (`uname -r`).
     pub kernel: String,
@@ -158,7 +160,7 @@ impl Hooks {
 }
 
 /// What is attached to this kernel, and what the start found.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Probes {
     /// The hooks that this trace needs.
     pub hooks: Hooks,

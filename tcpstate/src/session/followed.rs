@@ -96,7 +96,7 @@ fn descendants(ancestors: &[u32]) -> Vec<u32> {
 }
 
 /// The parent's pid in `/proc/PID/stat`; the name before it may hold anything, parentheses too.
-fn parent(stat: &[u8]) -> Option<u32> {
+pub(crate) fn parent(stat: &[u8]) -> Option<u32> {
     let after_name = stat.iter().rposition(|&byte| byte == b')')?;
     std::str::from_utf8(&stat[after_name + 1..]).ok()?.split_ascii_whitespace().nth(1)?.parse().ok()
 }

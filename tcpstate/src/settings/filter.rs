@@ -62,8 +62,23 @@ impl Filter {
     ///
     /// When a process, cgroup or network namespace does not exist, or a value could never match.
     pub fn new(args: &FilterArgs, host: &Host) -> Result<Self, FilterError> {
+        let filter = Self::elsewhere(args)?;
+        filter.pids.iter().try_for_each(|&pid| host.check_process(pid))?;
+        Ok(Self {
+            cgroup: args.cgroup.as_deref().map(|path| host.cgroup_id(path)).transpose()?,
+            netns: args.netns.as_deref().map(|name| host.netns_inode(name)).transpose()?,
+            ..filter
+        })
+    }
+
+    /// Checks what was asked for about another host: whether a process exists is not asked, and cgroups and network namespaces
+    /// are left out, since their numbers are not known here.
+    ///
+    /// # Errors
+    ///
+    /// When a value could never match.
+    pub fn elsewhere(args: &FilterArgs) -> Result<Self, FilterError> {
         let pids = distinct("--pid", &args.pid, MAX_PIDS as usize)?;
-        pids.iter().try_for_each(|&pid| host.check_process(pid))?;
         let comms = args.comm.iter().map(|name| comm(name)).collect::<Result<Vec<_>, _>>()?;
         let family = match (args.ipv4, args.ipv6) {
             (true, _) => Some(Family::Inet),
@@ -74,8 +89,8 @@ impl Filter {
             pids,
             children: args.children,
             comms: distinct("--comm", &comms, MAX_COMMS)?,
-            cgroup: args.cgroup.as_deref().map(|path| host.cgroup_id(path)).transpose()?,
-            netns: args.netns.as_deref().map(|name| host.netns_inode(name)).transpose()?,
+            cgroup: None,
+            netns: None,
             local_ports: distinct("--lport", &args.lport, MAX_PORTS)?,
             remote_ports: distinct("--rport", &args.rport, MAX_PORTS)?,
             local_net: args.laddr,

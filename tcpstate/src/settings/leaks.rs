@@ -65,13 +65,8 @@ impl LeaksSettings {
     ///
     /// When they name what does not exist, or cannot be done.
     pub fn new(args: &LeaksArgs, host: &Host) -> Result<Self, SettingsError> {
-        if args.interval < MIN_INTERVAL {
-            return Err(LeaksError::Interval(args.interval).into());
-        }
-        let stack_bytes = u32::try_from(args.stack_size)
-            .ok()
-            .filter(|bytes| (STACK_PIECE..=MAX_STACK).contains(bytes))
-            .ok_or(LeaksError::StackSize(args.stack_size))?;
+        check_interval(args.interval)?;
+        let stack_bytes = stack_bytes(args.stack_size)?;
         if args.weight.is_some() && !matches!(args.output, LeaksFormat::Folded | LeaksFormat::Svg) {
             return Err(LeaksError::Weight.into());
         }
@@ -81,7 +76,7 @@ impl LeaksSettings {
             interval: (!args.once).then_some(args.interval),
             top: args.top as usize,
             duration: args.duration,
-            stack_bytes: stack_bytes.next_multiple_of(STACK_PIECE),
+            stack_bytes,
             kernel_stack: args.kernel_stack,
             buffer: Buffer::round_up(args.buffer, host.page_size)?,
             output: args.output,
@@ -93,16 +88,31 @@ impl LeaksSettings {
     /// What the BPF programs are loaded with. `wakeup_bytes` is [`Config::wakeup_bytes`].
     #[must_use]
     pub fn config(&self, wakeup_bytes: u32) -> Config {
-        let mut config = self.filter.to_config(wakeup_bytes);
-        config.filters |= filter::LEAKS;
-        if self.kernel_stack {
-            config.filters |= filter::KERNEL_STACK;
-        }
-        config.stack_bytes = self.stack_bytes;
-        config.stacks_per_window = STACKS_PER_WINDOW;
-        config.late_ns = u64::try_from(self.older_than.as_nanos()).unwrap_or(u64::MAX);
-        config
+        hunting(self.filter.to_config(wakeup_bytes), self.stack_bytes, self.kernel_stack, self.older_than)
     }
+}
+
+/// Bytes of stacks that are copied where so many are asked for.
+pub(super) fn stack_bytes(asked: u64) -> Result<u32, LeaksError> {
+    let bytes = u32::try_from(asked).ok().filter(|bytes| (STACK_PIECE..=MAX_STACK).contains(bytes));
+    bytes.map(|bytes| bytes.next_multiple_of(STACK_PIECE)).ok_or(LeaksError::StackSize(asked))
+}
+
+/// Refuses looks that follow each other too fast.
+pub(super) fn check_interval(interval: Duration) -> Result<(), LeaksError> {
+    if interval < MIN_INTERVAL { Err(LeaksError::Interval(interval)) } else { Ok(()) }
+}
+
+/// What the BPF programs are loaded with to hunt leaks.
+pub(super) fn hunting(mut config: Config, stack_bytes: u32, kernel_stack: bool, late: Duration) -> Config {
+    config.filters |= filter::LEAKS;
+    if kernel_stack {
+        config.filters |= filter::KERNEL_STACK;
+    }
+    config.stack_bytes = stack_bytes;
+    config.stacks_per_window = STACKS_PER_WINDOW;
+    config.late_ns = u64::try_from(late.as_nanos()).unwrap_or(u64::MAX);
+    config
 }
 
 #[cfg(test)]

@@ -5,39 +5,30 @@ use std::io;
 use crate::{
     cli::OutputFormat,
     model::{MonotonicNs, Transition, probes::Probes},
-    report::{
-        Summary,
-        clock::{TimeFormat, WallClock},
-        trace_json::TraceJson,
-        trace_text::TraceText,
-    },
-    settings::TraceSettings,
+    report::{Summary, clock::TimeFormat, trace_json::TraceJson, trace_text::TraceText},
 };
 
-pub(super) enum Renderer {
+pub(crate) enum Renderer {
     Text(TraceText),
     Json(TraceJson),
 }
 
 impl Renderer {
-    pub(super) fn new(settings: &TraceSettings, clock: WallClock, start: MonotonicNs) -> Self {
-        match settings.output {
-            OutputFormat::Json => Self::Json(TraceJson::new(clock)),
-            OutputFormat::Text => {
-                let zone = jiff::tz::TimeZone::system();
-                Self::Text(TraceText::new(TimeFormat { style: settings.time, clock, start, zone }, settings.color))
-            }
+    pub(crate) fn new(format: OutputFormat, time: TimeFormat, color: bool) -> Self {
+        match format {
+            OutputFormat::Json => Self::Json(TraceJson::new(time.clock)),
+            OutputFormat::Text => Self::Text(TraceText::new(time, color)),
         }
     }
 
-    pub(super) fn start(&mut self, out: &mut Vec<u8>, at: MonotonicNs, probes: &Probes) -> io::Result<()> {
+    pub(crate) fn start(&mut self, out: &mut Vec<u8>, at: MonotonicNs, probes: &Probes) -> io::Result<()> {
         match self {
             Self::Text(text) => text.header(out),
             Self::Json(json) => json.probes(out, at, probes),
         }
     }
 
-    pub(super) fn transition(&mut self, out: &mut Vec<u8>, transition: &Transition) -> io::Result<()> {
+    pub(crate) fn transition(&mut self, out: &mut Vec<u8>, transition: &Transition) -> io::Result<()> {
         match self {
             Self::Text(text) => text.transition(out, transition),
             Self::Json(json) => json.transition(out, transition),
@@ -45,7 +36,7 @@ impl Renderer {
     }
 
     /// Text output has it on standard error, where it does not break the columns.
-    pub(super) fn lost(&mut self, out: &mut Vec<u8>, at: MonotonicNs, lost: u64) -> io::Result<()> {
+    pub(crate) fn lost(&mut self, out: &mut Vec<u8>, at: MonotonicNs, lost: u64) -> io::Result<()> {
         tracing::warn!(
             "{lost} transitions lost so far: the ring buffer is full; a larger `--buffer` or a filter helps"
         );
@@ -56,7 +47,7 @@ impl Renderer {
     }
 
     /// In JSON the summary is part of the stream; people find theirs on standard error.
-    pub(super) fn summary(&mut self, out: &mut Vec<u8>, at: MonotonicNs, summary: &Summary) -> io::Result<()> {
+    pub(crate) fn summary(&mut self, out: &mut Vec<u8>, at: MonotonicNs, summary: &Summary) -> io::Result<()> {
         match self {
             Self::Text(_) => Ok(()),
             Self::Json(json) => json.summary(out, at, summary),

@@ -104,6 +104,82 @@ sockets\:"How many sockets"))' \
 '--help[Print help (see more with '\''--help'\'')]' \
 && ret=0
 ;;
+(record)
+_arguments "${_arguments_options[@]}" : \
+'-o+[The file to write]:FILE:_files' \
+'--output=[The file to write]:FILE:_files' \
+'--max-size=[Go on in another file when this one has so many bytes; FILE becomes FILE.1, FILE.1 becomes FILE.2]:BYTES:_default' \
+'--max-files=[With --max-size\: keep so many files, the one being written included]:N:_default' \
+'*--pid=[Only sockets opened by this process; repeat or separate with commas]:PID:_default' \
+'*--comm=[Only sockets opened by a thread of this name (\`/proc/PID/comm\`); repeatable]:NAME:_default' \
+'--cgroup=[Only sockets of this cgroup v2 and those below it]:PATH:_files -/' \
+'--netns=[Only sockets of this network namespace]:NAME|PATH|INODE:_default' \
+'*--lport=[Only this local port; repeat or separate with commas]:PORT:_default' \
+'*--rport=[Only this remote port; repeat or separate with commas]:PORT:_default' \
+'--laddr=[Only local addresses in this block, such as \`10.0.0.0/8\` or \`\:\:1\`]:CIDR:_default' \
+'--raddr=[Only remote addresses in this block]:CIDR:_default' \
+'--interval=[Time between two looks at leaking sockets, their processes and threads]:TIME:_default' \
+'--older-than=[Take stacks of closes that come so long after the peer'\''s]:TIME:_default' \
+'--duration=[Stop after this long, such as 30s or 8h]:TIME:_default' \
+'--stack-size=[Bytes of each user stack to copy, up to 64K; K is 1024]:BYTES:_default' \
+'--buffer=[Ring buffer between kernel and tcpstate; K, M and G are powers of 1024]:BYTES:_default' \
+'--overwrite[Write over a file that exists]' \
+'--children[With --pid\: also its descendants, those of now and those it will fork]' \
+'(-6 --ipv6)-4[Only IPv4 sockets]' \
+'(-6 --ipv6)--ipv4[Only IPv4 sockets]' \
+'-6[Only IPv6 sockets, also those that carry IPv4 (v4-mapped addresses)]' \
+'--ipv6[Only IPv6 sockets, also those that carry IPv4 (v4-mapped addresses)]' \
+'--kernel-stack[With each stack also take what the kernel was doing there]' \
+'*-v[Say more\: the hooks in use (-v), diagnostics of the BPF programs (-vv)]' \
+'*--verbose[Say more\: the hooks in use (-v), diagnostics of the BPF programs (-vv)]' \
+'-h[Print help (see more with '\''--help'\'')]' \
+'--help[Print help (see more with '\''--help'\'')]' \
+&& ret=0
+;;
+(report)
+_arguments "${_arguments_options[@]}" : \
+'--show=[What to show of it]:WHAT:((leaks\:"How leaks stood at one moment, as \`tcpstate leaks\` shows them"
+trace\:"Every transition, as \`tcpstate trace\` shows them"))' \
+'--from=[Only what began at this time or later\: 2026-11-22T03\:10\:00Z, 03\:10, 03\:10\:00.5, or +90s from the start]:WHEN:_default' \
+'--to=[Only what happened until this time; leaks as they stood then]:WHEN:_default' \
+'--older-than=[Only sockets that have been in CLOSE_WAIT for this long]:TIME:_default' \
+'--top=[Show this many groups of sockets at most]:N:_default' \
+'*--pid=[Only sockets opened by this process; repeat or separate with commas]:PID:_default' \
+'*--comm=[Only sockets opened by a thread of this name (\`/proc/PID/comm\`); repeatable]:NAME:_default' \
+'--cgroup=[Only sockets of this cgroup v2 and those below it]:PATH:_files -/' \
+'--netns=[Only sockets of this network namespace]:NAME|PATH|INODE:_default' \
+'*--lport=[Only this local port; repeat or separate with commas]:PORT:_default' \
+'*--rport=[Only this remote port; repeat or separate with commas]:PORT:_default' \
+'--laddr=[Only local addresses in this block, such as \`10.0.0.0/8\` or \`\:\:1\`]:CIDR:_default' \
+'--raddr=[Only remote addresses in this block]:CIDR:_default' \
+'*--state=[With --show trace\: only transitions out of or into this state]:STATE:_default' \
+'-o+[Text for people, JSON as of \`leaks\` or \`trace\`, or the stacks of leaks as a flame graph]:FORMAT:((text\:"For people; on a terminal each report replaces the one before"
+json\:"One JSON object a report, as documented by \`leaks-v1.schema.json\`"
+folded\:"Stacks in one line each, as flame graph programs read them; at the end"
+svg\:"A flame graph; at the end"))' \
+'--output=[Text for people, JSON as of \`leaks\` or \`trace\`, or the stacks of leaks as a flame graph]:FORMAT:((text\:"For people; on a terminal each report replaces the one before"
+json\:"One JSON object a report, as documented by \`leaks-v1.schema.json\`"
+folded\:"Stacks in one line each, as flame graph programs read them; at the end"
+svg\:"A flame graph; at the end"))' \
+'--weight=[What the widths of a flame graph stand for \[default\: seconds\]]:UNIT:((seconds\:"How many sockets, and for how long"
+sockets\:"How many sockets"))' \
+'--time=[How text output shows the time; JSON always carries both clocks]:STYLE:((local\:"Local wall clock, HH\:MM\:SS.mmm"
+rfc3339\:"Local date, time and offset, microseconds"
+relative\:"Seconds since the trace began"
+none\:"No column of times"))' \
+'--color=[Whether text output is coloured\: auto means on a terminal, unless \`NO_COLOR\` is set]:WHEN:(auto always never)' \
+'--children[With --pid\: also its descendants, those of now and those it will fork]' \
+'(-6 --ipv6)-4[Only IPv4 sockets]' \
+'(-6 --ipv6)--ipv4[Only IPv4 sockets]' \
+'-6[Only IPv6 sockets, also those that carry IPv4 (v4-mapped addresses)]' \
+'--ipv6[Only IPv6 sockets, also those that carry IPv4 (v4-mapped addresses)]' \
+'*-v[Say more\: the hooks in use (-v), diagnostics of the BPF programs (-vv)]' \
+'*--verbose[Say more\: the hooks in use (-v), diagnostics of the BPF programs (-vv)]' \
+'-h[Print help (see more with '\''--help'\'')]' \
+'--help[Print help (see more with '\''--help'\'')]' \
+':file -- A file that `tcpstate record` has written:_files' \
+&& ret=0
+;;
 (probes)
 _arguments "${_arguments_options[@]}" : \
 '-o+[A table for people, or one JSON object, as documented by \`probes-v1.schema.json\`]:FORMAT:((text\:"Columns"
@@ -170,6 +246,26 @@ _arguments "${_arguments_options[@]}" : \
 '::command -- The command to describe; without one, tcpstate as a whole:_default' \
 && ret=0
 ;;
+(run)
+_arguments "${_arguments_options[@]}" : \
+'--older-than=[Only sockets that had been in CLOSE_WAIT for this long at the exit of their process, or at the end]:TIME:_default' \
+'--max-dwell=[Also sockets that were in CLOSE_WAIT for longer than this at any time, closed or not]:TIME:_default' \
+'--allow=[Let the leaks pass that this file names]:FILE:_files' \
+'--leak-exit-code=[Exit code when CMD succeeded and sockets leaked; 0 to only report]:CODE:_default' \
+'--junit=[Write a test report in \`JUnit\` XML\: a failed test case for each group of leaked sockets]:FILE:_files' \
+'--report=[Write a JSON report, as documented by \`run-v1.schema.json\`]:FILE:_files' \
+'--top=[Show this many groups of sockets at most; the files have all]:N:_default' \
+'--color=[Whether the text is coloured\: auto means on a terminal, unless \`NO_COLOR\` is set]:WHEN:(auto always never)' \
+'--stack-size=[Bytes of each user stack to copy, up to 64K; K is 1024]:BYTES:_default' \
+'--buffer=[Ring buffer between kernel and tcpstate; K, M and G are powers of 1024]:BYTES:_default' \
+'--best-effort[Run CMD even if sockets cannot be traced, such as without the needed privilege]' \
+'*-v[Say more\: the hooks in use (-v), diagnostics of the BPF programs (-vv)]' \
+'*--verbose[Say more\: the hooks in use (-v), diagnostics of the BPF programs (-vv)]' \
+'-h[Print help (see more with '\''--help'\'')]' \
+'--help[Print help (see more with '\''--help'\'')]' \
+'*::command -- The command to run, with its arguments:_cmdambivalent' \
+&& ret=0
+;;
 (help)
 _arguments "${_arguments_options[@]}" : \
 ":: :_tcpstate__subcmd__help_commands" \
@@ -190,6 +286,14 @@ _arguments "${_arguments_options[@]}" : \
 _arguments "${_arguments_options[@]}" : \
 && ret=0
 ;;
+(record)
+_arguments "${_arguments_options[@]}" : \
+&& ret=0
+;;
+(report)
+_arguments "${_arguments_options[@]}" : \
+&& ret=0
+;;
 (probes)
 _arguments "${_arguments_options[@]}" : \
 && ret=0
@@ -203,6 +307,10 @@ _arguments "${_arguments_options[@]}" : \
 && ret=0
 ;;
 (man)
+_arguments "${_arguments_options[@]}" : \
+&& ret=0
+;;
+(run)
 _arguments "${_arguments_options[@]}" : \
 && ret=0
 ;;
@@ -224,10 +332,13 @@ _tcpstate_commands() {
     local commands; commands=(
 'trace:Show every TCP state transition as it happens, with the process that opened the socket' \
 'leaks:Name the code that leaves sockets in CLOSE_WAIT, and the reason' \
+'record:Keep what \`leaks\` and \`trace\` would show in a file' \
+'report:Show what was recorded; needs no root, and can be done elsewhere' \
 'probes:Show which hooks this kernel allows, why not the others, and what is lost without them' \
 'states:Count the sockets in each state, whose they are, and what they use up' \
 'completions:Write a completion script for a shell' \
 'man:Write the manual pages' \
+'run:Run a command, and fail if it or what it starts leaves sockets in CLOSE_WAIT' \
 'help:Print this message or the help of the given subcommand(s)' \
     )
     _describe -t commands 'tcpstate commands' commands "$@"
@@ -242,10 +353,13 @@ _tcpstate__subcmd__help_commands() {
     local commands; commands=(
 'trace:Show every TCP state transition as it happens, with the process that opened the socket' \
 'leaks:Name the code that leaves sockets in CLOSE_WAIT, and the reason' \
+'record:Keep what \`leaks\` and \`trace\` would show in a file' \
+'report:Show what was recorded; needs no root, and can be done elsewhere' \
 'probes:Show which hooks this kernel allows, why not the others, and what is lost without them' \
 'states:Count the sockets in each state, whose they are, and what they use up' \
 'completions:Write a completion script for a shell' \
 'man:Write the manual pages' \
+'run:Run a command, and fail if it or what it starts leaves sockets in CLOSE_WAIT' \
 'help:Print this message or the help of the given subcommand(s)' \
     )
     _describe -t commands 'tcpstate help commands' commands "$@"
@@ -275,6 +389,21 @@ _tcpstate__subcmd__help__subcmd__probes_commands() {
     local commands; commands=()
     _describe -t commands 'tcpstate help probes commands' commands "$@"
 }
+(( $+functions[_tcpstate__subcmd__help__subcmd__record_commands] )) ||
+_tcpstate__subcmd__help__subcmd__record_commands() {
+    local commands; commands=()
+    _describe -t commands 'tcpstate help record commands' commands "$@"
+}
+(( $+functions[_tcpstate__subcmd__help__subcmd__report_commands] )) ||
+_tcpstate__subcmd__help__subcmd__report_commands() {
+    local commands; commands=()
+    _describe -t commands 'tcpstate help report commands' commands "$@"
+}
+(( $+functions[_tcpstate__subcmd__help__subcmd__run_commands] )) ||
+_tcpstate__subcmd__help__subcmd__run_commands() {
+    local commands; commands=()
+    _describe -t commands 'tcpstate help run commands' commands "$@"
+}
 (( $+functions[_tcpstate__subcmd__help__subcmd__states_commands] )) ||
 _tcpstate__subcmd__help__subcmd__states_commands() {
     local commands; commands=()
@@ -299,6 +428,21 @@ _tcpstate__subcmd__man_commands() {
 _tcpstate__subcmd__probes_commands() {
     local commands; commands=()
     _describe -t commands 'tcpstate probes commands' commands "$@"
+}
+(( $+functions[_tcpstate__subcmd__record_commands] )) ||
+_tcpstate__subcmd__record_commands() {
+    local commands; commands=()
+    _describe -t commands 'tcpstate record commands' commands "$@"
+}
+(( $+functions[_tcpstate__subcmd__report_commands] )) ||
+_tcpstate__subcmd__report_commands() {
+    local commands; commands=()
+    _describe -t commands 'tcpstate report commands' commands "$@"
+}
+(( $+functions[_tcpstate__subcmd__run_commands] )) ||
+_tcpstate__subcmd__run_commands() {
+    local commands; commands=()
+    _describe -t commands 'tcpstate run commands' commands "$@"
 }
 (( $+functions[_tcpstate__subcmd__states_commands] )) ||
 _tcpstate__subcmd__states_commands() {

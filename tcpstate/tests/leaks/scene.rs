@@ -125,6 +125,7 @@ impl Scene {
             local,
             remote,
             netns: NETNS,
+            cgroup: None,
             uid: 1000,
         };
         self.process(pid, comm).descriptors += 1;

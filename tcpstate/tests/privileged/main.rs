@@ -18,6 +18,7 @@ mod mptcp;
 mod output;
 mod owners;
 mod probes;
+mod recordings;
 mod scenarios;
 mod sequences;
 mod simultaneous;
@@ -73,6 +74,7 @@ fn trials() -> Vec<Trial> {
         bad_days::trials(),
         hunts::trials(),
         gate::trials(),
+        recordings::trials(),
         scenarios::trials(),
         states::trials(),
     ]

@@ -44,7 +44,7 @@ pub(super) struct Socket {
 
 impl Socket {
     pub(super) fn new(facts: &SocketFacts, entered: Entered) -> Self {
-        let SocketFacts { id, family, protocol, local, remote, netns, uid: _ } = *facts;
+        let SocketFacts { id, family, protocol, local, remote, netns, cgroup: _, uid: _ } = *facts;
         Self {
             id,
             entered,

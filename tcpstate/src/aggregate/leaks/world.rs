@@ -197,6 +197,7 @@ impl World {
             local: end(80),
             remote: end(self.serial),
             netns: 1,
+            cgroup: None,
             uid: 0,
         }
     }

@@ -1,0 +1,47 @@
+//! Any bytes as a recording: frame by frame through the reader, and each payload without its checksum through the decoders, which
+//! a fuzzer would otherwise never reach.
+
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use tcpstate::recording::{
+    events,
+    frame::{FRAME_HEADER, FrameHeader, HEADER, Kind},
+    reader::Reader,
+    record::{Counted, End, Look, Names, Sockets, Stacks, Start, decode},
+};
+
+fuzz_target!(|bytes: &[u8]| {
+    if let Ok(mut reader) = Reader::new(bytes) {
+        while let Ok(Some(_)) = reader.frame() {}
+    }
+    let Some((kind, payload)) = bytes.split_first() else { return };
+    payloads(u16::from(*kind), payload);
+    // A whole frame whose checksum need not match.
+    if let Some(frame) = bytes.get(HEADER..)
+        && let Some(header) = frame.first_chunk::<FRAME_HEADER>()
+        && let Ok(header) = FrameHeader::parse(*header)
+    {
+        payloads(header.kind, &frame[FRAME_HEADER..]);
+    }
+});
+
+fn payloads(kind: u16, payload: &[u8]) {
+    match Kind::from_number(kind) {
+        Some(Kind::Start) => drop(decode::<Start>(payload)),
+        Some(Kind::Events) => {
+            // What can be read can be written, and is the same then.
+            if let Ok(decoded) = events::decode(payload) {
+                let encoded = events::encode(&decoded).expect("memory");
+                assert_eq!(events::decode(&encoded).as_ref(), Ok(&decoded));
+            }
+        }
+        Some(Kind::Sockets) => drop(decode::<Sockets>(payload)),
+        Some(Kind::Look) => drop(decode::<Look>(payload)),
+        Some(Kind::Stacks) => drop(decode::<Stacks>(payload)),
+        Some(Kind::Names) => drop(decode::<Names>(payload)),
+        Some(Kind::Counted) => drop(decode::<Counted>(payload)),
+        Some(Kind::End) => drop(decode::<End>(payload)),
+        None => {}
+    }
+}

@@ -1,0 +1,80 @@
+//! How things stand: what events alone do not tell.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    mem::take,
+    sync::Arc,
+};
+
+use anyhow::Result;
+
+use super::{ASLEEP, Recorder};
+use crate::{
+    aggregate::leaks::Observed,
+    leaks::{intake::Intake, sleepers},
+    model::leak::{PlaceId, Snapshot},
+    recording::{
+        frame::Kind,
+        record::{self, Look, SOCKETS_AT_A_TIME, SleepersRecord, Sockets, Taken},
+    },
+    report::leaks::processes_asleep,
+};
+
+impl Recorder<'_> {
+    /// Writes how things stand, as a report of `tcpstate leaks` would be made of it. Snapshots are as rare as there, unless one
+    /// is wanted.
+    pub(super) fn look(&mut self, whole: bool) -> Result<()> {
+        let snapshot = if whole || self.intake.is_due() { Some(self.snapshot()?) } else { None };
+        let Intake { tracer, leaks, stacks, clock, .. } = &mut self.intake;
+        stacks.name(&leaks.places());
+        let book = stacks.book();
+        let fold = |place| book.fold(place);
+        let now = clock.now();
+        let survey = leaks.survey(&Observed { now, asleep_in_send: None, fold: &fold });
+        let pids: Vec<u32> = survey.processes.iter().map(|row| row.process.pid).collect();
+        let threads = if pids.is_empty() { Vec::new() } else { tracer.threads(&pids)? };
+        let in_send: BTreeMap<u32, u32> = sleepers::in_send(&threads);
+        let survey = leaks.survey(&Observed { now, asleep_in_send: Some(&in_send), fold: &fold });
+        let asleep = processes_asleep(&survey, ASLEEP).into_iter().map(|pid| {
+            let sleepers = sleepers::of_process(pid, &threads, stacks);
+            (pid, sleepers.iter().map(SleepersRecord::from).collect())
+        });
+        let sleepers = asleep.collect();
+        self.write_stacks()?;
+        let look = Look {
+            now,
+            snapshot,
+            in_send: Some(in_send),
+            sleepers,
+            losses: self.intake.losses,
+            unrepaired: self.intake.is_unrepaired(),
+        };
+        self.write(Kind::Look, &look)
+    }
+
+    /// Takes a snapshot and writes its sockets.
+    fn snapshot(&mut self) -> Result<Taken> {
+        let mut snapshot = self.intake.snapshot()?;
+        for sockets in snapshot.sockets.chunks(SOCKETS_AT_A_TIME) {
+            self.write(Kind::Sockets, &Sockets { sockets: sockets.to_vec() })?;
+        }
+        let (listeners, processes) = (take(&mut snapshot.listeners), take(&mut snapshot.processes));
+        let Snapshot { taken, complete, .. } = snapshot;
+        self.intake.give_back(snapshot);
+        Ok(Taken { taken, complete, listeners, processes })
+    }
+
+    /// Writes the stacks that the file does not have, or has otherwise.
+    fn write_stacks(&mut self) -> Result<()> {
+        let places: BTreeSet<PlaceId> = self.intake.leaks.places();
+        let mut news = record::Stacks::default();
+        for place in &places {
+            let Some(stack) = self.intake.stacks.book().get(*place) else { continue };
+            if self.written.get(place).is_none_or(|written| written != stack) {
+                news.stacks.push((*place, stack.as_ref().into()));
+                self.written.insert(*place, Arc::clone(stack));
+            }
+        }
+        if news.stacks.is_empty() { Ok(()) } else { self.write(Kind::Stacks, &news) }
+    }
+}

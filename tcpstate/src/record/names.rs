@@ -1,0 +1,101 @@
+//! What filters need to know beside events: paths of cgroups, names of network namespaces, parents of processes.
+
+use std::{
+    collections::HashSet,
+    fs,
+    os::unix::{ffi::OsStrExt as _, fs::MetadataExt as _},
+};
+
+use crate::{model::Transition, recording::record::Names, session::followed::parent, settings::host::Host};
+
+/// Cgroups that are told of, at most, for each search.
+const MAX_CGROUPS: usize = 50_000;
+/// Processes that are remembered; when there are more, all are asked again.
+const MAX_PROCESSES: usize = 65_536;
+/// Generations that are asked of a process.
+const GENERATIONS: usize = 64;
+
+/// Keeps what was told already.
+#[derive(Debug)]
+pub(super) struct NameKeeper {
+    host: Host,
+    cgroups: HashSet<u64>,
+    netns: HashSet<u32>,
+    processes: HashSet<u32>,
+    wanted_cgroup: bool,
+    wanted_netns: bool,
+    parents: Vec<(u32, u32)>,
+}
+
+impl NameKeeper {
+    pub(super) fn new(host: &Host) -> Self {
+        Self {
+            host: host.clone(),
+            cgroups: HashSet::new(),
+            netns: HashSet::new(),
+            processes: HashSet::new(),
+            wanted_cgroup: false,
+            wanted_netns: false,
+            parents: Vec::new(),
+        }
+    }
+
+    /// Notes what a transition names. A process is asked at once: it may not live long.
+    pub(super) fn note(&mut self, transition: &Transition) {
+        if let Some(cgroup) = transition.cgroup {
+            self.wanted_cgroup |= self.cgroups.insert(cgroup.get());
+        }
+        self.wanted_netns |= self.netns.insert(transition.netns);
+        if let Some(owner) = &transition.owner {
+            self.process(owner.pid);
+        }
+    }
+
+    fn process(&mut self, pid: u32) {
+        if self.processes.len() >= MAX_PROCESSES {
+            self.processes.clear();
+        }
+        let mut pid = pid;
+        for _ in 0..GENERATIONS {
+            if pid == 0 || !self.processes.insert(pid) {
+                return;
+            }
+            let Some(parent) = fs::read(format!("/proc/{pid}/stat")).ok().as_deref().and_then(parent) else { return };
+            self.parents.push((pid, parent));
+            pid = parent;
+        }
+    }
+
+    /// What has to be told before the events that name it.
+    pub(super) fn news(&mut self) -> Option<Names> {
+        let cgroups = if std::mem::take(&mut self.wanted_cgroup) { self.cgroups() } else { Vec::new() };
+        let netns = if std::mem::take(&mut self.wanted_netns) { self.netns() } else { Vec::new() };
+        let names = Names { cgroups, netns, parents: std::mem::take(&mut self.parents) };
+        (names != Names::default()).then_some(names)
+    }
+
+    /// Forgets what was told: to another file.
+    pub(super) fn forget(&mut self) {
+        self.cgroups.clear();
+        self.netns.clear();
+        self.processes.clear();
+    }
+
+    /// All cgroups, by id; the id of a cgroup is the inode number of its directory.
+    fn cgroups(&mut self) -> Vec<(u64, Vec<u8>)> {
+        // Where cgroup2 is not mounted, there are none.
+        let found: Vec<_> = self.host.cgroup_paths().unwrap_or_default().into_iter().take(MAX_CGROUPS).collect();
+        // Those are told with their paths; what is not among them is gone, or beyond the limit.
+        self.cgroups.extend(found.iter().map(|&(id, _)| id));
+        found
+    }
+
+    fn netns(&self) -> Vec<(u32, Vec<u8>)> {
+        let entries = fs::read_dir(&self.host.netns_names).into_iter().flatten().flatten();
+        let named = entries.filter_map(|entry| {
+            let inode = u32::try_from(fs::metadata(entry.path()).ok()?.ino()).ok()?;
+            Some((inode, entry.file_name().as_bytes().to_vec()))
+        });
+        named.collect()
+    }
+}

@@ -1,0 +1,11 @@
+//! Recordings: what the aggregators were told, in a file that can be read elsewhere. The format is documented in
+//! `schema/recording-v1.md`.
+//!
+//! [`frame`] and [`events`] are the bytes, [`record`] what they mean; [`writer`] and [`reader`] are the file.
+
+pub mod events;
+pub mod frame;
+pub mod reader;
+pub mod record;
+pub mod wanted;
+pub mod writer;

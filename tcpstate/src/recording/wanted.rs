@@ -1,0 +1,268 @@
+//! Filters in user space: the same answers that the kernel side gives (`tcpstate-ebpf/src/filter.rs`, `owner.rs`), asked of what
+//! was recorded.
+
+use std::{
+    collections::{HashMap, HashSet},
+    ffi::OsStr,
+    net::IpAddr,
+    os::unix::ffi::OsStrExt,
+    path::Path,
+};
+
+use tcpstate_common::{
+    Address,
+    config::{Config, Network, Ports, filter},
+    state::{AF_INET, AF_INET6, TcpState},
+};
+
+use super::record::Names;
+use crate::model::{
+    Comm, Endpoint, Family, Owner, State, Transition,
+    leak::{FoundListener, FoundSocket, SocketFacts},
+};
+
+/// Most generations that descent is followed through: a wrong chain of recorded parents has to end.
+const GENERATIONS: usize = 64;
+
+/// Which sockets and transitions are wanted.
+#[derive(Clone, Debug)]
+pub struct Wanted {
+    config: Config,
+    pids: HashSet<u32>,
+    parents: HashMap<u32, u32>,
+    cgroup: Option<Named<u64>>,
+    netns: Option<Named<u32>>,
+}
+
+/// Numbers that go by a name which the recording explains.
+#[derive(Clone, Debug)]
+struct Named<T> {
+    name: Vec<u8>,
+    numbers: HashSet<T>,
+    /// Names that the recording knows, for those who ask for another one.
+    known: Vec<Vec<u8>>,
+}
+
+impl Wanted {
+    /// Filters as the kernel side would get them, processes, and what can be resolved only with the recording.
+    #[must_use]
+    pub fn new(config: Config, pids: &[u32], cgroup: Option<&Path>, netns: Option<&OsStr>) -> Self {
+        let named = |name: &[u8]| Named { name: name.to_vec(), numbers: HashSet::new(), known: Vec::new() };
+        let netns = netns.map(|name| {
+            let named: Named<u32> =
+                Named { name: name.as_bytes().to_vec(), numbers: HashSet::new(), known: Vec::new() };
+            let inode = name.to_str().and_then(|name| name.parse().ok());
+            Named { numbers: inode.into_iter().collect(), ..named }
+        });
+        Self {
+            config,
+            pids: pids.iter().copied().collect(),
+            parents: HashMap::new(),
+            cgroup: cgroup.map(|path| named(below_mount(path.as_os_str().as_bytes()))),
+            netns,
+        }
+    }
+
+    /// Learns what the recording says of names.
+    pub fn learn(&mut self, names: &Names) {
+        self.parents.extend(names.parents.iter().copied());
+        if let Some(cgroup) = &mut self.cgroup {
+            for (id, path) in &names.cgroups {
+                cgroup.known.push(path.clone());
+                if is_below(path, &cgroup.name) {
+                    cgroup.numbers.insert(*id);
+                }
+            }
+        }
+        if let Some(netns) = &mut self.netns {
+            for (inode, name) in &names.netns {
+                netns.known.push(name.clone());
+                if *name == netns.name {
+                    netns.numbers.insert(*inode);
+                }
+            }
+        }
+    }
+
+    /// What the recording does not know of what was asked for, in words.
+    #[must_use]
+    pub fn unresolved(&self) -> Option<String> {
+        let missing = |what: &str, name: &[u8], known: &[Vec<u8>]| {
+            let mut known: Vec<_> = known.iter().map(|name| name.escape_ascii().to_string()).collect();
+            known.sort_unstable();
+            known.dedup();
+            let more = known.len().saturating_sub(10);
+            known.truncate(10);
+            let known = match (known.is_empty(), more) {
+                (true, _) => "it names none".to_owned(),
+                (false, 0) => format!("it names {}", known.join(", ")),
+                (false, more) => format!("it names {} and {more} more", known.join(", ")),
+            };
+            format!("the recording has no {what} `{}`: {known}", name.escape_ascii())
+        };
+        let cgroup = self.cgroup.as_ref().filter(|named| named.numbers.is_empty());
+        let netns = self.netns.as_ref().filter(|named| named.numbers.is_empty());
+        cgroup
+            .map(|named| missing("socket of the cgroup", &named.name, &named.known))
+            .or_else(|| netns.map(|named| missing("network namespace", &named.name, &named.known)))
+    }
+
+    /// Whether a transition is wanted.
+    #[must_use]
+    pub fn transition(&self, transition: &Transition) -> bool {
+        self.states(transition.old, transition.new)
+            && self.owner(transition.owner.as_ref())
+            && self.socket(&SocketFacts::from(transition))
+    }
+
+    /// Whether a socket that a snapshot found is wanted: also one that a wanted process holds.
+    #[must_use]
+    pub fn found(&self, found: &FoundSocket) -> bool {
+        let held = || self.filtering(filter::PID) && found.holders.iter().any(|holder| self.followed(holder.pid));
+        (self.owner(found.owner.as_ref()) || held()) && self.socket(&found.facts)
+    }
+
+    /// Whether a listener that a snapshot found is wanted.
+    #[must_use]
+    pub fn listener(&self, found: &FoundListener) -> bool {
+        self.owner(found.owner.as_ref()) && self.socket(&found.facts)
+    }
+
+    /// Whether sockets of this owner are wanted.
+    #[must_use]
+    pub fn owner(&self, owner: Option<&Owner>) -> bool {
+        let pid = || owner.is_some_and(|owner| self.followed(owner.pid));
+        let comm = || owner.map_or(self.named(&Comm([0; 16])), |owner| self.named(&owner.comm));
+        (!self.filtering(filter::PID) || pid()) && (!self.filtering(filter::COMM) || comm())
+    }
+
+    fn filtering(&self, bits: u32) -> bool {
+        self.config.filters & bits != 0
+    }
+
+    fn named(&self, comm: &Comm) -> bool {
+        self.config.comms.iter().take(self.config.comms_len as usize).any(|wanted| wanted == &comm.0)
+    }
+
+    fn followed(&self, pid: u32) -> bool {
+        if self.pids.contains(&pid) {
+            return true;
+        }
+        if !self.filtering(filter::CHILDREN) {
+            return false;
+        }
+        let ancestors = std::iter::successors(self.parents.get(&pid), |parent| self.parents.get(parent));
+        ancestors.take(GENERATIONS).any(|ancestor| self.pids.contains(ancestor))
+    }
+
+    fn socket(&self, facts: &SocketFacts) -> bool {
+        let family = match facts.family {
+            Family::Inet => AF_INET,
+            Family::Inet6 => AF_INET6,
+        };
+        let Config { local_ports, remote_ports, local_net, remote_net, .. } = &self.config;
+        (!self.filtering(filter::FAMILY) || family == self.config.family)
+            && self.netns.as_ref().is_none_or(|netns| netns.numbers.contains(&facts.netns))
+            && (!self.filtering(filter::LOCAL_PORT) || port(facts.local, local_ports))
+            && (!self.filtering(filter::REMOTE_PORT) || port(facts.remote, remote_ports))
+            && (!self.filtering(filter::LOCAL_NET) || in_block(facts.local, local_net))
+            && (!self.filtering(filter::REMOTE_NET) || in_block(facts.remote, remote_net))
+            && self
+                .cgroup
+                .as_ref()
+                .is_none_or(|cgroup| facts.cgroup.is_some_and(|id| cgroup.numbers.contains(&id.get())))
+    }
+
+    fn states(&self, old: State, new: State) -> bool {
+        let bit = |state: State| match state {
+            State::Known(state) => state.bit(),
+            // The kernel side has no room for more, and the command line no names.
+            State::Unknown(number) if usize::from(number) <= TcpState::ALL.len() => 1 << number,
+            State::Unknown(_) => 0,
+        };
+        !self.filtering(filter::STATE) || (bit(old) | bit(new)) & self.config.states != 0
+    }
+}
+
+/// A port that is not set is none that is wanted.
+fn port(end: Endpoint, ports: &Ports) -> bool {
+    end.port != 0 && ports.ports.iter().take(ports.len as usize).any(|&port| port == end.port)
+}
+
+fn in_block(end: Endpoint, net: &Network) -> bool {
+    let address: Address = match end.addr {
+        IpAddr::V4(address) => address.to_ipv6_mapped().octets(),
+        IpAddr::V6(address) => address.octets(),
+    };
+    u128::from_ne_bytes(address) & u128::from_ne_bytes(net.mask) == u128::from_ne_bytes(net.network)
+}
+
+/// A path of a cgroup as the recording has them: from the mount of cgroup2, without a slash at the end.
+fn below_mount(path: &[u8]) -> &[u8] {
+    let path = path.strip_prefix(b"/sys/fs/cgroup").unwrap_or(path);
+    path.trim_ascii_end().strip_suffix(b"/").unwrap_or(path)
+}
+
+/// Whether a path is that of this cgroup or of one below it.
+fn is_below(path: &[u8], cgroup: &[u8]) -> bool {
+    let plain = |path: &[u8]| path.strip_prefix(b"/").unwrap_or(path).to_vec();
+    let (path, cgroup) = (plain(path), plain(cgroup));
+    cgroup.is_empty() || path.strip_prefix(cgroup.as_slice()).is_some_and(|rest| rest.is_empty() || rest[0] == b'/')
+}
+
+#[cfg(test)]
+mod tests {
+    use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::{cli::FilterArgs, settings::filter::Filter};
+
+    #[test]
+    fn cgroups_are_matched_by_whole_names() {
+        for (path, cgroup, below) in [
+            ("/system.slice/nginx.service", "system.slice", true),
+            ("/system.slice/nginx.service", "/sys/fs/cgroup/system.slice/nginx.service/", true),
+            ("/system.slice", "system.slice/nginx.service", false),
+            ("/system.slicer", "system.slice", false),
+            ("/user.slice", "/", true),
+        ] {
+            assert_eq!(is_below(path.as_bytes(), below_mount(cgroup.as_bytes())), below, "{path} in {cgroup}");
+        }
+    }
+
+    #[test]
+    fn descent_ends_even_in_a_circle() {
+        let args = FilterArgs { pid: vec![7], children: true, ..FilterArgs::default() };
+        let filter = Filter::elsewhere(&args).expect("valid");
+        let mut wanted = Wanted::new(filter.to_config(0), filter.pids(), None, None);
+        let parents = vec![(9, 8), (8, 7), (20, 21), (21, 20)];
+        wanted.learn(&Names { parents, ..Names::default() });
+        assert_eq!([7, 8, 9, 20, 1].map(|pid| wanted.followed(pid)), [true, true, true, false, false]);
+    }
+
+    proptest! {
+        /// An IPv4 block also matches v4-mapped addresses, an IPv6 block no IPv4 ones.
+        #[test]
+        fn blocks_hold_what_they_hold(v4 in any::<(u32, u32)>(), v6 in any::<(u128, u128)>(), prefix in 0..=128_u8) {
+            let matches = |block: IpNet, addr: IpAddr| {
+                let filter = Filter::elsewhere(&FilterArgs { laddr: Some(block), ..FilterArgs::default() });
+                let config = filter.expect("valid").to_config(0);
+                in_block(Endpoint { addr, port: 1 }, &config.local_net)
+            };
+            let near = |mask: u32| v4.0 ^ (v4.1 & mask);
+            let block: IpNet = Ipv4Net::new(v4.0.into(), prefix.min(32)).expect("a prefix").into();
+            for bits in [v4.0, v4.1, near(0xff), near(0xffff)] {
+                let addr = std::net::Ipv4Addr::from_bits(bits);
+                let inside = block.contains(&IpAddr::V4(addr));
+                prop_assert_eq!(matches(block, addr.into()), inside);
+                prop_assert_eq!(matches(block, addr.to_ipv6_mapped().into()), inside);
+            }
+            let block: IpNet = Ipv6Net::new(v6.0.into(), prefix).expect("a prefix").into();
+            for bits in [v6.0, v6.1, v6.0 ^ (v6.1 & 0xffff)] {
+                let addr = IpAddr::V6(bits.into());
+                prop_assert_eq!(matches(block, addr), block.contains(&addr));
+            }
+        }
+    }
+}

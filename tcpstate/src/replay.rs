@@ -1,0 +1,194 @@
+//! `tcpstate report`: a recording through the aggregators and renderers of `leaks` and `trace`.
+
+mod leaks;
+mod source;
+mod trace;
+
+use std::{
+    io::{self, BufWriter, IsTerminal as _, Write as _},
+    path::Path,
+};
+
+use anyhow::{Result, bail};
+use jiff::tz::{Offset, TimeZone};
+
+use self::source::Source;
+use crate::{
+    cli::record::Show,
+    model::MonotonicNs,
+    recording::{
+        reader::{Content, ReadError},
+        record::Start,
+        wanted::Wanted,
+    },
+    report::clock::{TimeFormat, TimeStyle},
+    session::is_broken_pipe,
+    settings::replay::{ReplayError, ReplaySettings},
+};
+
+/// Runs the command to its end.
+///
+/// # Errors
+///
+/// When the file is no recording, or the output cannot be written; a closed pipe is no error. A recording that is cut off or
+/// damaged is none either: what comes before is shown, and that there is no more is said.
+pub fn run(settings: &ReplaySettings) -> Result<()> {
+    match show(settings) {
+        Err(error) if is_broken_pipe(&error) => Ok(()),
+        other => other,
+    }
+}
+
+/// What is the same for all that can be shown.
+struct Replay<'a> {
+    settings: &'a ReplaySettings,
+    start: Start,
+    wanted: Wanted,
+    range: Range,
+    zone: TimeZone,
+}
+
+/// What to show, both ends included.
+#[derive(Clone, Copy, Debug)]
+struct Range {
+    from: MonotonicNs,
+    to: MonotonicNs,
+}
+
+/// How far a recording could be read.
+struct Reached {
+    /// The last moment of which it tells.
+    at: MonotonicNs,
+    /// Whether there is no more because the recording was ended.
+    ended: bool,
+    /// Whether what follows was not wanted.
+    stopped: bool,
+    /// Why there is no more.
+    error: Option<ReadError>,
+}
+
+/// What takes the frames of a recording.
+trait Viewer {
+    /// Takes a frame. Returns whether more are wanted.
+    fn take(&mut self, content: Content, wanted: &mut Wanted) -> Result<bool>;
+}
+
+fn show(settings: &ReplaySettings) -> Result<()> {
+    let path = &settings.file;
+    // A progress bar would stand in the midst of columns.
+    let progress = io::stderr().is_terminal() && !(settings.show == Show::Trace && io::stdout().is_terminal());
+    let mut source = Source::open(path, progress)?;
+    let start = match source.next() {
+        Ok(Some(Content::Start(start))) => *start,
+        Ok(Some(_)) => bail!("`{}` does not begin as a recording does: its first frame is missing", path.display()),
+        Ok(None) => bail!("`{}` holds nothing: it was cut off before its first frame", path.display()),
+        Err(error) => bail!("`{}` cannot be read: {error}", path.display()),
+    };
+    let zone = zone(&start);
+    let range = range(settings, &start, &zone)?;
+    let mut replay = Replay { settings, wanted: settings.wanted.clone(), range, zone, start };
+    replay.say_what_is_missing();
+    let mut out = BufWriter::with_capacity(1 << 20, io::stdout().lock());
+    match settings.show {
+        Show::Leaks => leaks::show(&mut replay, &mut source, &mut out)?,
+        Show::Trace => trace::show(&mut replay, &mut source, &mut out)?,
+    }
+    out.flush()?;
+    Ok(())
+}
+
+/// The zone that the recording was made in; without its rules at least its offset.
+fn zone(start: &Start) -> TimeZone {
+    let by_name = start.zone.as_deref().and_then(|name| TimeZone::get(name).ok());
+    by_name.unwrap_or_else(|| Offset::from_seconds(start.zone_offset_s).map_or(TimeZone::UTC, TimeZone::fixed))
+}
+
+fn range(settings: &ReplaySettings, start: &Start, zone: &TimeZone) -> Result<Range, ReplayError> {
+    let began = start.clock().at(start.at);
+    let monotonic = |moment: crate::settings::replay::Moment| {
+        let ns = moment.resolve(began, zone).as_nanosecond() - i128::from(start.wall_offset_ns);
+        MonotonicNs(u64::try_from(ns).unwrap_or(if ns < 0 { 0 } else { u64::MAX }))
+    };
+    let from = settings.from.map_or(MonotonicNs(0), monotonic);
+    let to = settings.to.map_or(MonotonicNs(u64::MAX), monotonic);
+    if to < from { Err(ReplayError::Range) } else { Ok(Range { from, to }) }
+}
+
+impl Replay<'_> {
+    /// How text output of this recording writes times.
+    fn time(&self, style: TimeStyle) -> TimeFormat {
+        TimeFormat { style, clock: self.start.clock(), start: self.start.at, zone: self.zone.clone() }
+    }
+
+    /// Hands the frames to a viewer, as far as they can be read and are wanted.
+    fn read(&mut self, source: &mut Source, viewer: &mut impl Viewer) -> Result<Reached> {
+        let mut reached = Reached { at: self.start.at, ended: false, stopped: false, error: None };
+        loop {
+            let content = match source.next() {
+                Ok(Some(content)) => content,
+                Ok(None) => break,
+                Err(error) => {
+                    reached.error = Some(error);
+                    break;
+                }
+            };
+            let at = match &content {
+                Content::Events(events) => events.iter().map(crate::model::event::Event::at).max(),
+                Content::Look(look) => Some(look.now),
+                Content::Counted(counted) => Some(counted.at),
+                Content::End(end) => Some(end.at),
+                Content::Start(_) | Content::Sockets(_) | Content::Stacks(_) | Content::Names(_) => None,
+            };
+            reached.at = reached.at.max(at.unwrap_or_default());
+            match &content {
+                Content::Names(names) => self.wanted.learn(names),
+                Content::End(_) => reached.ended = true,
+                _ => {}
+            }
+            if !viewer.take(content, &mut self.wanted)? {
+                reached.stopped = true;
+                break;
+            }
+        }
+        source.finish();
+        self.say_where_it_ended(source, &reached);
+        if let Some(missing) = self.wanted.unresolved() {
+            bail!("{missing}");
+        }
+        Ok(reached)
+    }
+
+    fn say_what_is_missing(&self) {
+        let Start { filters, host, tcpstate, probes, file, .. } = &self.start;
+        tracing::info!("recorded by tcpstate {tcpstate} on {host}, kernel {}", probes.hooks.kernel);
+        if !filters.is_empty() {
+            tracing::warn!("recorded with {}: what that rejects is not in it", filters.join(" "));
+        }
+        if *file > 0 {
+            tracing::info!("file {} of a rotated recording: what was before is in another one", file + 1);
+        }
+    }
+
+    fn say_where_it_ended(&self, source: &Source, reached: &Reached) {
+        let path = source.path().display();
+        let until = self.time(TimeStyle::Rfc3339);
+        let until = until.at(reached.at);
+        if let Some(error) = &reached.error {
+            let what = match error {
+                ReadError::Frame { error: crate::recording::frame::FrameError::CutOff, .. } => "is cut off",
+                _ => "is damaged",
+            };
+            tracing::warn!("`{path}` {what} {error}; what comes before is shown, until {until}");
+        } else if !reached.ended && !reached.stopped {
+            tracing::warn!("`{path}` was not ended: its recorder was killed, or is still at it; shown until {until}");
+        }
+        if source.skipped() > 0 {
+            tracing::warn!("{} frames of a later tcpstate were skipped", source.skipped());
+        }
+    }
+}
+
+/// The name of a file as messages show it.
+fn named(path: &Path) -> String {
+    format!("`{}`", path.display())
+}

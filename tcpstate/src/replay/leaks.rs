@@ -1,0 +1,174 @@
+//! How leaks stood at one moment of a recording, as `tcpstate leaks` shows it.
+
+use std::{
+    collections::BTreeMap,
+    io::{self, IsTerminal as _, Write},
+};
+
+use anyhow::{Result, bail};
+
+use super::{Range, Replay, Viewer, source::Source};
+use crate::{
+    aggregate::leaks::{Leaks, Observed, Survey},
+    cli::LeaksFormat,
+    leaks::render::Renderer,
+    model::{
+        MonotonicNs,
+        event::Event,
+        leak::{FoundSocket, LeakLosses, Snapshot},
+    },
+    recording::{
+        reader::Content,
+        record::{Look, Taken},
+        wanted::Wanted,
+    },
+    report::{
+        clock::TimeStyle,
+        leaks::{LeakReport, Surroundings},
+        leaks_json::LeaksJson,
+        leaks_text::LeaksText,
+        stack::StackBook,
+    },
+};
+
+struct Hunt {
+    leaks: Leaks,
+    range: Range,
+    book: StackBook,
+    /// Sockets of the snapshot that the next look completes.
+    sockets: Vec<FoundSocket>,
+    /// The last look, without its snapshot.
+    look: Option<Look>,
+    /// The first look, if it is too late.
+    too_late: Option<MonotonicNs>,
+    /// Snapshots and losses before the first look are none.
+    losses: LeakLosses,
+}
+
+impl Viewer for Hunt {
+    fn take(&mut self, content: Content, wanted: &mut Wanted) -> Result<bool> {
+        match content {
+            Content::Events(events) => {
+                let to = self.range.to;
+                for event in events.iter().filter(|event| event.at() <= to) {
+                    self.event(event, wanted);
+                }
+            }
+            Content::Sockets(found) => self.sockets.extend(found.sockets),
+            Content::Stacks(stacks) => {
+                for (place, stack) in &stacks.stacks {
+                    self.book.insert(*place, stack.into());
+                }
+            }
+            Content::Look(look) => {
+                let sockets = std::mem::take(&mut self.sockets);
+                // What is of later may still be among what comes before it.
+                if look.now > self.range.to {
+                    self.too_late = Some(look.now);
+                    return Ok(false);
+                }
+                self.look(*look, sockets, wanted);
+            }
+            Content::Start(_) | Content::Names(_) | Content::Counted(_) | Content::End(_) => {}
+        }
+        Ok(true)
+    }
+}
+
+impl Hunt {
+    fn event(&mut self, event: &Event, wanted: &Wanted) {
+        let unwanted = match event {
+            Event::Entered { transition, .. } => transition.at < self.range.from || !wanted.transition(transition),
+            Event::Transition(_) | Event::Beside(_) => false,
+        };
+        // What happens to a socket that never entered is nobody's.
+        if let (Some(event), false) = (event.leak(), unwanted) {
+            self.leaks.push(&event);
+        }
+    }
+
+    fn look(&mut self, mut look: Look, mut sockets: Vec<FoundSocket>, wanted: &Wanted) {
+        if let Some(Taken { taken, complete, mut listeners, processes }) = look.snapshot.take() {
+            let from = self.range.from;
+            let began = |found: &FoundSocket| from.0 == 0 || found.since.is_some_and(|since| since >= from);
+            sockets.retain(|found| wanted.found(found) && began(found));
+            listeners.retain(|found| wanted.listener(found));
+            self.leaks.reconcile(&Snapshot { taken, complete, sockets, listeners, processes });
+        }
+        self.losses = look.losses;
+        self.look = Some(look);
+        self.survey(None);
+    }
+
+    /// How things stand at the last look, or at another moment after it.
+    fn survey(&mut self, at: Option<MonotonicNs>) -> Option<Survey> {
+        let look = self.look.as_ref()?;
+        let Self { leaks, book, .. } = self;
+        let fold = |place| book.fold(place);
+        let now = at.unwrap_or(look.now).max(look.now);
+        Some(leaks.survey(&Observed { now, asleep_in_send: look.in_send.as_ref(), fold: &fold }))
+    }
+}
+
+pub(super) fn show(replay: &mut Replay<'_>, source: &mut Source, out: &mut impl Write) -> Result<()> {
+    let settings = replay.settings;
+    let late = std::time::Duration::from_nanos(replay.start.late_ns);
+    if settings.older_than < late {
+        tracing::warn!("recorded with `--older-than {late:?}`: of sockets closed sooner the closer's stack is missing");
+    }
+    let mut hunt = Hunt {
+        leaks: Leaks::new(replay.start.leak_options(settings.older_than)),
+        range: replay.range,
+        book: StackBook::default(),
+        sockets: Vec::new(),
+        look: None,
+        too_late: None,
+        losses: LeakLosses::default(),
+    };
+    let reached = replay.read(source, &mut hunt)?;
+    let Some(survey) = hunt.survey(Some(reached.at.min(replay.range.to))) else {
+        let format = replay.time(TimeStyle::Rfc3339);
+        match hunt.too_late {
+            Some(at) => bail!("leaks were looked at first at {}: give that or a later time for `--to`", format.at(at)),
+            None => bail!("the recording was cut off before leaks were looked at; `--show trace` shows what there is"),
+        }
+    };
+    let look = hunt.look.as_ref();
+    let sleepers = look.map(|look| {
+        let of_process = |(pid, sleepers): &(u32, Vec<_>)| (*pid, sleepers.iter().map(Into::into).collect());
+        look.sleepers.iter().map(of_process).collect::<BTreeMap<_, _>>()
+    });
+    let surroundings = Surroundings {
+        sleepers: sleepers.unwrap_or_default(),
+        losses: hunt.losses,
+        unseen: replay.start.probes.hooks.lost(),
+        unrepaired: look.is_some_and(|look| look.unrepaired),
+        top: settings.top,
+    };
+    let report = LeakReport::new(survey, &hunt.book, surroundings);
+    let mut text = Vec::new();
+    renderer(replay).last(&mut text, &report)?;
+    out.write_all(&text)?;
+    Ok(())
+}
+
+fn renderer(replay: &Replay<'_>) -> Renderer {
+    let settings = replay.settings;
+    match settings.output {
+        LeaksFormat::Json => Renderer::Json(LeaksJson::new(replay.start.clock())),
+        LeaksFormat::Folded => Renderer::Folded(settings.weight),
+        LeaksFormat::Svg => Renderer::Svg(settings.weight),
+        LeaksFormat::Text => {
+            let stdout = io::stdout();
+            let width = stdout.is_terminal().then(|| rustix::termios::tcgetwinsize(&stdout).ok()).flatten();
+            let width = width.map(|size| usize::from(size.ws_col)).filter(|&columns| columns > 0);
+            let style = match settings.time {
+                // A report without its time would be of no moment.
+                TimeStyle::None => TimeStyle::Local,
+                style => style,
+            };
+            let text = LeaksText { time: replay.time(style), color: settings.color, width };
+            Renderer::Text { text, repaint: false, shown: false }
+        }
+    }
+}

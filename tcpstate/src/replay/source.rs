@@ -1,0 +1,94 @@
+//! The file, read and decoded on a thread of its own while what came before is shown.
+
+use std::{
+    fs::File,
+    io::BufReader,
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+        mpsc,
+    },
+    thread,
+};
+
+use anyhow::{Context as _, Result};
+use indicatif::{ProgressBar, ProgressStyle};
+
+use super::named;
+use crate::recording::reader::{Content, ReadError, Reader};
+
+/// Frames that are decoded ahead.
+const AHEAD: usize = 4;
+
+/// Frames in order.
+pub(super) struct Source {
+    path: PathBuf,
+    frames: mpsc::Receiver<Result<Content, ReadError>>,
+    skipped: Arc<AtomicU64>,
+    progress: ProgressBar,
+}
+
+impl Source {
+    /// Opens a recording.
+    ///
+    /// # Errors
+    ///
+    /// When it is none, or cannot be read.
+    pub(super) fn open(path: &Path, progress: bool) -> Result<Self> {
+        let failed = || format!("failed to read {}", named(path));
+        let file = File::open(path).with_context(failed)?;
+        let length = file.metadata().with_context(failed)?.len();
+        let progress = if progress { bar(length) } else { ProgressBar::hidden() };
+        let input = BufReader::with_capacity(1 << 20, progress.wrap_read(file));
+        let mut reader = Reader::new(input).map_err(|error| match error {
+            ReadError::Io(error) => anyhow::Error::from(error).context(failed()),
+            other => anyhow::anyhow!("{}: {other}", named(path)),
+        })?;
+        let (sender, frames) = mpsc::sync_channel(AHEAD);
+        let skipped = Arc::new(AtomicU64::new(0));
+        let counter = Arc::clone(&skipped);
+        let work = move || {
+            loop {
+                let next = reader.frame().transpose();
+                counter.store(reader.skipped(), Ordering::Relaxed);
+                let Some(content) = next else { return };
+                let failed = content.is_err();
+                if sender.send(content).is_err() || failed {
+                    return;
+                }
+            }
+        };
+        thread::Builder::new()
+            .name("tcpstate-in".into())
+            .spawn(work)
+            .context("failed to start the thread that reads the recording")?;
+        Ok(Self { path: path.to_owned(), frames, skipped, progress })
+    }
+
+    /// The next frame; `None` after the last.
+    pub(super) fn next(&mut self) -> Result<Option<Content>, ReadError> {
+        self.frames.recv().ok().transpose()
+    }
+
+    /// Frames of a later program's kinds.
+    pub(super) fn skipped(&self) -> u64 {
+        self.skipped.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Takes the progress bar away.
+    pub(super) fn finish(&self) {
+        self.progress.finish_and_clear();
+    }
+}
+
+fn bar(length: u64) -> ProgressBar {
+    let bar = ProgressBar::new(length);
+    let style = ProgressStyle::with_template("{wide_bar} {bytes} of {total_bytes}, {eta} left");
+    bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+    bar
+}

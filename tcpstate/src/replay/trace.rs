@@ -1,0 +1,123 @@
+//! The transitions of a recording, as `tcpstate trace` shows them.
+
+use std::{
+    io::{self, Write},
+    time::Duration,
+};
+
+use anyhow::Result;
+
+use super::{Range, Replay, Viewer, source::Source};
+use crate::{
+    aggregate::dwell::DwellTable,
+    cli::{LeaksFormat, OutputFormat},
+    model::{MonotonicNs, Totals},
+    recording::{reader::Content, wanted::Wanted},
+    report::{Summary, summary_text::write_summary},
+    trace::render::Renderer,
+};
+
+/// Bytes that are rendered before they are written.
+const BUFFER: usize = 256 << 10;
+
+struct Trace<'a, W> {
+    out: &'a mut W,
+    buffer: Vec<u8>,
+    renderer: Renderer,
+    range: Range,
+    dwell: DwellTable,
+    shown: u64,
+    rejected: u64,
+    /// Transitions out of the range.
+    outside: u64,
+    /// What was counted before the range, and until its end.
+    before: Option<Totals>,
+    until: Totals,
+}
+
+impl<W: Write> Viewer for Trace<'_, W> {
+    fn take(&mut self, content: Content, wanted: &mut Wanted) -> Result<bool> {
+        match content {
+            Content::Events(events) => {
+                for transition in events.iter().filter_map(|event| event.transition()) {
+                    if transition.at < self.range.from || transition.at > self.range.to {
+                        self.outside += 1;
+                    } else if wanted.transition(transition) {
+                        self.shown += 1;
+                        self.dwell.record(transition);
+                        self.renderer.transition(&mut self.buffer, transition)?;
+                    } else {
+                        self.rejected += 1;
+                    }
+                    if self.buffer.len() >= BUFFER {
+                        self.write()?;
+                    }
+                }
+            }
+            Content::Counted(counted) => {
+                if self.before.is_none() || counted.at < self.range.from {
+                    self.before = Some(counted.totals);
+                }
+                self.until = counted.totals;
+                // Blocks overlap in time a little: what one CPU saw may come after what another saw later.
+                return Ok(counted.at.0 < self.range.to.0.saturating_add(1_000_000_000));
+            }
+            _ => {}
+        }
+        Ok(true)
+    }
+}
+
+impl<W: Write> Trace<'_, W> {
+    fn write(&mut self) -> io::Result<()> {
+        self.out.write_all(&self.buffer)?;
+        self.buffer.clear();
+        Ok(())
+    }
+}
+
+pub(super) fn show(replay: &mut Replay<'_>, source: &mut Source, out: &mut impl Write) -> Result<()> {
+    let settings = replay.settings;
+    let format = match settings.output {
+        LeaksFormat::Json => OutputFormat::Json,
+        _ => OutputFormat::Text,
+    };
+    let mut trace = Trace {
+        out,
+        buffer: Vec::with_capacity(2 * BUFFER),
+        renderer: Renderer::new(format, replay.time(settings.time), settings.color),
+        range: replay.range,
+        dwell: DwellTable::default(),
+        shown: 0,
+        rejected: 0,
+        outside: 0,
+        before: None,
+        until: Totals::default(),
+    };
+    trace.renderer.start(&mut trace.buffer, replay.start.at, &replay.start.probes)?;
+    let reached = replay.read(source, &mut trace)?;
+    let before = trace.before.unwrap_or_default();
+    let lost = trace.until.lost.saturating_sub(before.lost);
+    let totals = Totals {
+        transitions: trace.shown + lost,
+        seen: trace.shown,
+        lost,
+        filtered: trace.rejected + trace.until.filtered.saturating_sub(before.filtered),
+        map_full: trace.until.map_full,
+        unknown_state: trace.until.unknown_state.saturating_sub(before.unknown_state),
+    };
+    let (from, to) = (replay.range.from.max(replay.start.at), replay.range.to.min(reached.at));
+    let elapsed = Duration::from_nanos(to.0.saturating_sub(from.0));
+    let summary = Summary { elapsed, totals, dwell: trace.dwell.rows().collect() };
+    trace.renderer.summary(&mut trace.buffer, MonotonicNs(to.0), &summary)?;
+    trace.write()?;
+    trace.out.flush()?;
+    let mut text = Vec::new();
+    write_summary(&mut text, &summary)?;
+    // Whoever closed standard error does not want to read it.
+    let _ = io::stderr().write_all(&text);
+    if trace.outside > 0 {
+        eprintln!("{} transitions outside of the range", trace.outside);
+    }
+    Ok(())
+}

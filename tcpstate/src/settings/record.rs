@@ -1,0 +1,98 @@
+//! Settings of `tcpstate record`.
+
+use std::{path::PathBuf, time::Duration};
+
+use tcpstate_common::config::{Config, filter};
+
+use super::{
+    SettingsError,
+    buffer::Buffer,
+    filter::Filter,
+    host::Host,
+    leaks::{check_interval, hunting, stack_bytes},
+};
+use crate::{
+    cli::{FilterArgs, record::RecordArgs},
+    recording::writer::Rotation,
+};
+
+/// What was asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RecordSettings {
+    /// The file.
+    pub path: PathBuf,
+    /// Whether it may exist.
+    pub overwrite: bool,
+    /// When to begin another file.
+    pub rotation: Option<Rotation>,
+    /// What to record.
+    pub filter: Filter,
+    /// The same as it was given.
+    pub filters: Vec<String>,
+    /// Time between two looks.
+    pub interval: Duration,
+    /// Stacks are taken of closes that come so late.
+    pub older_than: Duration,
+    /// Stop after this long.
+    pub duration: Option<Duration>,
+    /// Bytes of each stack to copy.
+    pub stack_bytes: u32,
+    /// Whether to take kernel stacks, too.
+    pub kernel_stack: bool,
+    /// Ring buffer of events.
+    pub buffer: Buffer,
+}
+
+impl RecordSettings {
+    /// Checks the arguments against this host.
+    ///
+    /// # Errors
+    ///
+    /// When they name what does not exist, or cannot be done.
+    pub fn new(args: &RecordArgs, host: &Host) -> Result<Self, SettingsError> {
+        check_interval(args.interval)?;
+        let rotation = args
+            .max_size
+            .map(|max_size| Rotation { max_size, max_files: args.max_files.map(std::num::NonZeroU32::get) });
+        Ok(Self {
+            path: args.output.clone(),
+            overwrite: args.overwrite,
+            rotation,
+            filter: Filter::new(&args.filter, host)?,
+            filters: described(&args.filter),
+            interval: args.interval,
+            older_than: args.older_than,
+            duration: args.duration,
+            stack_bytes: stack_bytes(args.stack_size)?,
+            kernel_stack: args.kernel_stack,
+            buffer: Buffer::round_up(args.buffer, host.page_size)?,
+        })
+    }
+
+    /// What the BPF programs are loaded with. `wakeup_bytes` is [`Config::wakeup_bytes`].
+    #[must_use]
+    pub fn config(&self, wakeup_bytes: u32) -> Config {
+        let config = self.filter.to_config(wakeup_bytes);
+        let mut config = hunting(config, self.stack_bytes, self.kernel_stack, self.older_than);
+        config.filters |= filter::TRANSITIONS;
+        config
+    }
+}
+
+/// Filters as on the command line, for those who read the recording.
+fn described(args: &FilterArgs) -> Vec<String> {
+    let FilterArgs { pid, children, comm, cgroup, netns, lport, rport, laddr, raddr, ipv4, ipv6 } = args;
+    let mut words = Vec::new();
+    words.extend(pid.iter().map(|pid| format!("--pid {pid}")));
+    words.extend(children.then(|| "--children".to_owned()));
+    words.extend(comm.iter().map(|comm| format!("--comm {}", comm.display())));
+    words.extend(cgroup.iter().map(|path| format!("--cgroup {}", path.display())));
+    words.extend(netns.iter().map(|netns| format!("--netns {}", netns.display())));
+    words.extend(lport.iter().map(|port| format!("--lport {port}")));
+    words.extend(rport.iter().map(|port| format!("--rport {port}")));
+    words.extend(laddr.iter().map(|net| format!("--laddr {net}")));
+    words.extend(raddr.iter().map(|net| format!("--raddr {net}")));
+    words.extend(ipv4.then(|| "-4".to_owned()));
+    words.extend(ipv6.then(|| "-6".to_owned()));
+    words
+}

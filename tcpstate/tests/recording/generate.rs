@@ -1,0 +1,212 @@
+//! A recording of a busy server: connections that are opened, used, closed by their peers, and closed.
+
+use std::{
+    net::{IpAddr, Ipv4Addr},
+    num::NonZeroU64,
+    path::Path,
+};
+
+use tcpstate::{
+    model::{
+        Comm, Dwell, Endpoint, Family, MonotonicNs, Owner, OwnerSource, Protocol, SocketId, State, Totals, Transition,
+        event::Event,
+        leak::{LeakEvent, LeakLosses, PlaceId},
+        probes::{HookAttempt, Hooks, Probes, Role, RoleProbe},
+    },
+    recording::{
+        frame::Kind,
+        record::{Counted, End, Look, Names, Start, Taken},
+        writer::Writer,
+    },
+};
+use tcpstate_common::state::TcpState::{Close, CloseWait, Established, LastAck, Listen, SynRecv};
+
+/// When generated recordings begin.
+pub(crate) const START: MonotonicNs = MonotonicNs(5_000_000_000_000);
+
+/// Numbers that look like any, always the same (`splitmix64`).
+struct Noise(u64);
+
+impl Noise {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    fn below(&mut self, limit: u64) -> u64 {
+        self.next() % limit
+    }
+}
+
+pub(crate) fn start() -> Start {
+    let probe = |(role, hook): (Role, &str)| RoleProbe {
+        role,
+        attempts: vec![HookAttempt { hook: hook.to_owned(), refused: None }],
+    };
+    let hooks = [
+        (Role::Transitions, "tp_btf/inet_sock_set_state"),
+        (Role::Ends, "tp_btf/tcp_destroy_sock"),
+        (Role::Accept, "fexit/inet_csk_accept"),
+        (Role::EofReads, "tp_btf/sock_recv_length"),
+    ];
+    Start {
+        tcpstate: "0.1.0".to_owned(),
+        host: "gateway".to_owned(),
+        boot_id: "e6b7c8a2-0000-4000-8000-000000000000".to_owned(),
+        at: START,
+        wall_offset_ns: 1_790_000_000_000_000_000,
+        zone: Some("Europe/Vienna".to_owned()),
+        zone_offset_s: 7200,
+        filters: Vec::new(),
+        late_ns: 1_000_000_000,
+        stack_bytes: 16 << 10,
+        file: 0,
+        probes: Probes {
+            hooks: Hooks {
+                kernel: "6.18.0".to_owned(),
+                lockdown: Some("none".to_owned()),
+                roles: hooks.map(probe).into(),
+            },
+            snapshot_sockets: 12,
+            snapshot_netns: 1,
+            buffer_bytes: 16 << 20,
+        },
+    }
+}
+
+/// Connections one after another, many of them open at a time; every hundredth is never closed.
+pub(crate) struct Connections {
+    noise: Noise,
+    now: u64,
+    cookie: u64,
+    /// Addresses of `struct sock` that are free, the last freed first.
+    slab: Vec<u64>,
+    /// The next step of connections, by time.
+    next: std::collections::BTreeMap<(u64, u64), (u8, Open)>,
+}
+
+#[derive(Clone, Copy)]
+struct Open {
+    socket: SocketId,
+    owner: Owner,
+    remote: Endpoint,
+    since: u64,
+    leaks: bool,
+}
+
+impl Connections {
+    pub(crate) fn new() -> Self {
+        let slab = (0..4096).map(|slot| 0xffff_8881_0000_0000 + slot * 0x940).collect();
+        Self { noise: Noise(42), now: START.0, cookie: 1000, slab, next: std::collections::BTreeMap::new() }
+    }
+
+    fn open(&mut self) {
+        self.cookie += 1;
+        self.now += 20_000 + self.noise.below(40_000);
+        let pid = 4000 + u32::try_from(self.noise.below(8)).expect("small");
+        let host = u8::try_from(self.noise.below(200)).expect("small");
+        let skaddr = self.slab.pop().unwrap_or(0xffff_8882_0000_0000 + self.cookie * 0x940);
+        let open = Open {
+            socket: SocketId { cookie: NonZeroU64::new(self.cookie), skaddr },
+            owner: Owner { pid, tid: pid, comm: Comm(*b"nginx\0\0\0\0\0\0\0\0\0\0\0"), source: OwnerSource::Accept },
+            remote: Endpoint {
+                addr: IpAddr::V4(Ipv4Addr::new(10, 1, 2, host)),
+                port: 1024 + u16::try_from(self.noise.below(60_000)).expect("small"),
+            },
+            since: 0,
+            leaks: self.cookie.is_multiple_of(100),
+        };
+        self.next.insert((self.now, self.cookie), (0, open));
+    }
+
+    /// The next event.
+    pub(crate) fn event(&mut self) -> Vec<Event> {
+        while self.next.len() < 500 {
+            self.open();
+        }
+        let ((at, order), (step, open)) = self.next.pop_first().expect("just filled");
+        let states = [Listen, SynRecv, Established, CloseWait, LastAck, Close];
+        let (old, new) = (states[usize::from(step)], states[usize::from(step) + 1]);
+        let transition = Transition {
+            at: MonotonicNs(at),
+            socket: open.socket,
+            id: open.socket.cookie,
+            old: State::Known(old),
+            new: State::Known(new),
+            in_old: if step == 0 { Dwell::Unknown } else { Dwell::Exact(at - open.since) },
+            owner: Some(open.owner),
+            family: Family::Inet,
+            protocol: Protocol::Tcp,
+            local: Endpoint { addr: IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1)), port: 443 },
+            remote: open.remote,
+            netns: 4_026_531_833,
+            cgroup: NonZeroU64::new(5051),
+            uid: 33,
+        };
+        let after = [10_000, 50_000_000, 1_000_000, 90_000][usize::from(step.min(3))];
+        let later = at + after / 2 + self.noise.below(after);
+        if step < 4 && !(open.leaks && step == 2) {
+            self.next.insert((later, order), (step + 1, Open { since: at, ..open }));
+        }
+        match step {
+            2 => vec![Event::Entered { transition, opened: Some(PlaceId(7 + self.noise.below(3))) }],
+            3 => vec![
+                Event::Beside(LeakEvent::Left {
+                    at: transition.at,
+                    socket: open.socket,
+                    new: transition.new,
+                    closed: None,
+                }),
+                Event::Transition(transition),
+            ],
+            4 => {
+                self.slab.push(open.socket.skaddr);
+                let gone = LeakEvent::Destroyed { at: transition.at, socket: open.socket };
+                vec![Event::Transition(transition), Event::Beside(gone)]
+            }
+            _ => vec![Event::Transition(transition)],
+        }
+    }
+}
+
+pub(crate) fn names() -> Names {
+    Names {
+        cgroups: vec![(5051, b"/system.slice/nginx.service".to_vec())],
+        netns: vec![(4_026_531_833, b"blue".to_vec())],
+        parents: vec![(4000, 3999), (4001, 3999), (3999, 1)],
+    }
+}
+
+/// A look without anything but the time.
+pub(crate) fn look(now: MonotonicNs, snapshot: Option<Taken>) -> Look {
+    Look { now, snapshot, in_send: None, sleepers: Vec::new(), losses: LeakLosses::default(), unrepaired: false }
+}
+
+/// Writes a recording of at least so many transitions; returns how many there are, and the last moment.
+pub(crate) fn write(path: &Path, transitions: u64) -> (u64, MonotonicNs) {
+    let mut writer = Writer::create(path, true, None).expect("a file");
+    writer.record(Kind::Start, &start()).expect("disk");
+    writer.record(Kind::Names, &names()).expect("disk");
+    let mut connections = Connections::new();
+    let mut totals = Totals::default();
+    let mut last = START;
+    writer.record(Kind::Look, &look(last, None)).expect("disk");
+    while totals.seen < transitions {
+        for event in connections.event() {
+            last = last.max(event.at());
+            totals.seen += u64::from(event.transition().is_some());
+            if writer.event(event) {
+                writer.flush().expect("disk");
+            }
+        }
+    }
+    totals.transitions = totals.seen;
+    writer.record(Kind::Look, &look(last, None)).expect("disk");
+    writer.record(Kind::Counted, &Counted { at: last, totals }).expect("disk");
+    writer.record(Kind::End, &End { at: last, rotated: false }).expect("disk");
+    writer.sync().expect("disk");
+    (totals.seen, last)
+}

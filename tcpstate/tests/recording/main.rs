@@ -1,0 +1,6 @@
+//! Recordings that are whole, cut off, damaged, foreign and newer, through the reader and through `tcpstate report`, without
+//! root.
+
+mod damage;
+mod generate;
+mod reports;
