@@ -61,8 +61,10 @@ pub async fn run(settings: &RecordSettings, host: &Host, debug: bool) -> Result<
         debug,
     });
     let tracer = tracer.inspect_err(|_| {
-        // Nothing was recorded: an empty file would only be in the way.
-        let _ = fs::remove_file(&settings.path);
+        // Nothing was recorded: an empty file would only be in the way. A device or a pipe is not ours to remove.
+        if fs::symlink_metadata(&settings.path).is_ok_and(|file| file.is_file()) {
+            let _ = fs::remove_file(&settings.path);
+        }
     })?;
     log_probes(tracer.probes());
     let clock = Clock::start()?;

@@ -1,5 +1,5 @@
 //! Any bytes as a recording: frame by frame through the reader, and each payload without its checksum through the decoders, which
-//! a fuzzer would otherwise never reach.
+//! a fuzzer would otherwise never reach. `cargo +nightly fuzz run recording` in `tcpstate` runs it.
 
 #![no_main]
 

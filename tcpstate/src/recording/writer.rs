@@ -57,6 +57,9 @@ impl Writer {
             return Err(io::Error::new(io::ErrorKind::AlreadyExists, "a rotated file `FILE.1` is there already"));
         }
         let file = open(path, overwrite)?;
+        if rotation.is_some() && !file.metadata()?.is_file() {
+            return Err(io::Error::other("only a regular file can be rotated: leave out `--max-size`"));
+        }
         let mut writer = Self {
             path: path.to_owned(),
             file,

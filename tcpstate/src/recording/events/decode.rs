@@ -1,6 +1,8 @@
 //! Bytes → events. Whatever the bytes are: no index is trusted, and nothing is allocated that they do not fill.
 
-use std::{collections::HashMap, net::IpAddr, num::NonZeroU64};
+use std::{net::IpAddr, num::NonZeroU64};
+
+use hashbrown::HashMap;
 
 use super::{Block, Common, Rest, Who, dwell, row};
 use crate::{

@@ -1,6 +1,8 @@
 //! Events → bytes.
 
-use std::{collections::HashMap, hash::Hash};
+use std::hash::Hash;
+
+use hashbrown::HashMap;
 
 use super::{Block, Common, Rest, Sockets, Who, dwell, row};
 use crate::model::{
