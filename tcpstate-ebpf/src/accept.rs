@@ -38,7 +38,11 @@ pub(crate) fn on_syscall_exit(ctx: &TracePointContext) {
     if fd < 0 {
         return;
     }
-    if let Some(sk) = socket_of(fd as u64) {
+    let Some(sk) = socket_of(fd as u64) else { return };
+    // A socket is accepted once: where another hook has told of it, there is nothing more to say.
+    // SAFETY: a value in the map.
+    let told = SOCKETS.get_ptr(sk.address()).is_some_and(|story| unsafe { (*story).source == owner_source::ACCEPT });
+    if !told {
         accepted(ctx, sk);
     }
 }

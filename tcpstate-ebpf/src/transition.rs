@@ -170,8 +170,9 @@ fn arriving(seen: &Seen, known: &mut Known) -> bool {
         // If a followed process accepts it all the same, its story begins there.
         return false;
     }
-    // Before 6.13 the child is a plain copy of its listener here: no peer yet, and the listener's cookie.
-    known.cookie = if seen.remote.port == 0 { 0 } else { seen.sk.cookie() };
+    // Before 6.13 the child is a plain copy of its listener here: no peer yet, and the listener's cookie. The parent of MPTCP
+    // subflows has no peer yet either, but keeps that cookie.
+    known.cookie = if seen.new == SYN_RECV && seen.remote.port == 0 { 0 } else { seen.sk.cookie() };
     begin(seen, known);
     true
 }

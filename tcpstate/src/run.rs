@@ -50,9 +50,9 @@ fn run(settings: &RunSettings, host: &Host, debug: bool) -> Result<u8> {
     }
     let mut reports = write::Files::create(settings)?;
     let terminal = Terminal::of_this_process();
-    // Before there is a second thread, which they would find unblocked. The command's own are unblocked as it is forked.
+    // Before there is a second thread, which they would find unblocked.
     let signals = Signals::block()?;
-    let waiting = Waiting::fork(&settings.command)?;
+    let waiting = Waiting::fork(&settings.command, &signals)?;
     // Only now, since the command has to have the limits that we were given.
     preflight::raise_descriptor_limit();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;

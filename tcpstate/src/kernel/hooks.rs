@@ -37,6 +37,16 @@ struct Candidate {
     substitute: bool,
 }
 
+/// Attaches, beside a hook that sees only calls of `accept()` that begin from now on, one that sees the end of those under way.
+pub(super) fn attach_to_waiting_accepts(target: &mut Target<'_>) -> Result<(), Refusal> {
+    candidates::accept_syscalls(target)
+}
+
+/// Whether a hook of [`Role::Accept`] sees only calls that begin after it was attached: those at the entry of a function.
+pub(super) fn misses_waiting_accepts(hook: &str) -> bool {
+    hook != candidates::ACCEPT_SYSCALLS
+}
+
 /// Tries the hooks of a role, the preferred one first, and leaves attached what the kernel allows.
 pub(super) fn attach(target: &mut Target<'_>, role: Role, search: Search) -> RoleProbe {
     let mut attempts: Vec<HookAttempt> = Vec::new();

@@ -102,6 +102,11 @@ impl Tracer {
             check(&probe, &hooks)?;
             hooks.roles.push(probe);
         }
+        if hooks.chosen(Role::Accept).is_some_and(hooks::misses_waiting_accepts)
+            && let Err(refusal) = hooks::attach_to_waiting_accepts(&mut target)
+        {
+            tracing::info!("accept() calls under way are not seen: {}", refusal.reason);
+        }
         let began = Instant::now();
         let found = snapshot::take(&mut ebpf, &hooks)?;
         tracing::debug!("first snapshot of {} sockets took {} µs", found.sockets, began.elapsed().as_micros());

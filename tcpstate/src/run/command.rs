@@ -19,6 +19,8 @@ use rustix::{
 };
 use tokio::sync::oneshot;
 
+use super::signals::Signals;
+
 /// A process that will become the command once it is told to. Dropped before that, it ends without having run anything.
 pub(super) struct Waiting {
     pid: u32,
@@ -90,18 +92,20 @@ impl CannotRun {
 
 impl Waiting {
     /// Forks. The new process waits before its first instruction of the command.
-    pub(super) fn fork(argv: &[OsString]) -> Result<Self> {
+    pub(super) fn fork(argv: &[OsString], signals: &Signals) -> Result<Self> {
         let (program, arguments) = argv.split_first().context("no command to run")?;
         let pipe = || pipe_with(PipeFlags::CLOEXEC).context("failed to make a pipe");
         let ((said, say), (wait, go)) = (pipe()?, pipe()?);
         let mut command = Command::new(program);
         command.args(arguments);
         let our_end = go.as_raw_fd();
+        let mut unblock = signals.unblock();
         // SAFETY: between fork and exec only system calls are made, on descriptors that the child has as copies of its own.
         unsafe {
             command.pre_exec(move || {
                 // Its copy would keep the pipe open if we died.
                 libc::close(our_end);
+                unblock()?;
                 rustix::io::write(&say, &getpid().as_raw_nonzero().get().to_ne_bytes())?;
                 let mut byte = [0];
                 loop {

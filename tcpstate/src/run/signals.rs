@@ -18,6 +18,8 @@ const PASSED_ON: [i32; 6] = [libc::SIGINT, libc::SIGTERM, libc::SIGHUP, libc::SI
 /// Kept from us from its making on: these signals do not end us while the command runs.
 pub(super) struct Signals {
     descriptor: OwnedFd,
+    /// The signals that were blocked before.
+    before: libc::sigset_t,
 }
 
 /// The same while a runtime watches it.
@@ -27,7 +29,8 @@ impl Signals {
     /// Blocks the signals in this thread, and in those that it starts from now on.
     pub(super) fn block() -> Result<Self> {
         // SAFETY: a set of signals is plain data that `sigemptyset()` initializes; the calls read and write nothing else.
-        let descriptor = unsafe {
+        unsafe {
+            let mut before: libc::sigset_t = mem::zeroed();
             let mut set: libc::sigset_t = mem::zeroed();
             libc::sigemptyset(&raw mut set);
             for signal in PASSED_ON {
@@ -40,12 +43,23 @@ impl Signals {
                 return Err(io::Error::last_os_error()).context("failed to watch for signals");
             }
             let descriptor = OwnedFd::from_raw_fd(descriptor);
-            match libc::pthread_sigmask(libc::SIG_BLOCK, &raw const set, ptr::null_mut()) {
-                0 => descriptor,
-                error => return Err(io::Error::from_raw_os_error(error)).context("failed to block signals"),
+            match libc::pthread_sigmask(libc::SIG_BLOCK, &raw const set, &raw mut before) {
+                0 => Ok(Self { descriptor, before }),
+                error => Err(io::Error::from_raw_os_error(error)).context("failed to block signals"),
             }
-        };
-        Ok(Self { descriptor })
+        }
+    }
+
+    /// What a child has to do before it executes another program.
+    pub(super) fn unblock(&self) -> impl FnMut() -> io::Result<()> + Send + Sync + 'static {
+        let before = self.before;
+        move || {
+            // SAFETY: reads a set of signals that is initialized; async-signal-safe.
+            match unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &raw const before, ptr::null_mut()) } {
+                0 => Ok(()),
+                error => Err(io::Error::from_raw_os_error(error)),
+            }
+        }
     }
 
     pub(super) fn watch(self) -> Result<Watched> {

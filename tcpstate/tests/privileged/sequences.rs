@@ -1,6 +1,6 @@
 //! Every way to close a connection: the exact transitions of both ends, their owner, endpoints, namespace and cookie.
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use libtest_mimic::Trial;
 
 use crate::support::{
@@ -108,10 +108,15 @@ fn refused(pair: &Pair) -> Result<()> {
     let target = pair.reach(&listener);
     let tracer = Tracer::unfiltered()?;
     // Bound, so that the socket still knows its own end after the failure.
-    let client = pair.client.connect_failing(Some(pair.client_address()), target, libc::ECONNREFUSED)?;
+    let mut client = pair.client.connect_failing(Some(pair.client_address()), target, libc::ECONNREFUSED)?;
     pair.client.close(&client)?;
-    tracer.wait_closed(&[client.cookie])?;
+    let own = client.local.into();
+    tracer.wait_until("the refusal", |shown| shown.iter().any(|t| t.local == own && t.is("SYN_SENT", "CLOSE")))?;
     let trace = tracer.finish()?;
+    // It asked for its cookie when all was over, which is too late where the kernel makes one only then.
+    let shown = trace.cookie_between(own, target.into())?;
+    ensure!(shown == client.cookie || trace.of(shown).iter().all(|t| t.cookie.is_none()), "cookie {shown:x}");
+    client.cookie = shown;
     Story::of(&pair.client, &client)?
         .remote(target)
         .bound_before_connect()

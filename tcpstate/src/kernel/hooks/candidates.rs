@@ -13,6 +13,7 @@ use crate::model::probes::{Refusal, Role};
 type Attached = Result<(), Refusal>;
 
 const ACCEPT: &str = "inet_csk_accept";
+pub(super) const ACCEPT_SYSCALLS: &str = "tracepoint/syscalls:sys_exit_accept{,4}";
 const RECEIVE: &str = "tcp_recvmsg";
 
 pub(super) fn of(role: Role) -> Vec<Candidate> {
@@ -26,7 +27,7 @@ pub(super) fn of(role: Role) -> Vec<Candidate> {
         Role::Accept => vec![
             hook("fexit/inet_csk_accept", accept_fexit),
             hook("kretprobe/inet_csk_accept", accept_kretprobe),
-            hook("tracepoint/syscalls:sys_exit_accept{,4}", accept_syscalls),
+            hook(ACCEPT_SYSCALLS, accept_syscalls),
         ],
         Role::EofReads => vec![
             hook("tp_btf/sock_recv_length", |target| tp_btf(target, "sock_recv_length", "sock_recv_length")),
@@ -127,7 +128,7 @@ fn accept_kretprobe(target: &mut Target<'_>) -> Attached {
     Ok(())
 }
 
-fn accept_syscalls(target: &mut Target<'_>) -> Attached {
+pub(super) fn accept_syscalls(target: &mut Target<'_>) -> Attached {
     let program: &mut TracePoint = program(target.ebpf, "accept_syscall")?;
     program.load()?;
     let attached = with_tracefs(|| -> Result<()> {

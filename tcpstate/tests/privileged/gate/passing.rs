@@ -64,9 +64,10 @@ fn signals() -> Result<()> {
 /// The limits and the signals of the command are those that tcpstate was given, not those it gives itself. Of the signals the last
 /// two are the C library's own.
 fn limits() -> Result<()> {
-    let script = "ulimit -Sn; sed -nE 's/^Sig(Blk|Ign):.{9}(.{8})$/\\1 \\2/p' /proc/self/status";
-    let ended = run(&[], &["sh", "-c", script])?;
-    let plain = std::process::Command::new("sh").args(["-c", script]).output()?;
+    let masks = r"s/^Sig(Blk|Ign):.{9}(.{8})$/\1 \2/p";
+    let command = ["sed", "-nE", "-e", masks, "-e", "/^Max open/p", "/proc/self/status", "/proc/self/limits"];
+    let ended = run(&[], &command)?;
+    let plain = std::process::Command::new(command[0]).args(&command[1..]).output()?;
     let plain = String::from_utf8_lossy(&plain.stdout).into_owned();
     ensure!(plain.lines().count() == 3, "{plain:?}");
     ensure!(ended.stdout == plain, "{:?} instead of {plain:?}", ended.stdout);

@@ -18,6 +18,9 @@ use super::{
     transcript::Transcript,
 };
 
+/// No cookie and no id has this bit.
+const STANDS_FOR_ID: u64 = 1 << 62;
+
 /// For anything the tracer is expected to do.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -241,13 +244,19 @@ impl Drop for Tracer {
 impl Trace {
     /// The transitions of one socket, in order.
     pub(crate) fn of(&self, cookie: u64) -> Vec<&Transition> {
-        self.transitions.iter().filter(|transition| transition.shows(cookie)).collect()
+        let shows = |transition: &&Transition| match cookie & STANDS_FOR_ID {
+            0 => transition.shows(cookie),
+            _ => transition.id == Some(cookie & !STANDS_FOR_ID),
+        };
+        self.transitions.iter().filter(shows).collect()
     }
 
-    /// The cookie of the one socket that was shown with these endpoints.
+    /// The cookie of the one socket that was shown with these endpoints; for one that the kernel gave none, because nobody
+    /// asked in time, a number that stands for its id.
     pub(crate) fn cookie_between(&self, local: Endpoint, remote: Endpoint) -> Result<u64> {
         let shown = self.transitions.iter().filter(|t| t.local == local && t.remote == remote);
-        let cookies: BTreeSet<u64> = shown.filter_map(|transition| transition.cookie).collect();
+        let name = |t: &Transition| t.cookie.or(t.id.map(|id| id | STANDS_FOR_ID));
+        let cookies: BTreeSet<u64> = shown.filter_map(name).collect();
         ensure!(cookies.len() == 1, "cookies of {local}→{remote}: {cookies:x?}");
         cookies.first().copied().context("no cookie")
     }

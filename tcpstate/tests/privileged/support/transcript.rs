@@ -104,7 +104,12 @@ impl Said {
         let roles = self.probes.as_ref().and_then(|probes| probes["hooks"]["roles"].as_array());
         let ids = roles.into_iter().flatten().find(|role| role["role"] == "socket-ids").context("no `socket-ids`")?;
         let cookies_at_once = ids["chosen"] == "bpf_get_socket_cookie";
-        last.is_copy = last.cookie.is_none() && last.is("LISTEN", "SYN_RECV") && last.remote.port == 0;
+        let unfinished = last.cookie.is_none() && last.remote.port == 0;
+        if unfinished && last.is("LISTEN", "ESTABLISHED") {
+            // The parent of MPTCP subflows, a copy on every kernel; what it gets later is its listener's cookie.
+            return Ok(());
+        }
+        last.is_copy = unfinished && last.is("LISTEN", "SYN_RECV");
         ensure!(last.cookie.is_some() || last.is_copy || !cookies_at_once, "no cookie at {last}");
         let Some(id) = last.id else { return Ok(()) };
         let (known, nameless) = self.sockets.entry(id).or_default();
