@@ -76,6 +76,8 @@ impl Intake {
         }) == BATCH
         {}
         result?;
+        // Those of the events that came meanwhile.
+        self.fetch_stacks();
         self.count()?;
         Ok(())
     }

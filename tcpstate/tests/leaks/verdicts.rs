@@ -216,6 +216,22 @@ fn blocked_at_the_first_look() {
 }
 
 #[test]
+fn one_look_does_not_tell_whether_a_send_queue_moves() {
+    let mut scene = Scene::new();
+    let socket = scene.fin_before(accepts(7, "srv", 80, 1));
+    scene.wait_ms(30_000);
+    *scene.load(socket) = tcpstate::model::leak::SocketLoad { recv_q: 0, send_q: 2_000_000, ..*scene.load(socket) };
+    scene.load(socket).last_data_sent_ms = 900;
+    scene.load(socket).last_ack_recv_ms = 900;
+    scene.snapshot();
+    let survey = scene.survey();
+    assert_eq!(verdicts(&survey), [(Verdict::Sending, 1)]);
+    assert!(survey.settles_in_ns.is_some_and(|ns| ns > SECOND), "{:?}", survey.settles_in_ns);
+    let survey = scene.watch(2);
+    assert_eq!((verdicts(&survey), survey.settles_in_ns), (vec![(Verdict::BlockedInSend, 1)], None));
+}
+
+#[test]
 fn in_the_backlog_until_somebody_accepts() {
     let opener = |place| Opener { pid: 12, comm: "stuck", source: OwnerSource::Listen, port: 80, place };
     let mut scene = Scene::new();

@@ -12,7 +12,7 @@ use super::{
     group::Sum,
     infer::Company,
     origin::{Opening, Origin, Role},
-    socket::{Phase, Socket},
+    socket::{Movement, Phase, Socket},
     trend::Series,
     types::{Age, ClosedLate, Group, Observed, Process, ProcessRow, Survey, Tallied, Totals},
 };
@@ -45,6 +45,7 @@ impl Leaks {
                 settles_in_ns = settles_in_ns.max(self.settles_in(&sighting));
                 continue;
             }
+            settles_in_ns = settles_in_ns.max(moves_perhaps(&sighting));
             let origin = folded(self.origin(&sighting, &company), observed);
             let sum = sums.entry((origin, sighting.verdict)).or_default();
             sum.add(&sighting, origin.role, self.options.receive_hook, observed.now);
@@ -230,4 +231,11 @@ fn with_pool(origin: Origin, verdict: Verdict, sum: &Sum<'_>, flat: Option<bool>
         oldest_ns: sum.oldest_ns(),
     };
     if verdict == Verdict::EofUnread && is_pool(&facts) { Verdict::Pool } else { verdict }
+}
+
+/// A send queue that was looked at once may move or be stuck: when another look tells.
+fn moves_perhaps(sighting: &Sighting<'_>) -> Option<u64> {
+    const NEXT_LOOK_NS: u64 = 1_100_000_000;
+    let once = sighting.socket.load.is_some_and(|load| load.send_q > 0 && load.movement == Movement::Unknown);
+    (once && sighting.verdict == Verdict::Sending).then_some(NEXT_LOOK_NS)
 }

@@ -68,7 +68,8 @@ fn unread_read_ghost_gone() -> Result<()> {
     let live = Live::start()?;
     let client = live.client.connect(live.listener.local)?;
     let server = live.server.accept(&live.listener)?;
-    live.client.shutdown_write(&client)?;
+    // Not half: a peer that still waits for an answer would be served.
+    live.client.shutdown_both(&client)?;
     let group = live.wait_for("eof-unread", server.cookie)?;
     let listed = live.listed(server.cookie)?.context("`ss` does not list it")?;
     ensure!(listed.state == "CLOSE_WAIT" && listed.recv_queue == 1, "{listed:?}");

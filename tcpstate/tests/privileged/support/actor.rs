@@ -170,6 +170,7 @@ fn act(sockets: &Sockets, request: Request) -> Result<(), Failure> {
     match request {
         Request::Close { fds } => fds.into_iter().try_for_each(|fd| sockets.close(fd)),
         Request::ShutdownWrite { fd } => Ok(net::shutdown(sockets.get(fd)?, Shutdown::Write)?),
+        Request::ShutdownBoth { fd } => Ok(net::shutdown(sockets.get(fd)?, Shutdown::Both)?),
         Request::LingerZero { fd } => {
             Ok(sockopt::set_socket_linger(sockets.get(fd)?, Some(std::time::Duration::ZERO))?)
         }

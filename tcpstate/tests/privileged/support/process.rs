@@ -200,6 +200,10 @@ impl Actor {
         self.done(Request::Close { fds: sockets.iter().map(|socket| socket.fd).collect() })
     }
 
+    pub(crate) fn shutdown_both(&self, socket: &Socket) -> Result<Span> {
+        self.done(Request::ShutdownBoth { fd: socket.fd })
+    }
+
     pub(crate) fn shutdown_write(&self, socket: &Socket) -> Result<Span> {
         self.done(Request::ShutdownWrite { fd: socket.fd })
     }

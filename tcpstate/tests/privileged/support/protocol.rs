@@ -44,6 +44,10 @@ pub(crate) enum Request {
     ShutdownWrite {
         fd: i32,
     },
+    /// `shutdown(SHUT_RDWR)`.
+    ShutdownBoth {
+        fd: i32,
+    },
     /// `SO_LINGER` with zero seconds: the next close is a reset.
     LingerZero {
         fd: i32,
