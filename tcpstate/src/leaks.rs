@@ -155,6 +155,8 @@ impl Hunt<'_> {
 
     fn report(&mut self) -> Result<LeakReport> {
         let began = Instant::now();
+        // Those of what only the snapshot has told of.
+        self.intake.fetch_stacks();
         let Intake { tracer, leaks, stacks, clock, losses, .. } = &mut self.intake;
         stacks.name(&leaks.places());
         let book = stacks.book();
