@@ -122,7 +122,10 @@ impl Leaks {
         match *event {
             LeakEvent::Entered { at, ref facts, owner, opened } => self.entered(at, facts, owner, opened),
             LeakEvent::Accepted { at, socket, owner, opened } => {
+                // A snapshot under way may have passed the process before it had the descriptor.
+                let overtook = self.snapshot.is_some_and(|(taken, _)| taken <= at);
                 let listening = self.find(socket, at).map(|socket| {
+                    socket.unaccepted |= overtook;
                     socket.learn_owner(Some(owner));
                     socket.learn_opened(opened);
                     (socket.netns, socket.local.port)
