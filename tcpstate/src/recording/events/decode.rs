@@ -18,7 +18,7 @@ use crate::{
 ///
 /// # Errors
 ///
-/// When the bytes are none that [`super::encode`] writes.
+/// When the bytes are none that [`encode`](fn@super::encode) writes.
 pub fn decode(bytes: &[u8]) -> Result<Vec<Event>, FrameError> {
     let block: Block = postcard::from_bytes(bytes).map_err(|error| FrameError::Content(error.to_string()))?;
     let sockets = sockets(&block).ok_or_else(malformed)?;
