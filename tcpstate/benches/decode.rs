@@ -79,7 +79,8 @@ fn main() {
     });
 
     let records: Vec<Vec<u8>> = (0..ROUND / 4).flat_map(life).collect();
-    let options = Options { older_than: Duration::from_secs(1), accept_hook: true, receive_hook: true };
+    let options =
+        Options { older_than: Duration::from_secs(1), accept_hook: true, receive_hook: true, descriptors: true };
     let mut leaks = Leaks::new(options);
     group.bench_function("leaks", |bencher| {
         bencher.iter(|| {

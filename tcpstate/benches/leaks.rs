@@ -59,7 +59,8 @@ fn live(leaks: &mut Leaks, n: u64, at: u64) {
 }
 
 fn a_million() -> Leaks {
-    let options = Options { older_than: Duration::from_secs(1), accept_hook: true, receive_hook: true };
+    let options =
+        Options { older_than: Duration::from_secs(1), accept_hook: true, receive_hook: true, descriptors: true };
     let mut leaks = Leaks::new(options);
     for n in 0..SOCKETS {
         leaks.push(&entered(n, 1_000_000 + n));
@@ -118,7 +119,8 @@ fn main() {
     });
     group.bench_function("add 1M sockets of before the trace", |bencher| {
         let snapshot = snapshot();
-        let options = Options { older_than: Duration::from_secs(1), accept_hook: true, receive_hook: true };
+        let options =
+            Options { older_than: Duration::from_secs(1), accept_hook: true, receive_hook: true, descriptors: true };
         bencher.iter_batched_ref(
             || Leaks::new(options),
             |leaks| black_box(leaks.reconcile(&snapshot)),

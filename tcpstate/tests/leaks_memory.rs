@@ -87,7 +87,8 @@ fn found(n: u64) -> FoundSocket {
 
 #[test]
 fn a_million_sockets() {
-    let options = Options { older_than: Duration::from_secs(1), accept_hook: true, receive_hook: true };
+    let options =
+        Options { older_than: Duration::from_secs(1), accept_hook: true, receive_hook: true, descriptors: true };
     let mut leaks = Leaks::new(options);
     let region = Region::new(ALLOCATOR);
     let begun = Instant::now();

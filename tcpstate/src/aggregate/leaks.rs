@@ -64,6 +64,8 @@ pub struct Options {
     pub accept_hook: bool,
     /// Whether a hook sees receives.
     pub receive_hook: bool,
+    /// Whether snapshots list descriptors: without, nobody knows who holds a socket.
+    pub descriptors: bool,
 }
 
 /// Every socket in CLOSE_WAIT, and every one that has left it without being closed.
@@ -122,10 +124,7 @@ impl Leaks {
         match *event {
             LeakEvent::Entered { at, ref facts, owner, opened } => self.entered(at, facts, owner, opened),
             LeakEvent::Accepted { at, socket, owner, opened } => {
-                // A snapshot under way may have passed the process before it had the descriptor.
-                let overtook = self.snapshot.is_some_and(|(taken, _)| taken <= at);
                 let listening = self.find(socket, at).map(|socket| {
-                    socket.unaccepted |= overtook;
                     socket.learn_owner(Some(owner));
                     socket.learn_opened(opened);
                     (socket.netns, socket.local.port)

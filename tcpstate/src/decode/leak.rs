@@ -129,7 +129,11 @@ impl Finds {
         }
         let sockets = &mut self.standing.sockets;
         let place = match self.index.entry((raw.socket.cookie, raw.socket.skaddr)) {
-            Entry::Occupied(known) => *known.get(),
+            Entry::Occupied(known) => {
+                // It may have been accepted meanwhile.
+                sockets[*known.get()].unaccepted &= raw.socket.flags & FOUND_UNACCEPTED != 0;
+                *known.get()
+            }
             Entry::Vacant(new) => {
                 sockets.push(socket(raw)?);
                 *new.insert(sockets.len() - 1)
@@ -141,6 +145,15 @@ impl Finds {
             socket.holders.push(Holder { pid: raw.holder_tgid, fd: raw.holder_fd });
         }
         Ok(())
+    }
+
+    /// Whether there is a socket that belongs to a program, and no descriptor of it: it is in flight, or a process that has been
+    /// visited got it since.
+    #[must_use]
+    pub fn lacks_descriptors(&self) -> bool {
+        let in_close_wait = State::Known(TcpState::CloseWait);
+        let lacks = |socket: &FoundSocket| !socket.unaccepted && socket.holders.is_empty();
+        self.standing.sockets.iter().any(|socket| socket.state == in_close_wait && lacks(socket))
     }
 
     /// All of it, sockets by cookie and address.
@@ -302,6 +315,23 @@ mod tests {
         let standing = standing(&records);
         let holders: Vec<_> = standing.sockets.iter().map(|socket| socket.holders.clone()).collect();
         assert_eq!(holders, [vec![Holder { pid: 10, fd: 5 }, Holder { pid: 20, fd: 4 }], vec![]]);
+    }
+
+    /// accept() between the look at its process and that at the socket.
+    #[test]
+    fn a_socket_without_descriptors_is_looked_for_again() {
+        let mut finds = Finds::default();
+        let mut unaccepted = found(1, (0, 0));
+        unaccepted.socket.flags = FOUND_UNACCEPTED;
+        finds.add(&unaccepted);
+        assert!(!finds.lacks_descriptors(), "it has none yet");
+        finds.add(&found(2, (0, 0)));
+        assert!(finds.lacks_descriptors());
+        finds.add(&found(2, (10, 5)));
+        assert!(!finds.lacks_descriptors());
+        finds.add(&found(1, (10, 6)));
+        let sockets = finds.finish().expect("whole records").sockets;
+        assert!(sockets.iter().all(|socket| !socket.unaccepted && socket.holders.len() == 1), "{sockets:?}");
     }
 
     #[test]

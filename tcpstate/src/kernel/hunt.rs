@@ -88,9 +88,7 @@ impl Hunt {
 
     /// Every descriptor of a leaking socket, then every such socket by itself, and the listeners with a backlog.
     pub(super) fn found(&mut self, ebpf: &mut Ebpf, mut found: impl FnMut(&Found) + Send) -> Result<()> {
-        if self.descriptors {
-            each_record(open(program(ebpf, "leaking_files")?)?, &mut found)?;
-        }
+        self.found_descriptors(ebpf, &mut found)?;
         if !self.sockets {
             return Ok(());
         }
@@ -98,6 +96,11 @@ impl Hunt {
         each_record(open(tcp)?, &mut found)?;
         in_other_namespaces(tcp, |file| each_record(file, &mut found))?;
         Ok(())
+    }
+
+    /// Every descriptor of a leaking socket.
+    pub(super) fn found_descriptors(&mut self, ebpf: &mut Ebpf, found: impl FnMut(&Found) + Send) -> Result<()> {
+        if self.descriptors { each_record(open(program(ebpf, "leaking_files")?)?, found) } else { Ok(()) }
     }
 
     /// The threads of these processes.

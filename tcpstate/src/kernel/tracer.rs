@@ -231,6 +231,18 @@ impl Tracer {
         }
     }
 
+    /// Only the descriptors, once more.
+    ///
+    /// # Errors
+    ///
+    /// When the iterator cannot run.
+    pub fn found_descriptors(&mut self, found: impl FnMut(&Found) + Send) -> Result<()> {
+        match (&mut self.hunt, &mut self.ebpf) {
+            (Some(hunt), Some(ebpf)) => hunt.found_descriptors(ebpf, found),
+            _ => Ok(()),
+        }
+    }
+
     /// The threads of processes: where they entered the kernel.
     ///
     /// # Errors

@@ -32,6 +32,7 @@ pub(crate) fn options(hooks: &Hooks, older_than: Duration) -> Options {
         older_than,
         accept_hook: hooks.chosen(Role::Accept).is_some(),
         receive_hook: hooks.chosen(Role::EofReads).is_some(),
+        descriptors: hooks.chosen(Role::Descriptors).is_some(),
     }
 }
 

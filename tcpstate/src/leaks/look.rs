@@ -17,6 +17,9 @@ pub(crate) fn look(tracer: &mut Tracer, clock: &Clock) -> Result<Snapshot> {
     let taken = clock.now();
     let mut finds = Finds::default();
     tracer.found(|found| finds.add(found))?;
+    if finds.lacks_descriptors() {
+        tracer.found_descriptors(|found| finds.add(found))?;
+    }
     let standing = finds.finish()?;
     let complete = clock.now();
     let holders = standing.sockets.iter().flat_map(|socket| &socket.holders);

@@ -63,7 +63,12 @@ pub(crate) struct Scene {
 
 impl Scene {
     pub(crate) fn new() -> Self {
-        Self::with(Options { older_than: Duration::from_secs(1), accept_hook: true, receive_hook: true })
+        Self::with(Options {
+            older_than: Duration::from_secs(1),
+            accept_hook: true,
+            receive_hook: true,
+            descriptors: true,
+        })
     }
 
     pub(crate) fn with(options: Options) -> Self {

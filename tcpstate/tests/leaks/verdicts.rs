@@ -264,8 +264,26 @@ fn in_the_backlog_until_somebody_accepts() {
 }
 
 #[test]
+fn where_descriptors_cannot_be_listed_nobody_is_said_to_hold_nothing() {
+    let older_than = std::time::Duration::from_secs(1);
+    let options = Options { older_than, accept_hook: true, receive_hook: true, descriptors: false };
+    let mut scene = Scene::with(options);
+    let socket = scene.fin(accepts(7, "srv", 80, 1));
+    scene.found(socket).holders = Vec::new();
+    let survey = scene.watch(2);
+    let held = &only(&survey).held;
+    assert_eq!((held.by.len(), held.by_nobody, held.unknown), (0, 0, 1));
+    assert_eq!(only(&survey).process.map(|process| process.pid), Some(7), "who accepted it was seen");
+}
+
+#[test]
 fn without_an_accept_hook_the_listener_is_not_blamed() {
-    let options = Options { older_than: std::time::Duration::from_secs(1), accept_hook: false, receive_hook: true };
+    let options = Options {
+        older_than: std::time::Duration::from_secs(1),
+        accept_hook: false,
+        receive_hook: true,
+        descriptors: true,
+    };
     let mut scene = Scene::with(options);
     let socket = scene.fin(Opener { pid: 12, comm: "srv", source: OwnerSource::Listen, port: 80, place: None });
     scene.wait_ms(1_500);
@@ -345,7 +363,12 @@ fn multipath_tcp_tells_less() {
 
 #[test]
 fn closed_late_with_who_told_and_who_closed() {
-    let options = Options { older_than: std::time::Duration::from_millis(40), accept_hook: true, receive_hook: true };
+    let options = Options {
+        older_than: std::time::Duration::from_millis(40),
+        accept_hook: true,
+        receive_hook: true,
+        descriptors: true,
+    };
     let mut scene = Scene::with(options);
     for n in 0..200 {
         let socket = scene.fin(accepts(7, "slow", 80, 1));

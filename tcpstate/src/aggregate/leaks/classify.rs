@@ -105,8 +105,13 @@ impl Leaks {
         judge(&self.facts(socket, &[], holding, pid, observed))
     }
 
+    /// Whether the last snapshot tells who holds a socket.
+    pub(super) fn knows_holders(&self, socket: &Socket) -> bool {
+        self.options.descriptors && socket.was_looked_at()
+    }
+
     pub(super) fn holding(&self, socket: &Socket, holders: &[Holder]) -> Holding {
-        if !socket.holders_known() {
+        if !self.knows_holders(socket) {
             return Holding::Unknown;
         }
         if holders.is_empty() {

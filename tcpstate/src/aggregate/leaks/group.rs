@@ -49,13 +49,13 @@ pub(super) struct Sum<'a> {
 }
 
 impl<'a> Sum<'a> {
-    pub(super) fn add(&mut self, sighting: &Sighting<'a>, role: Role, receive_hook: bool, now: MonotonicNs) {
+    pub(super) fn add(&mut self, sighting: &Sighting<'a>, role: Role, leaks: &Leaks, now: MonotonicNs) {
         let Sighting { socket, age, holders, .. } = *sighting;
         self.sockets += 1;
         self.socket_ns += u128::from(age.at_least_ns);
         self.ages.push(age.at_least_ns);
         self.inexact += u64::from(!age.is_exact());
-        self.watched += u64::from(receive_hook && socket.entered.is_exact());
+        self.watched += u64::from(leaks.options.receive_hook && socket.entered.is_exact());
         self.add_example(sighting);
         if let Some(load) = socket.load {
             let since_look = now.0.saturating_sub(load.at.0);
@@ -85,7 +85,7 @@ impl<'a> Sum<'a> {
         if let Some(pid) = socket.awaited_by {
             *self.awaited_by.entry(pid.get()).or_default() += 1;
         }
-        if !socket.holders_known() {
+        if !leaks.knows_holders(socket) {
             self.held_unknown += 1;
         } else if holders.is_empty() {
             self.by_nobody += 1;

@@ -335,7 +335,7 @@ impl Leaks {
             sum: Sum::default(),
         });
         share.processes.insert(pid);
-        share.sum.add(&sighting, role, self.options.receive_hook, at);
+        share.sum.add(&sighting, role, self, at);
     }
 
     fn finding(&self, kind: Kind, share: Share<'_>, observed: &Observed<'_>) -> Finding {

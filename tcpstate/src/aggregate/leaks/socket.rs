@@ -103,8 +103,9 @@ impl Socket {
         rank(self.owner.as_ref()) > rank_of(OwnerSource::Listen)
     }
 
-    /// Whether the last snapshot tells who holds it: not of a socket that was in a backlog then and has been accepted since.
-    pub(super) fn holders_known(&self) -> bool {
+    /// Whether a snapshot has looked for its descriptors: not for those of a socket that was in a backlog then and has been
+    /// accepted since.
+    pub(super) fn was_looked_at(&self) -> bool {
         self.listed != 0 && !(self.unaccepted && self.was_accepted())
     }
 

@@ -48,7 +48,7 @@ impl Leaks {
             settles_in_ns = settles_in_ns.max(moves_perhaps(&sighting));
             let origin = folded(self.origin(&sighting, &company), observed);
             let sum = sums.entry((origin, sighting.verdict)).or_default();
-            sum.add(&sighting, origin.role, self.options.receive_hook, observed.now);
+            sum.add(&sighting, origin.role, self, observed.now);
         }
         totals.processes = close_wait_pids.keys().flatten().count() as u64;
 

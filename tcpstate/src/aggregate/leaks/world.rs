@@ -107,7 +107,12 @@ struct World {
 
 impl World {
     fn new(cookies: bool) -> Self {
-        let options = Options { older_than: Duration::from_millis(100), accept_hook: true, receive_hook: true };
+        let options = Options {
+            older_than: Duration::from_millis(100),
+            accept_hook: true,
+            receive_hook: true,
+            descriptors: true,
+        };
         Self {
             now: 1_000 * MS,
             serial: 1,
