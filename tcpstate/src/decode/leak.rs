@@ -317,7 +317,7 @@ mod tests {
         assert_eq!(holders, [vec![Holder { pid: 10, fd: 5 }, Holder { pid: 20, fd: 4 }], vec![]]);
     }
 
-    /// accept() between the look at its process and that at the socket.
+    /// `accept()` between the look at its process and that at the socket.
     #[test]
     fn a_socket_without_descriptors_is_looked_for_again() {
         let mut finds = Finds::default();
