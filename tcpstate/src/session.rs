@@ -3,6 +3,7 @@
 pub(crate) mod ending;
 pub(crate) mod followed;
 pub(crate) mod output;
+pub(crate) mod pages;
 
 use std::{io, time::Instant};
 

@@ -5,7 +5,7 @@ mod look;
 mod namespace;
 mod processes;
 
-use std::io::{self, IsTerminal as _, Write as _};
+use std::io;
 
 use anyhow::Result;
 use tokio::time::{Instant, sleep_until};
@@ -18,12 +18,9 @@ use crate::{
         states_json::StatesJson,
         states_text::StatesText,
     },
-    session::{Clock, ending::Endings, followed::Followed, is_broken_pipe, output::Output},
+    session::{Clock, ending::Endings, followed::Followed, is_broken_pipe, output::Output, pages::Pages},
     settings::{host::Host, states::StatesSettings},
 };
-
-/// Cursor home, and everything from there on erased (ECMA-48 CUP and ED).
-const REPAINT: &[u8] = b"\x1b[H\x1b[J";
 
 /// Runs the command to its end.
 ///
@@ -75,7 +72,7 @@ async fn watch(
 
 enum Renderer {
     /// One report after another, or each in place of the one before.
-    Text { text: StatesText, repaint: bool, shown: bool },
+    Text { text: StatesText, pages: Pages },
     /// One object a report.
     Json(StatesJson),
 }
@@ -88,24 +85,18 @@ impl Renderer {
             OutputFormat::Text => {
                 let zone = jiff::tz::TimeZone::system();
                 let time = TimeFormat { style: TimeStyle::Local, clock: clock.wall, start: clock.start, zone };
-                let stdout = io::stdout();
-                let terminal = stdout.is_terminal().then(|| rustix::termios::tcgetwinsize(&stdout).ok()).flatten();
-                let width = terminal.map(|size| usize::from(size.ws_col)).filter(|&columns| columns > 0);
-                let repaint = stdout.is_terminal() && settings.watch.is_some();
-                Self::Text { text: StatesText { time, color: settings.color, width, top }, repaint, shown: false }
+                Self::Text {
+                    text: StatesText { time, color: settings.color, width: Pages::width(), top },
+                    pages: Pages::new(settings.watch.is_some()),
+                }
             }
         }
     }
 
     fn report(&mut self, out: &mut Vec<u8>, survey: &Survey) -> io::Result<()> {
         match self {
-            Self::Text { text, repaint, shown } => {
-                if *repaint {
-                    out.write_all(REPAINT)?;
-                } else if *shown {
-                    out.write_all(b"\n")?;
-                }
-                *shown = true;
+            Self::Text { text, pages } => {
+                pages.turn(out)?;
                 text.report(out, survey)
             }
             Self::Json(json) => json.report(out, survey),

@@ -3,13 +3,12 @@
 use std::{ffi::OsString, path::PathBuf, time::Duration};
 
 use clap::{Args, ColorChoice, ValueEnum, ValueHint, builder::PossibleValue, value_parser};
-use ipnet::IpNet;
 use tcpstate_common::state::TcpState;
 
-use super::{LIMITS, OutputFormat, REPORT, port};
+use super::{EndArgs, LIMITS, OutputFormat, REPORT};
 use crate::{
     aggregate::states::By,
-    settings::parse::{count, duration, network, state},
+    settings::parse::{count, duration, state},
 };
 
 const EXAMPLES: &str = "\
@@ -88,29 +87,9 @@ pub struct SocketFilterArgs {
     #[arg(long, value_name = "STATE", value_delimiter = ',', value_parser = state)]
     pub state: Vec<TcpState>,
 
-    /// Only this local port; repeat or separate with commas.
-    #[arg(long, value_name = "PORT", value_delimiter = ',', value_parser = port())]
-    pub lport: Vec<u16>,
-
-    /// Only this remote port; repeat or separate with commas.
-    #[arg(long, value_name = "PORT", value_delimiter = ',', value_parser = port())]
-    pub rport: Vec<u16>,
-
-    /// Only local addresses in this block, such as `10.0.0.0/8` or `::1`.
-    #[arg(long, value_name = "CIDR", value_parser = network)]
-    pub laddr: Option<IpNet>,
-
-    /// Only remote addresses in this block.
-    #[arg(long, value_name = "CIDR", value_parser = network)]
-    pub raddr: Option<IpNet>,
-
-    /// Only IPv4 sockets.
-    #[arg(short = '4', long, conflicts_with = "ipv6")]
-    pub ipv4: bool,
-
-    /// Only IPv6 sockets, also those that carry IPv4 (v4-mapped addresses).
-    #[arg(short = '6', long)]
-    pub ipv6: bool,
+    /// Which ends of connections.
+    #[command(flatten)]
+    pub ends: EndArgs,
 }
 
 impl ValueEnum for By {

@@ -1,6 +1,6 @@
 //! The renderer that the settings ask for.
 
-use std::io::{self, IsTerminal as _, Write as _};
+use std::io;
 
 use crate::{
     cli::LeaksFormat,
@@ -13,15 +13,13 @@ use crate::{
         leaks_text::LeaksText,
         svg,
     },
+    session::pages::Pages,
     settings::leaks::LeaksSettings,
 };
 
-/// Cursor home, and everything from there on erased (ECMA-48 CUP and ED).
-const REPAINT: &[u8] = b"\x1b[H\x1b[J";
-
 pub(crate) enum Renderer {
     /// One report after another, or each in place of the one before.
-    Text { text: LeaksText, repaint: bool, shown: bool },
+    Text { text: LeaksText, pages: Pages },
     /// One object a report.
     Json(LeaksJson),
     /// The last report only.
@@ -37,15 +35,10 @@ impl Renderer {
             LeaksFormat::Folded => Self::Folded(settings.weight),
             LeaksFormat::Svg => Self::Svg(settings.weight),
             LeaksFormat::Text => {
-                let stdout = io::stdout();
-                let width = stdout.is_terminal().then(|| rustix::termios::tcgetwinsize(&stdout).ok()).flatten();
-                let zone = jiff::tz::TimeZone::system();
-                let time = TimeFormat { style: TimeStyle::Local, clock, start, zone };
-                let width = width.map(|size| usize::from(size.ws_col)).filter(|&columns| columns > 0);
+                let time = TimeFormat { style: TimeStyle::Local, clock, start, zone: jiff::tz::TimeZone::system() };
                 Self::Text {
-                    text: LeaksText { time, color: settings.color, width },
-                    repaint: stdout.is_terminal() && settings.interval.is_some(),
-                    shown: false,
+                    text: LeaksText { time, color: settings.color, width: Pages::width() },
+                    pages: Pages::new(settings.interval.is_some()),
                 }
             }
         }
@@ -62,13 +55,8 @@ impl Renderer {
     /// The last report.
     pub(crate) fn last(&mut self, out: &mut Vec<u8>, report: &LeakReport) -> io::Result<()> {
         match self {
-            Self::Text { text, repaint, shown } => {
-                if *repaint {
-                    out.write_all(REPAINT)?;
-                } else if *shown {
-                    out.write_all(b"\n")?;
-                }
-                *shown = true;
+            Self::Text { text, pages } => {
+                pages.turn(out)?;
                 text.report(out, report)
             }
             Self::Json(json) => json.report(out, report),

@@ -216,7 +216,10 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::{cli::FilterArgs, settings::filter::Filter};
+    use crate::{
+        cli::{EndArgs, FilterArgs},
+        settings::filter::Filter,
+    };
 
     #[test]
     fn cgroups_are_matched_by_whole_names() {
@@ -246,7 +249,7 @@ mod tests {
         #[test]
         fn blocks_hold_what_they_hold(v4 in any::<(u32, u32)>(), v6 in any::<(u128, u128)>(), prefix in 0..=128_u8) {
             let matches = |block: IpNet, addr: IpAddr| {
-                let filter = Filter::elsewhere(&FilterArgs { laddr: Some(block), ..FilterArgs::default() });
+                let filter = Filter::elsewhere(&FilterArgs { ends: EndArgs { laddr: Some(block), ..EndArgs::default() }, ..FilterArgs::default() });
                 let config = filter.expect("valid").to_config(0);
                 in_block(Endpoint { addr, port: 1 }, &config.local_net)
             };

@@ -1,9 +1,6 @@
 //! How leaks stood at one moment of a recording, as `tcpstate leaks` shows it.
 
-use std::{
-    collections::BTreeMap,
-    io::{self, IsTerminal as _, Write},
-};
+use std::{collections::BTreeMap, io::Write};
 
 use anyhow::{Result, bail};
 
@@ -29,6 +26,7 @@ use crate::{
         leaks_text::LeaksText,
         stack::StackBook,
     },
+    session::pages::Pages,
 };
 
 struct Hunt {
@@ -159,16 +157,13 @@ fn renderer(replay: &Replay<'_>) -> Renderer {
         LeaksFormat::Folded => Renderer::Folded(settings.weight),
         LeaksFormat::Svg => Renderer::Svg(settings.weight),
         LeaksFormat::Text => {
-            let stdout = io::stdout();
-            let width = stdout.is_terminal().then(|| rustix::termios::tcgetwinsize(&stdout).ok()).flatten();
-            let width = width.map(|size| usize::from(size.ws_col)).filter(|&columns| columns > 0);
             let style = match settings.time {
                 // A report without its time would be of no moment.
                 TimeStyle::None => TimeStyle::Local,
                 style => style,
             };
-            let text = LeaksText { time: replay.time(style), color: settings.color, width };
-            Renderer::Text { text, repaint: false, shown: false }
+            let text = LeaksText { time: replay.time(style), color: settings.color, width: Pages::width() };
+            Renderer::Text { text, pages: Pages::new(false) }
         }
     }
 }

@@ -80,22 +80,18 @@ impl Filter {
     pub fn elsewhere(args: &FilterArgs) -> Result<Self, FilterError> {
         let pids = distinct("--pid", &args.pid, MAX_PIDS as usize)?;
         let comms = args.comm.iter().map(|name| comm(name)).collect::<Result<Vec<_>, _>>()?;
-        let family = match (args.ipv4, args.ipv6) {
-            (true, _) => Some(Family::Inet),
-            (false, true) => Some(Family::Inet6),
-            (false, false) => None,
-        };
+        let ends = &args.ends;
         Ok(Self {
             pids,
             children: args.children,
             comms: distinct("--comm", &comms, MAX_COMMS)?,
             cgroup: None,
             netns: None,
-            local_ports: distinct("--lport", &args.lport, MAX_PORTS)?,
-            remote_ports: distinct("--rport", &args.rport, MAX_PORTS)?,
-            local_net: args.laddr,
-            remote_net: args.raddr,
-            family: family_of_blocks(family, [args.laddr, args.raddr])?,
+            local_ports: distinct("--lport", &ends.lport, MAX_PORTS)?,
+            remote_ports: distinct("--rport", &ends.rport, MAX_PORTS)?,
+            local_net: ends.laddr,
+            remote_net: ends.raddr,
+            family: family_of_blocks(ends.family(), [ends.laddr, ends.raddr])?,
         })
     }
 
@@ -211,6 +207,7 @@ mod tests {
     use tcpstate_common::Address;
 
     use super::*;
+    use crate::cli::EndArgs;
 
     fn filter(args: &FilterArgs) -> Result<Filter, String> {
         Filter::new(args, &Host { initial_pids: true, ..Host::detect() }).map_err(|error| error.to_string())
@@ -225,6 +222,10 @@ mod tests {
         assert_eq!(config(&FilterArgs::default()), Config { wakeup_bytes: 4_096, ..Config::NONE });
     }
 
+    fn of_ends(ends: EndArgs) -> FilterArgs {
+        FilterArgs { ends, ..FilterArgs::default() }
+    }
+
     #[test]
     fn every_filter_sets_its_bit_and_its_field() {
         let args = FilterArgs {
@@ -233,12 +234,14 @@ mod tests {
             comm: vec!["nginx".into(), OsString::from_vec(b"\xff".to_vec())],
             cgroup: None,
             netns: Some("4026531999".into()),
-            lport: vec![443, 80, 443],
-            rport: vec![65_535],
-            laddr: "10.0.0.0/8".parse().ok(),
-            raddr: "192.0.2.1/32".parse().ok(),
-            ipv4: true,
-            ipv6: false,
+            ends: EndArgs {
+                lport: vec![443, 80, 443],
+                rport: vec![65_535],
+                laddr: "10.0.0.0/8".parse().ok(),
+                raddr: "192.0.2.1/32".parse().ok(),
+                ipv4: true,
+                ipv6: false,
+            },
         };
         let config = config(&args);
         assert_eq!(config.filters, 0b11_1111_0111);
@@ -269,14 +272,15 @@ mod tests {
         }
         let laddr = "::/0".parse().ok();
         let error =
-            filter(&FilterArgs { ipv4: true, laddr, ..FilterArgs::default() }).expect_err("of different families");
+            filter(&of_ends(EndArgs { ipv4: true, laddr, ..EndArgs::default() })).expect_err("of different families");
         assert_eq!(error, "an IPv4 socket has no address in `::/0`: drop `-4`, or give an IPv4 block");
     }
 
     #[test]
     fn room_is_for_distinct_values() {
-        let ports =
-            |distinct: u16| FilterArgs { lport: (1..=distinct).chain(1..=distinct).collect(), ..FilterArgs::default() };
+        let ports = |distinct: u16| {
+            of_ends(EndArgs { lport: (1..=distinct).chain(1..=distinct).collect(), ..EndArgs::default() })
+        };
         assert_eq!(config(&ports(16)).local_ports.len, 16);
         assert_eq!(filter(&ports(17)), Err("17 values of `--lport` are too many: give at most 16".to_owned()));
         let comms =
@@ -294,7 +298,7 @@ mod tests {
             (Some("10.0.0.0/8"), Some("0.0.0.0/0"), 0),
         ] {
             let net = |text: Option<&str>| text.and_then(|text| text.parse().ok());
-            let config = config(&FilterArgs { laddr: net(laddr), raddr: net(raddr), ..FilterArgs::default() });
+            let config = config(&of_ends(EndArgs { laddr: net(laddr), raddr: net(raddr), ..EndArgs::default() }));
             assert_eq!(config.family, family, "{laddr:?} {raddr:?}");
             assert_eq!(config.filters & filter::FAMILY != 0, family != 0);
         }
@@ -327,7 +331,7 @@ mod tests {
         #[test]
         fn the_kernel_side_matches_what_ipnet_contains((net, address) in block_and_address()) {
             let net = net.trunc();
-            let config = config(&FilterArgs { laddr: Some(net), ..FilterArgs::default() });
+            let config = config(&of_ends(EndArgs { laddr: Some(net), ..EndArgs::default() }));
             match address {
                 IpAddr::V4(v4) => {
                     let mapped = v4.to_ipv6_mapped();

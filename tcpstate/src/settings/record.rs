@@ -12,7 +12,7 @@ use super::{
     leaks::{check_interval, hunting, stack_bytes},
 };
 use crate::{
-    cli::{FilterArgs, record::RecordArgs},
+    cli::{EndArgs, FilterArgs, record::RecordArgs},
     recording::writer::Rotation,
 };
 
@@ -81,7 +81,8 @@ impl RecordSettings {
 
 /// Filters as on the command line, for those who read the recording.
 fn described(args: &FilterArgs) -> Vec<String> {
-    let FilterArgs { pid, children, comm, cgroup, netns, lport, rport, laddr, raddr, ipv4, ipv6 } = args;
+    let FilterArgs { pid, children, comm, cgroup, netns, ends } = args;
+    let EndArgs { lport, rport, laddr, raddr, ipv4, ipv6 } = ends;
     let mut words = Vec::new();
     words.extend(pid.iter().map(|pid| format!("--pid {pid}")));
     words.extend(children.then(|| "--children".to_owned()));

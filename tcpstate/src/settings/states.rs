@@ -13,7 +13,7 @@ use super::{
 use crate::{
     aggregate::states::{By, SocketFilter},
     cli::{OutputFormat, SocketFilterArgs, StatesArgs},
-    model::{Comm, Family, State},
+    model::{Comm, State},
 };
 
 /// Shortest time between two looks: each reads every socket and every descriptor of the machine.
@@ -93,21 +93,17 @@ impl StatesSettings {
 fn filter(args: &SocketFilterArgs, host: &Host) -> Result<SocketFilter, SettingsError> {
     args.pid.iter().try_for_each(|&pid| host.find_process(pid))?;
     let comms = args.comm.iter().map(|name| comm(name).map(Comm)).collect::<Result<_, _>>()?;
-    let family = match (args.ipv4, args.ipv6) {
-        (true, _) => Some(Family::Inet),
-        (false, true) => Some(Family::Inet6),
-        (false, false) => None,
-    };
+    let ends = &args.ends;
     Ok(SocketFilter {
         pids: args.pid.clone(),
         comms,
         cgroups: args.cgroup.as_deref().map(|path| host.cgroups_below(path)).transpose()?,
         states: args.state.iter().copied().map(State::Known).collect(),
-        local_ports: args.lport.clone(),
-        remote_ports: args.rport.clone(),
-        local_net: args.laddr,
-        remote_net: args.raddr,
-        family: family_of_blocks(family, [args.laddr, args.raddr])?,
+        local_ports: ends.lport.clone(),
+        remote_ports: ends.rport.clone(),
+        local_net: ends.laddr,
+        remote_net: ends.raddr,
+        family: family_of_blocks(ends.family(), [ends.laddr, ends.raddr])?,
     })
 }
 
@@ -118,6 +114,7 @@ mod tests {
 
     use super::*;
     use crate::cli::{Cli, Command};
+    use crate::model::Family;
 
     fn settings(arguments: &str) -> Result<StatesSettings, String> {
         let arguments = ["tcpstate", "states"].into_iter().chain(arguments.split_whitespace());

@@ -40,7 +40,7 @@ fn values_repeat_and_come_with_commas() {
     let cli = Cli::try_parse_from(arguments.split(' ')).expect("valid");
     let Command::Trace(trace) = cli.command else { panic!("another command") };
     assert_eq!(trace.filter.pid, [1, 2, 3]);
-    assert_eq!(trace.filter.lport, [80, 443]);
+    assert_eq!(trace.filter.ends.lport, [80, 443]);
     assert_eq!(trace.state, [TcpState::CloseWait, TcpState::FinWait2, TcpState::Closing]);
     assert_eq!(trace.output.output, OutputFormat::Json);
     assert_eq!(cli.verbose, 1);

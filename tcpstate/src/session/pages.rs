@@ -1,0 +1,38 @@
+//! Reports on standard output: one after another, or on a terminal each in place of the one before.
+
+use std::io::{self, IsTerminal as _, Write};
+
+/// Cursor home, and everything from there on erased (ECMA-48 CUP and ED).
+const REPAINT: &[u8] = b"\x1b[H\x1b[J";
+
+/// Where the reports of a command go.
+#[derive(Debug)]
+pub(crate) struct Pages {
+    repaint: bool,
+    shown: bool,
+}
+
+impl Pages {
+    /// `many` says that more than one report is to come.
+    pub(crate) fn new(many: bool) -> Self {
+        Self { repaint: many && io::stdout().is_terminal(), shown: false }
+    }
+
+    /// Begins a report.
+    pub(crate) fn turn(&mut self, out: &mut impl Write) -> io::Result<()> {
+        if self.repaint {
+            out.write_all(REPAINT)?;
+        } else if self.shown {
+            out.write_all(b"\n")?;
+        }
+        self.shown = true;
+        Ok(())
+    }
+
+    /// Columns of the terminal; `None` where there is none.
+    pub(crate) fn width() -> Option<usize> {
+        let stdout = io::stdout();
+        let size = stdout.is_terminal().then(|| rustix::termios::tcgetwinsize(&stdout).ok()).flatten();
+        size.map(|size| usize::from(size.ws_col)).filter(|&columns| columns > 0)
+    }
+}
