@@ -135,9 +135,12 @@ impl Replay<'_> {
             let at = match &content {
                 Content::Events(events) => events.iter().map(crate::model::event::Event::at).max(),
                 Content::Look(look) => Some(look.now),
+                Content::Census(census) => Some(census.now),
                 Content::Counted(counted) => Some(counted.at),
                 Content::End(end) => Some(end.at),
-                Content::Start(_) | Content::Sockets(_) | Content::Stacks(_) | Content::Names(_) => None,
+                Content::Start(_) | Content::Sockets(_) | Content::Stacks(_) | Content::Names(_) | Content::Part(_) => {
+                    None
+                }
             };
             reached.at = reached.at.max(at.unwrap_or_default());
             match &content {

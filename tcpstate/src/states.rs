@@ -1,7 +1,7 @@
 //! `tcpstate states`: from what the kernel lists to standard output, once or again and again.
 
 mod dump;
-mod look;
+pub(crate) mod look;
 mod namespace;
 mod processes;
 

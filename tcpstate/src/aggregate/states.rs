@@ -1,9 +1,11 @@
 //! How many TCP sockets are in each state, whose they are, how old, and what they use up.
 //!
-//! [`survey`] makes a [`Survey`] of one [`Look`]; [`Survey::compare`] says what changed since another.
+//! [`survey`] makes a [`Survey`] of one [`Look`]; [`Survey::compare`] says what changed since another, and [`Look::kept`] leaves out
+//! what will not be asked for.
 
 mod change;
 mod filter;
+mod keep;
 mod ports;
 mod tally;
 mod types;
@@ -166,7 +168,8 @@ struct Place<'a> {
 impl<'a> Place<'a> {
     fn new(namespace: &'a FoundNamespace) -> Self {
         let listening = namespace.sockets.iter().filter(|socket| socket.state == LISTEN);
-        Self { namespace, listening: listening.map(|socket| socket.local.port).collect() }
+        let listening = listening.map(|socket| socket.local.port).chain(namespace.listening.iter().copied());
+        Self { namespace, listening: listening.collect() }
     }
 
     /// Whether its local port was given by the kernel: in the range, and nobody listens there.
@@ -199,4 +202,4 @@ impl<'a> Place<'a> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

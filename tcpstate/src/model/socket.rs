@@ -7,7 +7,7 @@ use super::{Age, Comm, Endpoint, Family, State};
 /// A TCP socket, minisock or connection request as `sock_diag` lists it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Listed {
-    /// `SO_COOKIE`.
+    /// `SO_COOKIE`; 0 where it was not kept.
     pub cookie: u64,
     /// Address family.
     pub family: Family,
@@ -55,6 +55,8 @@ pub struct FoundNamespace {
     pub names: Vec<Vec<u8>>,
     /// Its TCP sockets.
     pub sockets: Vec<Listed>,
+    /// Ports at which others listen than those among `sockets`, where these are only some.
+    pub listening: Vec<u16>,
     /// Connections that found the backlog of their listener full, since the namespace began (`ListenOverflows`).
     pub listen_overflows: Option<u64>,
     /// Connections that listeners dropped for any reason, those included (`ListenDrops`).

@@ -39,14 +39,19 @@ pub enum Kind {
     Counted = 7,
     /// [`super::record::End`]: the last frame of a recording that was ended, not cut off.
     End = 8,
+    /// [`super::census::Part`].
+    Part = 9,
+    /// [`super::census::Census`].
+    Census = 10,
 }
 
 impl Kind {
     /// The kind of this number, if it is known.
     #[must_use]
     pub fn from_number(number: u16) -> Option<Self> {
-        use Kind::{Counted, End, Events, Look, Names, Sockets, Stacks, Start};
-        [Start, Events, Sockets, Look, Stacks, Names, Counted, End].into_iter().find(|&kind| kind as u16 == number)
+        use Kind::{Census, Counted, End, Events, Look, Names, Part, Sockets, Stacks, Start};
+        let all = [Start, Events, Sockets, Look, Stacks, Names, Counted, End, Part, Census];
+        all.into_iter().find(|&kind| kind as u16 == number)
     }
 }
 
@@ -183,16 +188,23 @@ impl FrameHeader {
         Ok(Self { bytes, compressed, payload, kind: u16::from_le_bytes([bytes[8], bytes[9]]) })
     }
 
-    /// Checks and decompresses what follows.
+    /// Checks what follows.
     ///
     /// # Errors
     ///
     /// When the bytes are not those that were written.
-    pub fn open(&self, compressed: &[u8]) -> Result<Vec<u8>, FrameError> {
+    pub fn check(&self, compressed: &[u8]) -> Result<(), FrameError> {
         let stored = u32::from_le_bytes([self.bytes[12], self.bytes[13], self.bytes[14], self.bytes[15]]);
-        if compressed.len() != self.compressed || checksum(&self.bytes, compressed) != stored {
-            return Err(FrameError::Checksum);
-        }
+        let good = compressed.len() == self.compressed && checksum(&self.bytes, compressed) == stored;
+        if good { Ok(()) } else { Err(FrameError::Checksum) }
+    }
+
+    /// Decompresses what follows, once it is checked.
+    ///
+    /// # Errors
+    ///
+    /// When it is not as long as it has to be, or nothing that can be decompressed.
+    pub fn open(&self, compressed: &[u8]) -> Result<Vec<u8>, FrameError> {
         let content = |error: &dyn std::fmt::Display| FrameError::Content(error.to_string());
         let payload = zstd::bulk::decompress(compressed, self.payload).map_err(|error| content(&error))?;
         if payload.len() == self.payload { Ok(payload) } else { Err(content(&"its length is another one")) }
@@ -205,7 +217,9 @@ mod tests {
 
     fn open(bytes: &[u8]) -> Result<Vec<u8>, FrameError> {
         let (header, payload) = bytes.split_first_chunk().ok_or(FrameError::CutOff)?;
-        FrameHeader::parse(*header)?.open(payload)
+        let header = FrameHeader::parse(*header)?;
+        header.check(payload)?;
+        header.open(payload)
     }
 
     #[test]

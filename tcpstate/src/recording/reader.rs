@@ -3,6 +3,7 @@
 use std::io::{self, Read};
 
 use super::{
+    census::{self, Census, Part},
     events,
     frame::{FRAME_HEADER, FrameError, FrameHeader, HEADER, HeaderError, Kind, check_header},
     record::{Counted, End, Look, Names, Sockets, Stacks, Start, decode},
@@ -26,6 +27,10 @@ pub enum Content {
     Names(Names),
     /// What was counted.
     Counted(Counted),
+    /// Part of a look at all sockets.
+    Part(Part),
+    /// The rest of it.
+    Census(Box<Census>),
     /// The end.
     End(End),
 }
@@ -57,6 +62,8 @@ pub struct Reader<R> {
     offset: u64,
     /// Frames of kinds that are not known.
     skipped: u64,
+    /// Kinds that are checked, but not decoded.
+    unwanted: Vec<Kind>,
 }
 
 impl<R: Read> Reader<R> {
@@ -69,7 +76,14 @@ impl<R: Read> Reader<R> {
         let mut header = Vec::with_capacity(HEADER);
         input.by_ref().take(HEADER as u64).read_to_end(&mut header)?;
         check_header(&header)?;
-        Ok(Self { input, offset: HEADER as u64, skipped: 0 })
+        Ok(Self { input, offset: HEADER as u64, skipped: 0, unwanted: Vec::new() })
+    }
+
+    /// Passes over frames of these kinds, once their checksums are seen to match.
+    #[must_use]
+    pub fn without(mut self, kinds: &[Kind]) -> Self {
+        self.unwanted = kinds.to_vec();
+        self
     }
 
     /// Where the next frame begins.
@@ -101,10 +115,14 @@ impl<R: Read> Reader<R> {
             if compressed.len() < header.compressed {
                 return Err(failed(FrameError::CutOff));
             }
-            let payload = header.open(&compressed).map_err(failed)?;
+            header.check(&compressed).map_err(failed)?;
             self.offset += (FRAME_HEADER + compressed.len()) as u64;
             match Kind::from_number(header.kind) {
-                Some(kind) => return content(kind, &payload).map(Some).map_err(failed),
+                Some(kind) if self.unwanted.contains(&kind) => {}
+                Some(kind) => {
+                    let content = header.open(&compressed).and_then(|payload| content(kind, &payload));
+                    return content.map(Some).map_err(failed);
+                }
                 None => self.skipped += 1,
             }
         }
@@ -130,6 +148,8 @@ fn content(kind: Kind, payload: &[u8]) -> Result<Content, FrameError> {
         Kind::Stacks => Content::Stacks(decode(payload)?),
         Kind::Names => Content::Names(decode(payload)?),
         Kind::Counted => Content::Counted(decode(payload)?),
+        Kind::Part => Content::Part(census::part(payload)?),
+        Kind::Census => Content::Census(Box::new(decode(payload)?)),
         Kind::End => Content::End(decode(payload)?),
     })
 }

@@ -67,7 +67,12 @@ impl Viewer for Hunt {
                 }
                 self.look(*look, sockets, wanted);
             }
-            Content::Start(_) | Content::Names(_) | Content::Counted(_) | Content::End(_) => {}
+            Content::Start(_)
+            | Content::Names(_)
+            | Content::Counted(_)
+            | Content::Part(_)
+            | Content::Census(_)
+            | Content::End(_) => {}
         }
         Ok(true)
     }

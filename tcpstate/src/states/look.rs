@@ -38,8 +38,22 @@ struct Candidate {
 ///
 /// When the one namespace that was asked for, or one's own, cannot be looked into.
 pub(super) fn take(settings: &StatesSettings, host: &Host) -> Result<Look> {
+    let mut look = take_in(settings.netns.as_ref(), host)?;
+    if settings.by == Some(By::Cgroup) {
+        // Without a cgroup2 mount the ids have to do.
+        look.cgroups = host.cgroup_paths().unwrap_or_default();
+    }
+    Ok(look)
+}
+
+/// Looks at one network namespace, or at all; without the paths of cgroups.
+///
+/// # Errors
+///
+/// The same.
+pub(crate) fn take_in(only: Option<&OnlyNetns>, host: &Host) -> Result<Look> {
     let own = own_inode(&host.proc)?;
-    let wants = |inode| settings.netns.as_ref().is_none_or(|only| only.inode == inode);
+    let wants = |inode| only.is_none_or(|only| only.inode == inode);
     // Side by side, as each takes the kernel long where there are many sockets.
     let (pass, own_inside) = thread::scope(|scope| {
         let pass = scope.spawn(|| processes::look(&host.proc));
@@ -53,7 +67,7 @@ pub(super) fn take(settings: &StatesSettings, host: &Host) -> Result<Look> {
         candidates.insert(inode, Candidate { path, ..Candidate::default() });
     }
     add_names(&host.netns_names, &mut candidates);
-    add_given(settings.netns.as_ref(), &mut candidates);
+    add_given(only, &mut candidates);
 
     let mut look = Look { gaps: Gaps { processes: pass.refused, ..Gaps::default() }, ..Look::default() };
     if let Some(inside) = own_inside {
@@ -72,7 +86,7 @@ pub(super) fn take(settings: &StatesSettings, host: &Host) -> Result<Look> {
         }
     }
     if look.namespaces.is_empty()
-        && let Some(only) = &settings.netns
+        && let Some(only) = only
     {
         let why = look.gaps.namespaces.pop().map_or_else(
             || anyhow!("no process and no name in `{}` leads to it; give its path", host.netns_names.display()),
@@ -82,10 +96,6 @@ pub(super) fn take(settings: &StatesSettings, host: &Host) -> Result<Look> {
     }
     look.processes = pass.processes;
     look.holders = pass.holders;
-    if settings.by == Some(By::Cgroup) {
-        // Without a cgroup2 mount the ids have to do.
-        look.cgroups = host.cgroup_paths().unwrap_or_default();
-    }
     Ok(look)
 }
 
@@ -127,6 +137,7 @@ fn found(inode: u32, candidate: Candidate, inside: Inside) -> FoundNamespace {
         own: false,
         names: candidate.names,
         sockets: inside.sockets,
+        listening: Vec::new(),
         listen_overflows: inside.listen_overflows,
         listen_drops: inside.listen_drops,
         ports: inside.ports,

@@ -40,7 +40,7 @@ fn socket() -> impl Strategy<Value = Listed> {
     )
 }
 
-fn look() -> impl Strategy<Value = Look> {
+pub(crate) fn look() -> impl Strategy<Value = Look> {
     let holders = vec((1..6_u32, 0..3_u32), 0..8).prop_map(|mut holders| {
         holders.sort_unstable();
         holders.dedup();
@@ -219,6 +219,30 @@ proptest! {
             let survey = survey(&look, filter, Some(By::Remote), MonotonicNs(1));
             prop_assert_eq!(survey.sockets, all(&look).filter(|(_, socket)| matches(socket)).count() as u64, "{:?}", filter);
         }
+    }
+}
+
+proptest! {
+    /// What is left out of a look that is kept is in no survey with the same filter.
+    #[test]
+    fn what_is_kept_is_enough(
+        look in look(), by in option::of(by()), state in 1..13_u8, port in select(PORTS.to_vec()), pid in 10..13_u32, kind in 0..5_u8
+    ) {
+        let filter = match kind {
+            0 => SocketFilter::default(),
+            1 => SocketFilter { states: vec![state.into()], ..SocketFilter::default() },
+            2 => SocketFilter { local_ports: vec![port], ..SocketFilter::default() },
+            3 => SocketFilter { pids: vec![pid], ..SocketFilter::default() },
+            _ => SocketFilter { remote_ports: vec![port], local_net: "10.0.0.1/32".parse().ok(), ..SocketFilter::default() },
+        };
+        let kept = look.clone().kept(&filter);
+        let whole = survey(&look, &filter, by, MonotonicNs(1));
+        for again in [&filter, &SocketFilter::default()] {
+            prop_assert_eq!(&survey(&kept, again, by, MonotonicNs(1)), &whole);
+        }
+        let sockets: usize = kept.namespaces.iter().map(|namespace| namespace.sockets.len()).sum();
+        prop_assert_eq!(sockets as u64, whole.sockets);
+        prop_assert!(kept.processes.iter().all(|found| whole.processes.iter().any(|row| row.process.pid == found.pid)));
     }
 }
 

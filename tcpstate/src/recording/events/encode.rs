@@ -1,41 +1,16 @@
 //! Events → bytes.
 
-use std::hash::Hash;
-
 use hashbrown::HashMap;
 
 use super::{Block, Common, Rest, Sockets, Who, dwell, row};
-use crate::model::{
-    Comm, Dwell, MonotonicNs, Owner, OwnerSource, SocketId, Transition,
-    event::Event,
-    leak::{Actor, LeakEvent, PlaceId},
+use crate::{
+    model::{
+        Comm, Dwell, MonotonicNs, Owner, OwnerSource, SocketId, Transition,
+        event::Event,
+        leak::{Actor, LeakEvent, PlaceId},
+    },
+    recording::dictionary::Dictionary,
 };
-
-/// Things by the order in which they first came.
-struct Dictionary<T> {
-    indices: HashMap<T, u32>,
-    things: Vec<T>,
-}
-
-impl<T: Copy + Eq + Hash> Dictionary<T> {
-    fn new() -> Self {
-        Self { indices: HashMap::new(), things: Vec::new() }
-    }
-
-    fn index(&mut self, thing: T) -> u32 {
-        let next = self.things.len();
-        *self.indices.entry(thing).or_insert_with(|| {
-            self.things.push(thing);
-            // Blocks have fewer events than that.
-            u32::try_from(next).unwrap_or(u32::MAX)
-        })
-    }
-
-    /// One more than the index; 0 for nothing.
-    fn optional(&mut self, thing: Option<T>) -> u32 {
-        thing.map_or(0, |thing| self.index(thing) + 1)
-    }
-}
 
 /// A socket as a dictionary has it.
 type SocketKey = (SocketId, Option<Rest>);
