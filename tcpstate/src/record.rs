@@ -1,14 +1,20 @@
 //! `tcpstate record`: what `leaks` and `trace` would be told, into a file.
 
+mod census;
 mod looks;
 mod names;
+mod sink;
 
 use std::{collections::HashMap, fs, io, sync::Arc, time::Duration};
 
 use anyhow::{Context as _, Result};
 use tokio::time::{MissedTickBehavior, interval};
 
-use self::names::NameKeeper;
+use self::{
+    census::{Found, Taker},
+    names::NameKeeper,
+    sink::{Sink, Written},
+};
 use crate::{
     aggregate::leaks::Leaks,
     decode,
@@ -70,23 +76,30 @@ pub async fn run(settings: &RecordSettings, host: &Host, debug: bool) -> Result<
     let clock = Clock::start()?;
     let start = start(settings, &tracer, &clock);
     let leaks = Leaks::new(start.leak_options(settings.older_than));
+    let census = settings.census.as_ref().map(|settings| Taker::start(settings, host, clock)).transpose()?;
     let mut recorder = Recorder {
+        census,
         intake: Intake::new(tracer, leaks, clock, settings.stack_bytes),
         written: HashMap::new(),
         names: NameKeeper::new(host),
         totals: Totals::default(),
-        lost_told: 0,
-        writer,
+        told: (0, Duration::ZERO),
+        sink: Sink::start(writer)?,
         start,
         settings,
     };
     let endings = Endings::new(settings.duration, followed)?;
     let result = recorder.run(endings).await;
     recorder.intake.tracer.detach();
-    result.with_context(|| {
+    let Recorder { sink, totals, intake, .. } = recorder;
+    let result = match result {
+        Ok(()) => sink.finish().await,
+        Err(error) => Err(error),
+    };
+    let written = result.with_context(|| {
         format!("the recording ended early; what was written until then is whole: `tcpstate report {path}`")
     })?;
-    recorder.say_what_is_there();
+    say_what_is_there(settings, &intake.clock, totals, written);
     Ok(())
 }
 
@@ -116,24 +129,34 @@ struct Recorder<'a> {
     written: HashMap<PlaceId, Arc<Stack>>,
     names: NameKeeper,
     totals: Totals,
-    lost_told: u64,
-    writer: Writer,
+    /// Losses that were told of, and how long the file had been behind by then.
+    told: (u64, Duration),
+    sink: Sink,
+    census: Option<Taker>,
     start: Start,
     settings: &'a RecordSettings,
 }
 
 impl Recorder<'_> {
     async fn run(&mut self, mut endings: Endings) -> Result<()> {
-        self.begin_file()?;
-        self.look(true)?;
+        self.begin_file().await?;
+        self.look(true).await?;
         self.follow(&mut endings).await?;
-        self.fetch()?;
+        self.fetch().await?;
+        if let Some(census) = &mut self.census {
+            census.ask();
+        }
         // The iterators of the last look need the programs; what they do not see any more is in the ring buffer.
-        self.look(true)?;
+        self.look(true).await?;
         self.intake.tracer.detach();
-        self.fetch()?;
-        self.count()?;
-        self.end_file(false)
+        self.fetch().await?;
+        let census = match &mut self.census {
+            Some(census) if census.is_asked() => census.found().await,
+            _ => None,
+        };
+        self.census(census).await?;
+        self.count().await?;
+        self.end_file(false).await
     }
 
     async fn follow(&mut self, endings: &mut Endings) -> Result<()> {
@@ -150,33 +173,37 @@ impl Recorder<'_> {
                 _ = endings.next() => return Ok(()),
                 filled = self.intake.tracer.filled() => filled?,
                 _ = looks.tick() => {
-                    self.fetch()?;
-                    self.look(false)?;
+                    self.fetch().await?;
+                    self.look(false).await?;
                 }
                 _ = flush.tick() => {
-                    self.fetch()?;
-                    self.count()?;
+                    self.fetch().await?;
+                    self.count().await?;
                     self.tell_of_losses();
                     // No more often: a file begins with how things stand, however large that is.
-                    if self.writer.is_full() {
-                        self.rotate()?;
+                    if self.sink.is_full() {
+                        self.rotate().await?;
                     }
                 }
+                found = found(&mut self.census) => self.census(found).await?,
                 _ = tick.tick() => {
                     self.intake.tracer.flush_log();
                     endings.check_processes(&self.intake.tracer)?;
+                    if let Some(census) = &mut self.census {
+                        census.ask_if_due();
+                    }
                 }
             }
-            self.fetch()?;
+            self.fetch().await?;
         }
     }
 
     /// Takes the events and stacks that wait.
-    fn fetch(&mut self) -> Result<()> {
+    async fn fetch(&mut self) -> Result<()> {
         // Stacks first: they have to be unwound while their process lives.
         self.intake.fetch_stacks();
         loop {
-            let Self { intake: Intake { tracer, leaks, .. }, names, writer, totals, .. } = self;
+            let Self { intake: Intake { tracer, leaks, .. }, names, sink, totals, .. } = self;
             let mut result = Ok(());
             let mut block_full = false;
             let drained = tracer.drain(BATCH, |record| match decode::leak::any(record) {
@@ -188,13 +215,13 @@ impl Recorder<'_> {
                     if let Some(event) = event.leak() {
                         leaks.push(&event);
                     }
-                    block_full |= writer.event(event);
+                    block_full |= sink.event(event);
                 }
                 Err(error) => result = Err(error),
             });
             result?;
             if block_full {
-                self.flush()?;
+                self.flush().await?;
             }
             if drained < BATCH {
                 break;
@@ -212,66 +239,88 @@ impl Recorder<'_> {
     }
 
     /// Writes the events that wait, and before them what filters have to know of them.
-    fn flush(&mut self) -> Result<()> {
+    async fn flush(&mut self) -> Result<()> {
         if let Some(names) = self.names.news() {
-            self.writer.record_before(Kind::Names, &names).context("failed to write the recording")?;
+            self.sink.record(Kind::Names, 0, names).await?;
         }
-        self.writer.flush().context("failed to write the recording")
+        self.sink.flush().await
     }
 
-    fn write(&mut self, kind: Kind, record: &impl serde::Serialize) -> Result<()> {
-        self.flush()?;
-        self.writer.record(kind, record).context("failed to write the recording")
+    /// Writes a record, which takes about so many bytes, after the events that came before it.
+    async fn write(&mut self, kind: Kind, bytes: usize, record: impl serde::Serialize + Send + 'static) -> Result<()> {
+        self.flush().await?;
+        self.sink.record(kind, bytes, record).await
     }
 
-    fn count(&mut self) -> Result<()> {
-        self.write(Kind::Counted, &Counted { at: self.intake.clock.now(), totals: self.totals })
+    /// Writes a look at all sockets.
+    async fn census(&mut self, found: Option<Found>) -> Result<()> {
+        let Some(Found { frames, named, .. }) = found else { return Ok(()) };
+        self.names.note_all(&named);
+        self.flush().await?;
+        self.sink.frames(frames).await
     }
 
-    fn begin_file(&mut self) -> Result<()> {
-        self.start.file = self.writer.rotated();
-        let start = self.start.clone();
+    async fn count(&mut self) -> Result<()> {
+        self.write(Kind::Counted, 0, Counted { at: self.intake.clock.now(), totals: self.totals }).await
+    }
+
+    async fn begin_file(&mut self) -> Result<()> {
+        self.start.file = self.sink.rotated();
         self.written.clear();
         self.names.forget();
-        self.writer.record_before(Kind::Start, &start).context("failed to write the recording")?;
+        self.sink.record(Kind::Start, 0, self.start.clone()).await?;
         // Counts go on from file to file: this is where they stood.
         let counted = Counted { at: self.intake.clock.now(), totals: self.totals };
-        self.writer.record_before(Kind::Counted, &counted).context("failed to write the recording")
+        self.sink.record(Kind::Counted, 0, counted).await?;
+        if let Some(census) = &mut self.census {
+            census.ask();
+        }
+        Ok(())
     }
 
-    fn end_file(&mut self, rotated: bool) -> Result<()> {
-        self.write(Kind::End, &End { at: self.intake.clock.now(), rotated })?;
-        self.writer.sync().context("failed to bring the recording to the disk")
+    async fn end_file(&mut self, rotated: bool) -> Result<()> {
+        self.write(Kind::End, 0, End { at: self.intake.clock.now(), rotated }).await?;
+        self.sink.sync().await
     }
 
     /// Goes on in another file, which begins with how things stand.
-    fn rotate(&mut self) -> Result<()> {
-        self.count()?;
-        self.end_file(true)?;
-        self.writer.rotate().context("failed to begin another file")?;
-        self.begin_file()?;
-        self.look(true)
+    async fn rotate(&mut self) -> Result<()> {
+        self.count().await?;
+        self.end_file(true).await?;
+        self.sink.rotate().await?;
+        self.begin_file().await?;
+        self.look(true).await
     }
 
     fn tell_of_losses(&mut self) {
-        if self.intake.losses.events > self.lost_told {
-            self.lost_told = self.intake.losses.events;
-            tracing::warn!(
-                "{} events lost so far: the ring buffer is full; a larger `--buffer` or a filter helps",
-                self.lost_told
-            );
+        let (lost, waited) = (self.intake.losses.events, self.sink.waited());
+        if lost > self.told.0 {
+            let remedy = if waited > self.told.1 {
+                "the file is written too slowly; a faster disk or a filter helps"
+            } else {
+                "the ring buffer is full; a larger `--buffer` or a filter helps"
+            };
+            tracing::warn!("{lost} events lost so far: {remedy}");
+            self.told = (lost, waited);
         }
     }
+}
 
-    fn say_what_is_there(&self) {
-        let Totals { seen, lost, .. } = self.totals;
-        let path = self.settings.path.display();
-        let bytes = self.writer.written();
-        let files = self.writer.rotated() + 1;
-        eprintln!(
-            "{seen} transitions recorded, {lost} lost, in {:.1} s: {bytes} bytes in {files} file{}; `tcpstate report {path}` shows them",
-            self.intake.clock.began.elapsed().as_secs_f64(),
-            if files == 1 { "" } else { "s" }
-        );
+/// What a look at all sockets found, if one is being taken; cancellation-safe.
+async fn found(census: &mut Option<Taker>) -> Option<Found> {
+    match census {
+        Some(census) if census.is_asked() => census.found().await,
+        _ => std::future::pending().await,
     }
+}
+
+fn say_what_is_there(settings: &RecordSettings, clock: &Clock, totals: Totals, written: Written) {
+    let Totals { seen, lost, .. } = totals;
+    let path = settings.path.display();
+    let Written { bytes, files } = written;
+    eprintln!(
+        "{seen} transitions recorded, {lost} lost, in {:.1} s: {bytes} bytes in {files} file{}; `tcpstate report {path}` shows them",
+        clock.began.elapsed().as_secs_f64(),
+        if files == 1 { "" } else { "s" }
+    );
 }

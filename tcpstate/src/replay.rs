@@ -1,7 +1,8 @@
-//! `tcpstate report`: a recording through the aggregators and renderers of `leaks` and `trace`.
+//! `tcpstate report`: a recording through the aggregators and renderers of `leaks`, `trace` and `states`.
 
 mod leaks;
 mod source;
+mod states;
 mod trace;
 
 use std::{
@@ -17,6 +18,7 @@ use crate::{
     cli::record::Show,
     model::MonotonicNs,
     recording::{
+        frame::Kind,
         reader::{Content, ReadError},
         record::Start,
         wanted::Wanted,
@@ -77,7 +79,7 @@ fn show(settings: &ReplaySettings) -> Result<()> {
     let path = &settings.file;
     // A progress bar would stand in the midst of columns.
     let progress = io::stderr().is_terminal() && !(settings.show == Show::Trace && io::stdout().is_terminal());
-    let mut source = Source::open(path, progress)?;
+    let mut source = Source::open(path, progress, unwanted(settings.show))?;
     let start = match source.next() {
         Ok(Some(Content::Start(start))) => *start,
         Ok(Some(_)) => bail!("`{}` does not begin as a recording does: its first frame is missing", path.display()),
@@ -91,10 +93,20 @@ fn show(settings: &ReplaySettings) -> Result<()> {
     let mut out = BufWriter::with_capacity(1 << 20, io::stdout().lock());
     match settings.show {
         Show::Leaks => leaks::show(&mut replay, &mut source, &mut out)?,
-        Show::Trace => trace::show(&mut replay, &mut source, &mut out)?,
+        Show::Trace | Show::Summary => trace::show(&mut replay, &mut source, &mut out)?,
+        Show::States => states::show(&mut replay, &mut source, &mut out)?,
     }
     out.flush()?;
     Ok(())
+}
+
+/// Frames that need not be decoded.
+fn unwanted(show: Show) -> &'static [Kind] {
+    match show {
+        Show::Leaks => &[Kind::Part, Kind::Census],
+        Show::Trace | Show::Summary => &[Kind::Sockets, Kind::Stacks, Kind::Part, Kind::Census],
+        Show::States => &[Kind::Events, Kind::Sockets, Kind::Look, Kind::Stacks],
+    }
 }
 
 /// The zone that the recording was made in; without its rules at least its offset.

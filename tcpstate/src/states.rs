@@ -4,20 +4,17 @@ mod dump;
 pub(crate) mod look;
 mod namespace;
 mod processes;
+pub(crate) mod render;
 
 use std::io;
 
 use anyhow::Result;
 use tokio::time::{Instant, sleep_until};
 
+use self::render::Renderer;
 use crate::{
     aggregate::states::{Survey, survey},
-    cli::OutputFormat,
-    report::{
-        clock::{TimeFormat, TimeStyle},
-        states_json::StatesJson,
-        states_text::StatesText,
-    },
+    report::clock::{TimeFormat, TimeStyle},
     session::{Clock, ending::Endings, followed::Followed, is_broken_pipe, output::Output, pages::Pages},
     settings::{host::Host, states::StatesSettings},
 };
@@ -29,7 +26,10 @@ use crate::{
 /// When the sockets cannot be listed, or the output cannot be written; a closed pipe is no error.
 pub async fn run(settings: &StatesSettings, host: &Host) -> Result<()> {
     let clock = Clock::start()?;
-    let renderer = Renderer::new(settings, &clock);
+    let zone = jiff::tz::TimeZone::system();
+    let time = TimeFormat { style: TimeStyle::Local, clock: clock.wall, start: clock.start, zone };
+    let pages = Pages::new(settings.watch.is_some());
+    let renderer = Renderer::new(settings.output, time, settings.top, settings.color, pages);
     let mut output = Output::start(io::stdout())?;
     match watch(settings, host, &clock, renderer, &mut output).await {
         Err(error) if is_broken_pipe(&error) => Ok(()),
@@ -68,38 +68,4 @@ async fn watch(
         }
     }
     Ok(output.finish().await?)
-}
-
-enum Renderer {
-    /// One report after another, or each in place of the one before.
-    Text { text: StatesText, pages: Pages },
-    /// One object a report.
-    Json(StatesJson),
-}
-
-impl Renderer {
-    fn new(settings: &StatesSettings, clock: &Clock) -> Self {
-        let top = settings.top;
-        match settings.output {
-            OutputFormat::Json => Self::Json(StatesJson::new(clock.wall, top)),
-            OutputFormat::Text => {
-                let zone = jiff::tz::TimeZone::system();
-                let time = TimeFormat { style: TimeStyle::Local, clock: clock.wall, start: clock.start, zone };
-                Self::Text {
-                    text: StatesText { time, color: settings.color, width: Pages::width(), top },
-                    pages: Pages::new(settings.watch.is_some()),
-                }
-            }
-        }
-    }
-
-    fn report(&mut self, out: &mut Vec<u8>, survey: &Survey) -> io::Result<()> {
-        match self {
-            Self::Text { text, pages } => {
-                pages.turn(out)?;
-                text.report(out, survey)
-            }
-            Self::Json(json) => json.report(out, survey),
-        }
-    }
 }

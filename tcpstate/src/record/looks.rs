@@ -20,11 +20,14 @@ use crate::{
     report::leaks::processes_asleep,
 };
 
+/// Bytes that a stack with names takes, about.
+const STACK_BYTES: usize = 4 << 10;
+
 impl Recorder<'_> {
     /// Writes how things stand, as a report of `tcpstate leaks` would be made of it. Snapshots are as rare as there, unless one
     /// is wanted.
-    pub(super) fn look(&mut self, whole: bool) -> Result<()> {
-        let snapshot = if whole || self.intake.is_due() { Some(self.snapshot()?) } else { None };
+    pub(super) async fn look(&mut self, whole: bool) -> Result<()> {
+        let snapshot = if whole || self.intake.is_due() { Some(self.snapshot().await?) } else { None };
         let Intake { tracer, leaks, stacks, clock, .. } = &mut self.intake;
         stacks.name(&leaks.places());
         let book = stacks.book();
@@ -40,7 +43,7 @@ impl Recorder<'_> {
             (pid, sleepers.iter().map(SleepersRecord::from).collect())
         });
         let sleepers = asleep.collect();
-        self.write_stacks()?;
+        self.write_stacks().await?;
         let look = Look {
             now,
             snapshot,
@@ -49,14 +52,14 @@ impl Recorder<'_> {
             losses: self.intake.losses,
             unrepaired: self.intake.is_unrepaired(),
         };
-        self.write(Kind::Look, &look)
+        self.write(Kind::Look, 0, look).await
     }
 
     /// Takes a snapshot and writes its sockets.
-    fn snapshot(&mut self) -> Result<Taken> {
+    async fn snapshot(&mut self) -> Result<Taken> {
         let mut snapshot = self.intake.snapshot()?;
         for sockets in snapshot.sockets.chunks(SOCKETS_AT_A_TIME) {
-            self.write(Kind::Sockets, &Sockets { sockets: sockets.to_vec() })?;
+            self.write(Kind::Sockets, size_of_val(sockets), Sockets { sockets: sockets.to_vec() }).await?;
         }
         let (listeners, processes) = (take(&mut snapshot.listeners), take(&mut snapshot.processes));
         let Snapshot { taken, complete, .. } = snapshot;
@@ -65,7 +68,7 @@ impl Recorder<'_> {
     }
 
     /// Writes the stacks that the file does not have, or has otherwise.
-    fn write_stacks(&mut self) -> Result<()> {
+    async fn write_stacks(&mut self) -> Result<()> {
         let places: BTreeSet<PlaceId> = self.intake.leaks.places();
         let mut news = record::Stacks::default();
         for place in &places {
@@ -75,6 +78,8 @@ impl Recorder<'_> {
                 self.written.insert(*place, Arc::clone(stack));
             }
         }
-        if news.stacks.is_empty() { Ok(()) } else { self.write(Kind::Stacks, &news) }
+        // A frame has a function, a file and a module; this is about what these take.
+        let bytes = news.stacks.len() * STACK_BYTES;
+        if news.stacks.is_empty() { Ok(()) } else { self.write(Kind::Stacks, bytes, news).await }
     }
 }

@@ -15,6 +15,14 @@ const MAX_PROCESSES: usize = 65_536;
 /// Generations that are asked of a process.
 const GENERATIONS: usize = 64;
 
+/// What a look at all sockets names, by number.
+#[derive(Debug, Default)]
+pub(super) struct Named {
+    pub(super) cgroups: Vec<u64>,
+    pub(super) netns: Vec<u32>,
+    pub(super) processes: Vec<u32>,
+}
+
 /// Keeps what was told already.
 #[derive(Debug)]
 pub(super) struct NameKeeper {
@@ -48,6 +56,19 @@ impl NameKeeper {
         self.wanted_netns |= self.netns.insert(transition.netns);
         if let Some(owner) = &transition.owner {
             self.process(owner.pid);
+        }
+    }
+
+    /// Notes what a look at all sockets names.
+    pub(super) fn note_all(&mut self, named: &Named) {
+        for &cgroup in &named.cgroups {
+            self.wanted_cgroup |= self.cgroups.insert(cgroup);
+        }
+        for &netns in &named.netns {
+            self.wanted_netns |= self.netns.insert(netns);
+        }
+        for &pid in &named.processes {
+            self.process(pid);
         }
     }
 

@@ -2,7 +2,7 @@
 //! was recorded.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{BTreeSet, HashMap, HashSet},
     ffi::OsStr,
     net::IpAddr,
     os::unix::ffi::OsStrExt,
@@ -134,6 +134,31 @@ impl Wanted {
         let pid = || owner.is_some_and(|owner| self.followed(owner.pid));
         let comm = || owner.map_or(self.named(&Comm([0; 16])), |owner| self.named(&owner.comm));
         (!self.filtering(filter::PID) || pid()) && (!self.filtering(filter::COMM) || comm())
+    }
+
+    /// Whether a process is one whose sockets are wanted, itself or as a descendant.
+    #[must_use]
+    pub fn follows(&self, pid: u32) -> bool {
+        self.followed(pid)
+    }
+
+    /// The cgroups whose sockets are wanted; `None` for any.
+    #[must_use]
+    pub fn cgroups(&self) -> Option<BTreeSet<u64>> {
+        self.cgroup.as_ref().map(|named| named.numbers.iter().copied().collect())
+    }
+
+    /// Whether sockets of this network namespace are wanted.
+    #[must_use]
+    pub fn wants_netns(&self, inode: u32) -> bool {
+        self.netns.as_ref().is_none_or(|named| named.numbers.contains(&inode))
+    }
+
+    /// The same of one that goes by its name, or by its number where it has none.
+    #[must_use]
+    pub fn may_want_netns(&self, name: &str) -> bool {
+        let by_number = || name.parse().is_ok_and(|inode| self.wants_netns(inode));
+        self.netns.as_ref().is_none_or(|named| named.name == name.as_bytes()) || by_number()
     }
 
     fn filtering(&self, bits: u32) -> bool {

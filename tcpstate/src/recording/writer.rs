@@ -87,7 +87,39 @@ impl Writer {
     /// Those of the file.
     pub fn record_before(&mut self, kind: Kind, record: &impl Serialize) -> io::Result<()> {
         let payload = record::encode(record).map_err(io::Error::other)?;
-        self.frame(kind, &payload)
+        self.payload(kind, &payload)
+    }
+
+    /// The same of a record that is encoded already.
+    ///
+    /// # Errors
+    ///
+    /// Those of the file.
+    pub fn payload(&mut self, kind: Kind, payload: &[u8]) -> io::Result<()> {
+        self.frame.clear();
+        frame::write(&mut self.frame, kind, payload)?;
+        self.put()
+    }
+
+    /// Writes frames that are whole already, all or none of them, before the events that wait.
+    ///
+    /// # Errors
+    ///
+    /// Those of the file.
+    pub fn frames(&mut self, frames: &[u8]) -> io::Result<()> {
+        self.frame.clear();
+        self.frame.extend_from_slice(frames);
+        self.put()
+    }
+
+    /// Writes a block of events, before those that wait.
+    ///
+    /// # Errors
+    ///
+    /// Those of the file.
+    pub fn events(&mut self, events: &[Event]) -> io::Result<()> {
+        let payload = events::encode(events).map_err(io::Error::other)?;
+        self.payload(Kind::Events, &payload)
     }
 
     /// Writes the events that wait.
@@ -99,9 +131,11 @@ impl Writer {
         if self.events.is_empty() {
             return Ok(());
         }
-        let payload = events::encode(&self.events).map_err(io::Error::other)?;
+        let events = std::mem::take(&mut self.events);
+        let written = self.events(&events);
+        self.events = events;
         self.events.clear();
-        self.frame(Kind::Events, &payload)
+        written
     }
 
     /// Writes a record after the events that came before it.
@@ -172,12 +206,6 @@ impl Writer {
     fn begin(&mut self) -> io::Result<()> {
         self.frame.clear();
         self.frame.extend_from_slice(&frame::header());
-        self.put()
-    }
-
-    fn frame(&mut self, kind: Kind, payload: &[u8]) -> io::Result<()> {
-        self.frame.clear();
-        frame::write(&mut self.frame, kind, payload)?;
         self.put()
     }
 

@@ -16,7 +16,10 @@ use anyhow::{Context as _, Result};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::named;
-use crate::recording::reader::{Content, ReadError, Reader};
+use crate::recording::{
+    frame::Kind,
+    reader::{Content, ReadError, Reader},
+};
 
 /// Frames that are decoded ahead.
 const AHEAD: usize = 4;
@@ -30,21 +33,22 @@ pub(super) struct Source {
 }
 
 impl Source {
-    /// Opens a recording.
+    /// Opens a recording, of which frames of some kinds are not decoded.
     ///
     /// # Errors
     ///
     /// When it is none, or cannot be read.
-    pub(super) fn open(path: &Path, progress: bool) -> Result<Self> {
+    pub(super) fn open(path: &Path, progress: bool, unwanted: &[Kind]) -> Result<Self> {
         let failed = || format!("failed to read {}", named(path));
         let file = File::open(path).with_context(failed)?;
         let length = file.metadata().with_context(failed)?.len();
         let progress = if progress { bar(length) } else { ProgressBar::hidden() };
         let input = BufReader::with_capacity(1 << 20, progress.wrap_read(file));
-        let mut reader = Reader::new(input).map_err(|error| match error {
+        let reader = Reader::new(input).map_err(|error| match error {
             ReadError::Io(error) => anyhow::Error::from(error).context(failed()),
             other => anyhow::anyhow!("{}: {other}", named(path)),
         })?;
+        let mut reader = reader.without(unwanted);
         let (sender, frames) = mpsc::sync_channel(AHEAD);
         let skipped = Arc::new(AtomicU64::new(0));
         let counter = Arc::clone(&skipped);

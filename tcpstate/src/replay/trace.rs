@@ -10,7 +10,7 @@ use anyhow::Result;
 use super::{Range, Replay, Viewer, source::Source};
 use crate::{
     aggregate::dwell::DwellTable,
-    cli::{LeaksFormat, OutputFormat},
+    cli::{LeaksFormat, OutputFormat, record::Show},
     model::{MonotonicNs, Totals},
     recording::{reader::Content, wanted::Wanted},
     report::{Summary, summary_text::write_summary},
@@ -24,6 +24,8 @@ struct Trace<'a, W> {
     out: &'a mut W,
     buffer: Vec<u8>,
     renderer: Renderer,
+    /// Whether transitions are shown, not only what they amount to.
+    lines: bool,
     range: Range,
     dwell: DwellTable,
     shown: u64,
@@ -45,7 +47,9 @@ impl<W: Write> Viewer for Trace<'_, W> {
                     } else if wanted.transition(transition) {
                         self.shown += 1;
                         self.dwell.record(transition);
-                        self.renderer.transition(&mut self.buffer, transition)?;
+                        if self.lines {
+                            self.renderer.transition(&mut self.buffer, transition)?;
+                        }
                     } else {
                         self.rejected += 1;
                     }
@@ -86,6 +90,7 @@ pub(super) fn show(replay: &mut Replay<'_>, source: &mut Source, out: &mut impl 
         out,
         buffer: Vec::with_capacity(2 * BUFFER),
         renderer: Renderer::new(format, replay.time(settings.time), settings.color),
+        lines: settings.show == Show::Trace,
         range: replay.range,
         dwell: DwellTable::default(),
         shown: 0,
@@ -94,7 +99,9 @@ pub(super) fn show(replay: &mut Replay<'_>, source: &mut Source, out: &mut impl 
         before: None,
         until: Totals::default(),
     };
-    trace.renderer.start(&mut trace.buffer, replay.start.at, &replay.start.probes)?;
+    if trace.lines {
+        trace.renderer.start(&mut trace.buffer, replay.start.at, &replay.start.probes)?;
+    }
     let reached = replay.read(source, &mut trace)?;
     let before = trace.before.unwrap_or_default();
     let lost = trace.until.lost.saturating_sub(before.lost);
@@ -109,15 +116,19 @@ pub(super) fn show(replay: &mut Replay<'_>, source: &mut Source, out: &mut impl 
     let (from, to) = (replay.range.from.max(replay.start.at), replay.range.to.min(reached.at));
     let elapsed = Duration::from_nanos(to.0.saturating_sub(from.0));
     let summary = Summary { elapsed, totals, dwell: trace.dwell.rows().collect() };
-    trace.renderer.summary(&mut trace.buffer, MonotonicNs(to.0), &summary)?;
-    trace.write()?;
-    trace.out.flush()?;
     let mut text = Vec::new();
     write_summary(&mut text, &summary)?;
-    // Whoever closed standard error does not want to read it.
-    let _ = io::stderr().write_all(&text);
     if trace.outside > 0 {
-        eprintln!("{} transitions outside of the range", trace.outside);
+        writeln!(text, "{} transitions outside of the range", trace.outside)?;
+    }
+    if trace.lines || format == OutputFormat::Json {
+        trace.renderer.summary(&mut trace.buffer, MonotonicNs(to.0), &summary)?;
+        trace.write()?;
+        trace.out.flush()?;
+        // Whoever closed standard error does not want to read it.
+        let _ = io::stderr().write_all(&text);
+    } else {
+        trace.out.write_all(&text)?;
     }
     Ok(())
 }

@@ -72,7 +72,7 @@ fn open(pid: u32) -> Result<Option<OwnedFd>> {
 }
 
 /// All processes below `ancestors`, from the parents in `/proc/PID/stat`.
-fn descendants(ancestors: &[u32]) -> Vec<u32> {
+pub(crate) fn descendants(ancestors: &[u32]) -> Vec<u32> {
     let mut children: HashMap<u32, Vec<u32>> = HashMap::new();
     for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
         let pid = entry.file_name().to_str().and_then(|name| name.parse().ok());

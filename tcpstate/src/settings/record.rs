@@ -10,11 +10,44 @@ use super::{
     filter::Filter,
     host::Host,
     leaks::{check_interval, hunting, stack_bytes},
+    states::{OnlyNetns, socket_filter},
 };
 use crate::{
+    aggregate::states::SocketFilter,
     cli::{EndArgs, FilterArgs, record::RecordArgs},
     recording::writer::Rotation,
 };
+
+/// Looks at all sockets.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CensusSettings {
+    /// Time between two looks, where they are cheap.
+    pub every: Duration,
+    /// Which sockets are kept; of processes, those that hold them.
+    pub filter: SocketFilter,
+    /// Whether descendants of the filter's processes are meant, too.
+    pub children: bool,
+    /// The cgroup that is meant, with those below it.
+    pub cgroup: Option<PathBuf>,
+    /// Where to look; `None` for everywhere.
+    pub netns: Option<OnlyNetns>,
+}
+
+impl CensusSettings {
+    fn new(args: &RecordArgs, host: &Host) -> Result<Option<Self>, SettingsError> {
+        if args.no_states {
+            return Ok(None);
+        }
+        let FilterArgs { pid, children, comm, cgroup, netns, ends } = &args.filter;
+        Ok(Some(Self {
+            every: args.states_interval,
+            filter: socket_filter(pid, comm, ends)?,
+            children: *children,
+            cgroup: cgroup.clone(),
+            netns: netns.as_deref().map(|given| OnlyNetns::new(given, host)).transpose()?,
+        }))
+    }
+}
 
 /// What was asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,6 +64,8 @@ pub struct RecordSettings {
     pub filters: Vec<String>,
     /// Time between two looks.
     pub interval: Duration,
+    /// Looks at all sockets; `None` for none.
+    pub census: Option<CensusSettings>,
     /// Stacks are taken of closes that come so late.
     pub older_than: Duration,
     /// Stop after this long.
@@ -51,6 +86,7 @@ impl RecordSettings {
     /// When they name what does not exist, or cannot be done.
     pub fn new(args: &RecordArgs, host: &Host) -> Result<Self, SettingsError> {
         check_interval(args.interval)?;
+        check_interval(args.states_interval)?;
         let rotation = args
             .max_size
             .map(|max_size| Rotation { max_size, max_files: args.max_files.map(std::num::NonZeroU32::get) });
@@ -61,6 +97,7 @@ impl RecordSettings {
             filter: Filter::new(&args.filter, host)?,
             filters: described(&args.filter),
             interval: args.interval,
+            census: CensusSettings::new(args, host)?,
             older_than: args.older_than,
             duration: args.duration,
             stack_bytes: stack_bytes(args.stack_size)?,

@@ -6,12 +6,16 @@ use jiff::{Timestamp, civil, tz::TimeZone};
 use tcpstate_common::{config, state::TcpState};
 use thiserror::Error;
 
-use super::{SettingsError, check_traced, filter::Filter, host::Host, parse::duration, wants_color};
+use super::{
+    SettingsError, check_traced, filter::Filter, host::Host, parse::duration, states::socket_filter, wants_color,
+};
 use crate::{
+    aggregate::states::{By, SocketFilter},
     cli::{
-        LeaksFormat,
+        FilterArgs, LeaksFormat,
         record::{ReportArgs, Show},
     },
+    model::State,
     recording::wanted::Wanted,
     report::{clock::TimeStyle, folded::Weight},
 };
@@ -20,14 +24,17 @@ use crate::{
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub enum ReplayError {
     /// An output that only leaks have.
-    #[error("a flame graph is of leaks: leave out `--show trace`")]
+    #[error("a flame graph is of leaks: leave out `--show`")]
     FlameGraph,
     /// Widths of what has none.
     #[error("`--weight` is about flame graphs: add `-o svg` or `-o folded`")]
     Weight,
     /// A filter that only transitions have.
-    #[error("`--state` is about transitions: add `--show trace`")]
+    #[error("`--state` is about transitions or counts: add `--show trace` or `--show states`")]
     State,
+    /// Groups of what is not counted.
+    #[error("`--by` is about counts of sockets: add `--show states`")]
+    By,
     /// A moment nobody can read.
     #[error("give a time such as 2026-11-22T03:10:00Z, 03:10, 03:10:00.5 or, from the start, +90s")]
     Moment,
@@ -84,6 +91,15 @@ impl Moment {
     }
 }
 
+/// What `--show states` counts.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct StatesView {
+    /// Groups to count besides.
+    pub by: Option<By>,
+    /// Which sockets; cgroups and descendants of processes are known from the recording.
+    pub filter: SocketFilter,
+}
+
 /// What was asked for.
 #[derive(Clone, Debug)]
 pub struct ReplaySettings {
@@ -101,6 +117,8 @@ pub struct ReplaySettings {
     pub top: usize,
     /// Which sockets.
     pub wanted: Wanted,
+    /// Which sockets are counted, and by what, but for what only the recording tells.
+    pub states: StatesView,
     /// Format of standard output.
     pub output: LeaksFormat,
     /// What a flame graph weighs.
@@ -119,22 +137,34 @@ impl ReplaySettings {
     /// When they could never match, or contradict each other.
     pub fn new(args: &ReportArgs, host: &Host) -> Result<Self, SettingsError> {
         let flame = matches!(args.output, LeaksFormat::Folded | LeaksFormat::Svg);
-        if flame && args.show == Show::Trace {
+        if flame && args.show != Show::Leaks {
             return Err(ReplayError::FlameGraph.into());
         }
         if args.weight.is_some() && !flame {
             return Err(ReplayError::Weight.into());
         }
-        if !args.state.is_empty() && args.show != Show::Trace {
-            return Err(ReplayError::State.into());
+        if args.by.is_some() && args.show != Show::States {
+            return Err(ReplayError::By.into());
         }
-        args.state.iter().try_for_each(|&state| check_traced(state))?;
+        match args.show {
+            Show::Leaks if !args.state.is_empty() => return Err(ReplayError::State.into()),
+            Show::Leaks | Show::States => {}
+            Show::Trace | Show::Summary => args.state.iter().try_for_each(|&state| check_traced(state))?,
+        }
         let filter = Filter::elsewhere(&args.filter)?;
         let mut config = filter.to_config(0);
         if !args.state.is_empty() {
             config.filters |= config::filter::STATE;
             config.states = args.state.iter().fold(0, |mask, state: &TcpState| mask | state.bit());
         }
+        let FilterArgs { pid, comm, ends, .. } = &args.filter;
+        let states = StatesView {
+            by: args.by,
+            filter: SocketFilter {
+                states: args.state.iter().copied().map(State::Known).collect(),
+                ..socket_filter(pid, comm, ends)?
+            },
+        };
         let wanted = Wanted::new(config, filter.pids(), args.filter.cgroup.as_deref(), args.filter.netns.as_deref());
         Ok(Self {
             file: args.file.clone(),
@@ -144,6 +174,7 @@ impl ReplaySettings {
             older_than: args.older_than,
             top: args.top as usize,
             wanted,
+            states,
             output: args.output,
             weight: args.weight.unwrap_or_default(),
             time: args.time,

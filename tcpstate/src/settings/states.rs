@@ -1,18 +1,23 @@
 //! Settings of `tcpstate states`.
 
-use std::{num::NonZeroU64, path::PathBuf, time::Duration};
+use std::{
+    ffi::{OsStr, OsString},
+    num::NonZeroU64,
+    path::PathBuf,
+    time::Duration,
+};
 
 use thiserror::Error;
 
 use super::{
     SettingsError,
-    filter::{comm, family_of_blocks},
+    filter::{FilterError, comm, family_of_blocks},
     host::{Host, HostError},
     wants_color,
 };
 use crate::{
     aggregate::states::{By, SocketFilter},
-    cli::{OutputFormat, SocketFilterArgs, StatesArgs},
+    cli::{EndArgs, OutputFormat, SocketFilterArgs, StatesArgs},
     model::{Comm, State},
 };
 
@@ -36,6 +41,19 @@ pub struct OnlyNetns {
     pub given: String,
     /// Where it can be opened, when the user gave a path.
     pub path: Option<PathBuf>,
+}
+
+impl OnlyNetns {
+    /// Resolves what the user called it.
+    ///
+    /// # Errors
+    ///
+    /// When there is none of that name.
+    pub fn new(given: &OsStr, host: &Host) -> Result<Self, HostError> {
+        let inode = host.netns_inode(given)?;
+        let path = given.as_encoded_bytes().contains(&b'/').then(|| PathBuf::from(given));
+        Ok(Self { inode, given: given.to_string_lossy().into_owned(), path })
+    }
 }
 
 /// What was asked for.
@@ -71,11 +89,7 @@ impl StatesSettings {
         if let Some(watch) = args.watch.filter(|&watch| watch < MIN_WATCH) {
             return Err(StatesError::Watch(watch).into());
         }
-        let netns = args.filter.netns.as_deref().map(|given| -> Result<_, HostError> {
-            let inode = host.netns_inode(given)?;
-            let path = given.as_encoded_bytes().contains(&b'/').then(|| PathBuf::from(given));
-            Ok(OnlyNetns { inode, given: given.to_string_lossy().into_owned(), path })
-        });
+        let netns = args.filter.netns.as_deref().map(|given| OnlyNetns::new(given, host));
         Ok(Self {
             by: args.by,
             filter: filter(&args.filter, host)?,
@@ -92,18 +106,24 @@ impl StatesSettings {
 
 fn filter(args: &SocketFilterArgs, host: &Host) -> Result<SocketFilter, SettingsError> {
     args.pid.iter().try_for_each(|&pid| host.find_process(pid))?;
-    let comms = args.comm.iter().map(|name| comm(name).map(Comm)).collect::<Result<_, _>>()?;
-    let ends = &args.ends;
     Ok(SocketFilter {
-        pids: args.pid.clone(),
-        comms,
         cgroups: args.cgroup.as_deref().map(|path| host.cgroups_below(path)).transpose()?,
         states: args.state.iter().copied().map(State::Known).collect(),
+        ..socket_filter(&args.pid, &args.comm, &args.ends)?
+    })
+}
+
+/// The filters that need no host to be understood.
+pub(super) fn socket_filter(pids: &[u32], comms: &[OsString], ends: &EndArgs) -> Result<SocketFilter, FilterError> {
+    Ok(SocketFilter {
+        pids: pids.to_vec(),
+        comms: comms.iter().map(|name| comm(name).map(Comm)).collect::<Result<_, _>>()?,
         local_ports: ends.lport.clone(),
         remote_ports: ends.rport.clone(),
         local_net: ends.laddr,
         remote_net: ends.raddr,
         family: family_of_blocks(ends.family(), [ends.laddr, ends.raddr])?,
+        ..SocketFilter::default()
     })
 }
 

@@ -1,0 +1,157 @@
+//! Looks at all sockets, as `tcpstate states` makes them, on a thread of their own.
+
+use std::{
+    collections::BTreeSet,
+    sync::mpsc as sync,
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result, anyhow};
+use tokio::sync::mpsc;
+
+use super::names::Named;
+use crate::{
+    model::socket::Look,
+    recording::{
+        census::payloads,
+        frame::{self, Kind},
+    },
+    session::{Clock, followed::descendants},
+    settings::{host::Host, record::CensusSettings},
+    states::look,
+};
+
+/// Looks take one part in so many of the time.
+const TIME_PART: u32 = 50;
+/// Bytes a second that looks take in the file.
+const BYTES_A_SECOND: u64 = 16 << 10;
+
+/// What a look found, ready to be written.
+pub(super) struct Found {
+    pub(super) frames: Vec<u8>,
+    pub(super) named: Named,
+    took: Duration,
+}
+
+/// Asks for looks, and waits for them.
+pub(super) struct Taker {
+    ask: sync::Sender<()>,
+    found: mpsc::UnboundedReceiver<Result<Found>>,
+    asked: bool,
+    every: Duration,
+    due: Instant,
+    /// Whether it was said that looks fail.
+    failing: bool,
+}
+
+impl Taker {
+    pub(super) fn start(settings: &CensusSettings, host: &Host, clock: Clock) -> Result<Self> {
+        let (ask, asked) = sync::channel();
+        let (tell, found) = mpsc::unbounded_channel();
+        let every = settings.every;
+        let (settings, host) = (settings.clone(), host.clone());
+        let work = move || {
+            while asked.recv().is_ok() {
+                if tell.send(take(&settings, &host, &clock)).is_err() {
+                    return;
+                }
+            }
+        };
+        thread::Builder::new()
+            .name("tcpstate-states".into())
+            .spawn(work)
+            .context("failed to start the thread that looks at sockets")?;
+        Ok(Self { ask, found, asked: false, every, due: Instant::now(), failing: false })
+    }
+
+    /// Asks for a look, if one is due and none is being taken.
+    pub(super) fn ask_if_due(&mut self) {
+        if Instant::now() >= self.due {
+            self.ask();
+        }
+    }
+
+    /// Asks for a look, if none is being taken.
+    pub(super) fn ask(&mut self) {
+        if !self.asked {
+            self.asked = self.ask.send(()).is_ok();
+        }
+    }
+
+    /// Whether a look is being taken.
+    pub(super) fn is_asked(&self) -> bool {
+        self.asked
+    }
+
+    /// What was found, once it is, by the look that was asked for; cancellation-safe. A look that fails is told of and passed over.
+    pub(super) async fn found(&mut self) -> Option<Found> {
+        let found = self.found.recv().await.unwrap_or_else(|| Err(anyhow!("the thread that looks ended")));
+        self.asked = false;
+        match found {
+            Ok(found) => {
+                self.failing = false;
+                self.due = Instant::now() + pause(self.every, found.took, found.frames.len() as u64);
+                Some(found)
+            }
+            Err(error) => {
+                self.due = Instant::now() + self.every;
+                if !std::mem::replace(&mut self.failing, true) {
+                    tracing::warn!("sockets are not counted, and `report --show states` will not have them: {error:#}");
+                }
+                None
+            }
+        }
+    }
+}
+
+/// Time to the next look after one that took so long and is so large.
+fn pause(every: Duration, took: Duration, bytes: u64) -> Duration {
+    every.max(took * (TIME_PART - 1)).max(Duration::from_secs(bytes / BYTES_A_SECOND))
+}
+
+fn take(settings: &CensusSettings, host: &Host, clock: &Clock) -> Result<Found> {
+    let began = Instant::now();
+    let look = look::take_in(settings.netns.as_ref(), host)?;
+    let now = clock.now();
+    let mut filter = settings.filter.clone();
+    if settings.children {
+        filter.pids.extend(descendants(&settings.filter.pids));
+    }
+    // Anew each time: there may be other cgroups below it by now.
+    filter.cgroups = settings.cgroup.as_deref().map(|path| host.cgroups_below(path)).transpose()?;
+    let mut look = look.kept(&filter);
+    let named = named(&look);
+    let (parts, census) = payloads(&mut look, now)?;
+    let mut frames = Vec::new();
+    for part in &parts {
+        frame::write(&mut frames, Kind::Part, part)?;
+    }
+    frame::write(&mut frames, Kind::Census, &census)?;
+    let took = began.elapsed();
+    tracing::debug!("a look at all sockets took {} µs and {} bytes", took.as_micros(), frames.len());
+    Ok(Found { frames, named, took })
+}
+
+fn named(look: &Look) -> Named {
+    let sockets = look.namespaces.iter().flat_map(|namespace| &namespace.sockets);
+    let cgroups: BTreeSet<u64> = sockets.filter_map(|socket| socket.cgroup).map(std::num::NonZeroU64::get).collect();
+    Named {
+        cgroups: cgroups.into_iter().collect(),
+        netns: look.namespaces.iter().map(|namespace| namespace.inode).collect(),
+        processes: look.processes.iter().map(|process| process.pid).collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn looks_that_cost_much_are_rare() {
+        let pause = |took, bytes| pause(Duration::from_secs(10), Duration::from_millis(took), bytes);
+        assert_eq!(pause(3, 2000), Duration::from_secs(10));
+        assert_eq!(pause(1000, 2000), Duration::from_secs(49));
+        assert_eq!(pause(3, 1 << 20), Duration::from_secs(64));
+    }
+}

@@ -1,0 +1,147 @@
+//! Looks at all sockets in a recording, as `tcpstate states` shows them.
+
+use std::io::Write;
+
+use anyhow::{Result, bail};
+
+use super::{Range, Replay, Viewer, named, source::Source};
+use crate::{
+    aggregate::states::{By, SocketFilter, Survey, survey},
+    cli::{LeaksFormat, OutputFormat},
+    model::{MonotonicNs, socket::Look},
+    recording::{
+        census::{Census, Part},
+        reader::Content,
+        record::Names,
+        wanted::Wanted,
+    },
+    report::clock::TimeStyle,
+    session::pages::Pages,
+    settings::replay::StatesView,
+    states::render::Renderer,
+};
+
+/// Sees looks, and shows them: the last before the end of the range, or where the range has a beginning each of them with what
+/// changed since the one before.
+struct Looks<'a, W> {
+    out: &'a mut W,
+    renderer: Renderer,
+    view: &'a StatesView,
+    range: Range,
+    each: bool,
+    parts: Vec<Part>,
+    /// What was told of cgroups until now.
+    names: Vec<(u64, Vec<u8>)>,
+    /// The last look that was within the range.
+    last: Option<(MonotonicNs, Look)>,
+    shown: Option<Survey>,
+    /// The first look that was too late.
+    too_late: Option<MonotonicNs>,
+}
+
+impl<W: Write> Viewer for Looks<'_, W> {
+    fn take(&mut self, content: Content, wanted: &mut Wanted) -> Result<bool> {
+        match content {
+            Content::Names(Names { cgroups, .. }) => self.names.extend(cgroups),
+            Content::Part(part) => self.parts.push(part),
+            Content::Census(census) => return self.census(&census, wanted),
+            _ => {}
+        }
+        Ok(true)
+    }
+}
+
+impl<W: Write> Looks<'_, W> {
+    fn census(&mut self, census: &Census, wanted: &Wanted) -> Result<bool> {
+        let look = census.look(std::mem::take(&mut self.parts))?;
+        if census.now > self.range.to {
+            self.too_late = Some(census.now);
+            return Ok(false);
+        }
+        if census.now < self.range.from {
+            return Ok(true);
+        }
+        if self.each {
+            self.show(census.now, look, wanted)?;
+        } else {
+            self.last = Some((census.now, look));
+        }
+        Ok(true)
+    }
+
+    fn show(&mut self, now: MonotonicNs, mut look: Look, wanted: &Wanted) -> Result<()> {
+        let filter = self.filter(&look, wanted);
+        look.namespaces.retain(|namespace| wanted.wants_netns(namespace.inode));
+        look.gaps.namespaces.retain(|(name, _)| wanted.may_want_netns(name));
+        if self.view.by == Some(By::Cgroup) {
+            look.cgroups = self.names.iter().cloned().collect();
+        }
+        let mut survey = survey(&look, &filter, self.view.by, now);
+        if let Some(before) = &self.shown {
+            survey.compare(before);
+        }
+        let mut text = Vec::new();
+        self.renderer.report(&mut text, &survey)?;
+        self.out.write_all(&text)?;
+        self.shown = Some(survey);
+        Ok(())
+    }
+
+    /// With the processes and cgroups that are meant as far as is known by now.
+    fn filter(&self, look: &Look, wanted: &Wanted) -> SocketFilter {
+        let mut filter = self.view.filter.clone();
+        if !filter.pids.is_empty() {
+            filter.pids.extend(look.processes.iter().map(|found| found.pid).filter(|&pid| wanted.follows(pid)));
+        }
+        filter.cgroups = wanted.cgroups();
+        filter
+    }
+}
+
+pub(super) fn show(replay: &mut Replay<'_>, source: &mut Source, out: &mut impl Write) -> Result<()> {
+    let settings = replay.settings;
+    let format = match settings.output {
+        LeaksFormat::Json => OutputFormat::Json,
+        _ => OutputFormat::Text,
+    };
+    let style = match settings.time {
+        // A report without its time would be of no moment.
+        TimeStyle::None => TimeStyle::Local,
+        style => style,
+    };
+    let mut looks = Looks {
+        out,
+        renderer: Renderer::new(format, replay.time(style), settings.top, settings.color, Pages::new(false)),
+        view: &settings.states,
+        range: replay.range,
+        each: settings.from.is_some(),
+        parts: Vec::new(),
+        names: Vec::new(),
+        last: None,
+        shown: None,
+        too_late: None,
+    };
+    let reached = replay.read(source, &mut looks)?;
+    if let Some((now, look)) = looks.last.take() {
+        looks.show(now, look, &replay.wanted)?;
+    }
+    if looks.shown.is_some() {
+        return Ok(());
+    }
+    let format = replay.time(TimeStyle::Rfc3339);
+    match looks.too_late {
+        Some(at) if looks.each => {
+            bail!("sockets were not counted between `--from` and `--to`, the next time at {}", format.at(at))
+        }
+        Some(at) => {
+            bail!("sockets were counted for the first time at {}: give that or a later time for `--to`", format.at(at))
+        }
+        None if looks.each => {
+            bail!("sockets were not counted after `--from`: the recording ends at {}", format.at(reached.at))
+        }
+        None => bail!(
+            "{} has no counts of sockets: it was recorded with `--no-states`, by an earlier tcpstate, or cut off before",
+            named(source.path())
+        ),
+    }
+}

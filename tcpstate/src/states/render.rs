@@ -1,0 +1,36 @@
+//! The renderer that is asked for.
+
+use std::io;
+
+use crate::{
+    aggregate::states::Survey,
+    cli::OutputFormat,
+    report::{clock::TimeFormat, states_json::StatesJson, states_text::StatesText},
+    session::pages::Pages,
+};
+
+pub(crate) enum Renderer {
+    /// One report after another, or each in place of the one before.
+    Text { text: StatesText, pages: Pages },
+    /// One object a report.
+    Json(StatesJson),
+}
+
+impl Renderer {
+    pub(crate) fn new(format: OutputFormat, time: TimeFormat, top: usize, color: bool, pages: Pages) -> Self {
+        match format {
+            OutputFormat::Json => Self::Json(StatesJson::new(time.clock, top)),
+            OutputFormat::Text => Self::Text { text: StatesText { time, color, width: Pages::width(), top }, pages },
+        }
+    }
+
+    pub(crate) fn report(&mut self, out: &mut Vec<u8>, survey: &Survey) -> io::Result<()> {
+        match self {
+            Self::Text { text, pages } => {
+                pages.turn(out)?;
+                text.report(out, survey)
+            }
+            Self::Json(json) => json.report(out, survey),
+        }
+    }
+}
