@@ -5,10 +5,15 @@
 
 use libfuzzer_sys::fuzz_target;
 use tcpstate::recording::{
+    census::{self, Census},
     events,
     frame::{FRAME_HEADER, FrameHeader, HEADER, Kind},
     reader::Reader,
     record::{Counted, End, Look, Names, Sockets, Stacks, Start, decode},
+};
+use tcpstate::{
+    aggregate::states::{By, SocketFilter, survey},
+    model::MonotonicNs,
 };
 
 fuzz_target!(|bytes: &[u8]| {
@@ -42,6 +47,13 @@ fn payloads(kind: u16, payload: &[u8]) {
         Some(Kind::Names) => drop(decode::<Names>(payload)),
         Some(Kind::Counted) => drop(decode::<Counted>(payload)),
         Some(Kind::End) => drop(decode::<End>(payload)),
+        Some(Kind::Part) => drop(census::part(payload)),
+        Some(Kind::Census) => {
+            // Whatever it says of processes and namespaces, it can be counted.
+            if let Ok(look) = decode::<Census>(payload).and_then(|census| census.look(Vec::new())) {
+                let _ = survey(&look, &SocketFilter::default(), Some(By::Process), MonotonicNs(1));
+            }
+        }
         None => {}
     }
 }

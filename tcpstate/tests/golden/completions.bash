@@ -397,7 +397,7 @@ _tcpstate() {
             return 0
             ;;
         tcpstate__subcmd__record)
-            opts="-o -4 -6 -v -h --output --overwrite --max-size --max-files --pid --children --comm --cgroup --netns --lport --rport --laddr --raddr --ipv4 --ipv6 --interval --older-than --duration --stack-size --buffer --kernel-stack --verbose --help"
+            opts="-o -4 -6 -v -h --output --overwrite --max-size --max-files --pid --children --comm --cgroup --netns --lport --rport --laddr --raddr --ipv4 --ipv6 --interval --states-interval --no-states --older-than --duration --stack-size --buffer --kernel-stack --verbose --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -480,6 +480,10 @@ _tcpstate() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --states-interval)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --older-than)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -504,14 +508,14 @@ _tcpstate() {
             return 0
             ;;
         tcpstate__subcmd__report)
-            opts="-4 -6 -o -v -h --show --from --to --older-than --top --pid --children --comm --cgroup --netns --lport --rport --laddr --raddr --ipv4 --ipv6 --state --output --weight --time --color --verbose --help"
+            opts="-4 -6 -o -v -h --show --from --to --older-than --top --pid --children --comm --cgroup --netns --lport --rport --laddr --raddr --ipv4 --ipv6 --by --state --output --weight --time --color --verbose --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
                 --show)
-                    COMPREPLY=($(compgen -W "leaks trace" -- "${cur}"))
+                    COMPREPLY=($(compgen -W "leaks trace summary states" -- "${cur}"))
                     return 0
                     ;;
                 --from)
@@ -563,6 +567,10 @@ _tcpstate() {
                     ;;
                 --raddr)
                     COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --by)
+                    COMPREPLY=($(compgen -W "process netns cgroup lport remote" -- "${cur}"))
                     return 0
                     ;;
                 --state)

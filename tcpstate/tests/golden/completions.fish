@@ -105,6 +105,7 @@ complete -c tcpstate -n "__fish_tcpstate_using_subcommand record" -l rport -d 'O
 complete -c tcpstate -n "__fish_tcpstate_using_subcommand record" -l laddr -d 'Only local addresses in this block, such as `10.0.0.0/8` or `::1`' -r
 complete -c tcpstate -n "__fish_tcpstate_using_subcommand record" -l raddr -d 'Only remote addresses in this block' -r
 complete -c tcpstate -n "__fish_tcpstate_using_subcommand record" -l interval -d 'Time between two looks at leaking sockets, their processes and threads' -r
+complete -c tcpstate -n "__fish_tcpstate_using_subcommand record" -l states-interval -d 'Time between two looks at all sockets, as `states` makes them; they are rarer where they are dear' -r
 complete -c tcpstate -n "__fish_tcpstate_using_subcommand record" -l older-than -d 'Take stacks of closes that come so long after the peer\'s' -r
 complete -c tcpstate -n "__fish_tcpstate_using_subcommand record" -l duration -d 'Stop after this long, such as 30s or 8h' -r
 complete -c tcpstate -n "__fish_tcpstate_using_subcommand record" -l stack-size -d 'Bytes of each user stack to copy, up to 64K; K is 1024' -r
@@ -113,13 +114,16 @@ complete -c tcpstate -n "__fish_tcpstate_using_subcommand record" -l overwrite -
 complete -c tcpstate -n "__fish_tcpstate_using_subcommand record" -l children -d 'With --pid: also its descendants, those of now and those it will fork'
 complete -c tcpstate -n "__fish_tcpstate_using_subcommand record" -s 4 -l ipv4 -d 'Only IPv4 sockets'
 complete -c tcpstate -n "__fish_tcpstate_using_subcommand record" -s 6 -l ipv6 -d 'Only IPv6 sockets, also those that carry IPv4 (v4-mapped addresses)'
+complete -c tcpstate -n "__fish_tcpstate_using_subcommand record" -l no-states -d 'Do not look at all sockets: `report --show states` will have nothing to show'
 complete -c tcpstate -n "__fish_tcpstate_using_subcommand record" -l kernel-stack -d 'With each stack also take what the kernel was doing there'
 complete -c tcpstate -n "__fish_tcpstate_using_subcommand record" -s v -l verbose -d 'Say more: the hooks in use (-v), diagnostics of the BPF programs (-vv)'
 complete -c tcpstate -n "__fish_tcpstate_using_subcommand record" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c tcpstate -n "__fish_tcpstate_using_subcommand report" -l show -d 'What to show of it' -r -f -a "leaks\t'How leaks stood at one moment, as `tcpstate leaks` shows them'
-trace\t'Every transition, as `tcpstate trace` shows them'"
+trace\t'Every transition, as `tcpstate trace` shows them'
+summary\t'How many transitions there were, and the time in each state: the end of `trace` alone'
+states\t'Sockets in each state, as `tcpstate states` counts them'"
 complete -c tcpstate -n "__fish_tcpstate_using_subcommand report" -l from -d 'Only what began at this time or later: 2026-11-22T03:10:00Z, 03:10, 03:10:00.5, or +90s from the start' -r
-complete -c tcpstate -n "__fish_tcpstate_using_subcommand report" -l to -d 'Only what happened until this time; leaks as they stood then' -r
+complete -c tcpstate -n "__fish_tcpstate_using_subcommand report" -l to -d 'Only what happened until this time; leaks as they stood then, the last count of sockets before' -r
 complete -c tcpstate -n "__fish_tcpstate_using_subcommand report" -l older-than -d 'Only sockets that have been in CLOSE_WAIT for this long' -r
 complete -c tcpstate -n "__fish_tcpstate_using_subcommand report" -l top -d 'Show this many groups of sockets at most' -r
 complete -c tcpstate -n "__fish_tcpstate_using_subcommand report" -l pid -d 'Only sockets opened by this process; repeat or separate with commas' -r
@@ -130,8 +134,13 @@ complete -c tcpstate -n "__fish_tcpstate_using_subcommand report" -l lport -d 'O
 complete -c tcpstate -n "__fish_tcpstate_using_subcommand report" -l rport -d 'Only this remote port; repeat or separate with commas' -r
 complete -c tcpstate -n "__fish_tcpstate_using_subcommand report" -l laddr -d 'Only local addresses in this block, such as `10.0.0.0/8` or `::1`' -r
 complete -c tcpstate -n "__fish_tcpstate_using_subcommand report" -l raddr -d 'Only remote addresses in this block' -r
-complete -c tcpstate -n "__fish_tcpstate_using_subcommand report" -l state -d 'With --show trace: only transitions out of or into this state' -r
-complete -c tcpstate -n "__fish_tcpstate_using_subcommand report" -s o -l output -d 'Text for people, JSON as of `leaks` or `trace`, or the stacks of leaks as a flame graph' -r -f -a "text\t'For people; on a terminal each report replaces the one before'
+complete -c tcpstate -n "__fish_tcpstate_using_subcommand report" -l by -d 'With --show states: also count the sockets of each process, network namespace, cgroup, local port or remote end' -r -f -a "process\t'The processes that hold them'
+netns\t'Their network namespace'
+cgroup\t'Their cgroup v2'
+lport\t'Their local port; those that the kernel gave together'
+remote\t'Their remote end, without a port where it is the client'"
+complete -c tcpstate -n "__fish_tcpstate_using_subcommand report" -l state -d 'With --show trace: only transitions out of or into this state; with --show states: only sockets in it' -r
+complete -c tcpstate -n "__fish_tcpstate_using_subcommand report" -s o -l output -d 'Text for people, JSON as of `leaks`, `trace` or `states`, or the stacks of leaks as a flame graph' -r -f -a "text\t'For people; on a terminal each report replaces the one before'
 json\t'One JSON object a report, as documented by `leaks-v1.schema.json`'
 folded\t'Stacks in one line each, as flame graph programs read them; at the end'
 svg\t'A flame graph; at the end'"

@@ -119,6 +119,7 @@ _arguments "${_arguments_options[@]}" : \
 '--laddr=[Only local addresses in this block, such as \`10.0.0.0/8\` or \`\:\:1\`]:CIDR:_default' \
 '--raddr=[Only remote addresses in this block]:CIDR:_default' \
 '--interval=[Time between two looks at leaking sockets, their processes and threads]:TIME:_default' \
+'--states-interval=[Time between two looks at all sockets, as \`states\` makes them; they are rarer where they are dear]:TIME:_default' \
 '--older-than=[Take stacks of closes that come so long after the peer'\''s]:TIME:_default' \
 '--duration=[Stop after this long, such as 30s or 8h]:TIME:_default' \
 '--stack-size=[Bytes of each user stack to copy, up to 64K; K is 1024]:BYTES:_default' \
@@ -129,6 +130,7 @@ _arguments "${_arguments_options[@]}" : \
 '(-6 --ipv6)--ipv4[Only IPv4 sockets]' \
 '-6[Only IPv6 sockets, also those that carry IPv4 (v4-mapped addresses)]' \
 '--ipv6[Only IPv6 sockets, also those that carry IPv4 (v4-mapped addresses)]' \
+'(--states-interval)--no-states[Do not look at all sockets\: \`report --show states\` will have nothing to show]' \
 '--kernel-stack[With each stack also take what the kernel was doing there]' \
 '*-v[Say more\: the hooks in use (-v), diagnostics of the BPF programs (-vv)]' \
 '*--verbose[Say more\: the hooks in use (-v), diagnostics of the BPF programs (-vv)]' \
@@ -139,9 +141,11 @@ _arguments "${_arguments_options[@]}" : \
 (report)
 _arguments "${_arguments_options[@]}" : \
 '--show=[What to show of it]:WHAT:((leaks\:"How leaks stood at one moment, as \`tcpstate leaks\` shows them"
-trace\:"Every transition, as \`tcpstate trace\` shows them"))' \
+trace\:"Every transition, as \`tcpstate trace\` shows them"
+summary\:"How many transitions there were, and the time in each state\: the end of \`trace\` alone"
+states\:"Sockets in each state, as \`tcpstate states\` counts them"))' \
 '--from=[Only what began at this time or later\: 2026-11-22T03\:10\:00Z, 03\:10, 03\:10\:00.5, or +90s from the start]:WHEN:_default' \
-'--to=[Only what happened until this time; leaks as they stood then]:WHEN:_default' \
+'--to=[Only what happened until this time; leaks as they stood then, the last count of sockets before]:WHEN:_default' \
 '--older-than=[Only sockets that have been in CLOSE_WAIT for this long]:TIME:_default' \
 '--top=[Show this many groups of sockets at most]:N:_default' \
 '*--pid=[Only sockets opened by this process; repeat or separate with commas]:PID:_default' \
@@ -152,12 +156,17 @@ trace\:"Every transition, as \`tcpstate trace\` shows them"))' \
 '*--rport=[Only this remote port; repeat or separate with commas]:PORT:_default' \
 '--laddr=[Only local addresses in this block, such as \`10.0.0.0/8\` or \`\:\:1\`]:CIDR:_default' \
 '--raddr=[Only remote addresses in this block]:CIDR:_default' \
-'*--state=[With --show trace\: only transitions out of or into this state]:STATE:_default' \
-'-o+[Text for people, JSON as of \`leaks\` or \`trace\`, or the stacks of leaks as a flame graph]:FORMAT:((text\:"For people; on a terminal each report replaces the one before"
+'--by=[With --show states\: also count the sockets of each process, network namespace, cgroup, local port or remote end]:WHAT:((process\:"The processes that hold them"
+netns\:"Their network namespace"
+cgroup\:"Their cgroup v2"
+lport\:"Their local port; those that the kernel gave together"
+remote\:"Their remote end, without a port where it is the client"))' \
+'*--state=[With --show trace\: only transitions out of or into this state; with --show states\: only sockets in it]:STATE:_default' \
+'-o+[Text for people, JSON as of \`leaks\`, \`trace\` or \`states\`, or the stacks of leaks as a flame graph]:FORMAT:((text\:"For people; on a terminal each report replaces the one before"
 json\:"One JSON object a report, as documented by \`leaks-v1.schema.json\`"
 folded\:"Stacks in one line each, as flame graph programs read them; at the end"
 svg\:"A flame graph; at the end"))' \
-'--output=[Text for people, JSON as of \`leaks\` or \`trace\`, or the stacks of leaks as a flame graph]:FORMAT:((text\:"For people; on a terminal each report replaces the one before"
+'--output=[Text for people, JSON as of \`leaks\`, \`trace\` or \`states\`, or the stacks of leaks as a flame graph]:FORMAT:((text\:"For people; on a terminal each report replaces the one before"
 json\:"One JSON object a report, as documented by \`leaks-v1.schema.json\`"
 folded\:"Stacks in one line each, as flame graph programs read them; at the end"
 svg\:"A flame graph; at the end"))' \

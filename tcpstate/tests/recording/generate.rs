@@ -12,8 +12,10 @@ use tcpstate::{
         event::Event,
         leak::{LeakEvent, LeakLosses, PlaceId},
         probes::{HookAttempt, Hooks, Probes, Role, RoleProbe},
+        socket::{self, FoundNamespace, FoundProcess, Listed},
     },
     recording::{
+        census::payloads,
         frame::Kind,
         record::{Counted, End, Look, Names, Start, Taken},
         writer::Writer,
@@ -185,8 +187,49 @@ pub(crate) fn look(now: MonotonicNs, snapshot: Option<Taken>) -> Look {
     Look { now, snapshot, in_send: None, sleepers: Vec::new(), losses: LeakLosses::default(), unrepaired: false }
 }
 
+/// A look at so many sockets of one process.
+pub(crate) fn census(sockets: u32) -> socket::Look {
+    let end = |addr, port| Endpoint { addr: IpAddr::V4(addr), port };
+    let mut noise = Noise(7);
+    let socket = |number: u32, noise: &mut Noise| Listed {
+        cookie: 0,
+        family: Family::Inet,
+        state: State::Known(Established),
+        local: end(Ipv4Addr::new(10, 0, 0, 1), 443),
+        remote: end(Ipv4Addr::new(10, 1, 2, 3), 1024 + u16::try_from(noise.below(60_000)).expect("small")),
+        inode: 5_000_000 + number,
+        cgroup: NonZeroU64::new(5051),
+        receive_queue: 0,
+        send_queue: 0,
+        age: None,
+    };
+    let listed = (0..sockets).map(|number| socket(number, &mut noise)).collect();
+    socket::Look {
+        namespaces: vec![FoundNamespace { inode: 4_026_531_833, sockets: listed, ..FoundNamespace::default() }],
+        processes: vec![FoundProcess { pid: 4000, comm: None, descriptors: u64::from(sockets), limit: None }],
+        holders: (0..sockets).map(|number| (5_000_000 + number, 0)).collect(),
+        ..socket::Look::default()
+    }
+}
+
+fn write_census(writer: &mut Writer, sockets: u32, now: MonotonicNs) {
+    if sockets == 0 {
+        return;
+    }
+    let (parts, whole) = payloads(&mut census(sockets), now).expect("memory");
+    for part in parts {
+        writer.payload(Kind::Part, &part).expect("disk");
+    }
+    writer.payload(Kind::Census, &whole).expect("disk");
+}
+
 /// Writes a recording of at least so many transitions; returns how many there are, and the last moment.
 pub(crate) fn write(path: &Path, transitions: u64) -> (u64, MonotonicNs) {
+    write_counted(path, transitions, 0)
+}
+
+/// The same with looks at so many sockets, one for each block of events; none where there are no sockets.
+pub(crate) fn write_counted(path: &Path, transitions: u64, sockets: u32) -> (u64, MonotonicNs) {
     let mut writer = Writer::create(path, true, None).expect("a file");
     writer.record(Kind::Start, &start()).expect("disk");
     writer.record(Kind::Names, &names()).expect("disk");
@@ -200,6 +243,7 @@ pub(crate) fn write(path: &Path, transitions: u64) -> (u64, MonotonicNs) {
             totals.seen += u64::from(event.transition().is_some());
             if writer.event(event) {
                 writer.flush().expect("disk");
+                write_census(&mut writer, sockets, last);
             }
         }
     }

@@ -1,0 +1,267 @@
+//! What `tcpstate report --show states` makes of looks in a recording: the same as `tcpstate states` would have made of them.
+
+use std::{net::IpAddr, num::NonZeroU64, path::Path};
+
+use serde_json::Value;
+use tcpstate::{
+    aggregate::states::{By, SocketFilter, Survey, survey},
+    model::{
+        Age, Comm, Endpoint, Family, MonotonicNs, State,
+        socket::{EphemeralPorts, FoundNamespace, FoundProcess, Gaps, Listed, Look},
+    },
+    recording::{
+        census::payloads,
+        frame::Kind,
+        record::{Counted, End},
+        writer::Writer,
+    },
+    report::states_json::StatesJson,
+};
+use tcpstate_common::state::TcpState;
+use tempfile::tempdir;
+
+use crate::{
+    generate::{self, START},
+    reports::report,
+};
+
+const SECOND: u64 = 1_000_000_000;
+const BLUE: u32 = 4_026_531_833;
+
+fn comm(name: &[u8]) -> Comm {
+    let mut comm = [0; 16];
+    comm[..name.len()].copy_from_slice(name);
+    Comm(comm)
+}
+
+/// So many sockets leaked by process 4001, whose parent is 3999, and what stands around them.
+fn look(leaked: u16) -> Look {
+    let end = |addr: &str, port| Endpoint { addr: addr.parse::<IpAddr>().expect("an address"), port };
+    let socket = |state, inode, local, remote| Listed {
+        cookie: 0,
+        family: Family::Inet,
+        state: State::Known(state),
+        local,
+        remote,
+        inode,
+        cgroup: NonZeroU64::new(5051),
+        receive_queue: 1,
+        send_queue: 128,
+        age: None,
+    };
+    let leak = |number: u16| Listed {
+        age: Some(Age { at_least_ns: u64::from(number) * SECOND, at_most_ns: Some(u64::from(number) * SECOND + 5) }),
+        ..socket(TcpState::CloseWait, 100 + u32::from(number), end("10.0.0.1", 443), end("10.1.2.3", 50_000 + number))
+    };
+    let mut sockets: Vec<Listed> = (0..leaked).map(leak).collect();
+    sockets.push(socket(TcpState::Listen, 7, end("0.0.0.0", 443), end("0.0.0.0", 0)));
+    sockets.push(Listed {
+        cgroup: NonZeroU64::new(9),
+        ..socket(TcpState::Established, 8, end("10.0.0.1", 40_001), end("10.9.9.9", 5432))
+    });
+    sockets.push(Listed {
+        cgroup: None,
+        age: Some(Age { at_least_ns: SECOND, at_most_ns: None }),
+        ..socket(TcpState::TimeWait, 0, end("10.0.0.1", 40_002), end("10.9.9.9", 5432))
+    });
+    let mut holders: Vec<_> = (0..u32::from(leaked)).map(|number| (100 + number, 1)).chain([(7, 0), (8, 2)]).collect();
+    holders.sort_unstable();
+    let process = |pid, name, descriptors| FoundProcess { pid, comm: Some(comm(name)), descriptors, limit: Some(1024) };
+    Look {
+        namespaces: vec![
+            FoundNamespace {
+                inode: BLUE,
+                own: true,
+                names: vec![b"blue".to_vec()],
+                sockets,
+                listening: vec![40_003],
+                listen_overflows: Some(u64::from(leaked)),
+                listen_drops: Some(u64::from(leaked)),
+                ports: Some(EphemeralPorts { low: 40_000, high: 40_999, reserved: vec![(40_500, 40_599)] }),
+            },
+            FoundNamespace {
+                inode: 77,
+                sockets: vec![socket(TcpState::Listen, 9, end("127.0.0.1", 9), end("0.0.0.0", 0))],
+                ..FoundNamespace::default()
+            },
+        ],
+        processes: vec![process(4000, b"nginx", 9), process(4001, b"nginx", 1000), process(4321, b"other", 7)],
+        holders,
+        cgroups: [(5051, b"/system.slice/nginx.service".to_vec())].into(),
+        gaps: Gaps { namespaces: vec![("red".to_owned(), "not permitted".to_owned())], processes: 1 },
+    }
+}
+
+fn at(seconds: u64) -> MonotonicNs {
+    MonotonicNs(START.0 + seconds * SECOND)
+}
+
+fn write_look(writer: &mut Writer, leaked: u16, now: MonotonicNs) {
+    let (parts, census) = payloads(&mut look(leaked), now).expect("memory");
+    for part in parts {
+        writer.payload(Kind::Part, &part).expect("disk");
+    }
+    writer.payload(Kind::Census, &census).expect("disk");
+}
+
+/// Looks at 1, 2 and 3 seconds, at 10, 20 and 30 leaks, and leaks that the events tell of besides.
+fn write(path: &Path) {
+    let mut writer = Writer::create(path, true, None).expect("a file");
+    writer.record(Kind::Start, &generate::start()).expect("disk");
+    writer.record(Kind::Names, &generate::names()).expect("disk");
+    let mut connections = generate::Connections::new();
+    for second in 1..=3 {
+        for event in std::iter::repeat_with(|| connections.event()).take(100).flatten() {
+            writer.event(event);
+        }
+        writer.flush().expect("disk");
+        write_look(&mut writer, u16::try_from(second * 10).expect("small"), at(second));
+        let totals = tcpstate::model::Totals::default();
+        writer.record(Kind::Counted, &Counted { at: MonotonicNs(at(second).0 + 1), totals }).expect("disk");
+    }
+    writer.record(Kind::End, &End { at: at(4), rotated: false }).expect("disk");
+}
+
+/// What `tcpstate states -o json` writes of a look.
+fn live(leaked: u16, now: MonotonicNs, filter: &SocketFilter, by: Option<By>, only: Option<u32>) -> Survey {
+    let mut look = look(leaked);
+    look.namespaces.iter_mut().for_each(|namespace| namespace.own = false);
+    look.namespaces.retain(|namespace| only.is_none_or(|only| namespace.inode == only));
+    if only.is_some() {
+        look.gaps.namespaces.clear();
+    }
+    survey(&look, filter, by, now)
+}
+
+fn json(survey: &Survey) -> Value {
+    let mut out = Vec::new();
+    StatesJson::new(generate::start().clock(), 10).report(&mut out, survey).expect("a Vec takes it");
+    serde_json::from_slice(&out).expect("JSON")
+}
+
+fn shown(path: &Path, arguments: &[&str]) -> Vec<Value> {
+    let shown = report(path, &[&["--show", "states", "-o", "json"], arguments].concat());
+    assert!(shown.status.success(), "{arguments:?}: {}", shown.stderr);
+    shown.stdout.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect()
+}
+
+#[test]
+fn a_look_is_shown_as_it_would_have_been_live() {
+    let directory = tempdir().expect("a directory");
+    let path = directory.path().join("a.tcps");
+    write(&path);
+    let all = SocketFilter::default();
+    let check = |arguments: &[&str], filter: &SocketFilter, by, only| {
+        assert_eq!(shown(&path, arguments), [json(&live(30, at(3), filter, by, only))], "{arguments:?}");
+    };
+    check(&[], &all, None, None);
+    check(&["--to", "+1h"], &all, None, None);
+    for (name, by) in [
+        ("process", By::Process),
+        ("netns", By::Netns),
+        ("cgroup", By::Cgroup),
+        ("lport", By::Lport),
+        ("remote", By::Remote),
+    ] {
+        check(&["--by", name], &all, Some(by), None);
+    }
+    let filter = |change: &dyn Fn(&mut SocketFilter)| {
+        let mut filter = SocketFilter::default();
+        change(&mut filter);
+        filter
+    };
+    check(&["--pid", "4001"], &filter(&|filter| filter.pids = vec![4001]), None, None);
+    check(&["--pid", "3999"], &filter(&|filter| filter.pids = vec![3999]), None, None);
+    check(&["--pid", "3999", "--children"], &filter(&|filter| filter.pids = vec![4000, 4001]), None, None);
+    check(&["--comm", "other"], &filter(&|filter| filter.comms = vec![comm(b"other")]), None, None);
+    check(&["--cgroup", "system.slice"], &filter(&|filter| filter.cgroups = Some([5051].into())), None, None);
+    check(&["--netns", "blue"], &all, None, Some(BLUE));
+    check(&["--lport", "443"], &filter(&|filter| filter.local_ports = vec![443]), None, None);
+    check(&["--raddr", "10.9.0.0/16"], &filter(&|filter| filter.remote_net = "10.9.0.0/16".parse().ok()), None, None);
+    check(&["-6"], &filter(&|filter| filter.family = Some(Family::Inet6)), None, None);
+    check(
+        &["--state", "time-wait,listen"],
+        &filter(&|filter| filter.states = [TcpState::TimeWait, TcpState::Listen].map(State::Known).to_vec()),
+        None,
+        None,
+    );
+}
+
+#[test]
+fn ranges_choose_among_looks() {
+    let directory = tempdir().expect("a directory");
+    let path = directory.path().join("a.tcps");
+    write(&path);
+    let all = SocketFilter::default();
+    let [first, second, third] =
+        [(10, 1), (20, 2), (30, 3)].map(|(leaked, time)| live(leaked, at(time), &all, None, None));
+    assert_eq!(shown(&path, &["--to", "+2900ms"]), [json(&second)]);
+    assert_eq!(shown(&path, &["--to", "+2s"]), [json(&second)]);
+    let [mut second_after, mut third_after] = [second, third];
+    third_after.compare(&second_after);
+    assert_eq!(shown(&path, &["--from", "+2s"]), [json(&second_after), json(&third_after)]);
+    second_after.compare(&first);
+    assert_eq!(shown(&path, &["--from", "+1ms", "--to", "+2s"]), [json(&first), json(&second_after)]);
+    let text = report(&path, &["--show", "states", "--from", "+1s", "--to", "+2s", "--time", "relative"]);
+    assert!(text.stdout.starts_with("1.000000 14 TCP sockets in 2 network namespaces\n"), "{}", text.stdout);
+    assert!(text.stdout.contains("\n\n2.000000 24 TCP sockets in 2 network namespaces, +10 since"), "{}", text.stdout);
+}
+
+/// Nothing is guessed where nothing was counted.
+#[test]
+fn where_nothing_was_counted_nothing_is_shown() {
+    let directory = tempdir().expect("a directory");
+    let path = directory.path().join("a.tcps");
+    write(&path);
+    let refused = |path: &Path, arguments: &[&str], words: &str| {
+        let refused = report(path, &[&["--show", "states"], arguments].concat());
+        assert_eq!(refused.status.code(), Some(1), "{arguments:?}: {}", refused.stdout);
+        assert!(refused.stdout.is_empty() && refused.stderr.contains(words), "{arguments:?}: {}", refused.stderr);
+    };
+    refused(&path, &["--to", "+999ms"], "for the first time at 2026-");
+    refused(
+        &path,
+        &["--from", "+1500ms", "--to", "+1600ms"],
+        "not counted between `--from` and `--to`, the next time at 2026-",
+    );
+    refused(&path, &["--from", "+1h"], "not counted after `--from`");
+    refused(&path, &["-o", "svg"], "leave out `--show`");
+    refused(&path, &["--cgroup", "nowhere"], "/system.slice/nginx.service");
+    let old = directory.path().join("old.tcps");
+    generate::write(&old, 10);
+    refused(&old, &[], "has no counts of sockets");
+    let by = report(&path, &["--by", "process"]);
+    assert!(by.status.code() == Some(1) && by.stderr.contains("add `--show states`"), "{}", by.stderr);
+}
+
+/// The parts of a look that was cut off are not shown as one.
+#[test]
+fn half_a_look_is_none() {
+    let directory = tempdir().expect("a directory");
+    let path = directory.path().join("a.tcps");
+    let mut writer = Writer::create(&path, true, None).expect("a file");
+    writer.record(Kind::Start, &generate::start()).expect("disk");
+    write_look(&mut writer, 10, at(1));
+    let (parts, _) = payloads(&mut look(20), at(2)).expect("memory");
+    writer.payload(Kind::Part, &parts[0]).expect("disk");
+    let shown = report(&path, &["--show", "states", "-o", "json"]);
+    assert!(shown.status.success() && shown.stderr.contains("was not ended"), "{}", shown.stderr);
+    let survey = live(10, at(1), &SocketFilter::default(), None, None);
+    assert_eq!(serde_json::from_str::<Value>(&shown.stdout).ok(), Some(json(&survey)));
+}
+
+/// The counts of a whole recording, without its lines.
+#[test]
+fn the_summary_is_that_of_trace() {
+    let directory = tempdir().expect("a directory");
+    let path = directory.path().join("a.tcps");
+    generate::write(&path, 4_000);
+    let (trace, summary) = (report(&path, &["--show", "trace"]), report(&path, &["--show", "summary"]));
+    assert!(summary.status.success() && summary.stderr.is_empty(), "{}", summary.stderr);
+    assert_eq!(summary.stdout, trace.stderr);
+    let arguments = ["-o", "json", "--pid", "4001", "--state", "close-wait"];
+    let [trace, summary] =
+        ["trace", "summary"].map(|show| report(&path, &[&["--show", show], &arguments[..]].concat()));
+    assert_eq!(summary.stdout.lines().last(), trace.stdout.lines().last());
+    assert_eq!(summary.stdout.lines().count(), 1);
+}
