@@ -17,7 +17,7 @@ fn main() {
     let directory = tempfile::tempdir().expect("a directory");
     let path = directory.path().join("bench.tcps");
     let began = Instant::now();
-    let (transitions, _) = generate::write_counted(&path, events, SOCKETS);
+    let (transitions, _) = generate::write(&path, events, SOCKETS);
     let bytes = fs::metadata(&path).expect("just written").len();
     println!(
         "{transitions} transitions: {bytes} bytes, {:.1} a transition, written in {:.1?}",

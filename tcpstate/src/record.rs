@@ -143,6 +143,8 @@ impl Recorder<'_> {
         self.look(true).await?;
         self.follow(&mut endings).await?;
         self.fetch().await?;
+        // One that began before the end was asked for is not the last.
+        self.finish_census().await?;
         if let Some(census) = &mut self.census {
             census.ask();
         }
@@ -150,13 +152,18 @@ impl Recorder<'_> {
         self.look(true).await?;
         self.intake.tracer.detach();
         self.fetch().await?;
-        let census = match &mut self.census {
-            Some(census) if census.is_asked() => census.found().await,
-            _ => None,
-        };
-        self.census(census).await?;
+        self.finish_census().await?;
         self.count().await?;
         self.end_file(false).await
+    }
+
+    /// Waits for the look at all sockets that is being taken, if one is.
+    async fn finish_census(&mut self) -> Result<()> {
+        let found = match &mut self.census {
+            Some(census) if census.is_asked() => census.found().await,
+            _ => return Ok(()),
+        };
+        self.census(found).await
     }
 
     async fn follow(&mut self, endings: &mut Endings) -> Result<()> {

@@ -32,6 +32,8 @@ const ROOM: usize = 64 << 10;
 /// The way to the file.
 pub(super) struct Sink {
     jobs: mpsc::UnboundedSender<Job>,
+    /// Room where nothing waits, KiB, and what is left of it.
+    most: usize,
     room: Arc<Semaphore>,
     state: Arc<State>,
     done: oneshot::Receiver<io::Result<Written>>,
@@ -75,9 +77,14 @@ enum What {
 
 impl Sink {
     pub(super) fn start(writer: Writer) -> Result<Self> {
+        Self::with_room(writer, ROOM)
+    }
+
+    /// For what waits there is room for so many KiB.
+    fn with_room(writer: Writer, most: usize) -> Result<Self> {
         let (jobs, waiting) = mpsc::unbounded_channel();
         let (tell, done) = oneshot::channel();
-        let (room, state) = (Arc::new(Semaphore::new(ROOM)), Arc::new(State::default()));
+        let (room, state) = (Arc::new(Semaphore::new(most)), Arc::new(State::default()));
         let (for_thread, state_for_thread) = (Arc::clone(&room), Arc::clone(&state));
         let work = move || {
             let result = write(writer, waiting, &state_for_thread);
@@ -89,7 +96,7 @@ impl Sink {
             .name("tcpstate-file".into())
             .spawn(work)
             .context("failed to start the thread that writes the recording")?;
-        Ok(Self { jobs, room, state, done, events: Vec::new(), rotated: 0, waited: Duration::ZERO })
+        Ok(Self { jobs, most, room, state, done, events: Vec::new(), rotated: 0, waited: Duration::ZERO })
     }
 
     /// Keeps an event until [`Sink::flush`]; returns whether a block is full.
@@ -158,7 +165,7 @@ impl Sink {
     }
 
     async fn send(&mut self, bytes: usize, what: What) -> Result<()> {
-        let kib = u32::try_from((bytes >> 10).clamp(1, ROOM))?;
+        let kib = u32::try_from((bytes >> 10).clamp(1, self.most))?;
         let began = Instant::now();
         let permit = match Arc::clone(&self.room).try_acquire_many_owned(kib) {
             Ok(permit) => Ok(permit),
@@ -200,4 +207,99 @@ fn write(mut writer: Writer, mut jobs: mpsc::UnboundedReceiver<Job>, state: &Sta
 
 fn named(what: &str, error: &io::Error) -> io::Error {
     io::Error::new(error.kind(), format!("{what}: {error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs::File, io::Read as _, process::Command};
+
+    use super::*;
+    use crate::recording::{
+        reader::{Content, Reader},
+        record::Counted,
+    };
+
+    fn counted(at: u64) -> Counted {
+        Counted { at: crate::model::MonotonicNs(at), totals: crate::model::Totals::default() }
+    }
+
+    /// As a disk that does not take anything for a while: what waits has a bound, and nothing of it is lost.
+    #[tokio::test]
+    async fn what_waits_is_bounded() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("fifo");
+        assert!(Command::new("mkfifo").arg(&path).status().expect("mkfifo").success());
+        let reader = thread::spawn({
+            let path = path.clone();
+            move || File::open(path).expect("the other end")
+        });
+        let writer = Writer::create(&path, true, None).expect("our end");
+        let mut reading = reader.join().expect("opened");
+        let mut sink = Sink::with_room(writer, 256).expect("a thread");
+        let mut sent = 0;
+        // Each takes a quarter of the room, and the pipe 64 KiB of small frames.
+        loop {
+            let send = sink.record(Kind::Counted, 64 << 10, counted(sent));
+            match tokio::time::timeout(Duration::from_millis(500), send).await {
+                Ok(result) => result.expect("room"),
+                Err(_) => break,
+            }
+            sent += 1;
+            assert!(sent < 100_000, "nothing waits");
+        }
+        let rest = thread::spawn(move || {
+            let mut bytes = Vec::new();
+            reading.read_to_end(&mut bytes).map(|_| bytes)
+        });
+        sink.record(Kind::Counted, 64 << 10, counted(sent)).await.expect("room again");
+        assert!(sink.waited() > Duration::ZERO);
+        let written = sink.finish().await.expect("written");
+        let bytes = rest.join().expect("read").expect("read");
+        assert_eq!((bytes.len() as u64, written.files), (written.bytes, 1));
+        let mut reader = Reader::new(&bytes[..]).expect("a recording");
+        for at in 0..=sent {
+            assert_eq!(reader.frame().expect("whole"), Some(Content::Counted(counted(at))));
+        }
+        assert_eq!(reader.frame().expect("whole"), None);
+    }
+
+    /// Who writes hears of it, and nobody waits for room that does not come.
+    #[tokio::test]
+    async fn a_failed_write_is_told() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("a.tcps");
+        let writer = Writer::create(&path, true, None).expect("a file");
+        let mut sink = Sink::with_room(writer, 1).expect("a thread");
+        sink.send(0, What::Record(Kind::Counted, Box::new(|| Err(io::Error::other("no more"))))).await.expect("taken");
+        let mut error = None;
+        for at in 0..3 {
+            error = error.or(sink.record(Kind::Counted, 0, counted(at)).await.err());
+            if error.is_some() {
+                break;
+            }
+        }
+        let error = error.expect("it is told");
+        assert_eq!(format!("{error:#}"), "failed to write the recording: no more");
+    }
+
+    /// A file is full once, also while the next one is not begun yet.
+    #[tokio::test]
+    async fn a_full_file_is_left_once() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("a.tcps");
+        let rotation = crate::recording::writer::Rotation { max_size: 100, max_files: None };
+        let writer = Writer::create(&path, true, Some(rotation)).expect("a file");
+        let mut sink = Sink::start(writer).expect("a thread");
+        while !sink.is_full() {
+            sink.record(Kind::Counted, 0, counted(1)).await.expect("disk");
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        sink.rotate().await.expect("disk");
+        for _ in 0..100 {
+            assert!(!sink.is_full());
+            thread::sleep(Duration::from_micros(100));
+        }
+        assert_eq!(sink.finish().await.expect("written").files, 2);
+        assert!(directory.path().join("a.tcps.1").exists());
+    }
 }

@@ -72,8 +72,11 @@ struct Namespace {
     listening: Vec<u16>,
     listen_overflows: Option<u64>,
     listen_drops: Option<u64>,
-    ports: Option<(u16, u16, Vec<(u16, u16)>)>,
+    ports: Option<Ports>,
 }
+
+/// See [`EphemeralPorts`].
+type Ports = (u16, u16, Vec<(u16, u16)>);
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Process {

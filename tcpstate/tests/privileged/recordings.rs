@@ -1,5 +1,7 @@
 //! `tcpstate record` on real sockets, against `tcpstate trace` and `tcpstate leaks` at the same time.
 
+mod counts;
+
 use std::{
     fs,
     io::Read as _,
@@ -16,6 +18,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tempfile::TempDir;
 
+use self::counts::{counts_of_few, counts_of_states};
 use crate::support::{
     event::Transition,
     launch::Launch,
@@ -26,7 +29,10 @@ use crate::support::{
 };
 
 pub(crate) fn trials() -> Vec<Trial> {
-    trials!["recordings"; filters_of_trace, leaks, killed, disk_full, rotated, not_overwritten]
+    trials![
+        "recordings";
+        filters_of_trace, leaks, counts_of_states, counts_of_few, killed, disk_full, rotated, not_overwritten,
+    ]
 }
 
 /// A running `tcpstate record`; killed when dropped.

@@ -2,7 +2,7 @@
 
 mod command;
 mod limits;
-mod report;
+pub(crate) mod report;
 
 use std::{
     collections::BTreeMap,

@@ -228,7 +228,7 @@ fn where_nothing_was_counted_nothing_is_shown() {
     refused(&path, &["-o", "svg"], "leave out `--show`");
     refused(&path, &["--cgroup", "nowhere"], "/system.slice/nginx.service");
     let old = directory.path().join("old.tcps");
-    generate::write(&old, 10);
+    generate::write(&old, 10, 0);
     refused(&old, &[], "has no counts of sockets");
     let by = report(&path, &["--by", "process"]);
     assert!(by.status.code() == Some(1) && by.stderr.contains("add `--show states`"), "{}", by.stderr);
@@ -255,7 +255,7 @@ fn half_a_look_is_none() {
 fn the_summary_is_that_of_trace() {
     let directory = tempdir().expect("a directory");
     let path = directory.path().join("a.tcps");
-    generate::write(&path, 4_000);
+    generate::write(&path, 4_000, 0);
     let (trace, summary) = (report(&path, &["--show", "trace"]), report(&path, &["--show", "summary"]));
     assert!(summary.status.success() && summary.stderr.is_empty(), "{}", summary.stderr);
     assert_eq!(summary.stdout, trace.stderr);

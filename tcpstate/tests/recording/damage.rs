@@ -14,7 +14,7 @@ use crate::{generate, reports::report};
 fn recording(transitions: u64) -> Vec<u8> {
     let directory = tempdir().expect("a directory");
     let path = directory.path().join("a.tcps");
-    generate::write(&path, transitions);
+    generate::write(&path, transitions, 0);
     fs::read(&path).expect("just written")
 }
 

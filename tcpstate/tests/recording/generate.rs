@@ -223,13 +223,9 @@ fn write_census(writer: &mut Writer, sockets: u32, now: MonotonicNs) {
     writer.payload(Kind::Census, &whole).expect("disk");
 }
 
-/// Writes a recording of at least so many transitions; returns how many there are, and the last moment.
-pub(crate) fn write(path: &Path, transitions: u64) -> (u64, MonotonicNs) {
-    write_counted(path, transitions, 0)
-}
-
-/// The same with looks at so many sockets, one for each block of events; none where there are no sockets.
-pub(crate) fn write_counted(path: &Path, transitions: u64, sockets: u32) -> (u64, MonotonicNs) {
+/// Writes a recording of at least so many transitions; returns how many there are, and the last moment. For each block
+/// of events there is a look at so many sockets; none where there are no sockets.
+pub(crate) fn write(path: &Path, transitions: u64, sockets: u32) -> (u64, MonotonicNs) {
     let mut writer = Writer::create(path, true, None).expect("a file");
     writer.record(Kind::Start, &start()).expect("disk");
     writer.record(Kind::Names, &names()).expect("disk");

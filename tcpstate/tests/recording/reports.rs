@@ -38,7 +38,7 @@ fn lines(report: &Report, kind: &str) -> Vec<Value> {
 fn every_transition_is_shown_once_and_few_bytes_hold_it() {
     let directory = tempdir().expect("a directory");
     let path = directory.path().join("a.tcps");
-    let (transitions, _) = generate::write(&path, 80_000);
+    let (transitions, _) = generate::write(&path, 80_000, 0);
     let bytes = fs::metadata(&path).expect("there").len();
     assert!(bytes < 20 * transitions, "{bytes} bytes for {transitions} transitions");
     let shown = report(&path, &["--show", "trace", "-o", "json"]);
@@ -53,7 +53,7 @@ fn every_transition_is_shown_once_and_few_bytes_hold_it() {
 fn filters_and_ranges_choose() {
     let directory = tempdir().expect("a directory");
     let path = directory.path().join("a.tcps");
-    generate::write(&path, 8_000);
+    generate::write(&path, 8_000, 0);
     let all = lines(&report(&path, &["--show", "trace", "-o", "json"]), "transition");
     let first = all[0]["mono_ns"].as_u64().expect("a number");
     let check = |arguments: &[&str], wanted: &dyn Fn(&Value) -> bool| {
@@ -90,7 +90,7 @@ fn filters_and_ranges_choose() {
 fn leaks_are_shown_as_of_the_end_and_of_any_moment() {
     let directory = tempdir().expect("a directory");
     let path = directory.path().join("a.tcps");
-    generate::write(&path, 100_000);
+    generate::write(&path, 100_000, 0);
     let total = |arguments: &[&str]| {
         let shown = report(&path, &[&["-o", "json", "--older-than", "1ms"], arguments].concat());
         assert!(shown.status.success(), "{}", shown.stderr);

@@ -26,7 +26,7 @@ pub(super) fn look_from(launch: &Launch, arguments: &[&str]) -> Result<Value> {
 }
 
 /// The same as root.
-pub(super) fn look(arguments: &[&str]) -> Result<Value> {
+pub(crate) fn look(arguments: &[&str]) -> Result<Value> {
     look_from(&Launch::default(), arguments)
 }
 
