@@ -44,6 +44,10 @@ impl fmt::Display for Escaped<'_> {
 
 /// Columns that escaped text takes.
 pub(super) fn text_width(text: &str) -> usize {
+    // Most of it is plain, and millions of lines may be laid out.
+    if text.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
+        return text.len();
+    }
     text.chars().map(|c| c.width().unwrap_or(0)).sum()
 }
 

@@ -12,6 +12,7 @@ use super::{
     leaks_text::{group, warnings},
     page::Page,
     run::{RunReport, fate_text, processes},
+    summary_text::Count,
 };
 use crate::aggregate::leaks::{Finding, Group};
 
@@ -28,7 +29,8 @@ pub fn render(report: &RunReport) -> Result<String> {
     }
     if report.outcome.not_kept > 0 {
         let mut status = TestCaseStatus::non_success(NonSuccessKind::Failure);
-        status.set_message(format!("{} leaked sockets had no room and are in no group", report.outcome.not_kept));
+        let sockets = Count(report.outcome.not_kept, "leaked socket");
+        status.set_message(format!("{sockets} had no room and are in no group"));
         suite.add_test_case(named("leaked sockets without a group", status));
     }
     if report.outcome.findings.is_empty() && report.outcome.not_kept == 0 {
@@ -63,7 +65,8 @@ fn case(report: &RunReport, finding: &Finding) -> Result<TestCase> {
         None => {
             let mut status = TestCaseStatus::non_success(NonSuccessKind::Failure);
             let (fate, evidence) = (fate_text(finding.fate), evidence(&report.leaks, group));
-            status.set_message(format!("{sockets} sockets {verdict}, {fate}: {evidence}", verdict = verdict.name()));
+            let sockets = Count(*sockets, "socket");
+            status.set_message(format!("{sockets} {}, {fate}: {evidence}", verdict.name()));
             status.set_type(verdict.name());
             status
         }

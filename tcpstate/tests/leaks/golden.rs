@@ -90,7 +90,7 @@ fn everything() -> LeakReport {
     )
 }
 
-fn names(scene: &mut Scene) {
+pub(crate) fn names(scene: &mut Scene) {
     let proxy = [
         "accept4@libc.so.6",
         "proxy_accept proxy.c:88",
@@ -172,7 +172,7 @@ fn folded(report: &LeakReport, weight: Weight) -> String {
 }
 
 /// Compares with `tests/leaks/golden/NAME`, or writes it when `TCPSTATE_BLESS` is set.
-fn assert_golden(file: &str, actual: &str) {
+pub(crate) fn assert_golden(file: &str, actual: &str) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/leaks/golden").join(file);
     if std::env::var_os("TCPSTATE_BLESS").is_some() {
         fs::create_dir_all(path.parent().expect("a directory")).expect("a writable source tree");
@@ -191,14 +191,14 @@ fn text_without_a_terminal() {
 fn text_on_a_narrow_terminal_in_colour() {
     let text = text(&everything(), Some(80), true);
     assert_golden("everything-80.ansi", &text);
-    let plain = anstream_free(&text);
+    let plain = without_colors(&text);
     let too_long: Vec<_> =
         plain.lines().filter(|line| line.chars().count() > 80 && line.trim().contains(' ')).collect();
     assert!(too_long.iter().all(|line| line.split_whitespace().any(|word| word.len() > 40)), "{too_long:#?}");
 }
 
 /// Without the escape sequences that colours are.
-fn anstream_free(text: &str) -> String {
+pub(crate) fn without_colors(text: &str) -> String {
     let mut plain = String::new();
     let mut parts = text.split('\x1b');
     plain.push_str(parts.next().unwrap_or_default());

@@ -2,6 +2,7 @@
 
 mod golden;
 mod properties;
+mod run;
 mod scene;
 mod stacks;
 mod verdicts;

@@ -186,6 +186,11 @@ impl Scene {
         self.sockets[socket.0] = None;
     }
 
+    /// The exit of the last process that held it closed it, as the aggregator was told.
+    pub(crate) fn gone(&mut self, socket: Socket) {
+        self.sockets[socket.0] = None;
+    }
+
     /// The peer resets the connection.
     pub(crate) fn reset(&mut self, socket: Socket) {
         let at = self.at();
