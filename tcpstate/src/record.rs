@@ -71,7 +71,7 @@ pub async fn run(settings: &RecordSettings, host: &Host, debug: bool) -> Result<
     let start = start(settings, &tracer, &clock);
     let leaks = Leaks::new(start.leak_options(settings.older_than));
     let mut recorder = Recorder {
-        intake: Intake::new(tracer, leaks, clock, settings.stack_bytes),
+        intake: Intake::new(tracer, leaks, clock, settings.stack_bytes)?,
         written: HashMap::new(),
         names: NameKeeper::new(host),
         totals: Totals::default(),
