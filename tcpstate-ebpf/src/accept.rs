@@ -71,6 +71,9 @@ fn socket_of(fd: u64) -> Option<Sock<Probed>> {
 #[inline(always)]
 fn accepted<R: Read>(ctx: &impl EbpfContext, sk: Sock<R>) {
     let key = sk.address();
+    if filtering(filter::PID) && SOCKETS.get_ptr(key).is_none() && !owner::followed(owner::process()) {
+        return;
+    }
     let place = if filtering(filter::LEAKS) { stack::capture() } else { 0 };
     let known = KnownOwner { owner: owner::current(), source: owner_source::ACCEPT, place };
     if let Some(story) = SOCKETS.get_ptr_mut(key) {

@@ -33,6 +33,12 @@ pub(crate) fn current() -> Owner {
     Owner { tgid: (pid_tgid >> 32) as u32, tid: pid_tgid as u32, comm }
 }
 
+/// The process of the running task, where no more of it is wanted yet.
+#[inline(always)]
+pub(crate) fn process() -> u32 {
+    (bpf_get_current_pid_tgid() >> 32) as u32
+}
+
 /// A task that an iterator or a tracepoint hands over.
 ///
 /// # Safety

@@ -68,6 +68,12 @@ pub(crate) fn on_transition(ctx: &BtfTracePointContext) {
     if filtering(set::LEAKS) && !filtering(set::TRANSITIONS) && !leak::concerns(sk, old, new) {
         return;
     }
+    if filtering(set::PID | set::COMM) && of_nobody_wanted(sk, old, new) {
+        if is_armed() {
+            count!(filtered);
+        }
+        return;
+    }
     let family = sk.family();
     let mut seen = Seen { sk, old, new, now: now_ns(), family, local: sk.local(family), remote: sk.remote(family) };
     let mut known = Known::NOTHING;
@@ -84,8 +90,7 @@ pub(crate) fn on_transition(ctx: &BtfTracePointContext) {
         // No `tcp_destroy_sock` follows for the parent of MPTCP subflows.
         let _ = SOCKETS.remove(sk.address());
     }
-    let armed = ARMED.get(0).is_some_and(|armed| *armed != 0);
-    if !armed {
+    if !is_armed() {
         return;
     }
     if !kept || !wanted(&seen, &known) {
@@ -98,6 +103,23 @@ pub(crate) fn on_transition(ctx: &BtfTracePointContext) {
         }
     } else {
         send(&seen, &known);
+    }
+}
+
+/// Whether the snapshot is in.
+#[inline(always)]
+fn is_armed() -> bool {
+    ARMED.get(0).is_some_and(|armed| *armed != 0)
+}
+
+/// Whether it is plain without a clock and without addresses that a transition is nobody's whom the filters name. Under these
+/// filters a socket has no story unless it began with its owner; one that listens is kept whoever it is.
+#[inline(always)]
+fn of_nobody_wanted(sk: Sock, old: u8, new: u8) -> bool {
+    match (old, new) {
+        (CLOSE, SYN_SENT) => filtering(set::PID) && !owner::followed(owner::process()),
+        (CLOSE | LISTEN, _) => false,
+        _ => SOCKETS.get_ptr(sk.address()).is_none(),
     }
 }
 

@@ -2,6 +2,7 @@
 
 pub(crate) mod intake;
 pub(crate) mod look;
+mod naming;
 pub(crate) mod render;
 pub(crate) mod sleepers;
 pub(crate) mod stacks;
@@ -14,12 +15,15 @@ use std::{
 use anyhow::{Result, bail};
 use tokio::time::{MissedTickBehavior, interval, sleep};
 
-use self::{intake::Intake, render::Renderer};
+use self::{intake::Intake, render::Renderer, stacks::Named};
 use crate::{
     aggregate::leaks::{Leaks, Observed},
     kernel::{Options, Tracer},
     preflight,
-    report::leaks::{LeakReport, Surroundings, processes_asleep},
+    report::{
+        leaks::{LeakReport, Surroundings, processes_asleep},
+        stack::Stack,
+    },
     session::{
         Clock, ending::Endings, followed::Followed, is_broken_pipe, log_probes, output::Output, warn_of_rounding,
     },
@@ -32,6 +36,8 @@ pub(crate) const TICK: Duration = Duration::from_millis(50);
 pub(crate) const WAKEUP_PART: u32 = 4;
 /// How often snapshots repair what events may have left wrong, at least.
 pub(crate) const RECONCILE: Duration = Duration::from_secs(10);
+/// So often new stacks may come while others get their names, before a report waits for the last ones without taking events.
+const NAMING_ROUNDS: u32 = 8;
 /// Longest wait of `--once` for a second look, where one does not suffice.
 const SECOND_LOOK: Duration = Duration::from_secs(2);
 
@@ -55,7 +61,7 @@ pub async fn run(settings: &LeaksSettings, debug: bool) -> Result<()> {
     let clock = Clock::start()?;
     let leaks = Leaks::new(intake::options(&tracer.probes().hooks, settings.older_than));
     let mut hunt = Hunt {
-        intake: Intake::new(tracer, leaks, clock, settings.stack_bytes),
+        intake: Intake::new(tracer, leaks, clock, settings.stack_bytes)?,
         renderer: Renderer::new(settings, clock.wall, clock.start),
         output: Output::start(io::stdout())?,
         settings,
@@ -85,7 +91,7 @@ impl Hunt<'_> {
             }
             None => self.look_once(&mut endings).await?,
         }
-        let last = self.report()?;
+        let last = self.report().await?;
         self.intake.tracer.detach();
         let finish = async {
             let mut out = self.output.buffer().await?;
@@ -118,7 +124,7 @@ impl Hunt<'_> {
                 _ = reports.tick() => {
                     self.intake.fetch()?;
                     self.reconcile_if_due()?;
-                    let report = self.report()?;
+                    let report = self.report().await?;
                     // A reader that is slow gets fewer reports: stacks cannot wait for it.
                     if let Some(mut out) = self.output.try_buffer()? {
                         self.renderer.interim(&mut out, &report)?;
@@ -136,7 +142,7 @@ impl Hunt<'_> {
 
     /// One look, and a second one where the first does not tell whether a socket is old enough.
     async fn look_once(&mut self, endings: &mut Endings) -> Result<()> {
-        let report = self.report()?;
+        let report = self.report().await?;
         if let Some(wait) = report.survey.settles_in_ns {
             let wait = Duration::from_nanos(wait).min(SECOND_LOOK);
             tokio::select! {
@@ -153,12 +159,11 @@ impl Hunt<'_> {
         if self.intake.is_due() { self.intake.reconcile() } else { Ok(()) }
     }
 
-    fn report(&mut self) -> Result<LeakReport> {
+    /// What is said of a moment. Events are taken while the stacks get their names.
+    async fn report(&mut self) -> Result<LeakReport> {
         let began = Instant::now();
-        // Those of what only the snapshot has told of.
-        self.intake.fetch_stacks();
+        self.name_stacks().await?;
         let Intake { tracer, leaks, stacks, clock, losses, .. } = &mut self.intake;
-        stacks.name(&leaks.places());
         let book = stacks.book();
         let fold = |place| book.fold(place);
         let now = clock.now();
@@ -166,19 +171,51 @@ impl Hunt<'_> {
         let threads = if pids.is_empty() { Vec::new() } else { tracer.threads(&pids)? };
         let in_send = sleepers::in_send(&threads);
         let survey = leaks.survey(&Observed { now, asleep_in_send: Some(&in_send), fold: &fold });
-        let sleepers = processes_asleep(&survey, self.settings.top)
-            .into_iter()
-            .map(|pid| (pid, sleepers::of_process(pid, &threads, stacks)))
-            .collect();
-        let surroundings = Surroundings {
-            sleepers,
-            losses: *losses,
-            unseen: tracer.probes().hooks.lost(),
-            unrepaired: self.intake.is_unrepaired(),
-            top: self.settings.top,
+        let (losses, unseen) = (*losses, tracer.probes().hooks.lost());
+        let wanted = processes_asleep(&survey, self.settings.top);
+        let (asleep, unnamed) = sleepers::of_processes(&wanted, &threads, stacks);
+        let unrepaired = self.intake.is_unrepaired();
+
+        let named = if unnamed.is_empty() {
+            Vec::new()
+        } else {
+            let named = self.intake.stacks.begin_to_name_threads(unnamed);
+            self.fetch_until(named).await?
         };
+        let sleepers = sleepers::folded(&wanted, &asleep, named).into_iter().collect();
+        let surroundings = Surroundings { sleepers, losses, unseen, unrepaired, top: self.settings.top };
         let report = LeakReport::new(survey, self.intake.stacks.book(), surroundings);
         tracing::debug!("report of {} groups took {} µs", report.survey.groups.len(), began.elapsed().as_micros());
         Ok(report)
+    }
+
+    /// Names the stacks of all sockets that there are when it returns.
+    async fn name_stacks(&mut self) -> Result<()> {
+        for _ in 0..NAMING_ROUNDS {
+            // Those of what only the snapshot has told of.
+            self.intake.fetch_stacks();
+            let Intake { leaks, stacks, .. } = &mut self.intake;
+            let Some((places, named)) = stacks.begin_to_name(&leaks.places()) else { break };
+            let named = self.fetch_until(named).await?;
+            self.intake.stacks.insert(places, named);
+        }
+        // Mostly nothing is left but to forget old ones.
+        let Intake { leaks, stacks, .. } = &mut self.intake;
+        stacks.name(&leaks.places());
+        Ok(())
+    }
+
+    /// Takes events and stacks until the names have come.
+    async fn fetch_until(&mut self, mut named: Named) -> Result<Vec<Stack>> {
+        let mut tick = interval(TICK);
+        loop {
+            tokio::select! {
+                biased;
+                named = &mut named => return Ok(named.unwrap_or_else(|_| self.intake.stacks.failed())),
+                filled = self.intake.tracer.filled() => filled?,
+                _ = tick.tick() => {}
+            }
+            self.intake.fetch()?;
+        }
     }
 }

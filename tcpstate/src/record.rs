@@ -79,7 +79,7 @@ pub async fn run(settings: &RecordSettings, host: &Host, debug: bool) -> Result<
     let census = settings.census.as_ref().map(|settings| Taker::start(settings, host, clock)).transpose()?;
     let mut recorder = Recorder {
         census,
-        intake: Intake::new(tracer, leaks, clock, settings.stack_bytes),
+        intake: Intake::new(tracer, leaks, clock, settings.stack_bytes)?,
         written: HashMap::new(),
         names: NameKeeper::new(host),
         totals: Totals::default(),

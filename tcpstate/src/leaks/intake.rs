@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use tcpstate_common::counters::Counters;
 
 use super::{RECONCILE, look::look, stacks::Stacks};
@@ -52,17 +52,21 @@ pub(crate) struct Intake {
 }
 
 impl Intake {
-    pub(crate) fn new(tracer: Tracer, leaks: Leaks, clock: Clock, stack_bytes: u32) -> Self {
-        Self {
+    /// # Errors
+    ///
+    /// The system has no thread for the names of stacks.
+    pub(crate) fn new(tracer: Tracer, leaks: Leaks, clock: Clock, stack_bytes: u32) -> Result<Self> {
+        let stacks = Stacks::start().context("failed to start the thread that names stacks")?;
+        Ok(Self {
             tracer,
             leaks,
-            stacks: Stacks::default(),
+            stacks,
             losses: LeakLosses::default(),
             clock,
             reconciled: None,
             lost_at_reconcile: 0,
             stack_bytes: stack_bytes as usize,
-        }
+        })
     }
 
     /// Takes the events and stacks that wait.

@@ -5,7 +5,10 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use tcpstate_common::leak::Thread;
 
-use super::stacks::{Stacks, registers};
+use super::{
+    naming::Unnamed,
+    stacks::{Stacks, registers},
+};
 use crate::{
     kernel::FoundThread,
     model::Comm,
@@ -59,21 +62,44 @@ pub(crate) fn in_send(threads: &[FoundThread]) -> BTreeMap<u32, u32> {
     counts
 }
 
-/// Where the threads of a process are, those at the same place together, most first.
-pub(crate) fn of_process(pid: u32, threads: &[FoundThread], stacks: &mut Stacks) -> Vec<Sleepers> {
+/// A thread that sleeps in a system call.
+#[derive(Debug)]
+pub(crate) struct Asleep {
+    pid: u32,
+    thread: Thread,
+}
+
+/// The sleeping threads of processes, with their stacks, unwound at once: they run on.
+pub(crate) fn of_processes(pids: &[u32], threads: &[FoundThread], stacks: &mut Stacks) -> (Vec<Asleep>, Vec<Unnamed>) {
     let mut bytes = Vec::new();
-    let mut asleep: Vec<(&Thread, (i64, Arc<Stack>))> = Vec::new();
-    // Only a thread in a system call sleeps.
-    for FoundThread { thread, kernel } in
-        threads.iter().filter(|found| found.thread.task.tgid == pid && found.thread.syscall >= 0)
-    {
-        if read_stack(pid, thread.registers.sp, STACK_BYTES, &mut bytes).is_ok() {
-            let truncated_copy = bytes.len() >= STACK_BYTES;
-            let registers = registers(thread.registers);
-            let stack = stacks.of_thread(&RawStack { pid, registers, stack: &bytes, truncated_copy }, kernel);
-            asleep.push((thread, (thread.syscall, Arc::new(stack))));
+    let mut asleep = (Vec::new(), Vec::new());
+    for &pid in pids {
+        // Only a thread in a system call sleeps.
+        for FoundThread { thread, kernel } in
+            threads.iter().filter(|found| found.thread.task.tgid == pid && found.thread.syscall >= 0)
+        {
+            if read_stack(pid, thread.registers.sp, STACK_BYTES, &mut bytes).is_ok() {
+                let truncated_copy = bytes.len() >= STACK_BYTES;
+                let registers = registers(thread.registers);
+                asleep.0.push(Asleep { pid, thread: *thread });
+                asleep.1.push(stacks.of_thread(&RawStack { pid, registers, stack: &bytes, truncated_copy }, kernel));
+            }
         }
     }
+    asleep
+}
+
+/// Where the threads of each of these processes are, in their order: those at the same place together, most first.
+pub(crate) fn folded(pids: &[u32], asleep: &[Asleep], named: Vec<Stack>) -> Vec<(u32, Vec<Sleepers>)> {
+    let named: Vec<Arc<Stack>> = named.into_iter().map(Arc::new).collect();
+    let of = |pid: u32| {
+        let its = asleep.iter().zip(&named).filter(|(one, _)| one.pid == pid);
+        of_process(pid, its.map(|(one, stack)| (&one.thread, (one.thread.syscall, Arc::clone(stack)))).collect())
+    };
+    pids.iter().map(|&pid| (pid, of(pid))).collect()
+}
+
+fn of_process(pid: u32, asleep: Vec<(&Thread, (i64, Arc<Stack>))>) -> Vec<Sleepers> {
     let folded = fold(asleep).into_iter();
     folded
         .filter_map(|folded| {

@@ -1,24 +1,28 @@
 //! Stacks by place: unwound when they come, since their process may end; named when a report wants them.
 
-use std::collections::{BTreeSet, HashMap};
+use std::{
+    collections::{BTreeSet, HashMap},
+    io,
+};
 
 use tcpstate_common::leak::{CodeRanges, KernelStack, StackHeader};
+use tokio::sync::oneshot;
+
+use super::naming::{Namer, Unnamed};
 
 use crate::{
     kernel::Tracer,
     model::leak::PlaceId,
     process::descriptors,
-    report::stack::{Frame, Source, Stack, StackBook},
-    symbolize::{self, KernelSymbols, Symbolizer, hint, is_interpreter},
-    unwind::{self, Address, End, Place, RawStack, Registers, Unwinder},
+    report::stack::{Stack, StackBook},
+    unwind::{self, Address, Place, RawStack, Registers, Unwinder},
 };
 
 /// Every stack that was taken.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Stacks {
     unwinder: Unwinder,
-    symbolizer: Symbolizer,
-    kernel_symbols: KernelSymbols,
+    namer: Namer,
     /// Kernel stacks of places, where they are wanted: of the first time that each was met.
     kernel: HashMap<PlaceId, Vec<u64>>,
     unwound: HashMap<PlaceId, unwind::Stack>,
@@ -31,7 +35,28 @@ pub(crate) struct Stacks {
     unnamed: BTreeSet<PlaceId>,
 }
 
+/// Named stacks that are on their way.
+pub(crate) type Named = oneshot::Receiver<Vec<Stack>>;
+
 impl Stacks {
+    /// None yet, and a thread to name them.
+    ///
+    /// # Errors
+    ///
+    /// The system has no more threads.
+    pub(crate) fn start() -> io::Result<Self> {
+        Ok(Self {
+            unwinder: Unwinder::default(),
+            namer: Namer::start()?,
+            kernel: HashMap::new(),
+            unwound: HashMap::new(),
+            book: StackBook::default(),
+            code: HashMap::new(),
+            varying: BTreeSet::new(),
+            unnamed: BTreeSet::new(),
+        })
+    }
+
     /// Takes the stacks that wait, of each of which at most `limit` bytes were copied, and tells the kernel side where their
     /// processes have their code.
     pub(crate) fn fetch(&mut self, tracer: &mut Tracer, limit: usize) {
@@ -80,20 +105,50 @@ impl Stacks {
         self.code_unless_known(header)
     }
 
-    /// Names the stacks of these places.
+    /// Names the stacks of these places, and forgets the names of others.
     pub(crate) fn name(&mut self, places: &BTreeSet<PlaceId>) {
-        for &place in places {
-            let due = self.unnamed.remove(&place) || self.book.get(place).is_none();
-            if let (true, Some(stack)) = (due, self.unwound.get(&place)) {
-                let kernel = self.kernel.get(&place).map(Vec::as_slice).unwrap_or_default();
-                let mut named = named(&mut self.symbolizer, stack, self.kernel_symbols.names(kernel));
-                if self.varying.contains(&place) {
-                    named.truncated = Some("callers further out vary".to_owned());
-                }
-                self.book.insert(place, named);
-            }
+        let (due, stacks) = self.due(places);
+        if !due.is_empty() {
+            let named = self.namer.name(stacks);
+            self.insert(due, named);
         }
         self.book.retain(places);
+    }
+
+    /// Has the stacks of these places named while the caller does something else; [`Self::insert`] takes them. `None`: all have
+    /// names.
+    pub(crate) fn begin_to_name(&mut self, places: &BTreeSet<PlaceId>) -> Option<(Vec<PlaceId>, Named)> {
+        let (places, stacks) = self.due(places);
+        (!places.is_empty()).then(|| (places, self.namer.begin(stacks)))
+    }
+
+    /// The thread that names stacks did not live to answer.
+    pub(crate) fn failed(&mut self) -> ! {
+        self.namer.failed()
+    }
+
+    /// Those of the places whose names are missing or out of date, with their stacks.
+    fn due(&mut self, places: &BTreeSet<PlaceId>) -> (Vec<PlaceId>, Vec<Unnamed>) {
+        let mut due = (Vec::new(), Vec::new());
+        for &place in places {
+            let is_due = self.unnamed.remove(&place) || self.book.get(place).is_none();
+            if let (true, Some(stack)) = (is_due, self.unwound.get(&place)) {
+                due.0.push(place);
+                due.1.push(Unnamed {
+                    stack: stack.clone(),
+                    kernel: self.kernel.get(&place).cloned().unwrap_or_default(),
+                    varying: self.varying.contains(&place),
+                });
+            }
+        }
+        due
+    }
+
+    /// Keeps the stacks of places.
+    pub(crate) fn insert(&mut self, places: Vec<PlaceId>, named: Vec<Stack>) {
+        for (place, stack) in places.into_iter().zip(named) {
+            self.book.insert(place, stack);
+        }
     }
 
     /// The stacks that have names.
@@ -101,10 +156,19 @@ impl Stacks {
         &self.book
     }
 
-    /// Unwinds and names a stack that belongs to no place: that of a sleeping thread.
-    pub(crate) fn of_thread(&mut self, raw: &RawStack<'_>, kernel: &KernelStack) -> Stack {
-        let stack = self.unwinder.unwind(raw);
-        named(&mut self.symbolizer, &stack, self.kernel_symbols.names(addresses(kernel)))
+    /// Unwinds a stack that belongs to no place: that of a sleeping thread.
+    pub(crate) fn of_thread(&mut self, raw: &RawStack<'_>, kernel: &KernelStack) -> Unnamed {
+        Unnamed { stack: self.unwinder.unwind(raw), kernel: addresses(kernel).to_vec(), varying: false }
+    }
+
+    /// Names such stacks, and waits for that.
+    pub(crate) fn name_threads(&mut self, stacks: Vec<Unnamed>) -> Vec<Stack> {
+        if stacks.is_empty() { Vec::new() } else { self.namer.name(stacks) }
+    }
+
+    /// Has such stacks named while the caller does something else.
+    pub(crate) fn begin_to_name_threads(&mut self, stacks: Vec<Unnamed>) -> Named {
+        self.namer.begin(stacks)
     }
 
     /// A process is told of once, and again when it runs code elsewhere: after `execve()` or `dlopen()`.
@@ -133,41 +197,4 @@ pub(crate) fn registers(raw: tcpstate_common::leak::Registers) -> Registers {
 fn addresses(kernel: &KernelStack) -> &[u64] {
     let frames = usize::try_from(kernel.len).unwrap_or(0) / size_of::<u64>();
     kernel.frames.get(..frames).unwrap_or(&kernel.frames)
-}
-
-fn named(symbolizer: &mut Symbolizer, stack: &unwind::Stack, kernel: Vec<String>) -> Stack {
-    let truncated = match &stack.end {
-        End::Complete => None,
-        End::Truncated(reason) => Some(reason.to_string()),
-    };
-    let mut frames: Vec<Frame> = symbolizer.symbolize(stack).iter().flat_map(frames).collect();
-    if frames.iter().any(|frame| frame.module.is_none() && frame.function.is_some()) {
-        for frame in &mut frames {
-            frame.runtime = frame.module.as_deref().is_some_and(is_interpreter);
-        }
-    }
-    Stack { frames, kernel, truncated, hint: hint(stack) }
-}
-
-/// Functions that were inlined are frames of their own.
-fn frames(frame: &symbolize::Frame) -> Vec<Frame> {
-    let address = if frame.module.is_some() { frame.offset } else { frame.ip };
-    let nameless = Frame {
-        function: None,
-        source: None,
-        module: frame.module.clone(),
-        offset: address,
-        inlined: false,
-        runtime: false,
-    };
-    if frame.functions.is_empty() {
-        return vec![nameless];
-    }
-    let named = frame.functions.iter().map(|function| Frame {
-        function: Some(function.name.clone()),
-        source: function.location.as_ref().map(|location| Source { file: location.file.clone(), line: location.line }),
-        inlined: function.inlined,
-        ..nameless.clone()
-    });
-    named.collect()
 }

@@ -38,11 +38,11 @@ impl Recorder<'_> {
         let threads = if pids.is_empty() { Vec::new() } else { tracer.threads(&pids)? };
         let in_send: BTreeMap<u32, u32> = sleepers::in_send(&threads);
         let survey = leaks.survey(&Observed { now, asleep_in_send: Some(&in_send), fold: &fold });
-        let asleep = processes_asleep(&survey, ASLEEP).into_iter().map(|pid| {
-            let sleepers = sleepers::of_process(pid, &threads, stacks);
-            (pid, sleepers.iter().map(SleepersRecord::from).collect())
-        });
-        let sleepers = asleep.collect();
+        let wanted = processes_asleep(&survey, ASLEEP);
+        let (asleep, unnamed) = sleepers::of_processes(&wanted, &threads, stacks);
+        let named = stacks.name_threads(unnamed);
+        let folded = sleepers::folded(&wanted, &asleep, named).into_iter();
+        let sleepers = folded.map(|(pid, found)| (pid, found.iter().map(SleepersRecord::from).collect())).collect();
         self.write_stacks().await?;
         let look = Look {
             now,

@@ -58,7 +58,7 @@ impl Watch {
         let clock = Clock::start()?;
         let leaks =
             Leaks::new(intake::options(&tracer.probes().hooks, settings.older_than)).keeping(settings.max_dwell);
-        let mut intake = Intake::new(tracer, leaks, clock, settings.stack_bytes);
+        let mut intake = Intake::new(tracer, leaks, clock, settings.stack_bytes)?;
         intake.reconcile()?;
         let mut tick = interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);

@@ -1,0 +1,121 @@
+//! The thread that names stacks. The first address of a large library takes a tenth of a second, in which events would wait.
+
+use std::{
+    io,
+    panic::resume_unwind,
+    sync::mpsc,
+    thread::{self, JoinHandle},
+};
+
+use tokio::sync::oneshot;
+
+use crate::{
+    report::stack::{Frame, Source, Stack},
+    symbolize::{self, KernelSymbols, Symbolizer, hint, is_interpreter},
+    unwind::{self, End},
+};
+
+/// A stack as it was unwound.
+#[derive(Debug)]
+pub(crate) struct Unnamed {
+    /// The part of user space.
+    pub(crate) stack: unwind::Stack,
+    /// Addresses in the kernel.
+    pub(crate) kernel: Vec<u64>,
+    /// Whether the callers that are missing were seen to differ.
+    pub(crate) varying: bool,
+}
+
+/// Stacks to name, and what is done with them then.
+type Work = (Vec<Unnamed>, Box<dyn FnOnce(Vec<Stack>) + Send>);
+
+/// A thread with the symbols of every file that it was asked for. It ends when this is dropped and its work is done.
+#[derive(Debug)]
+pub(crate) struct Namer {
+    work: mpsc::Sender<Work>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Namer {
+    /// # Errors
+    ///
+    /// The system has no more threads.
+    pub(crate) fn start() -> io::Result<Self> {
+        let (work, queue) = mpsc::channel::<Work>();
+        let run = move || {
+            let (mut symbolizer, mut kernel) = (Symbolizer::default(), KernelSymbols::default());
+            for (stacks, done) in queue {
+                done(stacks.iter().map(|unnamed| name(&mut symbolizer, &mut kernel, unnamed)).collect());
+            }
+        };
+        let thread = thread::Builder::new().name("symbols".to_owned()).spawn(run)?;
+        Ok(Self { work, thread: Some(thread) })
+    }
+
+    /// Names stacks in their order, and waits for that.
+    pub(crate) fn name(&mut self, stacks: Vec<Unnamed>) -> Vec<Stack> {
+        let (answer, named) = mpsc::channel();
+        // An answer that nobody waits for is none too many.
+        self.ask(stacks, move |stacks| drop(answer.send(stacks)));
+        named.recv().unwrap_or_else(|_| self.failed())
+    }
+
+    /// Has stacks named in their order while the caller does something else.
+    pub(crate) fn begin(&mut self, stacks: Vec<Unnamed>) -> oneshot::Receiver<Vec<Stack>> {
+        let (answer, named) = oneshot::channel();
+        self.ask(stacks, move |stacks| drop(answer.send(stacks)));
+        named
+    }
+
+    fn ask(&mut self, stacks: Vec<Unnamed>, done: impl FnOnce(Vec<Stack>) + Send + 'static) {
+        if self.work.send((stacks, Box::new(done))).is_err() {
+            self.failed();
+        }
+    }
+
+    /// The thread ends early only by a panic, which goes on here.
+    pub(crate) fn failed(&mut self) -> ! {
+        match self.thread.take().map(JoinHandle::join) {
+            Some(Err(panic)) => resume_unwind(panic),
+            Some(Ok(())) | None => unreachable!("the thread that names stacks waits for work"),
+        }
+    }
+}
+
+fn name(symbolizer: &mut Symbolizer, kernel: &mut KernelSymbols, unnamed: &Unnamed) -> Stack {
+    let truncated = match &unnamed.stack.end {
+        _ if unnamed.varying => Some("callers further out vary".to_owned()),
+        End::Complete => None,
+        End::Truncated(reason) => Some(reason.to_string()),
+    };
+    let mut frames: Vec<Frame> = symbolizer.symbolize(&unnamed.stack).iter().flat_map(frames).collect();
+    if frames.iter().any(|frame| frame.module.is_none() && frame.function.is_some()) {
+        for frame in &mut frames {
+            frame.runtime = frame.module.as_deref().is_some_and(is_interpreter);
+        }
+    }
+    Stack { frames, kernel: kernel.names(&unnamed.kernel), truncated, hint: hint(&unnamed.stack) }
+}
+
+/// Functions that were inlined are frames of their own.
+fn frames(frame: &symbolize::Frame) -> Vec<Frame> {
+    let address = if frame.module.is_some() { frame.offset } else { frame.ip };
+    let nameless = Frame {
+        function: None,
+        source: None,
+        module: frame.module.clone(),
+        offset: address,
+        inlined: false,
+        runtime: false,
+    };
+    if frame.functions.is_empty() {
+        return vec![nameless];
+    }
+    let named = frame.functions.iter().map(|function| Frame {
+        function: Some(function.name.clone()),
+        source: function.location.as_ref().map(|location| Source { file: location.file.clone(), line: location.line }),
+        inlined: function.inlined,
+        ..nameless.clone()
+    });
+    named.collect()
+}
