@@ -1,5 +1,6 @@
 //! Figures over many events. No I/O, no clock: time comes with the events, or as an argument.
 
+pub mod doctor;
 pub mod dwell;
 pub mod leaks;
 pub mod states;

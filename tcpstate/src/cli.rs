@@ -1,5 +1,6 @@
 //! The command line as clap sees it; `settings` makes sense of it.
 
+mod doctor;
 mod filter;
 pub mod record;
 pub mod run;
@@ -13,6 +14,7 @@ use tcpstate_common::state::TcpState;
 
 use self::run::RunArgs;
 pub use self::{
+    doctor::DoctorArgs,
     filter::{EndArgs, FilterArgs},
     shell::{CompletionsArgs, EXIT_CODES, ManArgs},
     states::{SocketFilterArgs, StatesArgs},
@@ -49,6 +51,8 @@ pub enum Command {
     Report(Box<record::ReportArgs>),
     /// Show which hooks this kernel allows, why not the others, and what is lost without them.
     Probes(ProbesArgs),
+    /// Say what is wrong with sockets now, what this kernel allows, and what the TCP settings really do.
+    Doctor(DoctorArgs),
     /// Count the sockets in each state, whose they are, and what they use up.
     States(StatesArgs),
     /// Write a completion script for a shell.

@@ -19,4 +19,5 @@ mod tracer;
 pub use btf::BtfError;
 pub use hunt::FoundThread;
 pub use survey::survey;
+pub(crate) use system::{lockdown, release};
 pub use tracer::{Options, Tracer};

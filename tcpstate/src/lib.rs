@@ -7,6 +7,7 @@
 pub mod aggregate;
 pub mod cli;
 pub mod decode;
+pub mod doctor;
 pub mod kernel;
 pub mod leaks;
 mod memory;

@@ -6,10 +6,10 @@ use anyhow::Result;
 use clap::Parser as _;
 use tcpstate::{
     cli::{Cli, Command},
-    leaks, probes, record, replay, run,
+    doctor, leaks, probes, record, replay, run,
     settings::{
-        TraceSettings, host::Host, leaks::LeaksSettings, record::RecordSettings, replay::ReplaySettings,
-        run::RunSettings, states::StatesSettings,
+        TraceSettings, doctor::DoctorSettings, host::Host, leaks::LeaksSettings, record::RecordSettings,
+        replay::ReplaySettings, run::RunSettings, states::StatesSettings,
     },
     shell, states, trace,
 };
@@ -42,6 +42,7 @@ fn execute(cli: &Cli) -> Result<ExitCode> {
         Command::Report(args) => replay::run(&ReplaySettings::new(args, &host)?),
         Command::Leaks(args) => runtime.block_on(leaks::run(&LeaksSettings::new(args, &host)?, debug)),
         Command::Probes(args) => probes::run(args.output),
+        Command::Doctor(args) => doctor::run(&DoctorSettings::new(args, &host)?, &host),
         Command::States(args) => runtime.block_on(states::run(&StatesSettings::new(args, &host)?, &host)),
         Command::Completions(args) => shell::completions(args),
         Command::Man(args) => shell::man(args),

@@ -1,5 +1,6 @@
 //! What was observed, in user-space types. No I/O and no knowledge of the kernel's record format.
 
+pub mod doctor;
 pub mod event;
 pub mod leak;
 pub mod probes;

@@ -5,6 +5,9 @@
 
 pub mod clock;
 mod columns;
+mod doctor;
+pub mod doctor_json;
+pub mod doctor_text;
 mod errno;
 pub mod escape;
 pub mod evidence;

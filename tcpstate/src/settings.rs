@@ -3,6 +3,7 @@
 pub mod allow;
 pub mod buffer;
 mod cgroups;
+pub mod doctor;
 pub mod filter;
 pub mod host;
 pub mod leaks;

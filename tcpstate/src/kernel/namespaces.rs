@@ -21,7 +21,7 @@ const DEBUG_TRACEFS: &str = "/sys/kernel/debug/tracing";
 /// Network namespaces other than our own: of every process, and those that `ip netns` keeps without one.
 ///
 /// Processes and names that vanish meanwhile are passed over.
-pub(super) fn other_network_namespaces() -> Vec<File> {
+pub(crate) fn other_network_namespaces() -> Vec<File> {
     let mut seen = HashSet::new();
     if let Ok(own) = fs::metadata("/proc/self/ns/net") {
         seen.insert(own.ino());

@@ -29,12 +29,12 @@ impl System {
 }
 
 /// `uname -r`.
-pub(super) fn release() -> String {
+pub(crate) fn release() -> String {
     rustix::system::uname().release().to_string_lossy().into_owned()
 }
 
 /// The lockdown mode (`kernel_lockdown(7)`), where the kernel has it and lets it be read.
-pub(super) fn lockdown() -> Option<String> {
+pub(crate) fn lockdown() -> Option<String> {
     let modes = with_securityfs(|| fs::read_to_string("/sys/kernel/security/lockdown")).ok()?.ok()?;
     selected(&modes).map(str::to_owned)
 }

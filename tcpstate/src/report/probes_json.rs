@@ -22,10 +22,15 @@ pub fn write(out: &mut impl io::Write, hooks: &Hooks) -> io::Result<()> {
         kernel: &hooks.kernel,
         lockdown: hooks.lockdown.as_deref(),
         usable: !hooks.missing().any(|role| role.is_required()),
-        roles: hooks.roles.iter().map(RoleBody::from).collect(),
+        roles: roles(hooks),
     };
     serde_json::to_writer(&mut *out, &body)?;
     writeln!(out)
+}
+
+/// The roles, as other commands write them, too.
+pub(super) fn roles(hooks: &Hooks) -> Vec<RoleBody<'_>> {
+    hooks.roles.iter().map(RoleBody::from).collect()
 }
 
 #[derive(Serialize)]
@@ -39,7 +44,7 @@ struct Body<'a> {
 }
 
 #[derive(Serialize)]
-struct RoleBody<'a> {
+pub(super) struct RoleBody<'a> {
     role: &'static str,
     required: bool,
     chosen: Option<&'a str>,

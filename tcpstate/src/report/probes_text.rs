@@ -23,6 +23,11 @@ const WHY: usize = 3;
 pub fn write(out: &mut impl io::Write, hooks: &Hooks) -> io::Result<()> {
     let lockdown = hooks.lockdown.as_deref().unwrap_or("not known");
     writeln!(out, "kernel {}, lockdown {lockdown}\n", hooks.kernel)?;
+    table(out, hooks)
+}
+
+/// The table without what stands above it.
+pub(super) fn table(out: &mut impl io::Write, hooks: &Hooks) -> io::Result<()> {
     let column = |title, group| Column { title, align: Align::Left, group, width: 0, steps: &[] };
     let mut columns =
         Columns::new(vec![column("ROLE", ROLE), column("HOOK", HOOK), column("", STATUS), column("WHY NOT", WHY)]);

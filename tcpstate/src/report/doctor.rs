@@ -1,0 +1,97 @@
+//! Sentences of `tcpstate doctor`, the same in both formats.
+
+use super::{
+    escape::Escaped,
+    summary_text::Count,
+    words::{AgeText, EndpointText, ProcessText},
+};
+use crate::{
+    aggregate::{
+        doctor::{Finding, Kind},
+        states::{GroupKey, StateRow},
+    },
+    model::doctor::{Limit, Machine},
+};
+
+/// Since this version BPF counts against the memory cgroup, not against `RLIMIT_MEMLOCK`
+/// (`bpf_map_charge_init()` went in Linux 5.11).
+const MEMCG: (u32, u32) = (5, 11);
+
+/// What was found, in one sentence.
+pub(super) fn sentence(finding: &Finding) -> String {
+    match &finding.kind {
+        Kind::CannotTrace(why) => format!("tcpstate cannot trace here: {why}"),
+        Kind::Lost { role, lost } => format!("no hook for {role}: {lost}"),
+        Kind::CloseWait { group, name, row } => {
+            format!("{} in CLOSE_WAIT {}{}", Count(row.sockets, "socket"), whose(*group, name.as_deref()), oldest(row))
+        }
+        Kind::Descriptors(row) => format!(
+            "{} uses {} of the {} descriptors it may have",
+            ProcessText(row.process),
+            row.descriptors,
+            row.limit.unwrap_or_default()
+        ),
+        Kind::Ports(row) => format!(
+            "{} of {} ephemeral ports from {} to {} are in use, {} of them in TIME_WAIT (network namespace {})",
+            row.used,
+            row.limit,
+            row.local,
+            EndpointText(row.remote),
+            row.time_wait,
+            row.netns
+        ),
+        Kind::Backlog(row) => {
+            let process = row.process.map_or_else(String::new, |process| format!(" of {}", ProcessText(process)));
+            let local = EndpointText(row.local);
+            format!(
+                "the backlog at {local}{process} is full: {} wait for accept(), the limit is {}",
+                row.used, row.limit
+            )
+        }
+        Kind::Overflows(row) => {
+            let name = row.names.first().map_or_else(|| row.inode.to_string(), |name| Escaped(name).to_string());
+            format!(
+                "listeners in network namespace {name} have found their backlog full {} times since it began",
+                row.listen_overflows.unwrap_or_default()
+            )
+        }
+        Kind::Value { name, value, effect } => format!("`{name}` is {value}: {effect}"),
+        Kind::Configured { name, file } => {
+            format!("`{}` sets `{name}`, which does not exist on this kernel", Escaped(file.as_bytes()))
+        }
+        Kind::Gaps { processes, namespaces } => format!(
+            "not looked into for lack of privilege: {} and {}",
+            Count(*processes, "process"),
+            Count(*namespaces, "network namespace")
+        ),
+        Kind::More { kind, count } => format!("{count} more of `{kind}` are not listed"),
+    }
+}
+
+fn whose(group: GroupKey, name: Option<&[u8]>) -> String {
+    match (group, name) {
+        (GroupKey::Process(pid), Some(name)) => format!("in process {}[{pid}]", Escaped(name)),
+        (GroupKey::Process(pid), None) => format!("in process {pid}"),
+        (GroupKey::NoDescriptor, _) => "that no process has accepted".to_owned(),
+        _ => "of a process that could not be looked into".to_owned(),
+    }
+}
+
+fn oldest(row: &StateRow) -> String {
+    row.oldest.map_or_else(String::new, |oldest| format!(", the oldest {}", AgeText(oldest)))
+}
+
+/// A limit, as `ulimit` writes it.
+pub(super) fn limit(limit: Limit) -> String {
+    let word = |limit: Option<u64>| limit.map_or_else(|| "unlimited".to_owned(), |limit| limit.to_string());
+    format!("{} (hard {})", word(limit.soft), word(limit.hard))
+}
+
+/// What `RLIMIT_MEMLOCK` means on this kernel.
+pub(super) fn memlock(machine: &Machine) -> &'static str {
+    match machine.version() {
+        Some(version) if version < MEMCG => "BPF programs and maps count against it, and tcpstate raises it",
+        Some(_) => "does not matter: since Linux 5.11 BPF memory counts in the memory cgroup",
+        None => "matters to BPF before Linux 5.11",
+    }
+}

@@ -1,0 +1,27 @@
+//! Settings of `tcpstate doctor`.
+
+use super::{SettingsError, host::Host, states::OnlyNetns, wants_color};
+use crate::cli::{DoctorArgs, OutputFormat};
+
+/// What was asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DoctorSettings {
+    /// Where to look; `None` for the sockets of all network namespaces and the settings of one's own.
+    pub netns: Option<OnlyNetns>,
+    /// Format of standard output.
+    pub output: OutputFormat,
+    /// Whether text output is coloured.
+    pub color: bool,
+}
+
+impl DoctorSettings {
+    /// Checks the arguments against this host.
+    ///
+    /// # Errors
+    ///
+    /// When there is no such network namespace.
+    pub fn new(args: &DoctorArgs, host: &Host) -> Result<Self, SettingsError> {
+        let netns = args.netns.as_deref().map(|given| OnlyNetns::new(given, host)).transpose()?;
+        Ok(Self { netns, output: args.output, color: wants_color(args.color, host) })
+    }
+}
