@@ -149,7 +149,7 @@ impl Kind {
             }
             Self::Value { name, .. } => format!("see `{name}` below"),
             Self::Configured { .. } => "remove the line: it only makes `sysctl --system` complain".to_owned(),
-            Self::Gaps { .. } => "run as root to see all".to_owned(),
+            Self::Gaps { .. } => "`CAP_SYS_PTRACE` opens other users' processes, `CAP_SYS_ADMIN` other network namespaces".to_owned(),
             Self::More { .. } => "`tcpstate states --by process --top 10000` lists all".to_owned(),
         }
     }

@@ -174,7 +174,7 @@ pub static SETTINGS: [Setting; 17] = [
         ..setting(
             "net.core.netdev_max_backlog",
             &[((0, 0), "1000")],
-            "packets that may wait for a CPU after a driver without NAPI, or RPS, handed them over (second column of \
+            "packets that may wait for a CPU after loopback, RPS or a driver without NAPI handed them over (second column of \
              /proc/net/softnet_stat counts drops). It knows nothing of connections and their states",
             "enqueue_to_backlog(), net/core/dev.c",
         )
