@@ -120,7 +120,7 @@ fn is(reading: Option<&Reading>) -> String {
     match reading {
         Some(Reading::Value(value)) => format!("is {value}"),
         Some(Reading::Unreadable(why)) => format!("cannot be read ({why})"),
-        Some(Reading::Absent) | None => "is not there".to_owned(),
+        Some(Reading::Absent) | None => "is not shown here".to_owned(),
     }
 }
 

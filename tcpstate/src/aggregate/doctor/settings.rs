@@ -27,7 +27,7 @@ impl Setting {
 }
 
 /// Settings that matter to what can be traced.
-pub(super) const KERNEL: [&str; 3] =
+pub const KERNEL: [&str; 3] =
     ["net.core.bpf_jit_enable", "kernel.unprivileged_bpf_disabled", "kernel.yama.ptrace_scope"];
 
 /// Every setting that is read.
