@@ -359,7 +359,7 @@ _tcpstate_commands() {
     local commands; commands=(
 'trace:Show every TCP state transition as it happens, with the process that opened the socket' \
 'leaks:Name the code that leaves sockets in CLOSE_WAIT, and the reason' \
-'record:Keep what \`leaks\` and \`trace\` would show in a file' \
+'record:Keep what \`leaks\`, \`trace\` and \`states\` would show in a file' \
 'report:Show what was recorded; needs no root, and can be done elsewhere' \
 'probes:Show which hooks this kernel allows, why not the others, and what is lost without them' \
 'doctor:Say what is wrong with sockets now, what this kernel allows, and what the TCP settings really do' \
@@ -386,7 +386,7 @@ _tcpstate__subcmd__help_commands() {
     local commands; commands=(
 'trace:Show every TCP state transition as it happens, with the process that opened the socket' \
 'leaks:Name the code that leaves sockets in CLOSE_WAIT, and the reason' \
-'record:Keep what \`leaks\` and \`trace\` would show in a file' \
+'record:Keep what \`leaks\`, \`trace\` and \`states\` would show in a file' \
 'report:Show what was recorded; needs no root, and can be done elsewhere' \
 'probes:Show which hooks this kernel allows, why not the others, and what is lost without them' \
 'doctor:Say what is wrong with sockets now, what this kernel allows, and what the TCP settings really do' \
