@@ -22,6 +22,8 @@ const SUITE: &str = "bookworm";
 /// Where its libraries are, the dynamic linker among them.
 const LIBRARIES: [&str; 2] = ["lib/x86_64-linux-gnu", "usr/lib/x86_64-linux-gnu"];
 const LINKER: &str = "lib/x86_64-linux-gnu/ld-linux-x86-64.so.2";
+/// Where its modules are, one of them the emulation of processors.
+const MODULES: &str = "usr/lib/x86_64-linux-gnu/qemu";
 /// Where its firmware is.
 const FIRMWARE: [&str; 2] = ["usr/share/qemu", "usr/share/seabios"];
 
@@ -70,6 +72,7 @@ impl Emulator {
             Self::Kept(root) => {
                 let below = |path: &&str| root.join(path).display().to_string();
                 let mut command = Command::new(root.join(LINKER));
+                command.env("QEMU_MODULE_DIR", root.join(MODULES));
                 command.arg("--library-path").arg(LIBRARIES.iter().map(below).collect::<Vec<_>>().join(":"));
                 command.arg(Path::new(root).join("usr/bin").join(PROGRAM));
                 FIRMWARE.iter().for_each(|directory| {
