@@ -150,8 +150,12 @@ pub(crate) fn running_registers() -> Option<UserRegisters> {
 ///
 /// Only for hooks that run in process context on behalf of the caller: in softirq the registers are those of whoever was
 /// interrupted.
+///
+/// A global function, as the verifier calls it: walked once for each program that calls it, and not once more for each way to
+/// each call (`Documentation/bpf/verifier.rst`; from 5.6 on).
 #[inline(never)]
-pub(crate) fn capture() -> u64 {
+#[unsafe(no_mangle)]
+pub(crate) extern "C" fn capture() -> u64 {
     if !has(helper::READ_USER) {
         return 0;
     }

@@ -5,6 +5,7 @@ use std::{fs, path::PathBuf, process::ExitCode};
 use anyhow::{Context as _, bail, ensure};
 
 use crate::{build, cargo, setup};
+use emulator::Emulator;
 use guests::Guests;
 use image::Base;
 use kernels::{KERNELS, Kernel};
@@ -13,6 +14,7 @@ use suite::Suite;
 
 mod apt;
 mod cpio;
+mod emulator;
 mod fetch;
 mod guests;
 mod image;
@@ -68,7 +70,7 @@ pub(crate) fn task(options: &Options) -> anyhow::Result<ExitCode> {
     setup::ensure(setup::Scope { tests, ..setup::Scope::GUESTS })?;
     let fetched = kernels.iter().map(|kernel| fetch::fetch(kernel)).collect::<anyhow::Result<Vec<_>>>()?;
     let directory = cargo::target_dir()?.join("guests");
-    let mut guests = Guests { directory, options, processor: Processor::Emulated };
+    let mut guests = Guests { emulator: Emulator::find()?, directory, options, processor: Processor::Emulated };
     fs::create_dir_all(&guests.directory)?;
     let mut base = base()?;
     for path in &options.with {

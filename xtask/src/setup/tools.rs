@@ -49,7 +49,6 @@ const TESTS: &[Tool] = &[
 
 /// What the guests of `cargo xtask vm` need on the host.
 const GUESTS: &[Tool] = &[
-    Tool { command: "qemu-system-x86_64", package: "qemu-system-x86", why: "runs the guests of `cargo xtask vm`" },
     Tool { command: "ip", package: "iproute2", why: "takes up the network of the guests" },
     Tool { command: "dpkg-deb", package: "dpkg", why: "unpacks the kernels of the guests" },
     Tool { command: "/sbin/depmod", package: "kmod", why: "tells in which order guests load modules" },

@@ -27,13 +27,13 @@ pub(crate) struct Suite {
 }
 
 impl Suite {
-    /// Has the lists of the suite of `kernel` below `cache`.
+    /// Has the lists of this release below `cache`; `security` says whether it has security updates.
     ///
     /// # Errors
     ///
     /// There are none, and they cannot be fetched.
-    pub(crate) fn open(cache: &Path, kernel: &Kernel) -> anyhow::Result<Self> {
-        let suite = Self { directory: cache.join("apt").join(kernel.suite) };
+    pub(crate) fn open(cache: &Path, name: &str, security: bool) -> anyhow::Result<Self> {
+        let suite = Self { directory: cache.join("apt").join(name) };
         for directory in ["lists/partial", "cache/archives/partial"] {
             let path = suite.directory.join(directory);
             fs::create_dir_all(&path).with_context(|| format!("`{}`", path.display()))?;
@@ -44,11 +44,11 @@ impl Suite {
         if age.is_some_and(|age| age < LISTS_AGE) {
             return Ok(suite);
         }
-        let sources = sources(kernel, &mirrors()?);
+        let sources = sources(name, security, &mirrors()?);
         fs::write(suite.directory.join("sources.list"), sources)?;
         let mut update = suite.command("apt-get");
         update.args(["--quiet", "update", "--error-on=any"]);
-        let updated = process::step(&format!("fetch the package lists of {}", kernel.suite), update, Some(PATIENCE));
+        let updated = process::step(&format!("fetch the package lists of {name}"), update, Some(PATIENCE));
         match updated {
             Ok(()) => fs::write(fetched, "")?,
             // Without a network, what is there will do.
@@ -93,12 +93,28 @@ impl Suite {
         download.args(["--quiet", "-o", "APT::Sandbox::User=root", "download"]).args(&packages.names);
         download.current_dir(&downloads);
         process::step(&format!("fetch Linux {}", packages.release), download, Some(PATIENCE))?;
-        for entry in fs::read_dir(&downloads)? {
-            let path = entry?.path();
-            let status = Command::new("dpkg-deb").arg("--extract").arg(&path).arg(target).status();
-            ensure!(status.context("failed to run `dpkg-deb`")?.success(), "`{}` cannot be unpacked", path.display());
-        }
+        extract(&downloads, target)?;
         Ok(fs::remove_dir_all(&downloads)?)
+    }
+
+    /// Fetches a package with all that it depends on, whatever the machine has of it, and unpacks it to `target`.
+    ///
+    /// # Errors
+    ///
+    /// A command failed.
+    pub(crate) fn unpack_with_dependencies(&self, package: &str, target: &Path) -> anyhow::Result<()> {
+        let nothing = self.directory.join("nothing-installed");
+        fs::write(&nothing, "")?;
+        let mut download = self.command("apt-get");
+        download.args(["--quiet", "-o", &format!("Dir::State::status={}", nothing.display())]);
+        // Nothing is changed that would have to be locked.
+        download.args(["-o", "Debug::NoLocking=1", "-o", "APT::Sandbox::User=root"]);
+        download.args(["install", "--yes", "--download-only", "--no-install-recommends", package]);
+        process::step(&format!("fetch {package}, to be kept beside the kernels"), download, Some(PATIENCE))?;
+        let archives = self.directory.join("cache/archives");
+        extract(&archives, target)?;
+        fs::remove_dir_all(&archives)?;
+        Ok(fs::create_dir_all(archives.join("partial"))?)
     }
 
     /// apt that knows this suite and nothing else.
@@ -118,6 +134,18 @@ impl Suite {
         command.env("LC_ALL", "C");
         command
     }
+}
+
+/// Unpacks the packages in a directory to `target`.
+fn extract(packages: &Path, target: &Path) -> anyhow::Result<()> {
+    for entry in fs::read_dir(packages)? {
+        let path = entry?.path();
+        if path.extension().is_some_and(|extension| extension == "deb") {
+            let status = Command::new("dpkg-deb").arg("--extract").arg(&path).arg(target).status();
+            ensure!(status.context("failed to run `dpkg-deb`")?.success(), "`{}` cannot be unpacked", path.display());
+        }
+    }
+    Ok(())
 }
 
 /// Where packages are fetched from.
@@ -154,12 +182,12 @@ fn parse_targets(text: &str) -> Mirrors {
 }
 
 /// The list of sources of a suite.
-fn sources(kernel: &Kernel, mirrors: &Mirrors) -> String {
+fn sources(name: &str, has_security: bool, mirrors: &Mirrors) -> String {
     let line =
         |mirror: &String, suite: &str| format!("deb [signed-by={KEYRING} target=Packages] {mirror} {suite} main\n");
-    let main = mirrors.main.iter().map(|mirror| line(mirror, kernel.suite));
-    let security = mirrors.security.iter().filter(|_| kernel.security);
-    main.chain(security.map(|mirror| line(mirror, &format!("{}-security", kernel.suite)))).collect()
+    let main = mirrors.main.iter().map(|mirror| line(mirror, name));
+    let security = mirrors.security.iter().filter(|_| has_security);
+    main.chain(security.map(|mirror| line(mirror, &format!("{name}-security")))).collect()
 }
 
 /// What a command says that succeeds.
@@ -173,7 +201,7 @@ fn output(command: &mut Command) -> anyhow::Result<String> {
 #[cfg(test)]
 mod tests {
     use super::{Mirrors, parse_targets, sources};
-    use crate::vm::kernels::KERNELS;
+    use crate::vm::kernels::{KERNELS, Kernel};
 
     #[test]
     fn the_mirrors_are_those_of_the_machine() {
@@ -188,7 +216,8 @@ mod tests {
     #[test]
     fn a_suite_has_its_security_updates() {
         let mirrors = Mirrors { main: Some("http://m.invalid/d".into()), security: Some("http://m.invalid/s".into()) };
-        let lines = |index: usize| sources(&KERNELS[index], &mirrors).lines().map(str::to_owned).collect::<Vec<_>>();
+        let sources = |kernel: &Kernel| sources(kernel.suite, kernel.security, &mirrors);
+        let lines = |index: usize| sources(&KERNELS[index]).lines().map(str::to_owned).collect::<Vec<_>>();
         assert!(lines(0)[0].ends_with(" http://m.invalid/d bullseye main"), "{:?}", lines(0));
         assert!(lines(0)[1].ends_with(" http://m.invalid/s bullseye-security main"), "{:?}", lines(0));
         assert_eq!(lines(3).len(), 1, "testing has none");

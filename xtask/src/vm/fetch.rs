@@ -32,7 +32,7 @@ pub(crate) struct Fetched {
 /// It cannot be found, fetched or unpacked.
 pub(crate) fn fetch(kernel: &Kernel) -> anyhow::Result<Fetched> {
     let cache = cache()?;
-    let suite = Suite::open(&cache, kernel)?;
+    let suite = Suite::open(&cache, kernel.suite, kernel.security)?;
     let packages = suite.newest(kernel)?;
     let target = cache.join("kernels").join(&packages.release);
     if !target.exists() {
@@ -40,17 +40,31 @@ pub(crate) fn fetch(kernel: &Kernel) -> anyhow::Result<Fetched> {
         fs::create_dir_all(&unfinished)?;
         suite.unpack(&packages, &unfinished)?;
         index(&unfinished, &packages.release)?;
-        if let Err(error) = fs::rename(&unfinished, &target) {
-            // Somebody else may have been faster.
-            fs::remove_dir_all(&unfinished)?;
-            ensure!(target.exists(), "`{}` cannot be made: {error}", target.display());
-        }
+        keep(&unfinished, &target)?;
     }
     read(&target, packages.release)
 }
 
-/// Where kernels and package lists are kept.
-fn cache() -> anyhow::Result<PathBuf> {
+/// Gives what has been made its place.
+///
+/// # Errors
+///
+/// There is none to be had.
+pub(super) fn keep(unfinished: &Path, target: &Path) -> anyhow::Result<()> {
+    if let Err(error) = fs::rename(unfinished, target) {
+        // Somebody else may have been faster.
+        fs::remove_dir_all(unfinished)?;
+        ensure!(target.exists(), "`{}` cannot be made: {error}", target.display());
+    }
+    Ok(())
+}
+
+/// Where kernels, package lists and QEMU are kept.
+///
+/// # Errors
+///
+/// Nothing in the environment says where.
+pub(super) fn cache() -> anyhow::Result<PathBuf> {
     let tools = ebpf_toolchain::tools_dir().context("neither `XDG_CACHE_HOME` nor `HOME` is set: set one of them")?;
     Ok(tools.with_file_name("vm"))
 }

@@ -14,6 +14,7 @@ use anyhow::{Context as _, bail, ensure};
 
 use super::{
     Options,
+    emulator::Emulator,
     fetch::Fetched,
     image::{self, Job},
     kernels::Kernel,
@@ -28,6 +29,7 @@ const KVM_PATIENCE: Duration = Duration::from_secs(60);
 
 /// What the guests of one call have in common.
 pub(crate) struct Guests<'a> {
+    pub(crate) emulator: Emulator,
     /// Where images, consoles and results are.
     pub(crate) directory: PathBuf,
     pub(crate) options: &'a Options,
@@ -49,6 +51,7 @@ impl Guests<'_> {
         let directory = self.directory.join(name);
         fs::create_dir_all(&directory).with_context(|| format!("`{}`", directory.display()))?;
         let machine = Machine {
+            emulator: self.emulator.clone(),
             processor: self.processor,
             kernel: fetched.image.clone(),
             image: directory.join("image.cpio"),

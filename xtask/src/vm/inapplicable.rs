@@ -11,7 +11,11 @@ pub(crate) struct Inapplicable {
 }
 
 /// All there are.
-pub(crate) const INAPPLICABLE: &[Inapplicable] = &[];
+pub(crate) const INAPPLICABLE: &[Inapplicable] = &[Inapplicable {
+    kernels: &["5.10"],
+    test: "mptcp::parent_and_subflow",
+    reason: "Debian builds 5.10 without CONFIG_MPTCP",
+}];
 
 /// Why `test` cannot pass on `kernel`.
 pub(crate) fn reason(kernel: &str, test: &str) -> Option<&'static str> {

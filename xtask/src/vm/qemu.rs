@@ -14,6 +14,8 @@ use std::{
 use anyhow::Context as _;
 use rustix::process::{Signal, set_parent_process_death_signal};
 
+use super::emulator::Emulator;
+
 /// What a guest runs on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Processor {
@@ -26,6 +28,7 @@ pub(crate) enum Processor {
 /// A machine to start.
 #[derive(Clone, Debug)]
 pub(crate) struct Machine {
+    pub(crate) emulator: Emulator,
     pub(crate) processor: Processor,
     pub(crate) kernel: PathBuf,
     pub(crate) image: PathBuf,
@@ -161,7 +164,7 @@ impl Machine {
     }
 
     fn command(&self, interactive: bool) -> Command {
-        let mut qemu = Command::new("qemu-system-x86_64");
+        let mut qemu = self.emulator.command();
         qemu.args(["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-m", "1536", "-smp", "1"]);
         match self.processor {
             // Vector instructions cost more than they save.

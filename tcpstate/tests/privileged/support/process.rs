@@ -336,11 +336,16 @@ impl Drop for Process {
     }
 }
 
-/// This very binary without its debug info, in which a debug build of the tracer takes seconds to find a name.
+/// This very binary without its debug info, in which a debug build of the tracer takes seconds to find a name. A release build
+/// has none, and is run where there are no tools to take it out: in guests.
 fn program() -> Result<&'static Path> {
     static STRIPPED: OnceLock<PathBuf> = OnceLock::new();
     if let Some(path) = STRIPPED.get() {
         return Ok(path);
+    }
+    if cfg!(not(debug_assertions)) {
+        let path = env::current_exe()?;
+        return Ok(STRIPPED.get_or_init(|| path));
     }
     let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join("actor");
     let unfinished = path.with_extension(process::id().to_string());
