@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     aggregate::{
-        leaks::{Fate, Group, Range},
+        leaks::{Fate, Group, LeftByCounts, Range},
         verdict::Verdict,
     },
     model::Protocol,
@@ -212,7 +212,13 @@ fn blocked(group: &Group, threads_follow: bool) -> String {
 
 fn ghost(group: &Group) -> String {
     let left = group.examples.iter().filter_map(|example| example.left_ago_ns).max().map_or(0, |ns| ns);
-    let how = if group.shut_down.top.is_empty() { "by a reset, a time-out or a kill" } else { "by shutdown()" };
+    let LeftByCounts { shutdown, abort, unseen } = group.left_by;
+    let ways = [(shutdown, "by shutdown()"), (abort, "by a reset, a time-out or a kill"), (unseen, "unseen")];
+    let ways: Vec<_> = ways.into_iter().filter(|&(sockets, _)| sockets > 0).collect();
+    let how = match ways[..] {
+        [(_, how)] => how.to_owned(),
+        _ => ways.iter().map(|(sockets, how)| format!("{sockets} {how}")).collect::<Vec<_>>().join(", "),
+    };
     let ago = if group.sockets == 1 { "" } else { "the first " };
     format!("left CLOSE_WAIT {how}, {ago}{} ago; the descriptor is still open", Span(left))
 }
