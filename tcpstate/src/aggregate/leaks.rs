@@ -42,8 +42,8 @@ pub use self::{
     reconcile::Reconciled,
     trend::{Forecast, Growth},
     types::{
-        Age, Ages, Backlog, ClosedLate, Example, Group, Held, LeftByCounts, Observed, Peer, Process, ProcessRow, Range, Survey,
-        Tallied, Teller, Totals,
+        Age, Ages, Backlog, ClosedLate, Example, Group, Held, LeftByCounts, Observed, Peer, Process, ProcessRow, Range,
+        Survey, Tallied, Teller, Totals,
     },
 };
 use super::verdict::Verdict;
