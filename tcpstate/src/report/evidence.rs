@@ -104,7 +104,7 @@ pub fn advice(group: &Group) -> &'static str {
             "whoever reads these sockets has read all there is, and perhaps the end: it has to close them"
         }
         Verdict::FinConsumed => {
-            "the last data and the FIN came in one read, so nothing more will wake the reader: read again until 0, then close"
+            "where the last data and the FIN came in one read, nothing more wakes the reader: read or splice on until 0, then close"
         }
         Verdict::HeldElsewhere => {
             "the descriptor was inherited or passed on: open it with SOCK_CLOEXEC/O_CLOEXEC, or close it in the process that \
@@ -157,7 +157,7 @@ fn fin_consumed(group: &Group) -> String {
     let before = group.sockets - group.watched;
     let seen = "Recv-Q 0, but no receive was seen to return 0";
     match (group.watched, before) {
-        (_, 0) => format!("{seen}: a read took the last data together with the FIN"),
+        (_, 0) => format!("{seen}: a read took the last data together with the FIN, or splice() the end"),
         (0, _) => "Recv-Q 0: drained; whether a read returned 0 was not observed".to_owned(),
         (_, before) => format!("{seen}; of {before} of them that was not observed"),
     }
@@ -213,7 +213,11 @@ fn blocked(group: &Group, threads_follow: bool) -> String {
 fn ghost(group: &Group) -> String {
     let left = group.examples.iter().filter_map(|example| example.left_ago_ns).max().map_or(0, |ns| ns);
     let LeftByCounts { shutdown, abort, unseen } = group.left_by;
-    let ways = [(shutdown, "by shutdown()"), (abort, "by a reset, a time-out or a kill"), (unseen, "unseen")];
+    let ways = [
+        (shutdown, "by shutdown()"),
+        (abort, "by a reset, a time-out or a kill"),
+        (unseen, "in a way that was not seen"),
+    ];
     let ways: Vec<_> = ways.into_iter().filter(|&(sockets, _)| sockets > 0).collect();
     let how = match ways[..] {
         [(_, how)] => how.to_owned(),
