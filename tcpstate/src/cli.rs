@@ -45,7 +45,7 @@ pub enum Command {
     Trace(TraceArgs),
     /// Name the code that leaves sockets in CLOSE_WAIT, and the reason.
     Leaks(LeaksArgs),
-    /// Keep what `leaks` and `trace` would show in a file.
+    /// Keep what `leaks`, `trace` and `states` would show in a file.
     Record(record::RecordArgs),
     /// Show what was recorded; needs no root, and can be done elsewhere.
     Report(Box<record::ReportArgs>),

@@ -178,7 +178,6 @@ impl Recorder<'_> {
             tokio::select! {
                 biased;
                 _ = endings.next() => return Ok(()),
-                filled = self.intake.tracer.filled() => filled?,
                 _ = looks.tick() => {
                     self.fetch().await?;
                     self.look(false).await?;
@@ -200,6 +199,8 @@ impl Recorder<'_> {
                         census.ask_if_due();
                     }
                 }
+                // Last: where events come without a pause, what is done now and then has its turn all the same.
+                filled = self.intake.tracer.filled() => filled?,
             }
             self.fetch().await?;
         }

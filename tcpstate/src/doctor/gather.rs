@@ -13,7 +13,7 @@ use anyhow::{Context as _, Result};
 use super::machine;
 use crate::{
     aggregate::{
-        doctor::settings::NAMES,
+        doctor::settings::{KERNEL, NAMES},
         states::{By, SocketFilter, survey},
     },
     kernel::namespaces::{in_network_namespace, other_network_namespaces},
@@ -44,19 +44,21 @@ pub(super) fn facts(settings: &DoctorSettings, host: &Host) -> Result<Facts> {
     let now = clock.now();
     let judge = |look: &Look| survey(look, &SocketFilter::default(), Some(By::Process), now);
     let sockets = judge(&look);
-    let here = look.namespaces.iter().filter(|namespace| namespace.inode == netns).cloned().collect();
-    let sockets_here = judge(&Look { namespaces: here, ..look });
-    let readings = match &settings.netns {
+    let only_here = look.namespaces.iter().filter(|namespace| namespace.inode == netns).cloned().collect();
+    let sockets_here = judge(&Look { namespaces: only_here, ..look });
+    let mut here = match &settings.netns {
         Some(only) if only.inode != own => {
             in_network_namespace(&open(only, host)?, readings).context("failed to enter the network namespace")?
         }
         _ => readings(),
     };
+    // What is the kernel's and no namespace's is read where it is more likely to be shown.
+    here.extend(KERNEL.iter().map(|&name| (name, reading(Path::new("/proc/sys"), name))));
     Ok(Facts {
         machine: machine::look(host),
         netns,
         own_netns: netns == own,
-        settings: readings,
+        settings: here,
         configured: configured(),
         sockets,
         sockets_here,

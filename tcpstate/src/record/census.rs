@@ -97,7 +97,7 @@ impl Taker {
             Err(error) => {
                 self.due = Instant::now() + self.every;
                 if !std::mem::replace(&mut self.failing, true) {
-                    tracing::warn!("sockets are not counted, and `report --show states` will not have them: {error:#}");
+                    tracing::warn!("sockets cannot be counted for `report --show states` at present: {error:#}");
                 }
                 None
             }

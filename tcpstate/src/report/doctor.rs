@@ -60,7 +60,7 @@ pub(super) fn sentence(finding: &Finding) -> String {
             format!("`{}` sets `{name}`, which does not exist on this kernel", Escaped(file.as_bytes()))
         }
         Kind::Gaps { processes, namespaces } => format!(
-            "not looked into for lack of privilege: {} and {}",
+            "could not be looked into: {} and {}",
             Count(*processes, "process"),
             Count(*namespaces, "network namespace")
         ),

@@ -1,6 +1,6 @@
 //! `tcpstate doctor -o json`: one object, as `schema/doctor-v1.schema.json` says.
 
-use std::{collections::BTreeMap, io};
+use std::io;
 
 use serde::Serialize;
 
@@ -39,7 +39,7 @@ struct Body<'a> {
     roles: Vec<RoleBody<'a>>,
     netns: u32,
     own_netns: bool,
-    states: BTreeMap<String, u64>,
+    states: Vec<StateBody>,
     settings: Vec<SettingBody<'a>>,
 }
 
@@ -58,10 +58,16 @@ impl<'a> Body<'a> {
             roles: facts.machine.hooks.as_ref().map(probes_json::roles).unwrap_or_default(),
             netns: facts.netns,
             own_netns: facts.own_netns,
-            states: states.map(|row| (row.state.to_string(), row.sockets)).collect(),
+            states: states.map(|row| StateBody { state: row.state.to_string(), sockets: row.sockets }).collect(),
             settings: diagnosis.settings.iter().map(SettingBody::from).collect(),
         }
     }
+}
+
+#[derive(Serialize)]
+struct StateBody {
+    state: String,
+    sockets: u64,
 }
 
 #[derive(Serialize)]

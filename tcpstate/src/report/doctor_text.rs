@@ -43,8 +43,8 @@ impl DoctorText {
     fn findings(&self, out: &mut impl io::Write, diagnosis: &Diagnosis) -> io::Result<()> {
         let mut page = Page::new(out, self.width, self.color);
         title(&mut page, "FINDINGS")?;
-        if diagnosis.findings.is_empty() {
-            return page.labelled("", &Paragraph::new().text("nothing is wrong"));
+        if diagnosis.findings.iter().all(|finding| finding.severity == Severity::Note) {
+            page.labelled("ok", &Paragraph::new().text("nothing is wrong with what could be looked at"))?;
         }
         for finding in &diagnosis.findings {
             let style = match finding.severity {
@@ -120,7 +120,7 @@ fn is(reading: Option<&Reading>) -> String {
     match reading {
         Some(Reading::Value(value)) => format!("is {value}"),
         Some(Reading::Unreadable(why)) => format!("cannot be read ({why})"),
-        Some(Reading::Absent) | None => "is not there".to_owned(),
+        Some(Reading::Absent) | None => "is not shown here".to_owned(),
     }
 }
 

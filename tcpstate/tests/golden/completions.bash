@@ -19,6 +19,9 @@ _tcpstate() {
             tcpstate,completions)
                 cmd="tcpstate__subcmd__completions"
                 ;;
+            tcpstate,doctor)
+                cmd="tcpstate__subcmd__doctor"
+                ;;
             tcpstate,help)
                 cmd="tcpstate__subcmd__help"
                 ;;
@@ -48,6 +51,9 @@ _tcpstate() {
                 ;;
             tcpstate__subcmd__help,completions)
                 cmd="tcpstate__subcmd__help__subcmd__completions"
+                ;;
+            tcpstate__subcmd__help,doctor)
+                cmd="tcpstate__subcmd__help__subcmd__doctor"
                 ;;
             tcpstate__subcmd__help,help)
                 cmd="tcpstate__subcmd__help__subcmd__help"
@@ -83,7 +89,7 @@ _tcpstate() {
 
     case "${cmd}" in
         tcpstate)
-            opts="-v -h -V --verbose --help --version trace leaks record report probes states completions man run help"
+            opts="-v -h -V --verbose --help --version trace leaks record report probes doctor states completions man run help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -110,8 +116,38 @@ _tcpstate() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        tcpstate__subcmd__doctor)
+            opts="-o -v -h --netns --output --color --verbose --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --netns)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --output)
+                    COMPREPLY=($(compgen -W "text json" -- "${cur}"))
+                    return 0
+                    ;;
+                -o)
+                    COMPREPLY=($(compgen -W "text json" -- "${cur}"))
+                    return 0
+                    ;;
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         tcpstate__subcmd__help)
-            opts="trace leaks record report probes states completions man run help"
+            opts="trace leaks record report probes doctor states completions man run help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -125,6 +161,20 @@ _tcpstate() {
             return 0
             ;;
         tcpstate__subcmd__help__subcmd__completions)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        tcpstate__subcmd__help__subcmd__doctor)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )

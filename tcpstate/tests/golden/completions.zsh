@@ -201,6 +201,20 @@ json\:"One JSON object a line, as documented by the command'\''s schema"))' \
 '--help[Print help]' \
 && ret=0
 ;;
+(doctor)
+_arguments "${_arguments_options[@]}" : \
+'--netns=[Only the sockets and the settings of this network namespace; else all sockets, and the settings of one'\''s own]:NAME|PATH|INODE:_default' \
+'-o+[Text for people, or one JSON object, as documented by \`doctor-v1.schema.json\`]:FORMAT:((text\:"Columns"
+json\:"One JSON object a line, as documented by the command'\''s schema"))' \
+'--output=[Text for people, or one JSON object, as documented by \`doctor-v1.schema.json\`]:FORMAT:((text\:"Columns"
+json\:"One JSON object a line, as documented by the command'\''s schema"))' \
+'--color=[Whether text output is coloured\: auto means on a terminal, unless \`NO_COLOR\` is set]:WHEN:(auto always never)' \
+'*-v[Say more\: the hooks in use (-v), diagnostics of the BPF programs (-vv)]' \
+'*--verbose[Say more\: the hooks in use (-v), diagnostics of the BPF programs (-vv)]' \
+'-h[Print help (see more with '\''--help'\'')]' \
+'--help[Print help (see more with '\''--help'\'')]' \
+&& ret=0
+;;
 (states)
 _arguments "${_arguments_options[@]}" : \
 '--by=[Also count the sockets of each process, network namespace, cgroup, local port or remote end]:WHAT:((process\:"The processes that hold them"
@@ -307,6 +321,10 @@ _arguments "${_arguments_options[@]}" : \
 _arguments "${_arguments_options[@]}" : \
 && ret=0
 ;;
+(doctor)
+_arguments "${_arguments_options[@]}" : \
+&& ret=0
+;;
 (states)
 _arguments "${_arguments_options[@]}" : \
 && ret=0
@@ -341,9 +359,10 @@ _tcpstate_commands() {
     local commands; commands=(
 'trace:Show every TCP state transition as it happens, with the process that opened the socket' \
 'leaks:Name the code that leaves sockets in CLOSE_WAIT, and the reason' \
-'record:Keep what \`leaks\` and \`trace\` would show in a file' \
+'record:Keep what \`leaks\`, \`trace\` and \`states\` would show in a file' \
 'report:Show what was recorded; needs no root, and can be done elsewhere' \
 'probes:Show which hooks this kernel allows, why not the others, and what is lost without them' \
+'doctor:Say what is wrong with sockets now, what this kernel allows, and what the TCP settings really do' \
 'states:Count the sockets in each state, whose they are, and what they use up' \
 'completions:Write a completion script for a shell' \
 'man:Write the manual pages' \
@@ -357,14 +376,20 @@ _tcpstate__subcmd__completions_commands() {
     local commands; commands=()
     _describe -t commands 'tcpstate completions commands' commands "$@"
 }
+(( $+functions[_tcpstate__subcmd__doctor_commands] )) ||
+_tcpstate__subcmd__doctor_commands() {
+    local commands; commands=()
+    _describe -t commands 'tcpstate doctor commands' commands "$@"
+}
 (( $+functions[_tcpstate__subcmd__help_commands] )) ||
 _tcpstate__subcmd__help_commands() {
     local commands; commands=(
 'trace:Show every TCP state transition as it happens, with the process that opened the socket' \
 'leaks:Name the code that leaves sockets in CLOSE_WAIT, and the reason' \
-'record:Keep what \`leaks\` and \`trace\` would show in a file' \
+'record:Keep what \`leaks\`, \`trace\` and \`states\` would show in a file' \
 'report:Show what was recorded; needs no root, and can be done elsewhere' \
 'probes:Show which hooks this kernel allows, why not the others, and what is lost without them' \
+'doctor:Say what is wrong with sockets now, what this kernel allows, and what the TCP settings really do' \
 'states:Count the sockets in each state, whose they are, and what they use up' \
 'completions:Write a completion script for a shell' \
 'man:Write the manual pages' \
@@ -377,6 +402,11 @@ _tcpstate__subcmd__help_commands() {
 _tcpstate__subcmd__help__subcmd__completions_commands() {
     local commands; commands=()
     _describe -t commands 'tcpstate help completions commands' commands "$@"
+}
+(( $+functions[_tcpstate__subcmd__help__subcmd__doctor_commands] )) ||
+_tcpstate__subcmd__help__subcmd__doctor_commands() {
+    local commands; commands=()
+    _describe -t commands 'tcpstate help doctor commands' commands "$@"
 }
 (( $+functions[_tcpstate__subcmd__help__subcmd__help_commands] )) ||
 _tcpstate__subcmd__help__subcmd__help_commands() {

@@ -23,7 +23,7 @@ fn golden() {
     assert_golden("help.txt", &help(&["tcpstate", "--help"]));
     assert_golden("help-trace.txt", &help(&["tcpstate", "trace", "--help"]));
     assert_golden("help-trace-short.txt", &help(&["tcpstate", "trace", "-h"]));
-    for command in ["leaks", "run", "record", "report", "states", "probes", "completions", "man"] {
+    for command in ["leaks", "run", "record", "report", "states", "probes", "doctor", "completions", "man"] {
         assert_golden(&format!("help-{command}.txt"), &help(&["tcpstate", command, "--help"]));
     }
 }

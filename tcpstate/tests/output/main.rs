@@ -1,5 +1,6 @@
 //! What users and their programs read, byte for byte. Needs neither root nor a kernel.
 
+mod doctor;
 mod golden;
 mod help;
 mod json;

@@ -6,6 +6,7 @@
 //! one argument `programs` has those programs built and no test run, for a machine that has no compilers.
 
 mod bad_days;
+mod doctor;
 mod dwell;
 mod filters;
 mod gate;
@@ -70,6 +71,7 @@ fn trials() -> Vec<Trial> {
         mptcp::trials(),
         output::trials(),
         probes::trials(),
+        doctor::trials(),
         limits::trials(),
         bad_days::trials(),
         hunts::trials(),

@@ -19,8 +19,9 @@ use serde_json::{Value, json};
 use self::{
     command::{reader_goes_away, refusals, watched},
     limits::{a_full_backlog, descriptors_near_the_limit, ports_towards_one_end},
-    report::{look, look_from, run, ss_counts, state_counts},
+    report::{look, look_from, run, state_counts},
 };
+pub(crate) use self::{limits::sysctl, report::ss_counts};
 use crate::support::{
     clock,
     launch::{Launch, Netns},
@@ -290,7 +291,7 @@ fn cgroups() -> Result<()> {
     Ok(())
 }
 
-fn wait_for(what: &str, mut done: impl FnMut() -> Result<bool>) -> Result<()> {
+pub(crate) fn wait_for(what: &str, mut done: impl FnMut() -> Result<bool>) -> Result<()> {
     for _ in 0..100 {
         if done()? {
             return Ok(());

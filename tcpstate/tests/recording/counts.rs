@@ -10,9 +10,9 @@ use tcpstate::{
         socket::{EphemeralPorts, FoundNamespace, FoundProcess, Gaps, Listed, Look},
     },
     recording::{
-        census::payloads,
+        census::{self, Census, payloads},
         frame::Kind,
-        record::{Counted, End},
+        record::{Counted, End, decode},
         writer::Writer,
     },
     report::states_json::StatesJson,
@@ -232,6 +232,32 @@ fn where_nothing_was_counted_nothing_is_shown() {
     refused(&old, &[], "has no counts of sockets");
     let by = report(&path, &["--by", "process"]);
     assert!(by.status.code() == Some(1) && by.stderr.contains("add `--show states`"), "{}", by.stderr);
+}
+
+/// Seeds of the fuzzer, a byte for the kind and a payload each, are of this format by a program of long ago. `UPDATE_GOLDEN=1` writes
+/// them anew: only where nobody has recordings of this format yet.
+#[test]
+fn the_format_of_counts_stays() {
+    let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus/recording");
+    let mut written = look(3);
+    let (parts, whole) = payloads(&mut written, at(1)).expect("memory");
+    let seeds = [(Kind::Part, &parts[0]), (Kind::Part, &parts[1]), (Kind::Census, &whole)];
+    let seeds = seeds.into_iter().zip(["kind9-0", "kind9-1", "kind10-0"]);
+    let mut kept = Vec::new();
+    for ((kind, payload), name) in seeds {
+        let path = corpus.join(name);
+        if std::env::var_os("UPDATE_GOLDEN").is_some() {
+            std::fs::write(&path, [&[kind as u8][..], payload].concat()).expect("disk");
+        }
+        let bytes = std::fs::read(&path).expect("kept with the sources");
+        assert_eq!(u16::from(bytes[0]), kind as u16);
+        kept.push(bytes[1..].to_vec());
+    }
+    let read = kept[..2].iter().map(|bytes| census::part(bytes).expect("a part")).collect();
+    let whole: Census = decode(&kept[2]).expect("a census");
+    written.namespaces[0].own = false;
+    written.cgroups.clear();
+    assert_eq!((whole.now, whole.look(read).expect("whole")), (at(1), written));
 }
 
 /// The parts of a look that was cut off are not shown as one.

@@ -147,9 +147,11 @@ impl Kind {
             Self::Overflows(_) => {
                 "`tcpstate states --watch 2s` shows whether it still goes on; the counters never go back".to_owned()
             }
+            Self::Value { name: "net.ipv4.tcp_abort_on_overflow", .. } => "its default is 0".to_owned(),
+            Self::Value { name: "net.core.bpf_jit_enable", .. } => "1 compiles BPF programs and prints nothing".to_owned(),
             Self::Value { name, .. } => format!("see `{name}` below"),
             Self::Configured { .. } => "remove the line: it only makes `sysctl --system` complain".to_owned(),
-            Self::Gaps { .. } => "run as root to see all".to_owned(),
+            Self::Gaps { .. } => "`CAP_SYS_PTRACE` opens other users' processes, `CAP_SYS_ADMIN` other network namespaces".to_owned(),
             Self::More { .. } => "`tcpstate states --by process --top 10000` lists all".to_owned(),
         }
     }

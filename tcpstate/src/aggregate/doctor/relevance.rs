@@ -52,9 +52,9 @@ pub(super) fn of(setting: &Setting, facts: &Facts) -> Relevance {
         "net.ipv4.tcp_tw_reuse" | "net.ipv4.ip_local_port_range" => ports(setting, here),
         "net.ipv4.tcp_tw_recycle" => no("leave it at 0: it refuses clients behind NAT"),
         "net.ipv4.tcp_max_tw_buckets" => time_wait(facts),
-        "net.ipv4.tcp_keepalive_time" | "net.ipv4.tcp_keepalive_intvl" | "net.ipv4.tcp_keepalive_probes" => no(
-            "a peer that sent its FIN is not gone unnoticed, and sockets of lost peers look as ESTABLISHED as others",
-        ),
+        "net.ipv4.tcp_keepalive_time" | "net.ipv4.tcp_keepalive_intvl" | "net.ipv4.tcp_keepalive_probes" => {
+            no("nothing that is seen tells of a lost peer; a probe ends no TIME_WAIT and closes no CLOSE_WAIT")
+        }
         "net.ipv4.tcp_syncookies" | "net.ipv4.tcp_max_syn_backlog" | "net.ipv4.tcp_synack_retries" => {
             match sockets(&[TcpState::SynRecv]) {
                 0 => no("no handshake is waiting (SYN_RECV)"),

@@ -27,7 +27,7 @@ impl Setting {
 }
 
 /// Settings that matter to what can be traced.
-pub(super) const KERNEL: [&str; 3] =
+pub const KERNEL: [&str; 3] =
     ["net.core.bpf_jit_enable", "kernel.unprivileged_bpf_disabled", "kernel.yama.ptrace_scope"];
 
 /// Every setting that is read.
@@ -174,7 +174,7 @@ pub static SETTINGS: [Setting; 17] = [
         ..setting(
             "net.core.netdev_max_backlog",
             &[((0, 0), "1000")],
-            "packets that may wait for a CPU after a driver without NAPI, or RPS, handed them over (second column of \
+            "packets that may wait for a CPU after loopback, RPS or a driver without NAPI handed them over (second column of \
              /proc/net/softnet_stat counts drops). It knows nothing of connections and their states",
             "enqueue_to_backlog(), net/core/dev.c",
         )

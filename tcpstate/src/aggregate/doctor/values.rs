@@ -66,11 +66,7 @@ pub(super) fn all(facts: &Facts) -> Vec<Finding> {
         add(false, "net.ipv4.ip_local_port_range", "few ports for connections to one remote end");
     }
     match number("net.core.bpf_jit_enable") {
-        Some(0) => add(
-            true,
-            "net.core.bpf_jit_enable",
-            "BPF programs are interpreted, and tracing costs several times as much",
-        ),
+        Some(0) => add(true, "net.core.bpf_jit_enable", "BPF programs are interpreted, so that tracing costs more"),
         Some(2) => add(
             true,
             "net.core.bpf_jit_enable",

@@ -111,7 +111,7 @@ pub(super) fn descriptors_near_the_limit() -> Result<()> {
 }
 
 /// Sets a sysctl of the namespace, which ends with it.
-fn sysctl(namespace: &Namespace, name: &str, value: &str) -> Result<()> {
+pub(crate) fn sysctl(namespace: &Namespace, name: &str, value: &str) -> Result<()> {
     let path = format!("/proc/sys/{name}");
     inside(&namespace.path(), || fs::write(&path, value).with_context(|| format!("`{path}`")))
 }

@@ -42,7 +42,7 @@ pub(super) fn state_counts(states: &Value) -> BTreeMap<String, u64> {
 }
 
 /// Sockets by state as `ss` counts them.
-pub(super) fn ss_counts(namespace: &Namespace) -> Result<BTreeMap<String, u64>> {
+pub(crate) fn ss_counts(namespace: &Namespace) -> Result<BTreeMap<String, u64>> {
     let mut counts = BTreeMap::new();
     for line in namespace.run("ss -tanH")?.lines() {
         let state = match line.split_whitespace().next().context("an empty line")? {
