@@ -58,7 +58,7 @@ fn fill<K: Pod + Debug, V: Pod>(pid: u32, name: &str, keys: impl IntoIterator<It
     let mut map: HashMap<_, K, V> = HashMap::try_from(of_kind(MapData::from_id(info.id())?))?;
     for (key, _) in iter::zip(keys, 0..room) {
         // A map that makes no room is full a little earlier: of what was there before.
-        if let Err(error) = map.insert(&key, &value, 0) {
+        if let Err(error) = map.insert(key, value, 0) {
             ensure!(error.to_string().contains("E2BIG"), "{name}, {key:?}: {error}");
             break;
         }
