@@ -90,6 +90,10 @@ fn at_its_end(group: &Group, fate: Fate) -> String {
 #[must_use]
 pub fn advice(group: &Group) -> &'static str {
     match group.verdict {
+        Verdict::EofUnread | Verdict::EofRead | Verdict::FinConsumed if group.held.by_nobody == group.sockets => {
+            "no process can read or close them now: receive and close what was sent over the UNIX socket (SCM_RIGHTS), or \
+             unregister the file from io_uring"
+        }
         Verdict::NeverAccepted => {
             "the accept loop is stuck or too slow: see where the listener's threads sleep, and compare backlog and limit"
         }

@@ -264,6 +264,21 @@ fn a_flamegraph_names_the_functions() {
 }
 
 #[test]
+fn what_nobody_holds_cannot_be_read() {
+    let mut scene = Scene::new();
+    names(&mut scene);
+    let socket = scene.fin(accepts(500, "server", 8443, 20));
+    let advised = |scene: &mut Scene| {
+        let survey = scene.watch(2);
+        let report = LeakReport::new(survey, &scene.stacks, Surroundings { top: 10, ..Surroundings::default() });
+        text(&report, None, false).contains("SCM_RIGHTS")
+    };
+    assert!(!advised(&mut scene), "its opener holds it");
+    scene.found(socket).holders.clear();
+    assert!(advised(&mut scene), "in flight over a UNIX socket");
+}
+
+#[test]
 fn recursion_is_shown_once() {
     let mut scene = Scene::new();
     let descend = "descend tree.c:9";
