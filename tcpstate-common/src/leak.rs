@@ -101,6 +101,9 @@ pub struct KernelStack {
 /// How many ranges of code a process has at most here: neighbouring mappings are merged until they fit.
 pub const CODE_RANGES: usize = 4;
 
+/// Processes of which the kernel side knows where their code is, at most.
+pub const MAX_CODE: u32 = 4096;
+
 /// Where a process has code: a return address lies in one of these.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(C)]

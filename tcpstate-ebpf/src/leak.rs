@@ -47,8 +47,8 @@ pub(crate) fn on_transition(seen: &Seen, known: &Known) {
             closing::on_transition(seen, known);
         }
         // Into LAST_ACK goes `close()` or `shutdown()`, in the context of its caller; what leads to CLOSE may come from
-        // anywhere. The closer matters only when it was late.
-        let by_caller = seen.new == LAST_ACK && known.in_old_ns >= config!(late_ns);
+        // anywhere. The closer matters only when it was late; who shuts down may never close.
+        let by_caller = seen.new == LAST_ACK && (known.in_old_ns >= config!(late_ns) || is_in_shutdown());
         let (actor, place) = if by_caller { (owner::current(), stack::capture()) } else { (owner::UNKNOWN, 0) };
         beside(|event: *mut SocketEvent| {
             let left = SocketEvent {
@@ -73,6 +73,15 @@ pub(crate) fn beside<T: 'static>(fill: impl FnOnce(*mut T)) {
     if !submit(fill) {
         count!(dropped_beside);
     }
+}
+
+/// Whether the running task is in `shutdown()` and not in `close()`, which takes a socket to LAST_ACK as well.
+#[inline(always)]
+fn is_in_shutdown() -> bool {
+    /// x86-64 number of the system call.
+    const SHUTDOWN: i64 = 48;
+    let Some(user) = stack::running_registers() else { return false };
+    user.syscall == SHUTDOWN
 }
 
 #[inline(always)]

@@ -2,12 +2,12 @@
 
 use aya_ebpf::{
     macros::map,
-    maps::{Array, HashMap, PerCpuArray, RingBuf},
+    maps::{Array, HashMap, LruHashMap, PerCpuArray, RingBuf},
 };
 use tcpstate_common::{
     config::MAX_PIDS,
     counters::Counters,
-    leak::{CodeRanges, Found, KernelStack},
+    leak::{CodeRanges, Found, KernelStack, MAX_CODE},
 };
 
 use crate::{
@@ -55,13 +55,15 @@ pub(crate) static COUNTERS: PerCpuArray<Counters> = PerCpuArray::with_max_entrie
 #[map]
 pub(crate) static STACKS: RingBuf = RingBuf::with_byte_size(4096, 0);
 
-/// How often each place was met: what is not here has its stack copied.
+/// How often each place was met: what is not here has its stack copied. Room for a new one is made by the one that was not met
+/// for longest: if it is met again, its stack is copied once more.
 #[map]
-pub(crate) static PLACES: HashMap<u64, u64> = HashMap::with_max_entries(16_384, 0);
+pub(crate) static PLACES: LruHashMap<u64, u64> = LruHashMap::with_max_entries(16_384, 0);
 
-/// Where the code of a process lies, by thread-group id; user space enters a process when it gets its first stack.
+/// Where the code of a process lies, by thread-group id; user space enters a process when it gets a stack of it. Processes
+/// end without a word; what makes room is the one that has not opened or read anything for longest.
 #[map]
-pub(crate) static CODE: HashMap<u32, CodeRanges> = HashMap::with_max_entries(4096, 0);
+pub(crate) static CODE: LruHashMap<u32, CodeRanges> = LruHashMap::with_max_entries(MAX_CODE, 0);
 
 /// The part of a user stack that tells places apart.
 #[map]

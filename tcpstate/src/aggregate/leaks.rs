@@ -32,7 +32,7 @@ use self::{
     closed::{ClosedTable, LateClose},
     infer::Openers,
     kept::Kept,
-    socket::{Entered, Left, Phase, Socket, Told},
+    socket::{Entered, Left, LeftBy, Phase, Socket, Told},
     table::{Gone, Table, Went},
     trend::Series,
 };
@@ -42,8 +42,8 @@ pub use self::{
     reconcile::Reconciled,
     trend::{Forecast, Growth},
     types::{
-        Age, Ages, Backlog, ClosedLate, Example, Group, Held, Observed, Peer, Process, ProcessRow, Range, Survey,
-        Tallied, Teller, Totals,
+        Age, Ages, Backlog, ClosedLate, Example, Group, Held, LeftByCounts, Observed, Peer, Process, ProcessRow, Range,
+        Survey, Tallied, Teller, Totals,
     },
 };
 use super::verdict::Verdict;
@@ -146,8 +146,7 @@ impl Leaks {
     /// The places of which stacks are needed: those of all sockets, and of late closes. In ascending order.
     #[must_use]
     pub fn places(&self) -> BTreeSet<PlaceId> {
-        let of_socket = |socket: &Socket| [socket.opened.get(), socket.told.and_then(|told| told.place.get())];
-        let mut places: BTreeSet<_> = self.sockets.iter().flat_map(of_socket).flatten().collect();
+        let mut places: BTreeSet<_> = self.sockets.iter().flat_map(Socket::places).collect();
         places.extend(self.kept.iter().flat_map(Kept::places));
         places.extend(self.openers.places());
         for (origin, closed) in self.closed.iter() {
@@ -218,10 +217,10 @@ impl Leaks {
 
     fn left(&mut self, at: MonotonicNs, id: SocketId, new: State, closed: Option<(Actor, Option<PlaceId>)>) {
         let place = closed.and_then(|(_, place)| place);
-        let left = Left { at, place: place.into() };
+        let left = |by| Left { at, place: place.into(), by };
         let phase = match new {
-            State::Known(TcpState::LastAck) => Phase::Closing(left),
-            _ => Phase::Ghost(left),
+            State::Known(TcpState::LastAck) => Phase::Closing(left(LeftBy::Program)),
+            _ => Phase::Ghost(left(LeftBy::Abort)),
         };
         let older = self.is_older_than_found(id, at);
         let Some(socket) = self.find(id, at) else {
@@ -235,9 +234,9 @@ impl Leaks {
             Phase::Closing(known) | Phase::Ghost(known) if at > known.at => {
                 self.gone.remember(id, at, Went::Out(phase));
             }
-            // A snapshot has found it out of CLOSE_WAIT already; but it does not know where it was shut down.
-            Phase::Closing(_) => socket.phase = Phase::Closing(left),
-            Phase::Ghost(_) => socket.phase = Phase::Ghost(left),
+            // A snapshot has found it out of CLOSE_WAIT already; but it does not know how it left, and where it was shut down.
+            Phase::Closing(_) => socket.phase = Phase::Closing(phase.left().unwrap_or_else(|| left(LeftBy::Unseen))),
+            Phase::Ghost(_) => socket.phase = Phase::Ghost(phase.left().unwrap_or_else(|| left(LeftBy::Unseen))),
         }
     }
 

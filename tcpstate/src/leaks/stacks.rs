@@ -5,7 +5,7 @@ use std::{
     io,
 };
 
-use tcpstate_common::leak::{CodeRanges, KernelStack, StackHeader};
+use tcpstate_common::leak::{CodeRanges, KernelStack, MAX_CODE, StackHeader};
 use tokio::sync::oneshot;
 
 use super::naming::{Namer, Unnamed};
@@ -102,7 +102,7 @@ impl Stacks {
                 self.unnamed.insert(place);
             }
         }
-        self.code_unless_known(header)
+        self.code_of(header)
     }
 
     /// Names the stacks of these places, and forgets the names of others.
@@ -171,14 +171,20 @@ impl Stacks {
         self.namer.begin(stacks)
     }
 
-    /// A process is told of once, and again when it runs code elsewhere: after `execve()` or `dlopen()`.
-    fn code_unless_known(&mut self, header: &StackHeader) -> Option<CodeRanges> {
+    /// What to tell the kernel side, which forgets processes in favour of others. Read anew when a process runs code elsewhere:
+    /// after `execve()` or `dlopen()`.
+    fn code_of(&mut self, header: &StackHeader) -> Option<CodeRanges> {
         let inside = |range: &[u64; 2]| header.registers.ip.wrapping_sub(range[0]) < range[1];
-        if self.code.get(&header.tgid).is_some_and(|code| code.ranges.iter().any(inside)) {
-            return None;
+        if let Some(code) = self.code.get(&header.tgid).filter(|code| code.ranges.iter().any(inside)) {
+            return Some(*code);
         }
         let code = descriptors::code(header.tgid)?;
-        (self.code.insert(header.tgid, code) != Some(code)).then_some(code)
+        // Processes end without a word.
+        if self.code.len() >= MAX_CODE as usize {
+            self.code.clear();
+        }
+        self.code.insert(header.tgid, code);
+        Some(code)
     }
 }
 

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     aggregate::{
-        leaks::{Fate, Group, Range},
+        leaks::{Fate, Group, LeftByCounts, Range},
         verdict::Verdict,
     },
     model::Protocol,
@@ -90,6 +90,10 @@ fn at_its_end(group: &Group, fate: Fate) -> String {
 #[must_use]
 pub fn advice(group: &Group) -> &'static str {
     match group.verdict {
+        Verdict::EofUnread | Verdict::EofRead | Verdict::FinConsumed if group.held.by_nobody == group.sockets => {
+            "no process can read or close them now: receive and close what was sent over the UNIX socket (SCM_RIGHTS), or \
+             unregister the file from io_uring"
+        }
         Verdict::NeverAccepted => {
             "the accept loop is stuck or too slow: see where the listener's threads sleep, and compare backlog and limit"
         }
@@ -104,7 +108,7 @@ pub fn advice(group: &Group) -> &'static str {
             "whoever reads these sockets has read all there is, and perhaps the end: it has to close them"
         }
         Verdict::FinConsumed => {
-            "the last data and the FIN came in one read, so nothing more will wake the reader: read again until 0, then close"
+            "where the last data and the FIN came in one read, nothing more wakes the reader: read or splice on until 0, then close"
         }
         Verdict::HeldElsewhere => {
             "the descriptor was inherited or passed on: open it with SOCK_CLOEXEC/O_CLOEXEC, or close it in the process that \
@@ -157,7 +161,7 @@ fn fin_consumed(group: &Group) -> String {
     let before = group.sockets - group.watched;
     let seen = "Recv-Q 0, but no receive was seen to return 0";
     match (group.watched, before) {
-        (_, 0) => format!("{seen}: a read took the last data together with the FIN"),
+        (_, 0) => format!("{seen}: a read took the last data together with the FIN, or splice() the end"),
         (0, _) => "Recv-Q 0: drained; whether a read returned 0 was not observed".to_owned(),
         (_, before) => format!("{seen}; of {before} of them that was not observed"),
     }
@@ -212,7 +216,17 @@ fn blocked(group: &Group, threads_follow: bool) -> String {
 
 fn ghost(group: &Group) -> String {
     let left = group.examples.iter().filter_map(|example| example.left_ago_ns).max().map_or(0, |ns| ns);
-    let how = if group.shut_down.top.is_empty() { "by a reset, a time-out or a kill" } else { "by shutdown()" };
+    let LeftByCounts { shutdown, abort, unseen } = group.left_by;
+    let ways = [
+        (shutdown, "by shutdown()"),
+        (abort, "by a reset, a time-out or a kill"),
+        (unseen, "in a way that was not seen"),
+    ];
+    let ways: Vec<_> = ways.into_iter().filter(|&(sockets, _)| sockets > 0).collect();
+    let how = match ways[..] {
+        [(_, how)] => how.to_owned(),
+        _ => ways.iter().map(|(sockets, how)| format!("{sockets} {how}")).collect::<Vec<_>>().join(", "),
+    };
     let ago = if group.sockets == 1 { "" } else { "the first " };
     format!("left CLOSE_WAIT {how}, {ago}{} ago; the descriptor is still open", Span(left))
 }

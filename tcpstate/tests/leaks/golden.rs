@@ -264,6 +264,39 @@ fn a_flamegraph_names_the_functions() {
 }
 
 #[test]
+fn what_nobody_holds_cannot_be_read() {
+    let mut scene = Scene::new();
+    names(&mut scene);
+    let socket = scene.fin(accepts(500, "server", 8443, 20));
+    let advised = |scene: &mut Scene| {
+        let survey = scene.watch(2);
+        let report = LeakReport::new(survey, &scene.stacks, Surroundings { top: 10, ..Surroundings::default() });
+        text(&report, None, false).contains("SCM_RIGHTS")
+    };
+    assert!(!advised(&mut scene), "its opener holds it");
+    scene.found(socket).holders.clear();
+    assert!(advised(&mut scene), "in flight over a UNIX socket");
+}
+
+#[test]
+fn recursion_is_shown_once() {
+    let mut scene = Scene::new();
+    let descend = "descend tree.c:9";
+    let frames =
+        ["accept4@libc.so.6", "take tree.c:3", descend, descend, descend, "grow tree.c:4", descend, "main tree.c:30"];
+    scene.stacks.insert(PlaceId(1), stack(&frames));
+    scene.snapshot();
+    scene.fin(accepts(500, "server", 8443, 1));
+    let survey = scene.watch(2);
+    let report = LeakReport::new(survey, &scene.stacks, Surroundings { top: 10, ..Surroundings::default() });
+    let text = text(&report, None, false);
+    let stack: Vec<_> =
+        text.lines().map(str::trim).skip_while(|line| !line.contains("take  tree.c:3")).take(5).collect();
+    let shown = ["descend  tree.c:9  ×3", "grow  tree.c:4", "descend  tree.c:9", "main  tree.c:30"];
+    assert_eq!(stack[1..], shown, "{text}");
+}
+
+#[test]
 fn a_descriptor_shut_down_says_where() {
     let mut scene = Scene::new();
     names(&mut scene);

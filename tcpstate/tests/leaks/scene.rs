@@ -193,7 +193,8 @@ impl Scene {
 
     /// The peer resets the connection.
     pub(crate) fn reset(&mut self, socket: Socket) {
-        let at = self.at();
+        // After the snapshot of this moment.
+        let at = MonotonicNs(self.now + 1);
         let found = self.found(socket);
         found.state = State::Known(TcpState::Close);
         found.since = Some(at);

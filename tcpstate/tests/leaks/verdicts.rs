@@ -352,6 +352,22 @@ fn a_pool_is_a_guess_and_only_of_idle_clients() {
 }
 
 #[test]
+fn the_first_socket_of_a_leak_is_no_pool() {
+    let mut scene = Scene::new();
+    scene.fin_before(connects(7, "python3", 80, 1));
+    scene.snapshot();
+    for _ in 0..12 {
+        scene.fin(connects(7, "python3", 80, 1));
+        scene.watch(1);
+    }
+    let survey = scene.survey();
+    let openings: Vec<_> = survey.groups.iter().map(|group| (group.origin.opening, group.sockets)).collect();
+    assert_eq!(openings.iter().map(|&(_, sockets)| sockets).sum::<u64>(), 13);
+    assert!(openings.contains(&(Opening::Inferred(PlaceId(1)), 1)), "{openings:?}");
+    assert!(survey.groups.iter().all(|group| group.verdict == Verdict::EofUnread), "their kind goes on: {survey:?}");
+}
+
+#[test]
 fn multipath_tcp_tells_less() {
     let mut scene = Scene::new();
     let socket = scene.fin_before(accepts(7, "srv", 80, 1));

@@ -7,9 +7,9 @@ use super::{
     classify::Sighting,
     closed::top,
     origin::{Origin, Role},
-    socket::{Phase, Socket},
+    socket::{LeftBy, Phase, Socket},
     trend::Growth,
-    types::{Age, Ages, Backlog, Example, Group, Held, Peer, Process, Range, Tallied, Teller},
+    types::{Age, Ages, Backlog, Example, Group, Held, LeftByCounts, Peer, Process, Range, Tallied, Teller},
 };
 use crate::{
     aggregate::verdict::Verdict,
@@ -40,6 +40,7 @@ pub(super) struct Sum<'a> {
     unmoved_ns: Option<Range>,
     watched: u64,
     told: BTreeMap<Option<PlaceId>, (u64, Option<Actor>)>,
+    left_by: LeftByCounts,
     shut_down: BTreeMap<PlaceId, u64>,
     peers: HashMap<Peer, u64>,
     held: BTreeMap<u32, u64>,
@@ -70,10 +71,15 @@ impl<'a> Sum<'a> {
             told.0 += 1;
             told.1 = told.1.or(socket.told.map(|told| told.by));
         }
-        if let Phase::Ghost(left) | Phase::Closing(left) = socket.phase
-            && let Some(place) = left.place.get()
-        {
-            *self.shut_down.entry(place).or_default() += 1;
+        if let Some(left) = socket.phase.left() {
+            match left.by {
+                LeftBy::Program => self.left_by.shutdown += 1,
+                LeftBy::Abort => self.left_by.abort += 1,
+                LeftBy::Unseen => self.left_by.unseen += 1,
+            }
+            if let Some(place) = left.place.get() {
+                *self.shut_down.entry(place).or_default() += 1;
+            }
         }
         *self.peers.entry(peer(socket, role)).or_default() += 1;
         let mut last = None;
@@ -186,6 +192,7 @@ impl Leaks {
             asleep_in_send: observed.asleep_in_send.map(asleep),
             watched: sum.watched,
             told: sum.told(observed.fold),
+            left_by: sum.left_by,
             shut_down: sum.shut_down(observed.fold),
             awaited_by: self.most(&sum.awaited_by),
             held: self.held(&sum),

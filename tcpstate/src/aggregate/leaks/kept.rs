@@ -11,7 +11,7 @@ use super::{
     group::Sum,
     infer::Company,
     origin::{Opening, Origin, Role},
-    socket::{Entered, Left, Phase, PlaceSlot, Socket},
+    socket::{Entered, Left, LeftBy, Phase, PlaceSlot, Socket},
     types::{Age, Group, Process},
 };
 use crate::{
@@ -111,7 +111,7 @@ struct Ended {
 
 impl Kept {
     pub(super) fn places(&self) -> impl Iterator<Item = PlaceId> {
-        self.sockets.iter().flat_map(|ended| places(&ended.socket))
+        self.sockets.iter().flat_map(|ended| ended.socket.places())
     }
 
     fn keep(&mut self, ended: Ended) {
@@ -191,7 +191,7 @@ impl Leaks {
         socket.phase = match (exited.in_close_wait, socket.phase) {
             (true, _) => Phase::Open,
             (false, Phase::Closing(left) | Phase::Ghost(left)) => Phase::Ghost(left),
-            (false, Phase::Open) => Phase::Ghost(Left { at, place: PlaceSlot::default() }),
+            (false, Phase::Open) => Phase::Ghost(Left { at, place: PlaceSlot::default(), by: LeftBy::Unseen }),
         };
         if !self.is_leaked(at.0.saturating_sub(socket.entered.latest)) {
             return;
@@ -233,7 +233,7 @@ impl Leaks {
         let place = closer.map(|(_, place)| place);
         socket.phase = match socket.phase {
             Phase::Ghost(left) => Phase::Ghost(Left { place: place.into(), ..left }),
-            Phase::Open => Phase::Closing(Left { at, place: place.into() }),
+            Phase::Open => Phase::Closing(Left { at, place: place.into(), by: LeftBy::Program }),
             Phase::Closing(left) => Phase::Closing(Left { place: place.into(), ..left }),
         };
         let fate = if is_late { Fate::ClosedLate } else { Fate::CleanedUp };
@@ -323,7 +323,7 @@ impl Leaks {
         rule: &dyn Fn(&Suspect) -> Option<usize>,
     ) {
         let Sighting { socket, verdict, .. } = sighting;
-        let suspect = Suspect { verdict, remote: socket.remote, places: places(socket).collect() };
+        let suspect = Suspect { verdict, remote: socket.remote, places: socket.places().collect() };
         let origin = super::survey::folded(self.origin(&sighting, &Company::default()), observed);
         let Origin { pid, opener, netns, role, opening } = origin;
         let rule = rule(&suspect);
@@ -351,15 +351,6 @@ impl Leaks {
         }
         Finding { fate, rule, processes: processes.len() as u64, group }
     }
-}
-
-/// The places of a socket that reports show.
-fn places(socket: &Socket) -> impl Iterator<Item = PlaceId> + use<> {
-    let left = match socket.phase {
-        Phase::Open => None,
-        Phase::Closing(left) | Phase::Ghost(left) => left.place.get(),
-    };
-    [socket.opened.get(), socket.told.and_then(|told| told.place.get()), left].into_iter().flatten()
 }
 
 /// Who opened a socket, if that is another process than the one whose exit closes it.

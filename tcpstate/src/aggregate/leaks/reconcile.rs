@@ -2,14 +2,16 @@
 
 use std::{mem, num::NonZeroU32};
 
+use tcpstate_common::state::TcpState;
+
 use super::{
     Leaks, Watched,
-    socket::{Entered, FoundAs, Left, Phase, PlaceSlot, Socket},
+    socket::{Entered, FoundAs, Left, LeftBy, Phase, PlaceSlot, Socket},
     table::{GoneSince, Went, WentSince},
     trend::Series,
 };
 use crate::model::{
-    MonotonicNs, SocketId,
+    MonotonicNs, SocketId, State,
     leak::{FoundProcess, FoundSocket, Holder, Snapshot},
 };
 
@@ -212,7 +214,11 @@ impl Socket {
                 if !self.entered.is_exact() {
                     self.entered.latest = self.entered.latest.min(at.0);
                 }
-                self.phase = Phase::Ghost(Left { at, place: PlaceSlot::default() });
+                let by = match found.state {
+                    State::Known(TcpState::LastAck) => LeftBy::Program,
+                    _ => LeftBy::Unseen,
+                };
+                self.phase = Phase::Ghost(Left { at, place: PlaceSlot::default(), by });
             }
             (_, Phase::Closing(left) | Phase::Ghost(left)) => self.phase = Phase::Ghost(left),
         }

@@ -91,6 +91,13 @@ impl Socket {
         }
     }
 
+    /// The places that reports show: where it was opened, where its program was told of the end, where it was shut down.
+    pub(super) fn places(&self) -> impl Iterator<Item = PlaceId> + use<> {
+        let told = self.told.and_then(|told| told.place.get());
+        let left = self.phase.left().and_then(|left| left.place.get());
+        [self.opened.get(), told, left].into_iter().flatten()
+    }
+
     /// Takes a place where we have none.
     pub(super) fn learn_opened(&mut self, place: Option<PlaceId>) {
         if self.opened.get().is_none() {
@@ -196,12 +203,34 @@ pub(super) enum Phase {
     Ghost(Left),
 }
 
+impl Phase {
+    /// How it left, if it has.
+    pub(super) const fn left(self) -> Option<Left> {
+        match self {
+            Self::Open => None,
+            Self::Closing(left) | Self::Ghost(left) => Some(left),
+        }
+    }
+}
+
 /// How it left CLOSE_WAIT.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Left {
     pub(super) at: MonotonicNs,
     /// Where it was closed or shut down.
     pub(super) place: PlaceSlot,
+    pub(super) by: LeftBy,
+}
+
+/// What took it out of CLOSE_WAIT.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum LeftBy {
+    /// Its program, into LAST_ACK: `shutdown()`, or `close()` if it is gone soon.
+    Program,
+    /// Anything else that ends a connection, into CLOSE: a reset, a time-out, a kill.
+    Abort,
+    /// It was found out of it.
+    Unseen,
 }
 
 /// Who was told of the end.

@@ -60,7 +60,7 @@ impl Leaks {
         let mut sending = Vec::new();
         for ((origin, verdict), sum) in sums {
             let growth = series.get(&(origin, verdict)).and_then(Series::growth);
-            let verdict = with_pool(origin, verdict, &sum, growth.map(|growth| growth.flat));
+            let verdict = with_pool(origin, verdict, &sum, is_flat(&series, origin, verdict));
             let late =
                 closed_late.iter().filter(|late| late.origin == origin).map(|late| late.sockets + late.unseen).sum();
             let group = self.group((origin, verdict), sum, growth, late, observed);
@@ -218,6 +218,20 @@ pub(super) fn folded(origin: Origin, observed: &Observed<'_>) -> Origin {
         other => other,
     };
     Origin { opening, ..origin }
+}
+
+/// Whether the number of these sockets has not grown. Those of before the trace cannot grow: what counts is whether later ones
+/// have joined them.
+fn is_flat(series: &BTreeMap<(Origin, Verdict), Series>, origin: Origin, verdict: Verdict) -> Option<bool> {
+    let flat = |origin| Some(series.get(&(origin, verdict))?.growth()?.flat);
+    match origin.opening {
+        Opening::Inferred(place) => {
+            let joined = Origin { opening: Opening::Seen(place), ..origin };
+            let is_joined = series.contains_key(&(joined, verdict));
+            Some(flat(origin)? && (!is_joined || flat(joined)?))
+        }
+        _ => flat(origin),
+    }
 }
 
 /// A pool is recognised by the sum of its sockets.

@@ -138,6 +138,8 @@ pub struct Group {
     pub watched: u64,
     /// Who was told of the end, most frequent place first.
     pub told: Tallied<Teller>,
+    /// What took them out of CLOSE_WAIT, of those that left it.
+    pub left_by: LeftByCounts,
     /// Where they were shut down, of those that left CLOSE_WAIT.
     pub shut_down: Tallied<PlaceId>,
     /// Where the other ends are: most frequent first.
@@ -150,6 +152,17 @@ pub struct Group {
     pub backlogs: Vec<Backlog>,
     /// The oldest ones.
     pub examples: Vec<Example>,
+}
+
+/// What took sockets out of CLOSE_WAIT, and how many.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LeftByCounts {
+    /// Their program: `shutdown()` of those whose descriptor is still open.
+    pub shutdown: u64,
+    /// A reset, a time-out or a kill.
+    pub abort: u64,
+    /// Nobody has seen it.
+    pub unseen: u64,
 }
 
 /// Who holds the sockets of a group.

@@ -38,8 +38,13 @@ pub(super) fn write<W: io::Write>(
         }
     }
     while let Some((frame, outer)) = rest.split_first() {
-        rest = outer;
+        // Recursion, once.
+        let again = outer.iter().take_while(|next| *next == frame).count();
+        rest = &outer[again..];
         let mut paragraph = line(frame);
+        if again > 0 {
+            paragraph = paragraph.item(DIM, format_args!("×{}", again + 1));
+        }
         if let Some(called) = called.take() {
             paragraph = paragraph.item(DIM, format_args!("→ {called}"));
         }

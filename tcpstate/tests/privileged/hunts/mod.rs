@@ -2,6 +2,7 @@
 
 mod callers;
 mod changes;
+mod crowded;
 mod errors;
 mod flame;
 mod late;
@@ -19,6 +20,7 @@ pub(crate) fn trials() -> Vec<Trial> {
     [
         callers::trials(),
         changes::trials(),
+        crowded::trials(),
         errors::trials(),
         flame::trials(),
         late::trials(),

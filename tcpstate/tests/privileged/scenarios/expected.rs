@@ -26,6 +26,8 @@ pub(crate) struct Expected {
     pub(crate) opened: Option<Stack>,
     /// The receive that returned 0 and was not followed by a close.
     pub(crate) told: Option<Stack>,
+    /// The `shutdown()` that was taken for a close.
+    pub(crate) shut_down: Option<Stack>,
     /// Where threads of the program sleep instead of closing.
     pub(crate) asleep: Option<Asleep>,
 }
@@ -43,6 +45,7 @@ impl Expected {
         ambiguous_listener: false,
         opened: None,
         told: None,
+        shut_down: None,
         asleep: None,
     };
 

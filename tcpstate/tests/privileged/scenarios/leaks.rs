@@ -184,6 +184,16 @@ fn check_code(group: &Group, scene: &Scene, expected: &Expected) -> Result<()> {
     } else {
         ensure!(group.told.is_empty(), "told of the end");
     }
+    let shut_down: usize = group.shut_down.iter().map(|place| place.sockets).sum();
+    ensure!(shut_down == expected.shut_down.map_or(0, |_| group.sockets), "{shut_down} shut down: {group:?}");
+    for (place, expected) in group.shut_down.iter().zip(expected.shut_down.iter().cycle()) {
+        stacks::check(place.stack.as_ref().context("no stack of a shutdown")?, expected, scene.perf_map)
+            .context("shut down")?;
+    }
+    if expected.ghosts() {
+        let how = if expected.shut_down.is_some() { "by shutdown()" } else { "by a reset, a time-out or a kill" };
+        ensure!(group.evidence.contains(how), "not {how}: {group:?}");
+    }
     Ok(())
 }
 

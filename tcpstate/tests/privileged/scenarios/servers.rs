@@ -153,6 +153,7 @@ const GHOST_SHUTDOWN: Scenario = Scenario {
         verdicts: &[Verdict::GhostFd { left_for: "LAST_ACK" }],
         opened: Some(Stack::of(&["greet", "serve_guests", "main"])),
         told: Some(Stack::of(&["read_to_end", "serve_guests", "main"])),
+        shut_down: Some(Stack::of(&["say_goodbye", "serve_guests", "main"])),
         ..Expected::NO_LEAK
     },
     start: || server("c/ghost_shutdown.c", NO_FRAME_POINTERS, &[], |_, server| visit_often(server, 8, b"hello", 0)),

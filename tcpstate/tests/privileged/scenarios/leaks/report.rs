@@ -40,6 +40,8 @@ pub(crate) struct Group {
     pub(crate) age: Ages,
     pub(crate) opened: Opened,
     pub(crate) told: Vec<Told>,
+    pub(crate) evidence: String,
+    pub(crate) shut_down: Vec<ShutDown>,
     pub(crate) asleep: Vec<Asleep>,
     pub(crate) holders: Vec<Holders>,
     pub(crate) held_by_nobody: usize,
@@ -76,6 +78,12 @@ pub(crate) struct Opened {
 pub(crate) struct Told {
     pub(crate) sockets: usize,
     pub(crate) by: Option<Thread>,
+    pub(crate) stack: Option<Stack>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct ShutDown {
+    pub(crate) sockets: usize,
     pub(crate) stack: Option<Stack>,
 }
 
