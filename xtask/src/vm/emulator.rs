@@ -5,8 +5,9 @@
 
 use std::{
     fs,
+    io::Write as _,
     path::{Path, PathBuf},
-    process::{self, Command},
+    process::{self, Command, Output, Stdio},
 };
 
 use anyhow::ensure;
@@ -53,16 +54,26 @@ impl Emulator {
             let unfinished = target.with_extension(format!("{}.unfinished", process::id()));
             fs::create_dir_all(&unfinished)?;
             suite.unpack_with_dependencies(PACKAGE, &unfinished)?;
-            let output = Self::Kept(unfinished.clone()).command().arg("--version").output()?;
+            let output = Self::Kept(unfinished.clone()).empty_machine()?;
             ensure!(
                 output.status.success(),
-                "the QEMU that was fetched does not run ({}): install `{PACKAGE}`; it says {}",
+                "the QEMU that was fetched does not emulate ({}): install `{PACKAGE}`; it says {}",
                 output.status,
                 String::from_utf8_lossy(&output.stderr).trim()
             );
             fetch::keep(&unfinished, &target)?;
         }
         Ok(Self::Kept(target))
+    }
+
+    /// Starts a machine without a processor and ends it: that takes the emulating module, which `--version` does not.
+    fn empty_machine(&self) -> anyhow::Result<Output> {
+        let mut command = self.command();
+        command.args(["-nodefaults", "-display", "none", "-machine", "none", "-accel", "tcg", "-monitor", "stdio"]);
+        let mut machine = command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn()?;
+        // Of one that has ended already its exit code tells.
+        drop(machine.stdin.take().map(|mut monitor| monitor.write_all(b"quit\n")));
+        Ok(machine.wait_with_output()?)
     }
 
     /// Its command, without arguments for a machine.
