@@ -59,11 +59,11 @@ pub(super) fn sentence(finding: &Finding) -> String {
         Kind::Configured { name, file } => {
             format!("`{}` sets `{name}`, which does not exist on this kernel", Escaped(file.as_bytes()))
         }
-        Kind::Gaps { processes, namespaces } => format!(
-            "could not be looked into: {} and {}",
-            Count(*processes, "process"),
-            Count(*namespaces, "network namespace")
-        ),
+        Kind::Gaps { processes, namespaces } => {
+            let gaps = [Count(*processes, "process"), Count(*namespaces, "network namespace")];
+            let gaps: Vec<_> = gaps.iter().filter(|gap| gap.0 > 0).map(Count::to_string).collect();
+            format!("could not be looked into: {}", gaps.join(" and "))
+        }
         Kind::More { kind, count } => format!("{count} more of `{kind}` are not listed"),
     }
 }
