@@ -296,6 +296,25 @@ fn recursion_is_shown_once() {
     assert_eq!(stack[1..], shown, "{text}");
 }
 
+/// Those that the user's functions call and are called by.
+#[test]
+fn of_many_functions_of_a_library_the_ends_are_named() {
+    for (count, shown) in [(4, "run1, run2, run3, run4 (librt.so)"), (5, "run1, 3 more, run5 (librt.so)")] {
+        let mut scene = Scene::new();
+        let runs: Vec<_> = (1..=count).map(|n| format!("run{n}@librt.so")).collect();
+        let frames = ["accept4@libc.so.6", "take tree.c:3"].into_iter().chain(runs.iter().map(String::as_str));
+        let frames: Vec<_> = frames.chain(["start@libc.so.6", "main tree.c:30"]).collect();
+        scene.stacks.insert(PlaceId(1), stack(&frames));
+        scene.snapshot();
+        scene.fin(accepts(500, "server", 8443, 1));
+        let survey = scene.watch(2);
+        let report = LeakReport::new(survey, &scene.stacks, Surroundings { top: 10, ..Surroundings::default() });
+        let text = text(&report, None, false);
+        let between = text.lines().map(str::trim).skip_while(|line| !line.contains("take  tree.c:3")).nth(1);
+        assert_eq!(between, Some(format!("{shown}, start (libc.so.6)").as_str()), "{text}");
+    }
+}
+
 #[test]
 fn a_descriptor_shut_down_says_where() {
     let mut scene = Scene::new();

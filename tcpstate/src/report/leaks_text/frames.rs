@@ -92,6 +92,10 @@ fn line(frame: &Frame) -> Paragraph {
     if frame.inlined { paragraph.item(DIM, "[inlined]") } else { paragraph }
 }
 
+/// Functions of one library in a row that are all named; of more only the outermost and the innermost, which the user's own
+/// functions call or are called by.
+const FEW: usize = 4;
+
 /// Functions of libraries on one line: `recv, __libc_recv (libc.so.6), 8 frames of python3.12`.
 fn libraries(frames: &[Frame]) -> String {
     let mut text = String::new();
@@ -108,10 +112,18 @@ fn libraries(frames: &[Frame]) -> String {
             frames = &frames[at_work..];
             continue;
         }
+        let named = |frame: &Frame| Escaped(frame.name().as_bytes()).to_string();
+        text.push_str(&named(frame));
         frames = rest;
-        text.push_str(&Escaped(frame.name().as_bytes()).to_string());
-        let last_of_module = rest.first().is_none_or(|next| next.module_name() != module);
-        if let Some(module) = module.filter(|_| last_of_module && frame.function.is_some()) {
+        let others = rest.iter().take_while(|next| !next.runtime && next.module_name() == module).count();
+        let mut last = frame;
+        if others >= FEW {
+            last = &rest[others - 1];
+            frames = &rest[others..];
+            text.push_str(&format!(", {} more, {}", others - 1, named(last)));
+        }
+        let last_of_module = frames.first().is_none_or(|next| next.module_name() != module);
+        if let Some(module) = module.filter(|_| last_of_module && last.function.is_some()) {
             text.push_str(&format!(" ({})", Escaped(module.as_bytes())));
         }
     }
