@@ -119,3 +119,41 @@ fn frames(frame: &symbolize::Frame) -> Vec<Frame> {
     });
     named.collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use tokio::sync::oneshot::error::TryRecvError;
+
+    use super::*;
+    use crate::process::perf_map::PerfMapFile;
+
+    fn unnamed() -> Unnamed {
+        let perf_map = Arc::new(PerfMapFile::new(u32::MAX));
+        let stack = unwind::Stack { frames: Vec::new(), end: End::Complete, perf_map };
+        Unnamed { stack, kernel: Vec::new(), varying: true }
+    }
+
+    /// Naming that takes long is stood for by work before it that does not end.
+    #[test]
+    fn the_caller_goes_on_while_names_are_made() {
+        let mut namer = Namer::start().expect("a thread");
+        let (release, held) = mpsc::channel::<()>();
+        namer.ask(Vec::new(), move |_| while held.recv().is_ok() {});
+        let mut named = namer.begin(vec![unnamed(), unnamed()]);
+        assert_eq!(named.try_recv(), Err(TryRecvError::Empty));
+        drop(release);
+        let named = named.blocking_recv().expect("an answer");
+        assert_eq!(named.len(), 2);
+        assert_eq!(named[0].truncated.as_deref(), Some("callers further out vary"));
+    }
+
+    #[test]
+    #[should_panic(expected = "of the thread")]
+    fn a_panic_of_the_thread_is_not_kept_from_the_caller() {
+        let mut namer = Namer::start().expect("a thread");
+        namer.ask(Vec::new(), |_| panic!("a panic of the thread"));
+        namer.name(vec![unnamed()]);
+    }
+}
