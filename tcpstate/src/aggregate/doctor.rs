@@ -1,5 +1,6 @@
 //! What a machine's facts amount to. No I/O: facts go in, findings and explained settings come out.
 
+mod facts;
 mod findings;
 mod relevance;
 pub mod settings;
@@ -9,11 +10,12 @@ mod values;
 
 use self::settings::SETTINGS;
 pub use self::{
+    facts::Facts,
     findings::{Finding, Kind, Severity},
     relevance::{Help, Relevance},
     settings::Setting,
 };
-use crate::model::doctor::{Facts, Reading};
+use crate::model::doctor::Reading;
 
 /// A setting with its value, and what it means for the sockets that there are.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -13,12 +13,15 @@ use anyhow::{Context as _, Result};
 use super::machine;
 use crate::{
     aggregate::{
-        doctor::settings::{KERNEL, NAMES},
+        doctor::{
+            Facts,
+            settings::{KERNEL, NAMES},
+        },
         states::{By, SocketFilter, survey},
     },
     kernel::namespaces::{in_network_namespace, other_network_namespaces},
     model::{
-        doctor::{Configured, Facts, Reading},
+        doctor::{Configured, Reading},
         socket::Look,
     },
     session::Clock,

@@ -1,9 +1,6 @@
 //! What `tcpstate doctor` judges a machine by.
 
-use std::collections::BTreeMap;
-
 use super::probes::Hooks;
-use crate::aggregate::states::Survey;
 
 /// What a file below `/proc/sys` says.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -93,32 +90,5 @@ impl Machine {
     pub fn version(&self) -> Option<(u32, u32)> {
         let mut parts = self.kernel.split(|c: char| !c.is_ascii_digit());
         Some((parts.next()?.parse().ok()?, parts.next()?.parse().ok()?))
-    }
-}
-
-/// All that is judged.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Facts {
-    /// The process and the kernel.
-    pub machine: Machine,
-    /// Inode number of the network namespace that the settings are of.
-    pub netns: u32,
-    /// Whether it is the program's own.
-    pub own_netns: bool,
-    /// Settings by name, with dots.
-    pub settings: BTreeMap<&'static str, Reading>,
-    /// Settings that files name, for the next start of the machine.
-    pub configured: Vec<Configured>,
-    /// Sockets that were to be looked at, by process.
-    pub sockets: Survey,
-    /// Those of the network namespace that the settings are of.
-    pub sockets_here: Survey,
-}
-
-impl Facts {
-    /// A setting as a number.
-    #[must_use]
-    pub fn number(&self, name: &str) -> Option<i64> {
-        self.settings.get(name)?.number()
     }
 }

@@ -9,8 +9,8 @@ use super::{
     probes_json::{self, RoleBody},
 };
 use crate::{
-    aggregate::doctor::{Diagnosis, Finding, Help, Kind, SettingRow},
-    model::doctor::{Capability, Facts, Limit, Reading},
+    aggregate::doctor::{Diagnosis, Facts, Finding, Help, Kind, SettingRow},
+    model::doctor::{Capability, Limit, Reading},
 };
 
 /// Version of the schema. Fields, kinds of findings and settings may be added within a version; a field that changes its meaning or

@@ -10,8 +10,8 @@ use super::{
     probes_text,
 };
 use crate::{
-    aggregate::doctor::{Diagnosis, Help, SettingRow, Severity},
-    model::doctor::{Facts, Reading},
+    aggregate::doctor::{Diagnosis, Facts, Help, SettingRow, Severity},
+    model::doctor::Reading,
 };
 
 const BOLD: Style = Style::new().bold();

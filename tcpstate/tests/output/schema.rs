@@ -56,3 +56,14 @@ pub(crate) fn documented(schema: &Value, node: &Value, path: &str, names: &mut B
         documented(schema, node, &format!("{path}{name}."), names);
     }
 }
+
+/// An object that has every kind of value is as the schema says, and has every field that the schema has.
+pub(crate) fn assert_documented(schema: &str, value: &Value) {
+    let errors: Vec<_> = strict(schema).iter_errors(value).map(|error| error.to_string()).collect();
+    assert!(errors.is_empty(), "{value}\n{errors:?}");
+    let (mut written, mut promised) = (BTreeSet::new(), BTreeSet::new());
+    fields(value, "", &mut written);
+    let schema: Value = serde_json::from_str(schema).expect("the schema is JSON");
+    documented(&schema, &schema, "", &mut promised);
+    assert_eq!(promised, written);
+}

@@ -4,13 +4,13 @@ use std::fmt;
 
 use tcpstate_common::state::TcpState;
 
-use super::values;
+use super::{facts::Facts, values};
 use crate::{
     aggregate::{
         leaks::Process,
         states::{DestinationRow, GroupKey, GroupRow, ListenerRow, NamespaceRow, ProcessRow, StateRow, is_near},
     },
-    model::{State, doctor::Facts},
+    model::State,
 };
 
 /// A socket is for shorter than this in `CLOSE_WAIT` in any program that works, nanoseconds.

@@ -2,13 +2,10 @@
 
 use tcpstate_common::state::TcpState;
 
-use super::settings::Setting;
+use super::{facts::Facts, settings::Setting};
 use crate::{
     aggregate::states::{Survey, is_near},
-    model::{
-        State,
-        doctor::{Facts, Reading},
-    },
+    model::{State, doctor::Reading},
 };
 
 /// Whether it can help.

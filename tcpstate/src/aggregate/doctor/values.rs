@@ -1,13 +1,11 @@
 //! Values that do harm, or not what they were set for.
 
 use super::{
+    facts::Facts,
     findings::{Finding, Kind, note, warning},
     settings::SETTINGS,
 };
-use crate::{
-    aggregate::states::is_near,
-    model::doctor::{Facts, Reading},
-};
+use crate::{aggregate::states::is_near, model::doctor::Reading};
 
 /// Fewer ports than this are few for a host that connects.
 const FEW_PORTS: u64 = 10_000;
