@@ -278,6 +278,13 @@ fn what_nobody_holds_cannot_be_read() {
     assert!(advised(&mut scene), "in flight over a UNIX socket");
 }
 
+/// What people read two seconds later.
+fn said(scene: &mut Scene) -> String {
+    let survey = scene.watch(2);
+    let surroundings = Surroundings { top: 10, ..Surroundings::default() };
+    text(&LeakReport::new(survey, &scene.stacks, surroundings), None, false)
+}
+
 #[test]
 fn recursion_is_shown_once() {
     let mut scene = Scene::new();
@@ -287,9 +294,7 @@ fn recursion_is_shown_once() {
     scene.stacks.insert(PlaceId(1), stack(&frames));
     scene.snapshot();
     scene.fin(accepts(500, "server", 8443, 1));
-    let survey = scene.watch(2);
-    let report = LeakReport::new(survey, &scene.stacks, Surroundings { top: 10, ..Surroundings::default() });
-    let text = text(&report, None, false);
+    let text = said(&mut scene);
     let stack: Vec<_> =
         text.lines().map(str::trim).skip_while(|line| !line.contains("take  tree.c:3")).take(5).collect();
     let shown = ["descend  tree.c:9  ×3", "grow  tree.c:4", "descend  tree.c:9", "main  tree.c:30"];
@@ -307,9 +312,7 @@ fn of_many_functions_of_a_library_the_ends_are_named() {
         scene.stacks.insert(PlaceId(1), stack(&frames));
         scene.snapshot();
         scene.fin(accepts(500, "server", 8443, 1));
-        let survey = scene.watch(2);
-        let report = LeakReport::new(survey, &scene.stacks, Surroundings { top: 10, ..Surroundings::default() });
-        let text = text(&report, None, false);
+        let text = said(&mut scene);
         let between = text.lines().map(str::trim).skip_while(|line| !line.contains("take  tree.c:3")).nth(1);
         assert_eq!(between, Some(format!("{shown}, start (libc.so.6)").as_str()), "{text}");
     }
@@ -323,9 +326,7 @@ fn a_descriptor_shut_down_says_where() {
     let socket = scene.fin(accepts(500, "server", 8443, 20));
     scene.wait_ms(3_000);
     scene.shut_down(socket, 21);
-    let survey = scene.watch(2);
-    let report = LeakReport::new(survey, &scene.stacks, Surroundings { top: 10, ..Surroundings::default() });
-    let text = text(&report, None, false);
+    let text = said(&mut scene);
     assert!(text.contains("left CLOSE_WAIT by shutdown()"), "{text}");
     assert!(text.contains("finish  legit.c:77"), "{text}");
     assert_eq!(State::Known(TcpState::LastAck), scene.found(socket).state);

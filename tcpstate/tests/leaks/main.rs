@@ -1,5 +1,6 @@
 //! Leak hunting without a kernel: events and snapshots in, verdicts and reports out.
 
+mod figures;
 mod golden;
 mod properties;
 mod run;
