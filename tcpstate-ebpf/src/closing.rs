@@ -22,7 +22,7 @@ use crate::{
     sock::{Probed, Read, Sock, Typed},
     stack::{self, PF_EXITING},
     story::{EOF_READ, EXITED, KnownOwner, Story},
-    transition::{Known, Seen, fill_socket},
+    transition::{Known, Seen, What, fill_socket},
 };
 
 const CLOSE: u8 = TcpState::Close as u8;
@@ -71,7 +71,7 @@ pub(crate) fn on_transition(seen: &Seen, known: &Known) {
             (*record).ts_ns = seen.now;
             (*record).in_old_ns = since_ns;
             (*record).cookie = known.cookie;
-            fill_socket(record, seen.sk, seen.family, &seen.local, &seen.remote);
+            fill_socket(record, seen.sk, &seen.socket);
             fill(closing, seen.sk, &known.owner);
             (*closing).place = place;
             (*closing).exiting = u32::from(exiting);
@@ -86,8 +86,7 @@ pub(crate) fn on_transition(seen: &Seen, known: &Known) {
 /// `story` has to be a value in the map.
 #[inline(always)]
 pub(crate) unsafe fn on_destroy(sk: Sock, story: *const Story) {
-    let family = sk.family();
-    let (mut local, remote) = (sk.local(family), sk.remote(family));
+    let mut socket = What::of(sk);
     let exiting = exiting();
     let place = stack::capture();
     let mut owner = KnownOwner::UNKNOWN;
@@ -96,8 +95,8 @@ pub(crate) unsafe fn on_destroy(sk: Sock, story: *const Story) {
     beside(|closing: *mut Closing| {
         // SAFETY: an entry of the ring buffer; the story is the caller's promise.
         unsafe {
-            if local.port == 0 {
-                local.port = (*story).local_port;
+            if socket.local.port == 0 {
+                socket.local.port = (*story).local_port;
             }
             let record = &raw mut (*closing).found.socket;
             (*record).old_state = (*story).state;
@@ -106,7 +105,7 @@ pub(crate) unsafe fn on_destroy(sk: Sock, story: *const Story) {
             (*record).ts_ns = now_ns();
             (*record).in_old_ns = 0;
             (*record).cookie = (*story).cookie;
-            fill_socket(record, sk, family, &local, &remote);
+            fill_socket(record, sk, &socket);
             fill(closing, sk, &owner);
             (*closing).place = place;
             (*closing).exiting = u32::from(exiting);

@@ -8,6 +8,7 @@ use tcpstate_common::{
 use crate::{
     config::{config, filtering},
     sock::{End, Read, Sock},
+    transition::What,
 };
 
 const SOCKET_FILTERS: u32 = filter::CGROUP
@@ -29,13 +30,14 @@ pub(crate) enum Unset {
 
 /// Whether the socket is one that the filters want.
 #[inline(always)]
-pub(crate) fn socket<R: Read>(sk: Sock<R>, family: u16, local: &End, remote: &End, unset: Unset) -> bool {
+pub(crate) fn socket<R: Read>(sk: Sock<R>, what: &What, unset: Unset) -> bool {
     if !filtering(SOCKET_FILTERS) {
         return true;
     }
     let passes = unset == Unset::Passes;
-    (!filtering(filter::FAMILY) || family == config!(family))
-        && (!filtering(filter::NETNS) || sk.netns() == config!(netns))
+    let (local, remote) = (&what.local, &what.remote);
+    (!filtering(filter::FAMILY) || what.family == config!(family))
+        && (!filtering(filter::NETNS) || what.netns == config!(netns))
         && (!filtering(filter::LOCAL_PORT) || if local.port == 0 { passes } else { local_port(local.port) })
         && (!filtering(filter::REMOTE_PORT) || if remote.port == 0 { passes } else { remote_port(remote.port) })
         && (!filtering(filter::LOCAL_NET) || local_net(local) || passes && unspecified(local))

@@ -16,7 +16,7 @@ use crate::{
     snapshot::{Meta, TaskFileContext, TcpContext, descriptor, full_socket, with_socket},
     sock::{Read, Sock},
     story::{EOF_READ, KnownOwner, SINCE_BEFORE, Story, TRACKED},
-    transition::fill_socket,
+    transition::{What, fill_socket},
 };
 
 const CLOSE_WAIT: u8 = TcpState::CloseWait as u8;
@@ -58,16 +58,15 @@ unsafe fn write<R: Read>(meta: *const Meta, sk: Sock<R>, holder_tgid: u32, holde
     if !(state == CLOSE_WAIT || tracked || waiting || half_closed) {
         return;
     }
-    let family = sk.family();
-    let (mut local, remote) = (sk.local(family), sk.remote(family));
+    let mut socket = What::of(sk);
     let mut known = KnownOwner::UNKNOWN;
     let (mut since_ns, mut flags) = (0, 0);
     if let Some(story) = story {
         // SAFETY: a value in the map.
         unsafe {
             Story::known_owner(story, &mut known);
-            if local.port == 0 {
-                local.port = (*story).local_port;
+            if socket.local.port == 0 {
+                socket.local.port = (*story).local_port;
             }
             if (*story).state == state && (*story).flags & SINCE_BEFORE == 0 {
                 since_ns = (*story).since_ns;
@@ -85,7 +84,7 @@ unsafe fn write<R: Read>(meta: *const Meta, sk: Sock<R>, holder_tgid: u32, holde
     // Filters are about the socket in CLOSE_WAIT, whoever its peer is.
     if !half_closed
         && (filtering(set::PID | set::COMM) && !owner::wanted(&known.owner) && !held_by_wanted(holder_tgid)
-            || !filter::socket(sk, family, &local, &remote, Unset::Fails))
+            || !filter::socket(sk, &socket, Unset::Fails))
     {
         return;
     }
@@ -106,7 +105,7 @@ unsafe fn write<R: Read>(meta: *const Meta, sk: Sock<R>, holder_tgid: u32, holde
         (*record).id = 0;
         (*record).cookie = sk.cookie();
         (*record).owner = known.owner;
-        fill_socket(record, sk, family, &local, &remote);
+        fill_socket(record, sk, &socket);
         (*found).place = known.place;
         (*found).holder_tgid = holder_tgid;
         (*found).holder_fd = holder_fd;

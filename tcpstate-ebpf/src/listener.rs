@@ -52,10 +52,10 @@ const _: () = assert!(size_of::<Listener>() == 40);
 
 impl ListenerKey {
     #[inline(always)]
-    fn of<R: Read>(sk: Sock<R>) -> Self {
+    fn of<R: Read>(sk: Sock<R>, netns: u32) -> Self {
         let family = sk.family();
         let local = sk.local(family);
-        Self { addr: local.addr, netns: sk.netns(), port: local.port, family }
+        Self { addr: local.addr, netns, port: local.port, family }
     }
 
     /// The same port on any address of the family.
@@ -70,8 +70,8 @@ impl ListenerKey {
 
 /// A socket began to listen, or the snapshot found one that does.
 #[inline(never)]
-pub(crate) fn add<R: Read>(sk: Sock<R>, known: &KnownOwner) {
-    let key = ListenerKey::of(sk);
+pub(crate) fn add<R: Read>(sk: Sock<R>, netns: u32, known: &KnownOwner) {
+    let key = ListenerKey::of(sk, netns);
     let new = Listener {
         owner: known.owner,
         sockets: 1,
@@ -102,7 +102,7 @@ pub(crate) fn add<R: Read>(sk: Sock<R>, known: &KnownOwner) {
 /// A followed process holds a descriptor of this listener.
 #[inline(always)]
 pub(crate) fn want<R: Read>(sk: Sock<R>) {
-    if let Some(listener) = LISTENERS.get_ptr_mut(ListenerKey::of(sk)) {
+    if let Some(listener) = LISTENERS.get_ptr_mut(ListenerKey::of(sk, sk.netns())) {
         // SAFETY: a value in the map.
         unsafe { (*listener).wanted = 1 }
     }
@@ -110,8 +110,8 @@ pub(crate) fn want<R: Read>(sk: Sock<R>) {
 
 /// A socket stopped listening.
 #[inline(never)]
-pub(crate) fn remove(sk: Sock, port: u16) {
-    let mut key = ListenerKey::of(sk);
+pub(crate) fn remove(sk: Sock, netns: u32, port: u16) {
+    let mut key = ListenerKey::of(sk, netns);
     key.port = port;
     let Some(listener) = LISTENERS.get_ptr_mut(key) else { return };
     // SAFETY: a value in the map.
@@ -127,8 +127,8 @@ pub(crate) fn remove(sk: Sock, port: u16) {
 /// Finds out whom a connection that nobody has accepted yet belongs to: its listener's owner; unknown when several processes
 /// listen there, or none that was seen. Returns whether a followed process may accept it.
 #[inline(never)]
-pub(crate) fn of_child(child: Sock, known: &mut KnownOwner) -> bool {
-    let key = ListenerKey::of(child);
+pub(crate) fn of_child(child: Sock, netns: u32, known: &mut KnownOwner) -> bool {
+    let key = ListenerKey::of(child, netns);
     let Some(listener) = LISTENERS.get_ptr(key).or_else(|| LISTENERS.get_ptr(key.on_any_address())) else {
         return false;
     };

@@ -48,7 +48,7 @@ fn inet_sock_set_state(ctx: BtfTracePointContext) -> i32 {
 #[btf_tracepoint(function = "inet_sock_set_state")]
 fn inet_sock_set_state_nested(ctx: BtfTracePointContext) -> i32 {
     if nesting::interrupts() {
-        transition::on_transition(&ctx);
+        nesting::hand_over(&ctx);
     }
     0
 }

@@ -2,7 +2,7 @@
 
 use aya_ebpf::{
     macros::map,
-    maps::{Array, HashMap, LruHashMap, PerCpuArray, RingBuf},
+    maps::{Array, HashMap, LruHashMap, PerCpuArray, ProgramArray, RingBuf},
 };
 use tcpstate_common::{
     config::MAX_PIDS,
@@ -69,6 +69,10 @@ pub(crate) static CODE: LruHashMap<u32, CodeRanges> = LruHashMap::with_max_entri
 #[map]
 pub(crate) static SCRATCH: PerCpuArray<[u64; PLACE_WORDS]> = PerCpuArray::with_max_entries(1, 0);
 
+/// Where the running program has code, while user space has not told.
+#[map]
+pub(crate) static PROGRAM: PerCpuArray<CodeRanges> = PerCpuArray::with_max_entries(1, 0);
+
 /// How many stacks this CPU has copied of late.
 #[map]
 pub(crate) static BUDGET: PerCpuArray<Budget> = PerCpuArray::with_max_entries(1, 0);
@@ -85,13 +89,17 @@ pub(crate) static KERNEL: PerCpuArray<KernelStack> = PerCpuArray::with_max_entri
 #[map]
 pub(crate) static FOUND: PerCpuArray<Found> = PerCpuArray::with_max_entries(1, 0);
 
-/// 1 while the program for transitions runs on this CPU; see [`crate::nesting`].
+/// How many programs for transitions run on this CPU, one in the middle of the other; see [`crate::nesting`].
 #[map]
-pub(crate) static NESTING: PerCpuArray<u32> = PerCpuArray::with_max_entries(1, 0);
+pub(crate) static NESTING: PerCpuArray<i32> = PerCpuArray::with_max_entries(1, 0);
 
 /// Transitions that interrupted that program and were taken by the other one.
 #[map]
 pub(crate) static NESTED: PerCpuArray<u64> = PerCpuArray::with_max_entries(1, 0);
+
+/// The program for transitions.
+#[map]
+pub(crate) static TRANSITIONS: ProgramArray = ProgramArray::with_max_entries(1, 0);
 
 /// Adds one to a counter of this CPU.
 macro_rules! count {

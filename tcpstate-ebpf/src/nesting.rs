@@ -4,27 +4,30 @@
 //! `kernel/trace/bpf_trace.c`): a softirq that interrupts the program in process context would lose all the transitions that
 //! it makes. A second program on the same tracepoint takes those, and only those. Softirqs don't nest, so two are enough.
 
-use crate::maps::{NESTED, NESTING};
+use aya_ebpf::programs::BtfTracePointContext;
+
+use crate::maps::{NESTED, NESTING, TRANSITIONS, count};
 
 // No function here takes the work as a closure: that would be another frame on the BPF stack.
 
-/// The first program begins.
+/// A program begins.
 #[inline(always)]
 pub(crate) fn enter() {
-    set(1);
+    change(1);
 }
 
-/// The first program ends.
+/// A program ends.
 #[inline(always)]
 pub(crate) fn leave() {
-    set(0);
+    change(-1);
 }
 
+/// What interrupts it in the middle leaves the depth as it was.
 #[inline(always)]
-fn set(running: u32) {
-    if let Some(nesting) = NESTING.get_ptr_mut(0) {
+fn change(by: i32) {
+    if let Some(depth) = NESTING.get_ptr_mut(0) {
         // SAFETY: this CPU's own value.
-        unsafe { nesting.write_volatile(running) };
+        unsafe { depth.write_volatile(depth.read_volatile() + by) };
     }
 }
 
@@ -32,7 +35,7 @@ fn set(running: u32) {
 #[inline(always)]
 pub(crate) fn interrupts() -> bool {
     // SAFETY: this CPU's own value.
-    if NESTING.get_ptr(0).is_none_or(|nesting| unsafe { nesting.read_volatile() } == 0) {
+    if NESTING.get_ptr(0).is_none_or(|depth| unsafe { depth.read_volatile() } == 0) {
         return false;
     }
     if let Some(nested) = NESTED.get_ptr_mut(0) {
@@ -40,4 +43,12 @@ pub(crate) fn interrupts() -> bool {
         unsafe { *nested += 1 };
     }
     true
+}
+
+/// Goes on in the first program, which the kernel does not mind where one calls the other: the verifier need walk it only once.
+#[inline(always)]
+pub(crate) fn hand_over(ctx: &BtfTracePointContext) {
+    // SAFETY: both programs have the same context. The call returns only where there is no such program.
+    unsafe { TRANSITIONS.tail_call(ctx, 0) };
+    count!(dropped);
 }

@@ -20,6 +20,7 @@ use crate::{
     owner,
     sock::{Probed, Read, Sock, load},
     story::{KnownOwner, SINCE_BEFORE, Story},
+    transition::What,
 };
 
 const SOCK_STREAM: u16 = 1;
@@ -207,7 +208,7 @@ pub(crate) fn on_tcp(ctx: *const TcpContext) {
         let waiting = matches!(sk.state(), ESTABLISHED | CLOSE_WAIT) && sk.socket() == 0;
         let mut known = KnownOwner::UNKNOWN;
         if waiting {
-            listener::of_child(sk, &mut known);
+            listener::of_child(sk, sk.netns(), &mut known);
         }
         if found(sk, &known) {
             report((*ctx).meta, sk.address());
@@ -238,21 +239,20 @@ fn found<R: Read>(sk: Sock<R>, known: &KnownOwner) -> bool {
         }
         return false;
     }
-    let family = sk.family();
-    let (local, remote) = (sk.local(family), sk.remote(family));
+    let socket = What::of(sk);
     // Whoever accepts from a listener need not be its owner, so every listener is kept; a story for each also tells its first
     // descriptor from the copies that were inherited.
-    let keep = state == LISTEN
-        || (!filtering(set::PID | set::COMM) || wanted) && filter::socket(sk, family, &local, &remote, Unset::Passes);
+    let keep =
+        state == LISTEN || (!filtering(set::PID | set::COMM) || wanted) && filter::socket(sk, &socket, Unset::Passes);
     if !keep {
         return false;
     }
     let now = now_ns();
-    let mut story = Story::new(known, sk.cookie(), now, state, local.port);
+    let mut story = Story::new(known, sk.cookie(), now, state, socket.local.port);
     story.flags = SINCE_BEFORE;
     let first = story.begin_if_absent(key);
     if first && state == LISTEN {
-        listener::add(sk, known);
+        listener::add(sk, socket.netns, known);
     }
     first
 }

@@ -20,7 +20,7 @@ use crate::{
     Opaque,
     clock::now_ns,
     config::{config, filtering, has, offset},
-    maps::{BUDGET, CODE, PLACES, SCRATCH, STACKS, count},
+    maps::{BUDGET, CODE, PLACES, PROGRAM, SCRATCH, STACKS, count},
     sock::{Probed, Read, Typed},
 };
 
@@ -194,11 +194,10 @@ pub(crate) extern "C" fn capture() -> u64 {
 fn place(registers: &Registers, tgid: u32) -> Option<u64> {
     let mut seed = mix(mix(registers.ip, u64::from(tgid)), registers.sp & 0xfff);
     let code = match CODE.get_ptr(tgid) {
-        // SAFETY: a value in the map.
-        Some(code) => unsafe { *code },
+        Some(code) => code,
         None => {
             seed = mix(seed, registers.sp);
-            code_of_program()
+            code_of_program()?
         }
     };
     let scratch = SCRATCH.get_ptr_mut(0)?;
@@ -209,7 +208,7 @@ fn place(registers: &Registers, tgid: u32) -> Option<u64> {
         bpf_probe_read_user(scratch.cast(), bytes, registers.sp as *const _);
         let mut hash = seed;
         for word in &*scratch {
-            hash = hash.wrapping_add(*word & in_code(&code, *word)).wrapping_mul(MULTIPLIER);
+            hash = hash.wrapping_add(*word & in_code(code, *word)).wrapping_mul(MULTIPLIER);
         }
         Some(hash ^ (hash >> 32) | 1)
     }
@@ -217,7 +216,8 @@ fn place(registers: &Registers, tgid: u32) -> Option<u64> {
 
 /// Where the kernel has loaded the program of the running task (`load_elf_binary()`, `fs/binfmt_elf.c`).
 #[inline(always)]
-fn code_of_program() -> CodeRanges {
+fn code_of_program() -> Option<*const CodeRanges> {
+    let code = PROGRAM.get_ptr_mut(0)?;
     // SAFETY: the helpers have no precondition; the task is typed where `Typed` reads it. A null `mm` reads as 0.
     let [start, end] = unsafe {
         if has(helper::TASK_REGISTERS) {
@@ -226,9 +226,9 @@ fn code_of_program() -> CodeRanges {
             program::<Probed>(bpf_get_current_task() as *const Opaque)
         }
     };
-    let mut code = CodeRanges { ranges: [[0; 2]; CODE_RANGES] };
-    code.ranges[0] = [start, end.saturating_sub(start)];
-    code
+    // SAFETY: this CPU's own value, whose other ranges stay empty.
+    unsafe { (*code).ranges[0] = [start, end.saturating_sub(start)] };
+    Some(code)
 }
 
 /// # Safety
@@ -246,14 +246,17 @@ unsafe fn program<R: Read>(task: *const Opaque) -> [u64; 2] {
 /// All bits set when a word points into code, else none. Without a branch: the processor would guess wrong, and the verifier
 /// walk the loop more than once.
 #[inline(always)]
-fn in_code(code: &CodeRanges, word: u64) -> u64 {
-    // The top bit: not before the start, and before the end.
-    let inside = |range: &[u64; 2]| {
-        let from_start = word.wrapping_sub(range[0]);
-        from_start.wrapping_sub(range[1]) & !from_start
+fn in_code(code: *const CodeRanges, word: u64) -> u64 {
+    // The top bit: not before the start, and before the end. Volatile, or the ranges would be kept on the BPF stack, which has
+    // no room for them.
+    let inside = |range: usize| {
+        // SAFETY: values in a map.
+        let [start, length] = unsafe { [0, 1].map(|word| (&raw const (*code).ranges[range][word]).read_volatile()) };
+        let from_start = word.wrapping_sub(start);
+        from_start.wrapping_sub(length) & !from_start
     };
-    let inside = inside(&code.ranges[0]) | inside(&code.ranges[1]) | inside(&code.ranges[2]) | inside(&code.ranges[3]);
-    (inside as i64 >> 63) as u64
+    const { assert!(CODE_RANGES == 4) };
+    ((inside(0) | inside(1) | inside(2) | inside(3)) as i64 >> 63) as u64
 }
 
 #[inline(always)]

@@ -53,9 +53,33 @@ pub(crate) struct Seen {
     pub(crate) old: u8,
     pub(crate) new: u8,
     pub(crate) now: u64,
+    pub(crate) socket: What,
+}
+
+/// What a socket is, apart from what happens to it.
+///
+/// Read once: for every pointer that is followed on some way through a program the verifier searches all of the kernel's types
+/// (`btf_nested_type_is_trusted()`, from 6.4 on), a millisecond each time.
+pub(crate) struct What {
     pub(crate) family: u16,
+    pub(crate) netns: u32,
+    pub(crate) cgroup_id: u64,
     pub(crate) local: End,
     pub(crate) remote: End,
+}
+
+impl What {
+    #[inline(always)]
+    pub(crate) fn of<R: Read>(sk: Sock<R>) -> Self {
+        let family = sk.family();
+        Self {
+            family,
+            netns: sk.netns(),
+            cgroup_id: sk.cgroup_id(),
+            local: sk.local(family),
+            remote: sk.remote(family),
+        }
+    }
 }
 
 #[inline(always)]
@@ -74,8 +98,7 @@ pub(crate) fn on_transition(ctx: &BtfTracePointContext) {
         }
         return;
     }
-    let family = sk.family();
-    let mut seen = Seen { sk, old, new, now: now_ns(), family, local: sk.local(family), remote: sk.remote(family) };
+    let mut seen = Seen { sk, old, new, now: now_ns(), socket: What::of(sk) };
     let mut known = Known::NOTHING;
     let kept = match (old, new) {
         (CLOSE, SYN_SENT) => connecting(&seen, &mut known),
@@ -84,7 +107,7 @@ pub(crate) fn on_transition(ctx: &BtfTracePointContext) {
         _ => going_on(ctx, &mut seen, &mut known),
     };
     if old == LISTEN && new == CLOSE {
-        listener::remove(sk, seen.local.port);
+        listener::remove(sk, seen.socket.netns, seen.socket.local.port);
     }
     if new == CLOSE && sk.protocol() == IPPROTO_MPTCP {
         // No `tcp_destroy_sock` follows for the parent of MPTCP subflows.
@@ -127,7 +150,7 @@ fn of_nobody_wanted(sk: Sock, old: u8, new: u8) -> bool {
 #[inline(never)]
 fn wanted(seen: &Seen, known: &Known) -> bool {
     owner::wanted(&known.owner.owner)
-        && filter::socket(seen.sk, seen.family, &seen.local, &seen.remote, Unset::Fails)
+        && filter::socket(seen.sk, &seen.socket, Unset::Fails)
         && filter::states(seen.old, seen.new)
 }
 
@@ -175,7 +198,7 @@ fn listening(seen: &Seen, known: &mut Known) -> bool {
     known.owner.source = owner_source::LISTEN;
     known.cookie = seen.sk.cookie();
     // Others than the one that listens may accept its connections, so it is kept whoever it is.
-    listener::add(seen.sk, &known.owner);
+    listener::add(seen.sk, seen.socket.netns, &known.owner);
     begin(seen, known);
     true
 }
@@ -187,14 +210,14 @@ fn arriving(seen: &Seen, known: &mut Known) -> bool {
     if !wanted_so_far(seen) {
         return false;
     }
-    let wanted = listener::of_child(seen.sk, &mut known.owner);
+    let wanted = listener::of_child(seen.sk, seen.socket.netns, &mut known.owner);
     if filtering(set::PID) && !wanted {
         // If a followed process accepts it all the same, its story begins there.
         return false;
     }
     // Before 6.13 the child is a plain copy of its listener here: no peer yet, and the listener's cookie. The parent of MPTCP
     // subflows has no peer yet either, but keeps that cookie.
-    known.cookie = if seen.new == SYN_RECV && seen.remote.port == 0 { 0 } else { seen.sk.cookie() };
+    known.cookie = if seen.new == SYN_RECV && seen.socket.remote.port == 0 { 0 } else { seen.sk.cookie() };
     begin(seen, known);
     true
 }
@@ -216,10 +239,10 @@ fn going_on(ctx: &BtfTracePointContext, seen: &mut Seen, known: &mut Known) -> b
             }
             (*story).cookie = cookie;
         }
-        if seen.local.port == 0 {
-            seen.local.port = (*story).local_port;
+        if seen.socket.local.port == 0 {
+            seen.socket.local.port = (*story).local_port;
         } else {
-            (*story).local_port = seen.local.port;
+            (*story).local_port = seen.socket.local.port;
         }
         Story::known_owner(story, &mut known.owner);
         known.cookie = cookie;
@@ -247,8 +270,8 @@ fn log_stranger(ctx: &BtfTracePointContext, cookie: u64, former: u64) {
 /// A socket without a story: it is older than the tracer, or did not fit into the map.
 #[inline(never)]
 fn begin_in_the_middle(seen: &mut Seen, known: &mut Known) -> bool {
-    if seen.local.port == 0 {
-        seen.local.port = seen.sk.bound_port();
+    if seen.socket.local.port == 0 {
+        seen.socket.local.port = seen.sk.bound_port();
     }
     // Of followed processes' sockets only those stories are kept that began with their owner.
     if filtering(set::PID | set::COMM) || !wanted_so_far(seen) {
@@ -262,7 +285,7 @@ fn begin_in_the_middle(seen: &mut Seen, known: &mut Known) -> bool {
 /// Whether the filters on sockets let it pass, or may when it has the addresses that it lacks.
 #[inline(never)]
 fn wanted_so_far(seen: &Seen) -> bool {
-    filter::socket(seen.sk, seen.family, &seen.local, &seen.remote, Unset::Passes)
+    filter::socket(seen.sk, &seen.socket, Unset::Passes)
 }
 
 /// Starts the story of a socket in its new state, of the owner and cookie that are known. Nothing is known of the time in the old
@@ -271,7 +294,8 @@ fn wanted_so_far(seen: &Seen) -> bool {
 /// The story is in no frame but this one, the last of the chain.
 #[inline(never)]
 fn begin(seen: &Seen, known: &mut Known) {
-    known.id = Story::new(&known.owner, known.cookie, seen.now, seen.new, seen.local.port).begin(seen.sk.address());
+    known.id =
+        Story::new(&known.owner, known.cookie, seen.now, seen.new, seen.socket.local.port).begin(seen.sk.address());
 }
 
 /// Puts the transition into the ring buffer.
@@ -303,34 +327,28 @@ pub(crate) unsafe fn fill(record: *mut Transition, seen: &Seen, known: &Known, k
         (*record).id = known.id;
         (*record).cookie = known.cookie;
         (*record).owner = known.owner.owner;
-        fill_socket(record, seen.sk, seen.family, &seen.local, &seen.remote);
+        fill_socket(record, seen.sk, &seen.socket);
     }
 }
 
-/// Writes what a socket is, apart from what happens to it.
+/// Writes what a socket is.
 ///
 /// # Safety
 ///
 /// `record` has to be writable.
 #[inline(always)]
-pub(crate) unsafe fn fill_socket<R: Read>(
-    record: *mut Transition,
-    sk: Sock<R>,
-    family: u16,
-    local: &End,
-    remote: &End,
-) {
+pub(crate) unsafe fn fill_socket<R: Read>(record: *mut Transition, sk: Sock<R>, socket: &What) {
     // SAFETY: the caller's promise.
     unsafe {
         (*record).skaddr = sk.address();
-        (*record).cgroup_id = sk.cgroup_id();
-        (*record).netns = sk.netns();
+        (*record).cgroup_id = socket.cgroup_id;
+        (*record).netns = socket.netns;
         (*record).uid = sk.uid();
-        (*record).local_addr = local.addr;
-        (*record).remote_addr = remote.addr;
-        (*record).local_port = local.port;
-        (*record).remote_port = remote.port;
-        (*record).family = family;
+        (*record).local_addr = socket.local.addr;
+        (*record).remote_addr = socket.remote.addr;
+        (*record).local_port = socket.local.port;
+        (*record).remote_port = socket.remote.port;
+        (*record).family = socket.family;
         (*record).protocol = sk.protocol();
     }
 }

@@ -3,7 +3,7 @@
 //! aya keeps its own reader's members private, and a general BTF crate takes 180 ms for what is needed here in 5.
 //! Format: <https://docs.kernel.org/bpf/btf.html>.
 
-use std::{collections::HashMap, fs, io, path::Path};
+use std::{collections::HashMap, fs, io, ops::Range, path::Path};
 
 use tcpstate_common::layout::{ABSENT, KernelField, Layout};
 
@@ -13,6 +13,10 @@ pub(super) const VMLINUX: &str = "/sys/kernel/btf/vmlinux";
 const MAGIC: u16 = 0xeb9f;
 const HEADER_LEN: usize = 24;
 const TYPE_LEN: usize = 12;
+
+const KIND_FWD: u32 = 7;
+const KIND_TYPEDEF: u32 = 8;
+const KIND_FUNC: u32 = 12;
 
 /// Why a type could not be found.
 #[derive(Debug, thiserror::Error)]
@@ -53,8 +57,10 @@ enum Kind {
 
 /// The kernel's types.
 pub(super) struct KernelBtf {
-    types: Vec<u8>,
-    strings: Vec<u8>,
+    /// The whole file: copies of its sections would be megabytes at every start.
+    bytes: Vec<u8>,
+    types: Range<usize>,
+    strings: Range<usize>,
     /// Offset of each type in `types`; ids count from 1.
     offsets: Vec<u32>,
     /// Named structures.
@@ -78,10 +84,10 @@ impl KernelBtf {
             io::ErrorKind::NotFound => BtfError::Missing,
             _ => BtfError::Read(error),
         })?;
-        Self::parse(&bytes)
+        Self::parse(bytes)
     }
 
-    fn parse(bytes: &[u8]) -> Result<Self, BtfError> {
+    fn parse(bytes: Vec<u8>) -> Result<Self, BtfError> {
         let header = bytes.get(..HEADER_LEN).ok_or(BtfError::Malformed("it ends within its header"))?;
         if u16::from_ne_bytes([header[0], header[1]]) != MAGIC {
             return Err(BtfError::Malformed("it does not begin with BTF's magic number"));
@@ -90,24 +96,22 @@ impl KernelBtf {
             [4, 8, 12, 16, 20].map(|at| word(header, at).unwrap_or_default() as usize);
         let section = |offset: usize, len: usize| {
             let start = header_len.checked_add(offset)?;
-            bytes.get(start..start.checked_add(len)?)
+            let section = start..start.checked_add(len)?;
+            bytes.get(section.clone()).map(|_| section)
         };
         let types = section(type_off, type_len).ok_or(BtfError::Malformed("its types lie outside of it"))?;
         let strings = section(string_off, string_len).ok_or(BtfError::Malformed("its strings lie outside of it"))?;
-        let mut btf = Self {
-            types: types.to_vec(),
-            strings: strings.to_vec(),
-            offsets: Vec::with_capacity(types.len() / 24),
-            structs: HashMap::new(),
-        };
+        let offsets = Vec::with_capacity(types.len() / 24);
+        let mut btf = Self { bytes, types, strings, offsets, structs: HashMap::new() };
         btf.index()?;
         Ok(btf)
     }
 
     fn index(&mut self) -> Result<(), BtfError> {
+        let types = &self.bytes[self.types.clone()];
         let mut offset = 0;
-        while offset < self.types.len() {
-            let info = word(&self.types, offset + 4).ok_or(BtfError::Malformed("it ends within a type"))?;
+        while offset < types.len() {
+            let info = word(types, offset + 4).ok_or(BtfError::Malformed("it ends within a type"))?;
             let vlen = (info & 0xffff) as usize;
             let extra = match (info >> 24) & 0x1f {
                 1 | 14 | 17 => 4,
@@ -119,7 +123,7 @@ impl KernelBtf {
             };
             self.offsets.push(u32::try_from(offset).map_err(|_| BtfError::Malformed("it is larger than 4 GiB"))?);
             offset += TYPE_LEN + extra;
-            if offset > self.types.len() {
+            if offset > types.len() {
                 return Err(BtfError::Malformed("it ends within a type"));
             }
         }
@@ -154,6 +158,51 @@ impl KernelBtf {
         })?;
         let proto = self.get(proto)?;
         (proto.kind == Kind::FuncProto).then_some(proto.vlen)
+    }
+
+    /// What programs can be attached to by number, as BTF for a reader of names: typed tracepoints, iterators, and `functions`. Every
+    /// other type is there to be counted only, and those behind the last one are not.
+    pub(super) fn attach_points(&self, functions: &[&str]) -> Vec<u8> {
+        let mut types = Vec::with_capacity(self.offsets.len() * TYPE_LEN);
+        let mut strings = vec![0];
+        let mut end = 0;
+        for id in 1..=self.offsets.len() as u32 {
+            let name = self.attach_point(id, functions).unwrap_or_default();
+            let (name_at, info) = match name {
+                [] => (0, KIND_FWD << 24),
+                _ => (strings.len() as u32, self.word_of(id, 4).unwrap_or_default()),
+            };
+            types.extend([name_at, info, 0].iter().flat_map(|word: &u32| word.to_ne_bytes()));
+            if !name.is_empty() {
+                strings.extend(name.iter().chain(&[0]));
+                end = types.len();
+            }
+        }
+        types.truncate(end);
+        let mut bytes = Vec::with_capacity(HEADER_LEN + types.len() + strings.len());
+        // Its version is 1, and no flags are set.
+        bytes.extend(MAGIC.to_ne_bytes().iter().chain(&[1, 0]));
+        let (types_len, strings_len) = (types.len() as u32, strings.len() as u32);
+        let header = [HEADER_LEN as u32, 0, types_len, types_len, strings_len];
+        bytes.extend(header.iter().flat_map(|word| word.to_ne_bytes()));
+        bytes.extend(types);
+        bytes.extend(strings);
+        bytes
+    }
+
+    /// The name of a type that stands for something to attach to.
+    fn attach_point(&self, id: u32, functions: &[&str]) -> Option<&[u8]> {
+        let kind = (self.word_of(id, 4)? >> 24) & 0x1f;
+        if !matches!(kind, KIND_TYPEDEF | KIND_FUNC) {
+            return None;
+        }
+        let name = self.name(self.word_of(id, 0)?);
+        let wanted = if kind == KIND_TYPEDEF {
+            name.starts_with(b"btf_trace_")
+        } else {
+            name.starts_with(b"bpf_iter_") || functions.iter().any(|function| function.as_bytes() == name)
+        };
+        wanted.then_some(name)
     }
 
     /// Byte offset of a field, through members of members and anonymous members.
@@ -199,11 +248,18 @@ impl KernelBtf {
         None
     }
 
-    fn get(&self, id: u32) -> Option<Type<'_>> {
+    /// The word at `at` in a type.
+    fn word_of(&self, id: u32, at: usize) -> Option<u32> {
         let offset = *self.offsets.get((id as usize).checked_sub(1)?)? as usize;
-        let info = word(&self.types, offset + 4)?;
+        word(self.bytes.get(self.types.clone())?, offset + at)
+    }
+
+    fn get(&self, id: u32) -> Option<Type<'_>> {
+        let types = self.bytes.get(self.types.clone())?;
+        let offset = *self.offsets.get((id as usize).checked_sub(1)?)? as usize;
+        let info = word(types, offset + 4)?;
         Some(Type {
-            name: word(&self.types, offset)?,
+            name: word(types, offset)?,
             kind: match (info >> 24) & 0x1f {
                 4 => Kind::Struct,
                 5 => Kind::Union,
@@ -214,17 +270,74 @@ impl KernelBtf {
             },
             vlen: (info & 0xffff) as usize,
             bitfields: info >> 31 != 0,
-            size_or_type: word(&self.types, offset + 8)?,
-            data: self.types.get(offset + TYPE_LEN..)?,
+            size_or_type: word(types, offset + 8)?,
+            data: types.get(offset + TYPE_LEN..)?,
         })
     }
 
     fn name(&self, offset: u32) -> &[u8] {
-        let rest = self.strings.get(offset as usize..).unwrap_or_default();
+        let strings = self.bytes.get(self.strings.clone()).unwrap_or_default();
+        let rest = strings.get(offset as usize..).unwrap_or_default();
         rest.split(|&byte| byte == 0).next().unwrap_or_default()
     }
 }
 
 fn word(bytes: &[u8], at: usize) -> Option<u32> {
     bytes.get(at..at + 4)?.try_into().ok().map(u32::from_ne_bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{HEADER_LEN, KIND_FUNC, KIND_TYPEDEF, KernelBtf, MAGIC, TYPE_LEN};
+
+    /// Types of these kinds and names, each of twelve bytes.
+    fn btf(types: &[(u32, &str)]) -> Vec<u8> {
+        let mut strings = vec![0];
+        let mut section = Vec::new();
+        for (kind, name) in types {
+            section.extend([strings.len() as u32, kind << 24, 0].iter().flat_map(|word| word.to_ne_bytes()));
+            strings.extend(name.bytes().chain([0]));
+        }
+        let lengths = [section.len() as u32, strings.len() as u32];
+        let mut bytes = Vec::from(MAGIC.to_ne_bytes());
+        bytes.extend([1, 0]);
+        let header = [HEADER_LEN as u32, 0, lengths[0], lengths[0], lengths[1]];
+        bytes.extend(header.iter().flat_map(|word| word.to_ne_bytes()));
+        bytes.extend(section);
+        bytes.extend(strings);
+        bytes
+    }
+
+    /// What is left of each type: its kind and name.
+    fn types(btf: &KernelBtf) -> Vec<(u32, String)> {
+        let ids = 1..=btf.offsets.len() as u32;
+        let name = |id| String::from_utf8_lossy(btf.name(btf.word_of(id, 0).expect("a type"))).into_owned();
+        ids.map(|id| (btf.word_of(id, 4).expect("a type") >> 24, name(id))).collect()
+    }
+
+    #[test]
+    fn attach_points_keep_their_numbers() {
+        let of_kernel = [
+            (KIND_TYPEDEF, "u32"),
+            (KIND_TYPEDEF, "btf_trace_inet_sock_set_state"),
+            (KIND_FUNC, "tcp_recvmsg"),
+            (KIND_FUNC, "btf_trace_not_a_type"),
+            (KIND_FUNC, "bpf_iter_tcp"),
+            (KIND_FUNC, "tcp_sendmsg"),
+        ];
+        let kernel = KernelBtf::parse(btf(&of_kernel)).expect("types");
+        let points = KernelBtf::parse(kernel.attach_points(&["tcp_recvmsg"])).expect("what it wrote");
+        let nothing = || (super::KIND_FWD, String::new());
+        let kept = |index: usize| (of_kernel[index].0, of_kernel[index].1.to_owned());
+        assert_eq!(types(&points), [nothing(), kept(1), kept(2), nothing(), kept(4)]);
+    }
+
+    #[test]
+    fn damaged_types_are_an_error() {
+        let whole = btf(&[(KIND_TYPEDEF, "u32")]);
+        for length in 0..HEADER_LEN + TYPE_LEN {
+            assert!(KernelBtf::parse(whole[..length].to_vec()).is_err(), "{length} bytes of it");
+        }
+        assert!(KernelBtf::parse(whole).is_ok());
+    }
 }

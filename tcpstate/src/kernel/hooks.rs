@@ -9,6 +9,8 @@ use tcpstate_common::layout::Layout;
 use super::{btf::KernelBtf, helpers::Helpers};
 use crate::model::probes::{HookAttempt, Refusal, Role, RoleProbe};
 
+pub(super) use candidates::FUNCTIONS;
+
 /// What hooks are tried on.
 pub(super) struct Target<'a> {
     pub(super) ebpf: &'a mut Ebpf,

@@ -2,28 +2,28 @@
 
 use std::fs;
 
-use anyhow::Result;
-use aya::Btf;
+use anyhow::{Context as _, Result};
+use aya::{Btf, Endianness};
 use tcpstate_common::layout::Layout;
 
-use super::{
-    btf::{BtfError, KernelBtf},
-    namespaces::with_securityfs,
-};
+use super::{btf::KernelBtf, hooks, namespaces::with_securityfs};
+use crate::memory;
 
 /// Its types, read once.
 pub(super) struct System {
     pub(super) types: KernelBtf,
     pub(super) layout: Layout,
-    /// The same types as aya reads them.
+    /// Those of them that aya has to find.
     pub(super) btf: Btf,
 }
 
 impl System {
     pub(super) fn read() -> Result<Self> {
+        memory::keep();
         let types = KernelBtf::load()?;
         let layout = types.layout()?;
-        let btf = Btf::from_sys_fs().map_err(|_| BtfError::Missing)?;
+        let btf = Btf::parse(&types.attach_points(&hooks::FUNCTIONS), Endianness::default());
+        let btf = btf.context("kernel BTF is malformed")?;
         Ok(Self { types, layout, btf })
     }
 }

@@ -1,7 +1,10 @@
 //! The ways to fill each role, in order of preference.
 
 use anyhow::{Context as _, Result};
-use aya::programs::{BtfTracePoint, FExit, Iter, KProbe, TracePoint};
+use aya::{
+    maps::ProgramArray,
+    programs::{BtfTracePoint, FExit, Iter, KProbe, TracePoint},
+};
 use tcpstate_common::{helper, layout::ABSENT};
 
 use super::{
@@ -15,6 +18,9 @@ type Attached = Result<(), Refusal>;
 const ACCEPT: &str = "inet_csk_accept";
 pub(super) const ACCEPT_SYSCALLS: &str = "tracepoint/syscalls:sys_exit_accept{,4}";
 const RECEIVE: &str = "tcp_recvmsg";
+
+/// Kernel functions that programs are attached to.
+pub(in super::super) const FUNCTIONS: [&str; 2] = [ACCEPT, RECEIVE];
 
 pub(super) fn of(role: Role) -> Vec<Candidate> {
     let hook = |hook, attach| Candidate { hook, attach, substitute: false };
@@ -90,7 +96,17 @@ fn tp_btf(target: &mut Target<'_>, tracepoint: &str, name: &str) -> Attached {
 
 fn transitions(target: &mut Target<'_>) -> Attached {
     tp_btf(target, "inet_sock_set_state", "inet_sock_set_state")?;
+    hand_over_to(target, "inet_sock_set_state").context("failed to connect the BPF programs")?;
     tp_btf(target, "inet_sock_set_state", "inet_sock_set_state_nested")
+}
+
+/// Tells the program that takes interrupting transitions which one to call for them.
+fn hand_over_to(target: &mut Target<'_>, name: &str) -> Result<()> {
+    let transitions: &mut BtfTracePoint = program(target.ebpf, name)?;
+    let transitions = transitions.fd()?.try_clone()?;
+    let map = target.ebpf.map_mut("TRANSITIONS").context("the BPF object has no map `TRANSITIONS`")?;
+    ProgramArray::try_from(map)?.set(0, &transitions, 0)?;
+    Ok(())
 }
 
 /// Attaches an `fexit` program. The function's result follows its arguments, whose number has changed: each of `programs` is
