@@ -24,6 +24,8 @@ pub(crate) struct Unnamed {
     pub(crate) kernel: Vec<u64>,
     /// Whether the callers that are missing were seen to differ.
     pub(crate) varying: bool,
+    /// Whether it is of a thread that sleeps, not of one that a hook met.
+    pub(crate) asleep: bool,
 }
 
 /// Stacks to name, and what is done with them then.
@@ -94,7 +96,8 @@ fn name(symbolizer: &mut Symbolizer, kernel: &mut KernelSymbols, unnamed: &Unnam
             frame.runtime = frame.module.as_deref().is_some_and(is_interpreter);
         }
     }
-    Stack { frames, kernel: kernel.names(&unnamed.kernel), truncated, hint: hint(&unnamed.stack) }
+    let functions = if unnamed.asleep { kernel.names_asleep(&unnamed.kernel) } else { kernel.names(&unnamed.kernel) };
+    Stack { frames, kernel: functions, truncated, hint: hint(&unnamed.stack) }
 }
 
 /// Functions that were inlined are frames of their own.
@@ -132,7 +135,7 @@ mod tests {
     fn unnamed() -> Unnamed {
         let perf_map = Arc::new(PerfMapFile::new(u32::MAX));
         let stack = unwind::Stack { frames: Vec::new(), end: End::Complete, perf_map };
-        Unnamed { stack, kernel: Vec::new(), varying: true }
+        Unnamed { stack, kernel: Vec::new(), varying: true, asleep: false }
     }
 
     /// Naming that takes long is stood for by work before it that does not end.

@@ -138,6 +138,7 @@ impl Stacks {
                     stack: stack.clone(),
                     kernel: self.kernel.get(&place).cloned().unwrap_or_default(),
                     varying: self.varying.contains(&place),
+                    asleep: false,
                 });
             }
         }
@@ -158,7 +159,7 @@ impl Stacks {
 
     /// Unwinds a stack that belongs to no place: that of a sleeping thread.
     pub(crate) fn of_thread(&mut self, raw: &RawStack<'_>, kernel: &KernelStack) -> Unnamed {
-        Unnamed { stack: self.unwinder.unwind(raw), kernel: addresses(kernel).to_vec(), varying: false }
+        Unnamed { stack: self.unwinder.unwind(raw), kernel: addresses(kernel).to_vec(), varying: false, asleep: true }
     }
 
     /// Names such stacks, and waits for that.

@@ -23,6 +23,8 @@ const TRACING: [&str; 10] = [
     "stack_trace_save",
     "trace_call_bpf",
 ];
+/// How the names of the ways to `fexit` programs begin (`bpf_trampoline_lookup()`, `kernel/bpf/trampoline.c`).
+const TRAMPOLINE: &str = "bpf_trampoline_";
 /// Frames among which these are looked for.
 const TRACING_FRAMES: usize = 12;
 
@@ -34,13 +36,24 @@ pub struct KernelSymbols {
 }
 
 impl KernelSymbols {
-    /// Names of the functions of a stack, without those of the tracing itself; the address where a name is not to be had, as under
-    /// `kernel.kptr_restrict`.
+    /// Names of the functions of a stack that a hook took, without those of the tracing itself; the address where a name is not to
+    /// be had, as under `kernel.kptr_restrict`.
     pub fn names(&mut self, addresses: &[u64]) -> Vec<String> {
-        let mut names: Vec<String> = addresses.iter().map(|&address| self.name(address)).collect();
+        let mut names = self.each(addresses);
         let begin = names.iter().take(TRACING_FRAMES).rposition(|name| is_tracing(name)).map_or(0, |last| last + 1);
         names.drain(..begin);
         names
+    }
+
+    /// The same for a thread that sleeps, on whose stack is no tracing but that a hook waits for the end of a call.
+    pub fn names_asleep(&mut self, addresses: &[u64]) -> Vec<String> {
+        let mut names = self.each(addresses);
+        names.retain(|name| !name.starts_with(TRAMPOLINE));
+        names
+    }
+
+    fn each(&mut self, addresses: &[u64]) -> Vec<String> {
+        addresses.iter().map(|&address| self.name(address)).collect()
     }
 
     fn name(&mut self, address: u64) -> String {

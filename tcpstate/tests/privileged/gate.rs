@@ -6,7 +6,14 @@ mod passing;
 mod suites;
 mod terminal;
 
+use anyhow::Result;
 use libtest_mimic::Trial;
+
+/// Builds what these tests run.
+pub(crate) fn build() -> Result<()> {
+    command::leaky()?;
+    suites::rust_tests().map(drop)
+}
 
 pub(crate) fn trials() -> Vec<Trial> {
     [suites::trials(), leaks::trials(), passing::trials(), terminal::trials()].into_iter().flatten().collect()

@@ -11,11 +11,19 @@ pub(crate) struct Inapplicable {
 }
 
 /// All there are.
-pub(crate) const INAPPLICABLE: &[Inapplicable] = &[Inapplicable {
-    kernels: &["5.10"],
-    test: "mptcp::parent_and_subflow",
-    reason: "Debian builds 5.10 without CONFIG_MPTCP",
-}];
+pub(crate) const INAPPLICABLE: &[Inapplicable] = &[
+    Inapplicable { kernels: &["5.10"], test: "mptcp::*", reason: "Debian builds 5.10 without CONFIG_MPTCP" },
+    Inapplicable {
+        kernels: &["5.10"],
+        test: "states::mptcp_as_in_ss",
+        reason: "Debian builds 5.10 without CONFIG_MPTCP",
+    },
+    Inapplicable {
+        kernels: &["5.10"],
+        test: "scenarios::leaks::kernel_stacks::send_block",
+        reason: "programs have no typed running task before 5.11 (`bpf_get_current_task_btf`), so no kernel stack of a call",
+    },
+];
 
 /// Why `test` cannot pass on `kernel`.
 pub(crate) fn reason(kernel: &str, test: &str) -> Option<&'static str> {

@@ -1,6 +1,6 @@
 //! Test suites of three languages: with the bug they leak and fail the gate, without they pass.
 
-use std::ffi::OsString;
+use std::{ffi::OsString, path::PathBuf};
 
 use anyhow::{Result, ensure};
 use libtest_mimic::Trial;
@@ -38,8 +38,13 @@ fn pytest() -> Result<()> {
     leaking.check_stack("/opened/stack", "connect")
 }
 
+/// The tests in Rust, which are a program.
+pub(super) fn rust_tests() -> Result<PathBuf> {
+    compile::rust_tests("run/client.rs")
+}
+
 fn rust() -> Result<()> {
-    let [leaking, fixed] = both(&[compile::rust_tests("run/client.rs")?.into_os_string()])?;
+    let [leaking, fixed] = both(&[rust_tests()?.into_os_string()])?;
     for ended in [&leaking, &fixed] {
         ensure!(ended.stdout.contains("1 passed"), "{}", ended.stdout);
     }

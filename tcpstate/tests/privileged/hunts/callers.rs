@@ -1,7 +1,7 @@
 //! Two functions that open sockets through the same third one, while the kernel side does not know yet where the code of
 //! their process is: nobody's socket may be shown under the other function.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, path::PathBuf};
 
 use anyhow::{Result, ensure};
 use libtest_mimic::Trial;
@@ -34,13 +34,18 @@ const PROCESSES: usize = 4;
 /// Rounds until the kernel side has been told where the code is: it is told at the next tick.
 const ROUNDS: usize = 50;
 
+/// Opens from two callers what it leaks.
+pub(super) fn program() -> Result<PathBuf> {
+    compile::c("c/two_callers.c", &[NO_FRAME_POINTERS])
+}
+
 fn connecting() -> Result<()> {
     // The connection is closed when it is dropped.
     let upstreams = [Upstream::start(|_| Ok(()))?, Upstream::start(|_| Ok(()))?];
     let ports = upstreams.each_ref().map(|upstream| upstream.address().port());
     let rports = format!("{},{}", ports[0], ports[1]);
     let hunt = super::json(&["--older-than", "1ms", "--top", "1000", "--rport", &rports])?;
-    let program = compile::c("c/two_callers.c", &[NO_FRAME_POINTERS])?;
+    let program = program()?;
     for _ in 0..PROCESSES {
         let arguments = ["connect".to_owned(), ports[0].to_string(), ports[1].to_string()];
         let program = Program::start(&program, &arguments)?;
@@ -52,7 +57,7 @@ fn connecting() -> Result<()> {
 
 fn accepting() -> Result<()> {
     let hunt = super::json(&["--older-than", "1ms", "--top", "1000", "--laddr", "127.0.0.1"])?;
-    let program = compile::c("c/two_callers.c", &[NO_FRAME_POINTERS])?;
+    let program = program()?;
     for _ in 0..PROCESSES {
         let program = Program::start(&program, &["accept"])?;
         let ports = [program.port()?, program.port()?];

@@ -33,6 +33,11 @@ pub(crate) fn trials() -> Vec<Trial> {
     .collect()
 }
 
+/// Builds what these tests run.
+pub(crate) fn build() -> Result<()> {
+    callers::program().map(drop)
+}
+
 /// `tcpstate leaks` with these arguments.
 fn spawn(arguments: &[&str]) -> Result<Hunt> {
     Hunt::spawn(&Launch::default(), &owned(arguments))

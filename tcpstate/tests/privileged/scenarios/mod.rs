@@ -55,7 +55,7 @@ fn all() -> impl Iterator<Item = Scenario> {
 }
 
 /// Builds the programs of all scenarios, as each is built when its scenario starts.
-pub(crate) fn build_programs() -> Result<()> {
+pub(crate) fn build() -> Result<()> {
     all().try_for_each(|scenario| (scenario.start)().map(drop).with_context(|| scenario.name))
 }
 

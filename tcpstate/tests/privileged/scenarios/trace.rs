@@ -10,7 +10,7 @@ use super::{
     truth,
 };
 use crate::support::{
-    event::Transition,
+    event::{Endpoint, Transition},
     ss::Listed,
     tracer::{Trace, Tracer},
 };
@@ -32,7 +32,8 @@ pub(crate) fn compare(scenario: &Scenario) -> Result<()> {
     let trace = tracer.finish()?;
     let stays = stays(&trace)?;
     ensure!(stays.len() == entering, "{} entered CLOSE_WAIT instead of {entering}", stays.len());
-    let open: BTreeSet<u64> = stays.iter().filter(|(_, stay)| stay.left.is_none()).map(|(cookie, _)| *cookie).collect();
+    let open: BTreeSet<u64> =
+        stays.values().filter(|stay| stay.left.is_none()).filter_map(|stay| stay.cookie(&listed)).collect();
     let close_wait = listed.iter().filter(|socket| socket.state == "CLOSE_WAIT");
     let listed_open: BTreeSet<u64> = close_wait.map(|socket| socket.cookie).collect();
     ensure!(open == listed_open, "in CLOSE_WAIT: {open:x?} by the trace, {listed_open:x?} by `ss`");
@@ -49,6 +50,18 @@ struct Stay<'a> {
     left: Option<&'a Transition>,
 }
 
+impl Stay<'_> {
+    /// Of a socket that `ss` lists, or that said it. Where tracing programs cannot have a cookie made, `ss` is the first to ask for
+    /// it, and the ends tell which socket it is.
+    fn cookie(&self, listed: &[Listed]) -> Option<u64> {
+        let entered = self.entered;
+        let ends = |socket: &&Listed| {
+            Endpoint::from(socket.local) == entered.local && socket.remote.map(Endpoint::from) == Some(entered.remote)
+        };
+        entered.cookie.or_else(|| listed.iter().find(ends).map(|socket| socket.cookie))
+    }
+}
+
 fn entries(shown: &[Transition]) -> impl Iterator<Item = &Transition> {
     shown.iter().filter(|transition| transition.new == "CLOSE_WAIT")
 }
@@ -57,14 +70,15 @@ fn exits(shown: &[Transition]) -> impl Iterator<Item = &Transition> {
     shown.iter().filter(|transition| transition.old == "CLOSE_WAIT")
 }
 
+/// By the tracer's own number of each socket.
 fn stays(trace: &Trace) -> Result<BTreeMap<u64, Stay<'_>>> {
     let mut stays = BTreeMap::new();
     for entered in entries(&trace.transitions) {
-        let cookie = entered.cookie.with_context(|| format!("no cookie at {entered}"))?;
-        ensure!(stays.insert(cookie, Stay { entered, left: None }).is_none(), "a second time: {entered}");
+        let id = entered.id.with_context(|| format!("no id at {entered}"))?;
+        ensure!(stays.insert(id, Stay { entered, left: None }).is_none(), "a second time: {entered}");
     }
     for left in exits(&trace.transitions) {
-        let stay = left.cookie.and_then(|cookie| stays.get_mut(&cookie));
+        let stay = left.id.and_then(|id| stays.get_mut(&id));
         stay.with_context(|| format!("it never entered: {left}"))?.left = Some(left);
     }
     Ok(stays)
@@ -78,7 +92,7 @@ fn check_owners(
     expected: &Expected,
 ) -> Result<()> {
     let mut in_backlog_of: BTreeMap<u32, usize> = BTreeMap::new();
-    for (cookie, Stay { entered, left }) in stays {
+    for stay @ Stay { entered, left } in stays.values() {
         for transition in [Some(*entered), *left].into_iter().flatten() {
             let Some(owner) = &transition.owner else {
                 ensure!(expected.ambiguous_listener, "nobody owns {transition}");
@@ -91,7 +105,8 @@ fn check_owners(
         }
         let Some(pid) = entered.owner_pid() else { continue };
         *in_backlog_of.entry(pid).or_default() += 1;
-        let holders = listed.iter().filter(|socket| socket.cookie == *cookie).flat_map(|socket| &socket.holders);
+        let cookie = stay.cookie(listed);
+        let holders = listed.iter().filter(|socket| Some(socket.cookie) == cookie).flat_map(|socket| &socket.holders);
         for holder in holders.filter(|holder| openers.contains(&holder.pid)) {
             ensure!(pid == holder.pid, "{} holds it: {entered}", holder.pid);
         }

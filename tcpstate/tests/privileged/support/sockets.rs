@@ -134,7 +134,18 @@ fn new_socket(address: SocketAddr, transport: Transport) -> Result<OwnedFd, Fail
     if let SocketAddr::V6(_) = address {
         sockopt::set_ipv6_v6only(&fd, false)?;
     }
+    if !programs_make_cookies() {
+        sockopt::socket_cookie(&fd)?;
+    }
     Ok(fd)
+}
+
+/// Whether a tracing program can have the cookie of a socket made, which whoever asks first does: since Linux 5.12.
+fn programs_make_cookies() -> bool {
+    let name = rustix::system::uname();
+    let release = name.release().to_string_lossy();
+    let mut numbers = release.split(['.', '-']).map_while(|number| number.parse::<u32>().ok());
+    (numbers.next(), numbers.next()) >= (Some(5), Some(12))
 }
 
 fn describe(fd: &Arc<OwnedFd>, opened: Span, errno: Option<i32>) -> Result<Socket, Failure> {

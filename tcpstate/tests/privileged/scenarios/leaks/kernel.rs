@@ -57,5 +57,6 @@ fn by_proc(pid: u32, tid: u32) -> Result<Vec<String>> {
     let path = format!("/proc/{pid}/task/{tid}/stack");
     let stack = fs::read_to_string(&path).context(path)?;
     let name = |line: &str| Some(line.split_whitespace().nth(1)?.split('+').next()?.to_owned());
-    Ok(stack.lines().filter_map(name).collect())
+    // A call that sleeps may be one that a program waits for the end of.
+    Ok(stack.lines().filter_map(name).filter(|name| !name.starts_with("bpf_trampoline_")).collect())
 }
