@@ -134,7 +134,8 @@ fn second_instance() -> Result<()> {
     let first = Tracer::unfiltered()?;
     let second = Tracer::unfiltered()?;
     let connection = pair.open()?;
-    first.wait_entered("ESTABLISHED", &[connection.client.cookie, connection.server.cookie])?;
+    // By its end, for before 5.12 a connection has no cookie until it is accepted.
+    first.wait_entered("ESTABLISHED", &[connection.client.cookie])?;
     first.finish()?;
     pair.server.close(&connection.server)?;
     pair.client.await_hangup(&connection.client)?;
