@@ -10,9 +10,6 @@ pub(crate) struct Inapplicable {
     pub(crate) reason: &'static str,
 }
 
-const NO_COOKIES: &str =
-    "before 5.12 a connection has no cookie until it is accepted and asked, by which these tell sockets apart";
-
 /// All there are.
 pub(crate) const INAPPLICABLE: &[Inapplicable] = &[
     Inapplicable { kernels: &["5.10"], test: "mptcp::*", reason: "Debian builds 5.10 without CONFIG_MPTCP" },
@@ -26,8 +23,6 @@ pub(crate) const INAPPLICABLE: &[Inapplicable] = &[
         test: "scenarios::leaks::kernel_stacks::send_block",
         reason: "programs have no typed running task before 5.11 (`bpf_get_current_task_btf`), so no kernel stack of a call",
     },
-    Inapplicable { kernels: &["5.10"], test: "filters::processes", reason: NO_COOKIES },
-    Inapplicable { kernels: &["5.10"], test: "recordings::filters_of_trace", reason: NO_COOKIES },
 ];
 
 /// Why `test` cannot pass on `kernel`.
