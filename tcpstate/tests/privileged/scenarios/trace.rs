@@ -32,8 +32,10 @@ pub(crate) fn compare(scenario: &Scenario) -> Result<()> {
     let trace = tracer.finish()?;
     let stays = stays(&trace)?;
     ensure!(stays.len() == entering, "{} entered CLOSE_WAIT instead of {entering}", stays.len());
-    let open: BTreeSet<u64> =
-        stays.values().filter(|stay| stay.left.is_none()).filter_map(|stay| stay.cookie(&listed)).collect();
+    let still_open = stays.values().filter(|stay| stay.left.is_none());
+    let open: BTreeSet<u64> = still_open
+        .map(|stay| stay.cookie(&listed).with_context(|| format!("`ss` does not list it: {}", stay.entered)))
+        .collect::<Result<_>>()?;
     let close_wait = listed.iter().filter(|socket| socket.state == "CLOSE_WAIT");
     let listed_open: BTreeSet<u64> = close_wait.map(|socket| socket.cookie).collect();
     ensure!(open == listed_open, "in CLOSE_WAIT: {open:x?} by the trace, {listed_open:x?} by `ss`");
