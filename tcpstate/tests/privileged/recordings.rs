@@ -3,6 +3,7 @@
 mod counts;
 
 use std::{
+    collections::HashMap,
     fs,
     io::Read as _,
     net::Ipv4Addr,
@@ -141,7 +142,18 @@ fn transitions(path: &Path, arguments: &str) -> Result<Vec<Transition>> {
     let report = report(path, &format!("--show trace -o json {arguments}"))?;
     ensure!(report.code == Some(0), "{arguments}: {}", report.stderr);
     let lines = lines(&report.stdout, "transition")?;
-    lines.into_iter().map(|line| Ok(serde_json::from_value(line)?)).collect()
+    let mut transitions =
+        lines.into_iter().map(|line| Ok(serde_json::from_value(line)?)).collect::<Result<Vec<_>>>()?;
+    name_by_id(&mut transitions);
+    Ok(transitions)
+}
+
+/// Gives those that came before the cookie of their socket this cookie, as is done with what a tracer says.
+fn name_by_id(transitions: &mut [Transition]) {
+    let known: HashMap<u64, u64> = transitions.iter().filter_map(|shown| Some((shown.id?, shown.cookie?))).collect();
+    for shown in transitions {
+        shown.cookie = shown.cookie.or_else(|| known.get(&shown.id?).copied());
+    }
 }
 
 /// What two tracers see alike.
