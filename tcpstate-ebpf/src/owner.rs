@@ -23,14 +23,14 @@ pub(crate) const UNKNOWN: Owner = Owner { tgid: 0, tid: 0, comm: [0; COMM_LEN] }
 #[inline(always)]
 pub(crate) fn current() -> Owner {
     let pid_tgid = bpf_get_current_pid_tgid();
-    let mut comm = MaybeUninit::<[u8; COMM_LEN]>::uninit();
-    // SAFETY: the helper fills all of it, with zeros where it fails. An array of zeros before would be a call of `memset()`,
-    // which has a frame of its own on the BPF stack.
+    let mut comm = MaybeUninit::<[u64; 2]>::uninit();
+    // SAFETY: to the verifier the helper fills all of it. An array of zeros before would be a call of `memset()`, which has a
+    // frame of its own on the BPF stack.
     let comm = unsafe {
         bpf_get_current_comm(comm.as_mut_ptr().cast(), COMM_LEN as u32);
         comm.assume_init()
     };
-    Owner { tgid: (pid_tgid >> 32) as u32, tid: pid_tgid as u32, comm }
+    Owner { tgid: (pid_tgid >> 32) as u32, tid: pid_tgid as u32, comm: padded(comm) }
 }
 
 /// The process of the running task, where no more of it is wanted yet.
@@ -49,9 +49,30 @@ pub(crate) unsafe fn of_task(task: *const Opaque) -> Owner {
     // SAFETY: the caller's promise; a name is two words.
     unsafe {
         let comm: [u64; 2] = [load(task, offset!(task_comm)), load(task, offset!(task_comm) + 8)];
-        let comm = core::mem::transmute::<[u64; 2], [u8; COMM_LEN]>(comm);
-        Owner { tgid: load(task, offset!(task_tgid)), tid: load(task, offset!(task_pid)), comm }
+        Owner { tgid: load(task, offset!(task_tgid)), tid: load(task, offset!(task_pid)), comm: padded(comm) }
     }
+}
+
+/// A name with nothing but zeros behind its end, so that equal names are equal bytes.
+///
+/// Not every kernel sees to that: `prctl(PR_SET_NAME)` leaves the rest of a longer name before (`strlcpy()` in
+/// `__set_task_comm()`, 5.10), and `bpf_get_current_comm()` what was on the stack (`strscpy()`, 6.1).
+#[inline(always)]
+fn padded(words: [u64; 2]) -> [u8; COMM_LEN] {
+    let [first, second] = words.map(u64::from_le);
+    let (first, ended) = up_to_nul(first);
+    let second = if ended { 0 } else { up_to_nul(second).0 };
+    // SAFETY: bytes either way.
+    unsafe { core::mem::transmute::<[u64; 2], [u8; COMM_LEN]>([first.to_le(), second.to_le()]) }
+}
+
+/// The bytes before the first NUL, the lowest one, and whether there is one.
+#[inline(always)]
+fn up_to_nul(word: u64) -> (u64, bool) {
+    const ONES: u64 = u64::from_ne_bytes([0x01; 8]);
+    // The lowest bit that this leaves is the highest one of the first NUL.
+    let nuls = word.wrapping_sub(ONES) & !word & ONES << 7;
+    (word & nuls.wrapping_sub(1) & !nuls, nuls != 0)
 }
 
 /// Whether the filters on owners let this one pass.

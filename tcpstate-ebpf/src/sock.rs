@@ -196,11 +196,12 @@ impl<R: Read> Sock<R> {
     pub(crate) fn cookie(self) -> u64 {
         // SAFETY: the helper takes any typed `struct sock`; `Sock` holds a pointer that `R` can read.
         unsafe {
-            if R::TYPED && has(helper::SOCKET_COOKIE) {
-                bpf_get_socket_cookie(self.0.cast_mut())
-            } else {
-                R::load(self.0, offset!(skc_cookie))
+            // What `sock_gen_cookie()` does first, without the call of the helper.
+            let made: u64 = R::load(self.0, offset!(skc_cookie));
+            if made == 0 && R::TYPED && has(helper::SOCKET_COOKIE) {
+                return bpf_get_socket_cookie(self.0.cast_mut());
             }
+            made
         }
     }
 
