@@ -195,11 +195,14 @@ impl Hunt<'_> {
             // Those of what only the snapshot has told of.
             self.intake.fetch_stacks();
             let Intake { leaks, stacks, .. } = &mut self.intake;
-            let Some((places, named)) = stacks.begin_to_name(&leaks.places()) else { break };
+            let all = leaks.places();
+            let Some((places, named)) = stacks.begin_to_name(&all) else {
+                stacks.forget_others(&all);
+                return Ok(());
+            };
             let named = self.fetch_until(named).await?;
             self.intake.stacks.insert(places, named);
         }
-        // Mostly nothing is left but to forget old ones.
         let Intake { leaks, stacks, .. } = &mut self.intake;
         stacks.name(&leaks.places());
         Ok(())

@@ -35,6 +35,11 @@ impl Symbolizer {
         Self::default()
     }
 
+    /// Gives back what was read of files, mostly debug info. The names that were found stay.
+    pub fn close_files(&mut self) {
+        self.files.close();
+    }
+
     /// Names every address of a stack. Never fails: what to show of an address without a name is [`Frame::unnamed`].
     pub fn symbolize(&mut self, stack: &Stack) -> Vec<Frame> {
         let has_jit = stack.frames.iter().any(|address| address.place == Place::Jit);

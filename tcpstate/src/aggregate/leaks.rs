@@ -23,9 +23,11 @@ mod world;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    hash::Hash,
     time::Duration,
 };
 
+use hashbrown::HashSet;
 use tcpstate_common::state::TcpState;
 
 use self::{
@@ -146,7 +148,7 @@ impl Leaks {
     /// The places of which stacks are needed: those of all sockets, and of late closes. In ascending order.
     #[must_use]
     pub fn places(&self) -> BTreeSet<PlaceId> {
-        let mut places: BTreeSet<_> = self.sockets.iter().flat_map(Socket::places).collect();
+        let mut places = distinct(self.sockets.iter().flat_map(Socket::places));
         places.extend(self.kept.iter().flat_map(Kept::places));
         places.extend(self.openers.places());
         for (origin, closed) in self.closed.iter() {
@@ -162,16 +164,8 @@ impl Leaks {
     pub fn processes(&self) -> BTreeSet<u32> {
         let of_socket = |socket: &Socket| [socket.owner.map(|owner| owner.pid), socket.told.map(|told| told.by.pid)];
         let listening = self.listeners.iter().filter_map(|listener| listener.owner).map(|owner| owner.pid);
-        let all = self.sockets.iter().flat_map(of_socket).flatten();
-        let mut pids = BTreeSet::new();
-        let mut last = None;
-        for pid in all.chain(self.holders.iter().map(|holder| holder.pid)).chain(listening) {
-            // Mostly one process has many in a row.
-            if last.replace(pid) != Some(pid) {
-                pids.insert(pid);
-            }
-        }
-        pids
+        let of_sockets = self.sockets.iter().flat_map(of_socket).flatten();
+        distinct(of_sockets.chain(self.holders.iter().map(|holder| holder.pid)).chain(listening))
     }
 
     fn entered(&mut self, at: MonotonicNs, facts: &SocketFacts, owner: Option<Owner>, opened: Option<PlaceId>) {
@@ -311,4 +305,14 @@ impl Leaks {
         };
         self.closed.record(self.origin_alone(socket), &close);
     }
+}
+
+/// The few different ones among many, in ascending order.
+fn distinct<T: Copy + Ord + Hash>(many: impl Iterator<Item = T>) -> BTreeSet<T> {
+    // `extend()` would make room for as many as there may be.
+    let mut few = HashSet::new();
+    for one in many {
+        few.insert(one);
+    }
+    few.into_iter().collect()
 }

@@ -1,11 +1,8 @@
 //! Records of leak hunting → [`model::leak`](crate::model::leak).
 
-use std::{
-    collections::{HashMap, hash_map::Entry},
-    net::IpAddr,
-    num::NonZeroU64,
-};
+use std::{net::IpAddr, num::NonZeroU64};
 
+use hashbrown::{HashMap, hash_map::Entry};
 use tcpstate_common::{
     event::{self, owner_source},
     leak::{

@@ -3,13 +3,15 @@
 use std::{
     io,
     panic::resume_unwind,
-    sync::mpsc,
+    sync::mpsc::{self, RecvTimeoutError},
     thread::{self, JoinHandle},
+    time::{Duration, Instant},
 };
 
 use tokio::sync::oneshot;
 
 use crate::{
+    memory,
     report::stack::{Frame, Source, Stack},
     symbolize::{self, KernelSymbols, Symbolizer, hint, is_interpreter},
     unwind::{self, End},
@@ -31,7 +33,13 @@ pub(crate) struct Unnamed {
 /// Stacks to name, and what is done with them then.
 type Work = (Vec<Unnamed>, Box<dyn FnOnce(Vec<Stack>) + Send>);
 
-/// A thread with the symbols of every file that it was asked for. It ends when this is dropped and its work is done.
+/// Debug info is given back when nobody has asked for so many times the time that the last names took: what reading it once more
+/// would cost is little beside that, and a hunt that goes on for days needs no names most of the time.
+const PATIENCE: u32 = 30;
+/// Nobody has asked for at least this long.
+const LEAST_PATIENCE: Duration = Duration::from_secs(1);
+
+/// A thread that knows the symbols of every file that it was asked for. It ends when this is dropped and its work is done.
 #[derive(Debug)]
 pub(crate) struct Namer {
     work: mpsc::Sender<Work>,
@@ -44,13 +52,7 @@ impl Namer {
     /// The system has no more threads.
     pub(crate) fn start() -> io::Result<Self> {
         let (work, queue) = mpsc::channel::<Work>();
-        let run = move || {
-            let (mut symbolizer, mut kernel) = (Symbolizer::default(), KernelSymbols::default());
-            for (stacks, done) in queue {
-                done(stacks.iter().map(|unnamed| name(&mut symbolizer, &mut kernel, unnamed)).collect());
-            }
-        };
-        let thread = thread::Builder::new().name("symbols".to_owned()).spawn(run)?;
+        let thread = thread::Builder::new().name("symbols".to_owned()).spawn(move || run(&queue))?;
         Ok(Self { work, thread: Some(thread) })
     }
 
@@ -81,6 +83,25 @@ impl Namer {
             Some(Err(panic)) => resume_unwind(panic),
             Some(Ok(())) | None => unreachable!("the thread that names stacks waits for work"),
         }
+    }
+}
+
+fn run(queue: &mpsc::Receiver<Work>) {
+    let (mut symbolizer, mut kernel) = (Symbolizer::default(), KernelSymbols::default());
+    while let Ok(mut work) = queue.recv() {
+        loop {
+            let began = Instant::now();
+            let (stacks, done) = work;
+            done(stacks.iter().map(|unnamed| name(&mut symbolizer, &mut kernel, unnamed)).collect());
+            drop(stacks);
+            match queue.recv_timeout((began.elapsed() * PATIENCE).max(LEAST_PATIENCE)) {
+                Ok(more) => work = more,
+                Err(RecvTimeoutError::Timeout) => break,
+                Err(RecvTimeoutError::Disconnected) => return,
+            }
+        }
+        symbolizer.close_files();
+        memory::release();
     }
 }
 

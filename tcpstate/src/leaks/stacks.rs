@@ -112,6 +112,11 @@ impl Stacks {
             let named = self.namer.name(stacks);
             self.insert(due, named);
         }
+        self.forget_others(places);
+    }
+
+    /// Forgets the names of all places but these.
+    pub(crate) fn forget_others(&mut self, places: &BTreeSet<PlaceId>) {
         self.book.retain(places);
     }
 

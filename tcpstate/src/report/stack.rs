@@ -1,12 +1,14 @@
 //! Stacks as they are shown, and which of them are the same.
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::BTreeSet,
     ffi::OsStr,
     os::unix::ffi::OsStrExt,
     path::{Path, PathBuf},
     sync::Arc,
 };
+
+use hashbrown::HashMap;
 
 use crate::model::leak::PlaceId;
 

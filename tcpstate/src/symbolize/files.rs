@@ -44,9 +44,7 @@ impl Files {
             self.names.clear();
         }
         if self.parsed.len() >= MAX_PARSED && !self.parsed.contains(&module.id()) {
-            self.parsed.clear();
-            self.symbolizer = Symbolizer::new();
-            self.go.clear();
+            self.close();
         }
         let names = self.names.entry((module.id(), address)).or_insert_with(|| {
             self.parsed.insert(module.id());
@@ -56,6 +54,13 @@ impl Files {
             }
         });
         Arc::clone(names)
+    }
+
+    /// Gives back what was read. The names that were found stay.
+    pub(super) fn close(&mut self) {
+        self.parsed.clear();
+        self.symbolizer = Symbolizer::new();
+        self.go.clear();
     }
 }
 

@@ -1,6 +1,8 @@
 //! Sockets of one origin and one verdict, together.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::BTreeMap;
+
+use hashbrown::{HashMap, HashSet};
 
 use super::{
     Leaks,

@@ -1,6 +1,8 @@
 //! Sockets that were opened before the trace: what a later leak of the same listener, or of the same process and peer, says of them.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
+
+use hashbrown::HashMap;
 
 use super::{
     Leaks,

@@ -1,9 +1,8 @@
 //! How things stand: from sockets to groups.
 
-use std::{
-    cmp::Reverse,
-    collections::{BTreeMap, HashMap},
-};
+use std::{cmp::Reverse, collections::BTreeMap};
+
+use hashbrown::HashMap;
 
 use super::{
     Leaks,

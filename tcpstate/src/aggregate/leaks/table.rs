@@ -1,12 +1,9 @@
 //! The sockets by their address. At any moment one socket lives at an address; its cookie tells whether it is still the
 //! same one.
 
-use std::{
-    collections::{HashMap, VecDeque},
-    hash::BuildHasher as _,
-};
+use std::{collections::VecDeque, hash::BuildHasher as _};
 
-use hashbrown::{DefaultHashBuilder, HashTable};
+use hashbrown::{DefaultHashBuilder, HashMap, HashTable};
 
 use super::socket::{Phase, Socket};
 use crate::model::{MonotonicNs, SocketId};
