@@ -4,6 +4,7 @@
 
 mod bpf;
 mod children;
+pub(crate) mod floor;
 mod latency;
 pub(crate) mod load;
 mod loads;

@@ -67,6 +67,9 @@ enum Task {
     /// A load to measure under
     #[command(hide = true)]
     Load(bench::load::Options),
+    /// The least that a tracer can cost
+    #[command(hide = true)]
+    Floor { floor: bench::floor::Floor },
 }
 
 fn main() -> ExitCode {
@@ -80,6 +83,7 @@ fn main() -> ExitCode {
         Task::Bench(options) => bench::task(&options),
         Task::Measure { binary, options } => bench::measure(&binary, &options),
         Task::Load(options) => bench::load::task(&options),
+        Task::Floor { floor } => bench::floor::task(floor),
     };
     ended(result.map(|()| ExitCode::SUCCESS))
 }

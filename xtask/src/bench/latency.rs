@@ -41,11 +41,11 @@ pub(super) struct FirstEvent {
 pub(super) fn measure(rounds: u32, binary: &Path, idle: u32) -> Result<Vec<FirstEvent>> {
     let trickle = Trickle::start()?;
     let mut first = Vec::new();
-    for tracer in Tracer::ALL.into_iter().filter(|&tracer| tracer != Tracer::TracePid) {
+    for tracer in Tracer::ALL.into_iter().filter(|tracer| !tracer.is_silent()) {
         eprintln!("    start to first event: {}", tracer.name());
         let readings: Result<Vec<f64>> = (0..rounds)
             .map(|_| {
-                let mut command = tracer.command(binary, idle);
+                let mut command = tracer.command(binary, idle)?;
                 if tracer == Tracer::Leaks {
                     command.args(["--interval", INTERVAL]);
                 }

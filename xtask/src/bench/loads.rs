@@ -27,7 +27,7 @@ pub(super) struct Plan {
 }
 
 const ALL: &[Tracer] = &Tracer::ALL;
-const SOME: &[Tracer] = &[Tracer::Leaks, Tracer::TraceJson, Tracer::Tcpstates];
+const SOME: &[Tracer] = &[Tracer::Leaks, Tracer::TraceJson, Tracer::Tcpstates, Tracer::EmptyAccept];
 
 /// Every load.
 pub(super) const fn plans(quick: bool) -> [Plan; 3] {
@@ -112,7 +112,7 @@ fn read(plan: &Plan, tracer: Tracer, traced_first: bool, binary: &Path, idle: u3
 
 /// A run without timing of BPF programs, which costs, too.
 fn traced(plan: &Plan, tracer: Tracer, binary: &Path, idle: u32) -> Result<Reading> {
-    let traced = Traced::start(tracer.command(binary, idle), tracer.speaks())?;
+    let traced = Traced::start(tracer.command(binary, idle)?, tracer.speaks())?;
     thread::sleep(PAUSE);
     let mut load = Load::prepare(plan.kind, plan.count)?;
     let cpu = cpu_seconds(traced.pid())?;
@@ -137,7 +137,7 @@ fn traced(plan: &Plan, tracer: Tracer, binary: &Path, idle: u32) -> Result<Readi
 fn in_kernel(plan: &Plan, tracer: Tracer, binary: &Path, idle: u32) -> Result<Result<f64>> {
     let plan = Plan { count: plan.count / 2, ..*plan };
     let _times = RunTimes::take()?;
-    let traced = match Traced::start(tracer.command(binary, idle), tracer.speaks()) {
+    let traced = match Traced::start(tracer.command(binary, idle)?, tracer.speaks()) {
         Ok(traced) => traced,
         Err(reason) => return Ok(Err(reason)),
     };

@@ -6,9 +6,12 @@ use std::{
     process::Command,
 };
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
+use clap::ValueEnum as _;
 use serde::Serialize;
 use serde_json::Value;
+
+use super::floor::Floor;
 
 /// Prints each transition with the time in the old state: what people write when they need `tcpstate trace`.
 const BPFTRACE: &str = r#"tracepoint:sock:inet_sock_set_state /args->protocol == 6/ {
@@ -17,6 +20,10 @@ const BPFTRACE: &str = r#"tracepoint:sock:inet_sock_set_state /args->protocol ==
         args->oldstate, args->newstate, $since ? (nsecs - $since) / 1000 : 0);
     if (args->newstate == 7) { delete(@since[args->skaddr]); } else { @since[args->skaddr] = nsecs; }
 }"#;
+
+/// What `tcpstate` attaches to the end of `accept()` where the kernel has no `fexit`, without its program: one such tracepoint sends
+/// every system call of every process the long way (`SYSCALL_WORK_SYSCALL_TRACEPOINT`).
+const EMPTY_ACCEPT: &str = "tracepoint:syscalls:sys_exit_accept4 { }";
 
 /// A tracer, set up in one way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -31,11 +38,30 @@ pub(super) enum Tracer {
     Tcpstates,
     Tcplife,
     Bpftrace,
+    /// Not a tracer: what one costs at least.
+    Floor(Floor),
+    /// The same for a tracepoint at a system call.
+    EmptyAccept,
 }
 
 impl Tracer {
-    pub(super) const ALL: [Self; 7] =
-        [Self::Leaks, Self::TraceJson, Self::TraceText, Self::TracePid, Self::Tcpstates, Self::Tcplife, Self::Bpftrace];
+    pub(super) const ALL: [Self; 10] = [
+        Self::Leaks,
+        Self::TraceJson,
+        Self::TraceText,
+        Self::TracePid,
+        Self::Tcpstates,
+        Self::Tcplife,
+        Self::Bpftrace,
+        Self::Floor(Floor::Empty),
+        Self::Floor(Floor::Record),
+        Self::EmptyAccept,
+    ];
+
+    /// Whether it shows no transition at all in this set-up.
+    pub(super) const fn is_silent(self) -> bool {
+        matches!(self, Self::TracePid | Self::Floor(_) | Self::EmptyAccept)
+    }
 
     /// As the tables name it.
     pub(super) const fn name(self) -> &'static str {
@@ -47,29 +73,44 @@ impl Tracer {
             Self::Tcpstates => "libbpf-tools `tcpstates`",
             Self::Tcplife => "libbpf-tools `tcplife`",
             Self::Bpftrace => "bpftrace script, each transition with its duration",
+            Self::Floor(Floor::Empty) => "*an empty program at the tracepoint*",
+            Self::Floor(Floor::Record) => "*one that reads the clock and writes a record, which nobody reads*",
+            Self::EmptyAccept => "*an empty program at the exit of `accept4()`*",
         }
     }
 
     /// How it is run; `binary` is ours, `idle` a process without sockets.
-    pub(super) fn command(self, binary: &Path, idle: u32) -> Command {
+    ///
+    /// # Errors
+    ///
+    /// The path of this program is not known.
+    pub(super) fn command(self, binary: &Path, idle: u32) -> Result<Command> {
         let tcpstate = |arguments: &[&str]| {
             let mut command = Command::new(binary);
             command.args(arguments);
             command
         };
-        match self {
+        let bpftrace = |script: &str| {
+            let mut command = Command::new("bpftrace");
+            command.args(["-e", script]);
+            command
+        };
+        Ok(match self {
             Self::Leaks => tcpstate(&["leaks", "-o", "json"]),
             Self::TraceJson => tcpstate(&["trace", "-o", "json"]),
             Self::TraceText => tcpstate(&["trace", "-o", "text"]),
             Self::TracePid => tcpstate(&["trace", "-o", "json", "--pid", &idle.to_string()]),
             Self::Tcpstates => Command::new("/usr/sbin/tcpstates"),
             Self::Tcplife => Command::new("/usr/sbin/tcplife"),
-            Self::Bpftrace => {
-                let mut command = Command::new("bpftrace");
-                command.args(["-e", BPFTRACE]);
+            Self::Bpftrace => bpftrace(BPFTRACE),
+            Self::EmptyAccept => bpftrace(EMPTY_ACCEPT),
+            Self::Floor(floor) => {
+                let mut command = Command::new(std::env::current_exe()?);
+                let name = floor.to_possible_value().context("a floor without a name")?;
+                command.args(["floor", name.get_name()]);
                 command
             }
-        }
+        })
     }
 
     /// Whether it writes a line for each transition.
