@@ -12,6 +12,7 @@ use rustix::thread::{MembarrierCommand, membarrier};
 use tcpstate_common::{
     config::{Config, filter, pid_state},
     counters::Counters,
+    helper,
     leak::{CodeRanges, Found, KernelStack, StackHeader},
 };
 
@@ -86,6 +87,14 @@ impl Tracer {
         let loader::Loaded { mut ebpf, helpers } =
             loader::load(&system.btf, &options.config, &system.layout, &sizes, log_level)?;
         follow(&mut ebpf, &options.pids)?;
+        if options.config.filters & filter::KERNEL_STACK != 0
+            && let Err(refusal) = helpers.require(helper::TASK_REGISTERS)
+        {
+            tracing::warn!(
+                "no kernel stack of a call: it takes Linux 5.15 ({}); those of sleeping threads are shown",
+                refusal.reason
+            );
+        }
 
         let hunting = options.config.filters & filter::LEAKS != 0;
         let mut target = Target {

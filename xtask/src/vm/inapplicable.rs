@@ -18,11 +18,6 @@ pub(crate) const INAPPLICABLE: &[Inapplicable] = &[
         test: "states::mptcp_as_in_ss",
         reason: "Debian builds 5.10 without CONFIG_MPTCP",
     },
-    Inapplicable {
-        kernels: &["5.10"],
-        test: "scenarios::leaks::kernel_stacks::send_block",
-        reason: "programs have no typed running task before 5.11 (`bpf_get_current_task_btf`), so no kernel stack of a call",
-    },
 ];
 
 /// Why `test` cannot pass on `kernel`.

@@ -5,6 +5,7 @@ pub(crate) mod bpf;
 pub(crate) mod clock;
 pub(crate) mod event;
 pub(crate) mod gate;
+pub(crate) mod kernel;
 pub(crate) mod launch;
 pub(crate) mod medley;
 pub(crate) mod netns;

@@ -16,7 +16,7 @@ use rustix::{
 };
 
 use super::{
-    clock,
+    clock, kernel,
     protocol::{AcceptCall, Failure, Socket, Span, Transport},
 };
 
@@ -142,10 +142,7 @@ fn new_socket(address: SocketAddr, transport: Transport) -> Result<OwnedFd, Fail
 
 /// Whether a tracing program can have the cookie of a socket made, which whoever asks first does: since Linux 5.12.
 fn programs_make_cookies() -> bool {
-    let name = rustix::system::uname();
-    let release = name.release().to_string_lossy();
-    let mut numbers = release.split(['.', '-']).map_while(|number| number.parse::<u32>().ok());
-    (numbers.next(), numbers.next()) >= (Some(5), Some(12))
+    kernel::is_at_least(5, 12)
 }
 
 fn describe(fd: &Arc<OwnedFd>, opened: Span, errno: Option<i32>) -> Result<Socket, Failure> {
