@@ -30,7 +30,7 @@ impl Suite {
     ///
     /// # Errors
     ///
-    /// A build failed, or no test is left.
+    /// A build failed, or a filter fits no test.
     pub(crate) fn build(filters: &[String]) -> anyhow::Result<Self> {
         let names = cargo::tests_that_require(build::PRIVILEGED)?;
         let paths = build::static_tests(&names)?;
@@ -48,7 +48,10 @@ impl Suite {
             let wanted = |test: &&String| filters.is_empty() || filters.iter().any(|filter| test.contains(filter));
             runners.push(Runner { tests: known.iter().filter(wanted).cloned().collect(), path, known });
         }
-        ensure!(runners.iter().any(|runner| !runner.tests.is_empty()), "no test is called {}", filters.join(" or "));
+        let is_called =
+            |name: &&String| runners.iter().flat_map(|runner| &runner.tests).any(|test| test.contains(*name));
+        let unknown: Vec<_> = filters.iter().filter(|filter| !is_called(filter)).cloned().collect();
+        ensure!(unknown.is_empty(), "no test is called {}", unknown.join(" or "));
         Ok(Self { runners })
     }
 
