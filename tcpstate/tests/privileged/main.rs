@@ -35,6 +35,7 @@ use libtest_mimic::{Arguments, Trial};
 use support::{actor, launch::Launch};
 
 fn main() -> ExitCode {
+    heed_the_keyboard();
     let arguments: Vec<String> = env::args().collect();
     // Actors and launchers are this binary again, before it has a second thread.
     let result = match arguments.get(1).map(String::as_str) {
@@ -49,6 +50,15 @@ fn main() -> ExitCode {
             eprintln!("{}: {error:#}", arguments[1]);
             ExitCode::FAILURE
         }
+    }
+}
+
+/// A shell without job control has what it starts in the background ignore the keys that end it, and so would all that the tests
+/// start.
+fn heed_the_keyboard() {
+    for signal in [libc::SIGINT, libc::SIGQUIT] {
+        // SAFETY: no handler is set, and there is no other thread yet.
+        unsafe { libc::signal(signal, libc::SIG_DFL) };
     }
 }
 
