@@ -19,6 +19,15 @@ pub(crate) static LAYOUT: Layout = Layout::ABSENT;
 #[unsafe(no_mangle)]
 static HELPERS: u32 = 0;
 
+/// No for the verifier, which the compiler does not know.
+static NEVER: u32 = 0;
+
+/// Whether something that never is the case is. What hangs on it is there until the verifier removes it.
+#[inline(always)]
+pub(crate) fn is_never() -> bool {
+    frozen(&NEVER) != 0
+}
+
 /// Reads a value that was replaced after compilation: the compiler must not know what it was.
 #[inline(always)]
 pub(crate) fn frozen<T: Copy>(value: &T) -> T {

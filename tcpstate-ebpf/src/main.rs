@@ -38,7 +38,7 @@ use crate::sock::Sock;
 /// Every TCP transition (`inet_sk_set_state()`, `net/ipv4/af_inet.c`).
 #[btf_tracepoint(function = "inet_sock_set_state")]
 fn inet_sock_set_state(ctx: BtfTracePointContext) -> i32 {
-    nesting::enter();
+    nesting::enter(&ctx);
     transition::on_transition(&ctx);
     nesting::leave();
     0

@@ -6,17 +6,28 @@
 
 use aya_ebpf::programs::BtfTracePointContext;
 
-use crate::maps::{NESTED, NESTING, TRANSITIONS, count};
+use crate::{
+    config::is_never,
+    maps::{NESTED, NESTING, TRANSITIONS, count},
+};
 
 // No function here takes the work as a closure: that would be another frame on the BPF stack.
 
-/// A program begins.
+/// The first program begins.
+///
+/// It must not have a private stack, of which there is one for each CPU (from 6.13 on): run by the second one while it runs itself,
+/// it would overwrite its own variables. A program with a tail call has none (`check_max_stack_depth()`,
+/// `kernel/bpf/verifier.c`), even with one that the verifier removes because nothing leads there.
 #[inline(always)]
-pub(crate) fn enter() {
+pub(crate) fn enter(ctx: &BtfTracePointContext) {
+    if is_never() {
+        // SAFETY: it is not there when the program runs.
+        unsafe { TRANSITIONS.tail_call(ctx, 0) };
+    }
     change(1);
 }
 
-/// A program ends.
+/// The first program ends.
 #[inline(always)]
 pub(crate) fn leave() {
     change(-1);
