@@ -10,6 +10,7 @@ use libtest_mimic::Trial;
 use rustix::process::Signal;
 
 use crate::support::{
+    bpf,
     event::Transition,
     netns::Namespace,
     process::Actor,
@@ -24,7 +25,26 @@ const CONNECTIONS: usize = 500;
 const TRANSITIONS: u64 = 10 * CONNECTIONS as u64;
 
 pub(crate) fn trials() -> Vec<Trial> {
-    trials!["losses"; tracer_stopped, reader_of_stdout_stopped, interrupted_while_nobody_reads, none_with_a_large_buffer]
+    trials![
+        "losses";
+        tracer_stopped, reader_of_stdout_stopped, interrupted_while_nobody_reads, none_with_a_large_buffer,
+        nothing_overwritten,
+    ]
+}
+
+/// What interrupts the program for transitions runs it, so it must not have the private stack of its CPU, which kernels from 6.13 on
+/// give to tracing programs: in a million transitions that would overwrite one or two, too few to wait for.
+fn nothing_overwritten() -> Result<()> {
+    /// `add %gs:OFFSET,%r9` of `emit_priv_frame_ptr()`, arch/x86/net/bpf_jit_comp.c.
+    const PRIVATE_STACK: [u8; 5] = [0x65, 0x4c, 0x03, 0x0c, 0x25];
+    let tracer = Tracer::unfiltered()?;
+    // Names end after 15 bytes.
+    let programs = bpf::machine_code(tracer.pid(), "inet_sock_set_s")?;
+    ensure!(programs.len() == 2, "{} programs for transitions", programs.len());
+    let has_private_stack = |code: &Vec<u8>| code.windows(PRIVATE_STACK.len()).any(|bytes| bytes == PRIVATE_STACK);
+    ensure!(!programs.iter().any(has_private_stack), "a program for transitions has a private stack");
+    tracer.finish()?;
+    Ok(())
 }
 
 /// The smallest buffer, and a tracer that cannot read it.

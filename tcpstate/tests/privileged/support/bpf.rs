@@ -51,6 +51,52 @@ pub(crate) fn stories(pid: u32) -> Result<usize> {
     Ok(keys.len())
 }
 
+/// The machine code of the programs of this name that a process holds, functions that are not inlined included.
+pub(crate) fn machine_code(pid: u32, name: &str) -> Result<Vec<Vec<u8>>> {
+    const BPF_OBJ_GET_INFO_BY_FD: libc::c_int = 15;
+    /// The beginning of `struct bpf_prog_info`.
+    #[repr(C)]
+    #[derive(Default)]
+    struct Info {
+        kind: u32,
+        id: u32,
+        tag: u64,
+        code_len: u32,
+        instructions_len: u32,
+        code: u64,
+    }
+    #[repr(C)]
+    struct Attributes {
+        fd: u32,
+        info_len: u32,
+        info: u64,
+    }
+    let held = held_in_kernel(pid)?;
+    let ours = aya::programs::loaded_programs()
+        .flatten()
+        .filter(|program| held.contains(&("prog_id".to_owned(), program.id())) && program.name_as_str() == Some(name));
+    ours.map(|program| {
+        let fd = program.fd()?;
+        let mut code = vec![0; 1 << 17];
+        let mut info = Info { code_len: u32::try_from(code.len())?, code: code.as_mut_ptr() as u64, ..Info::default() };
+        let attributes = Attributes {
+            fd: u32::try_from(fd.as_fd().as_raw_fd())?,
+            info_len: u32::try_from(size_of::<Info>())?,
+            info: &raw mut info as u64,
+        };
+        // SAFETY: the kernel writes as much of either as there is room for; both outlive the call.
+        let result = unsafe {
+            libc::syscall(libc::SYS_bpf, BPF_OBJ_GET_INFO_BY_FD, &raw const attributes, size_of::<Attributes>())
+        };
+        ensure!(result == 0, "BPF_OBJ_GET_INFO_BY_FD: {}", io::Error::last_os_error());
+        let len = info.code_len as usize;
+        ensure!((1..=code.len()).contains(&len), "{len} bytes of machine code");
+        code.truncate(len);
+        Ok(code)
+    })
+    .collect()
+}
+
 /// `BPF_MAP_GET_NEXT_KEY`; aya's maps can do it only for values whose size is known when this is compiled.
 fn next_key(map: BorrowedFd<'_>, key: Option<u64>) -> Result<Option<u64>> {
     const BPF_MAP_GET_NEXT_KEY: libc::c_int = 4;
