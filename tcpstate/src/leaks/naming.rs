@@ -88,20 +88,22 @@ impl Namer {
 
 fn run(queue: &mpsc::Receiver<Work>) {
     let (mut symbolizer, mut kernel) = (Symbolizer::default(), KernelSymbols::default());
-    while let Ok(mut work) = queue.recv() {
-        loop {
-            let began = Instant::now();
-            let (stacks, done) = work;
-            done(stacks.iter().map(|unnamed| name(&mut symbolizer, &mut kernel, unnamed)).collect());
-            drop(stacks);
-            match queue.recv_timeout((began.elapsed() * PATIENCE).max(LEAST_PATIENCE)) {
-                Ok(more) => work = more,
-                Err(RecvTimeoutError::Timeout) => break,
-                Err(RecvTimeoutError::Disconnected) => return,
+    // No file is open, so there is none to close.
+    let mut patience = Duration::MAX;
+    loop {
+        match queue.recv_timeout(patience) {
+            Ok((stacks, done)) => {
+                let began = Instant::now();
+                done(stacks.iter().map(|unnamed| name(&mut symbolizer, &mut kernel, unnamed)).collect());
+                patience = (began.elapsed() * PATIENCE).max(LEAST_PATIENCE);
             }
+            Err(RecvTimeoutError::Timeout) => {
+                symbolizer.close_files();
+                memory::release();
+                patience = Duration::MAX;
+            }
+            Err(RecvTimeoutError::Disconnected) => return,
         }
-        symbolizer.close_files();
-        memory::release();
     }
 }
 

@@ -35,7 +35,7 @@ pub(crate) fn trials() -> Vec<Trial> {
 /// What interrupts the program for transitions runs it, so it must not have the private stack of its CPU, which kernels from 6.13 on
 /// give to tracing programs: in a million transitions that would overwrite one or two, too few to wait for.
 fn nothing_overwritten() -> Result<()> {
-    /// `add %gs:OFFSET,%r9` of `emit_priv_frame_ptr()`, arch/x86/net/bpf_jit_comp.c.
+    /// `add %gs:OFFSET,%r9` of `emit_priv_frame_ptr()`, `arch/x86/net/bpf_jit_comp.c`.
     const PRIVATE_STACK: [u8; 5] = [0x65, 0x4c, 0x03, 0x0c, 0x25];
     let tracer = Tracer::unfiltered()?;
     // Names end after 15 bytes.
