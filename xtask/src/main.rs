@@ -41,12 +41,12 @@ enum Task {
         #[arg(last = true)]
         args: Vec<OsString>,
     },
-    /// Check formatting and lints, and run every test, those that need root included, and some of these in guests with other kernels
+    /// Check formatting and lints, and run every test, those that need root included
     Test {
         /// Run only this part (repeatable)
         #[arg(long, value_name = "PART")]
         only: Vec<test::Part>,
-        /// Run all of those that need root in guests with other kernels, too
+        /// Run some of those that need root in guests with other kernels, too: those that meet what kernels differ in
         #[arg(long)]
         vm: bool,
         /// Arguments of the test runners, such as a filter by name
