@@ -50,12 +50,15 @@ struct Instruction {
     immediate: i32,
 }
 
-/// Attaches it and stays until it is killed; the kernel detaches it then.
+/// Attaches it and stays until SIGINT; the kernel detaches it then.
 ///
 /// # Errors
 ///
 /// When the kernel refuses.
 pub(crate) fn task(floor: Floor) -> Result<()> {
+    // Ignored where a shell without job control has started the benchmark in the background.
+    // SAFETY: no handler is set.
+    unsafe { libc::signal(libc::SIGINT, libc::SIG_DFL) };
     let ring = match floor {
         Floor::Empty => None,
         Floor::Record => Some(ring().context("failed to make a ring buffer")?),
