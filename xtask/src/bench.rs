@@ -113,6 +113,9 @@ pub(crate) fn task(options: &Options) -> Result<()> {
 /// A load or `tcpstate` itself could not run; a peer that does not is named in the table.
 pub(crate) fn measure(binary: &Path, options: &Options) -> Result<()> {
     ensure!(process::is_root(), "measuring needs root: run `cargo xtask bench`");
+    // Tracers are ended by it, but a shell without job control has what it starts in the background ignore it.
+    // SAFETY: no handler is set.
+    unsafe { libc::signal(libc::SIGINT, libc::SIG_DFL) };
     let machine = Machine {
         kernel: rustix::system::uname().release().to_string_lossy().into_owned(),
         cpus: thread::available_parallelism()?.get(),

@@ -35,13 +35,15 @@ pub(crate) fn trials() -> Vec<Trial> {
 /// What interrupts the program for transitions runs it, so it must not have the private stack of its CPU, which kernels from 6.13 on
 /// give to tracing programs: in a million transitions that would overwrite one or two, too few to wait for.
 fn nothing_overwritten() -> Result<()> {
-    /// `add %gs:OFFSET,%r9` of `emit_priv_frame_ptr()`, `arch/x86/net/bpf_jit_comp.c`.
-    const PRIVATE_STACK: [u8; 5] = [0x65, 0x4c, 0x03, 0x0c, 0x25];
+    /// `add %gs:OFFSET,%r9` of `emit_priv_frame_ptr()`, `arch/x86/net/bpf_jit_comp.c`, up to the kind of offset.
+    const PRIVATE_STACK: [u8; 3] = [0x65, 0x4c, 0x03];
     let tracer = Tracer::unfiltered()?;
     // Names end after 15 bytes.
     let programs = bpf::machine_code(tracer.pid(), "inet_sock_set_s")?;
     ensure!(programs.len() == 2, "{} programs for transitions", programs.len());
-    let has_private_stack = |code: &Vec<u8>| code.windows(PRIVATE_STACK.len()).any(|bytes| bytes == PRIVATE_STACK);
+    // An absolute offset, or one from the next instruction.
+    let adds_offset = |bytes: &[u8]| bytes.starts_with(&PRIVATE_STACK) && matches!(bytes[3], 0x0c | 0x0d);
+    let has_private_stack = |code: &Vec<u8>| code.windows(4).any(adds_offset);
     ensure!(!programs.iter().any(has_private_stack), "a program for transitions has a private stack");
     tracer.finish()?;
     Ok(())

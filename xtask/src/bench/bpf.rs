@@ -2,7 +2,7 @@
 
 use std::{
     fs, io,
-    os::fd::{FromRawFd as _, OwnedFd},
+    os::fd::{FromRawFd as _, OwnedFd, RawFd},
     path::Path,
 };
 
@@ -22,15 +22,25 @@ impl RunTimes {
     ///
     /// When the kernel refuses (Linux 5.8, root).
     pub(super) fn take() -> Result<Self> {
-        let kind = RUN_TIME;
-        // SAFETY: this command reads four bytes of `union bpf_attr` and returns a new descriptor or -1.
-        let fd = unsafe { libc::syscall(libc::SYS_bpf, ENABLE_STATS, &raw const kind, size_of::<u32>()) };
-        if fd < 0 {
-            return Err(io::Error::last_os_error()).context("the kernel does not take the time of BPF programs");
-        }
-        // SAFETY: a new descriptor that nobody else has.
-        Ok(Self(unsafe { OwnedFd::from_raw_fd(i32::try_from(fd)?) }))
+        // SAFETY: this command reads four bytes of `union bpf_attr`.
+        let fd = unsafe { bpf(ENABLE_STATS, &RUN_TIME) };
+        Ok(Self(fd.context("the kernel does not take the time of BPF programs")?))
     }
+}
+
+/// A command of `bpf(2)` that makes a descriptor.
+///
+/// # Safety
+///
+/// `attributes` has to be what `command` reads.
+pub(super) unsafe fn bpf<T>(command: libc::c_long, attributes: &T) -> io::Result<OwnedFd> {
+    // SAFETY: the caller's promise.
+    let fd = unsafe { libc::syscall(libc::SYS_bpf, command, &raw const *attributes, size_of::<T>()) };
+    if fd < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: a new descriptor that nobody else has.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd as RawFd) })
 }
 
 /// What the descriptors of a process tell of its BPF programs and maps.

@@ -6,13 +6,15 @@
 use std::{
     ffi::CStr,
     io,
-    os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd, RawFd},
+    os::fd::{AsRawFd as _, OwnedFd, RawFd},
     thread,
 };
 
 use anyhow::{Context as _, Result};
 use clap::ValueEnum;
 use serde::Serialize;
+
+use super::bpf::bpf;
 
 /// What the program does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum, Serialize)]
@@ -56,9 +58,6 @@ struct Instruction {
 ///
 /// When the kernel refuses.
 pub(crate) fn task(floor: Floor) -> Result<()> {
-    // Ignored where a shell without job control has started the benchmark in the background.
-    // SAFETY: no handler is set.
-    unsafe { libc::signal(libc::SIGINT, libc::SIG_DFL) };
     let ring = match floor {
         Floor::Empty => None,
         Floor::Record => Some(ring().context("failed to make a ring buffer")?),
@@ -139,17 +138,4 @@ fn attach(program: &OwnedFd) -> io::Result<OwnedFd> {
     let attributes = [TRACEPOINT.as_ptr() as u64, u64::from(program.as_raw_fd().cast_unsigned())];
     // SAFETY: this command reads the address of a name and a descriptor of `union bpf_attr`.
     unsafe { bpf(RAW_TRACEPOINT_OPEN, &attributes) }
-}
-
-/// # Safety
-///
-/// `attributes` has to be what `command` reads.
-unsafe fn bpf<T>(command: libc::c_long, attributes: &T) -> io::Result<OwnedFd> {
-    // SAFETY: the caller's promise.
-    let fd = unsafe { libc::syscall(libc::SYS_bpf, command, &raw const *attributes, size_of::<T>()) };
-    if fd < 0 {
-        return Err(io::Error::last_os_error());
-    }
-    // SAFETY: a new descriptor that nobody else has.
-    Ok(unsafe { OwnedFd::from_raw_fd(fd as RawFd) })
 }
