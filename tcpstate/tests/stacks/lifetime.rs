@@ -104,3 +104,25 @@ fn one_file_is_read_once_for_all_processes() -> Result {
     assert_ne!(module_of(&program)?, module_of(&copy)?, "another file, whatever is in it");
     Ok(())
 }
+
+/// What was read for names is mapped until it is given back; after that there are names all the same, new ones included.
+#[test]
+fn files_are_given_back() -> Result {
+    let program = build("closed", "blocked.c", GCC)?;
+    let is_mapped =
+        || -> Result<bool> { Ok(fs::read_to_string("/proc/self/maps")?.contains(&*program.to_string_lossy())) };
+    let accepting = Target::start(&program, &["accept"])?;
+    let reading = Target::start(&program, &["read"])?;
+    let mut unwinder = Unwinder::new();
+    let accepting = unwinder.unwind(&accepting.blocked(libc::SYS_accept)?.raw());
+    let reading = unwinder.unwind(&reading.blocked(libc::SYS_read)?.raw());
+    let mut symbolizer = Symbolizer::new();
+    let before = names(&symbolizer.symbolize(&accepting));
+    assert!(is_mapped()?);
+    symbolizer.close_files();
+    assert!(!is_mapped()?);
+    assert_eq!(names(&symbolizer.symbolize(&accepting)), before);
+    assert!(!is_mapped()?, "read once more for names that are known");
+    assert!(names(&symbolizer.symbolize(&reading)).iter().any(|name| name == "take_byte"));
+    Ok(())
+}
