@@ -306,7 +306,7 @@ impl Recorder<'_> {
             let remedy = if waited > self.told.1 {
                 "the file is written too slowly; a faster disk or a filter helps"
             } else {
-                "the ring buffer is full; a larger `--buffer` or a filter helps"
+                "where the ring buffer is full, a larger `--buffer` or a filter helps"
             };
             tracing::warn!("{lost} events lost so far: {remedy}");
             self.told = (lost, waited);

@@ -35,10 +35,11 @@ impl Renderer {
         }
     }
 
-    /// Text output has it on standard error, where it does not break the columns.
+    /// Text output has it on standard error, where it does not break the columns. A few are lost to neither buffer nor reader: a
+    /// softirq that comes while the program for transitions is about to begin, or has just ended (`kernel::missed`).
     pub(crate) fn lost(&mut self, out: &mut Vec<u8>, at: MonotonicNs, lost: u64) -> io::Result<()> {
         tracing::warn!(
-            "{lost} transitions lost so far: the ring buffer is full; a larger `--buffer` or a filter helps"
+            "{lost} transitions lost so far: where the ring buffer is full, a larger `--buffer` or a filter helps"
         );
         match self {
             Self::Text(_) => Ok(()),
