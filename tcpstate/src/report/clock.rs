@@ -1,6 +1,9 @@
 //! The kernel's clock → times for people. The caller reads the clocks; here is only arithmetic.
 
-use std::fmt;
+use std::{
+    fmt,
+    io::{self, Write as _},
+};
 
 use jiff::{Timestamp, tz::TimeZone};
 
@@ -19,6 +22,49 @@ impl WallClock {
     pub fn at(self, moment: MonotonicNs) -> Timestamp {
         let ns = i128::from(moment.0) + i128::from(self.offset_ns);
         Timestamp::from_nanosecond(ns).unwrap_or(if ns < 0 { Timestamp::MIN } else { Timestamp::MAX })
+    }
+}
+
+/// Writes moments in RFC 3339 with all nine digits, in UTC; a second's date only once.
+#[derive(Clone, Debug)]
+pub(super) struct Nanoseconds {
+    clock: WallClock,
+    /// The last second that was written, since the epoch.
+    second: i64,
+    /// It as text up to the point, empty before there was one.
+    text: Vec<u8>,
+}
+
+impl Nanoseconds {
+    pub(super) const fn new(clock: WallClock) -> Self {
+        Self { clock, second: 0, text: Vec::new() }
+    }
+
+    /// # Errors
+    ///
+    /// None: there is room in a `Vec`.
+    pub(super) fn write(&mut self, out: &mut Vec<u8>, moment: MonotonicNs) -> io::Result<()> {
+        const SECOND: i64 = 1_000_000_000;
+        let Some(ns) = i64::try_from(moment.0).ok().and_then(|ns| ns.checked_add(self.clock.offset_ns)) else {
+            return write!(out, "{:.9}", self.clock.at(moment));
+        };
+        let second = ns.div_euclid(SECOND);
+        if second != self.second || self.text.is_empty() {
+            self.second = second;
+            self.text.clear();
+            // A whole second has a `Z` where the point comes.
+            write!(self.text, "{:.0}", self.clock.at(moment))?;
+            self.text.pop();
+        }
+        out.extend_from_slice(&self.text);
+        let mut digits = *b".000000000Z";
+        let mut rest = ns.rem_euclid(SECOND);
+        for digit in digits[1..10].iter_mut().rev() {
+            *digit += (rest % 10) as u8;
+            rest /= 10;
+        }
+        out.extend_from_slice(&digits);
+        Ok(())
     }
 }
 
@@ -136,6 +182,20 @@ mod tests {
                     assert!(!show(style, clock, ns).is_empty());
                 }
                 assert_eq!(show(TimeStyle::None, clock, ns), "");
+            }
+        }
+    }
+
+    #[test]
+    fn nanoseconds_are_those_of_the_library() {
+        let moments = [0, 1, 999_999_999, 1_000_000_000, 1_000_000_001, 999_999_999, 1 << 62, u64::MAX, 5];
+        for offset_ns in [CLOCK.offset_ns, 0, -1, -1_000_000_000, -86_400_000_000_001, i64::MIN, i64::MAX] {
+            let clock = WallClock { offset_ns };
+            let mut nanoseconds = super::Nanoseconds::new(clock);
+            for moment in moments.map(MonotonicNs) {
+                let mut out = Vec::new();
+                nanoseconds.write(&mut out, moment).expect("a Vec takes it");
+                assert_eq!(String::from_utf8_lossy(&out), format!("{:.9}", clock.at(moment)), "{moment:?} {offset_ns}");
             }
         }
     }

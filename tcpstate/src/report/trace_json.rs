@@ -3,19 +3,19 @@
 //! Names that processes chose are escaped as in text output before they become JSON strings, so that they reach no
 //! terminal through `jq -r` either.
 
-use std::{io, num::NonZeroU64};
+mod transition;
+
+use std::io;
 
 use serde::{Serialize, Serializer};
 
-use super::{
-    Summary,
-    clock::WallClock,
-    json::{EndpointBody, Line, escaped, hexadecimal, protocol},
-};
+use self::transition::TransitionLine;
+
+use super::{Summary, clock::WallClock, json::Line};
 use crate::{
     aggregate::dwell::DwellRow,
     model::{
-        Dwell, Family, MonotonicNs, Owner, OwnerSource, Protocol, State, Transition,
+        MonotonicNs, State, Transition,
         probes::{HookAttempt, Hooks, Probes, Refusal, Role, RoleProbe},
     },
 };
@@ -28,14 +28,14 @@ pub const SCHEMA: u32 = 1;
 #[derive(Debug)]
 pub struct TraceJson {
     clock: WallClock,
-    line: Vec<u8>,
+    transition: TransitionLine,
 }
 
 impl TraceJson {
     /// A renderer with the wall time of the kernel's clock.
     #[must_use]
     pub fn new(clock: WallClock) -> Self {
-        Self { clock, line: Vec::new() }
+        Self { clock, transition: TransitionLine::new(clock) }
     }
 
     /// Writes what is attached, once at the start.
@@ -43,7 +43,7 @@ impl TraceJson {
     /// # Errors
     ///
     /// Those of `out`.
-    pub fn probes(&mut self, out: &mut impl io::Write, at: MonotonicNs, probes: &Probes) -> io::Result<()> {
+    pub fn probes(&mut self, out: &mut Vec<u8>, at: MonotonicNs, probes: &Probes) -> io::Result<()> {
         self.write(out, "probes", at, ProbesBody::from(probes))
     }
 
@@ -52,8 +52,8 @@ impl TraceJson {
     /// # Errors
     ///
     /// Those of `out`.
-    pub fn transition(&mut self, out: &mut impl io::Write, transition: &Transition) -> io::Result<()> {
-        self.write(out, "transition", transition.at, TransitionBody::from(transition))
+    pub fn transition(&mut self, out: &mut Vec<u8>, transition: &Transition) -> io::Result<()> {
+        self.transition.write(out, transition)
     }
 
     /// Writes how many transitions have been lost until now; to be called when that number has grown.
@@ -61,7 +61,7 @@ impl TraceJson {
     /// # Errors
     ///
     /// Those of `out`.
-    pub fn lost(&mut self, out: &mut impl io::Write, at: MonotonicNs, lost: u64) -> io::Result<()> {
+    pub fn lost(&mut self, out: &mut Vec<u8>, at: MonotonicNs, lost: u64) -> io::Result<()> {
         self.write(out, "lost", at, LostBody { lost })
     }
 
@@ -70,21 +70,14 @@ impl TraceJson {
     /// # Errors
     ///
     /// Those of `out`.
-    pub fn summary(&mut self, out: &mut impl io::Write, at: MonotonicNs, summary: &Summary) -> io::Result<()> {
+    pub fn summary(&mut self, out: &mut Vec<u8>, at: MonotonicNs, summary: &Summary) -> io::Result<()> {
         self.write(out, "summary", at, SummaryBody::from(summary))
     }
 
-    fn write(
-        &mut self,
-        out: &mut impl io::Write,
-        kind: &'static str,
-        at: MonotonicNs,
-        body: impl Serialize,
-    ) -> io::Result<()> {
-        self.line.clear();
-        serde_json::to_writer(&mut self.line, &Line::new(SCHEMA, kind, self.clock, at, body))?;
-        self.line.push(b'\n');
-        out.write_all(&self.line)
+    fn write(&self, out: &mut Vec<u8>, kind: &'static str, at: MonotonicNs, body: impl Serialize) -> io::Result<()> {
+        serde_json::to_writer(&mut *out, &Line::new(SCHEMA, kind, self.clock, at, body))?;
+        out.push(b'\n');
+        Ok(())
     }
 }
 
@@ -157,82 +150,6 @@ impl<'a> From<&'a Hooks> for HooksBody<'a> {
             roles: hooks.roles.iter().map(role).collect(),
             refused: hooks.roles.iter().flat_map(|probe| &probe.attempts).filter_map(refusal).collect(),
         }
-    }
-}
-
-#[derive(Serialize)]
-struct TransitionBody<'a> {
-    id: Option<NonZeroU64>,
-    cookie: Option<NonZeroU64>,
-    #[serde(serialize_with = "hexadecimal")]
-    skaddr: u64,
-    netns: u32,
-    cgroup: Option<NonZeroU64>,
-    uid: u32,
-    #[serde(serialize_with = "protocol")]
-    protocol: Protocol,
-    family: &'static str,
-    local: EndpointBody,
-    remote: EndpointBody,
-    #[serde(serialize_with = "state")]
-    old: State,
-    #[serde(serialize_with = "state")]
-    new: State,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    in_old_ns: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    in_old_at_least_ns: Option<u64>,
-    owner: Option<OwnerBody<'a>>,
-}
-
-#[derive(Serialize)]
-struct OwnerBody<'a> {
-    pid: u32,
-    tid: u32,
-    #[serde(serialize_with = "escaped")]
-    comm: &'a [u8],
-    via: &'static str,
-}
-
-impl<'a> From<&'a Transition> for TransitionBody<'a> {
-    fn from(transition: &'a Transition) -> Self {
-        let (in_old_ns, in_old_at_least_ns) = match transition.in_old {
-            Dwell::Exact(ns) => (Some(ns), None),
-            Dwell::AtLeast(ns) => (None, Some(ns)),
-            Dwell::Unknown => (None, None),
-        };
-        Self {
-            id: transition.id,
-            cookie: transition.socket.cookie,
-            skaddr: transition.socket.skaddr,
-            netns: transition.netns,
-            cgroup: transition.cgroup,
-            uid: transition.uid,
-            protocol: transition.protocol,
-            family: match transition.family {
-                Family::Inet => "inet",
-                Family::Inet6 => "inet6",
-            },
-            local: transition.local.into(),
-            remote: transition.remote.into(),
-            old: transition.old,
-            new: transition.new,
-            in_old_ns,
-            in_old_at_least_ns,
-            owner: transition.owner.as_ref().map(OwnerBody::from),
-        }
-    }
-}
-
-impl<'a> From<&'a Owner> for OwnerBody<'a> {
-    fn from(owner: &'a Owner) -> Self {
-        let via = match owner.source {
-            OwnerSource::Connect => "connect",
-            OwnerSource::Accept => "accept",
-            OwnerSource::Listen => "listen",
-            OwnerSource::Snapshot => "snapshot",
-        };
-        Self { pid: owner.pid, tid: owner.tid, comm: owner.comm.bytes(), via }
     }
 }
 

@@ -7,10 +7,10 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 use tcpstate::{
     model::{
-        Dwell, Totals, Transition,
+        Dwell, Endpoint, Family, Protocol, State, Totals, Transition,
         probes::{Probes, Role},
     },
-    report::trace_json::TraceJson,
+    report::{escape::Escaped, trace_json::TraceJson},
 };
 
 use crate::{
@@ -54,6 +54,49 @@ fn line_of(transition: &Transition) -> String {
 fn golden() {
     let version = format!("\"tcpstate\":\"{}\"", env!("CARGO_PKG_VERSION"));
     assert_golden("trace.jsonl", &trace().replace(&version, "\"tcpstate\":\"VERSION\""));
+}
+
+/// What the line of a transition says.
+fn said(transition: &Transition) -> Value {
+    let endpoint = |end: Endpoint| json!({ "addr": end.addr.to_string(), "port": end.port });
+    let state = |state: State| match state {
+        State::Known(state) => json!(state.name()),
+        State::Unknown(number) => json!(number),
+    };
+    let mut value = json!({
+        "schema": 1,
+        "kind": "transition",
+        "time": format!("{:.9}", CLOCK.at(transition.at)),
+        "mono_ns": transition.at.0,
+        "id": transition.id,
+        "cookie": transition.socket.cookie,
+        "skaddr": format!("{:#018x}", transition.socket.skaddr),
+        "netns": transition.netns,
+        "cgroup": transition.cgroup,
+        "uid": transition.uid,
+        "protocol": match transition.protocol {
+            Protocol::Tcp => json!("tcp"),
+            Protocol::Mptcp => json!("mptcp"),
+            Protocol::Other(number) => json!(number),
+        },
+        "family": if transition.family == Family::Inet { "inet" } else { "inet6" },
+        "local": endpoint(transition.local),
+        "remote": endpoint(transition.remote),
+        "old": state(transition.old),
+        "new": state(transition.new),
+        "owner": transition.owner.map(|owner| json!({
+            "pid": owner.pid,
+            "tid": owner.tid,
+            "comm": Escaped(owner.comm.bytes()).to_string(),
+            "via": format!("{:?}", owner.source).to_lowercase(),
+        })),
+    });
+    match transition.in_old {
+        Dwell::Exact(ns) => value["in_old_ns"] = json!(ns),
+        Dwell::AtLeast(ns) => value["in_old_at_least_ns"] = json!(ns),
+        Dwell::Unknown => {}
+    }
+    value
 }
 
 #[test]
@@ -124,27 +167,15 @@ proptest! {
     }
 
     #[test]
-    fn any_transition_keeps_its_facts(transition in transition()) {
-        let line = line_of(&transition);
-        prop_assert_eq!(line.lines().count(), 1);
-        let value = parse(&line);
-        prop_assert_eq!(value["id"].as_u64(), transition.id.map(Into::into));
-        prop_assert_eq!(value["cookie"].as_u64(), transition.socket.cookie.map(Into::into));
-        prop_assert_eq!(&value["skaddr"], &json!(format!("{:#018x}", transition.socket.skaddr)));
-        prop_assert_eq!(&value["mono_ns"], &json!(transition.at.0));
-        prop_assert_eq!(value["cgroup"].as_u64(), transition.cgroup.map(Into::into));
-        for (field, endpoint) in [("local", transition.local), ("remote", transition.remote)] {
-            prop_assert_eq!(&value[field]["addr"], &json!(endpoint.addr.to_string()));
-            prop_assert_eq!(&value[field]["port"], &json!(endpoint.port));
+    fn any_transition_is_told_whole(transitions in prop::collection::vec(transition(), 1..8)) {
+        let mut json = TraceJson::new(CLOCK);
+        let mut out = Vec::new();
+        for transition in &transitions {
+            json.transition(&mut out, transition).expect("a Vec takes it");
         }
-        let (exact, at_least) = match transition.in_old {
-            Dwell::Exact(ns) => (Some(ns), None),
-            Dwell::AtLeast(ns) => (None, Some(ns)),
-            Dwell::Unknown => (None, None),
-        };
-        prop_assert_eq!(value.get("in_old_ns").and_then(Value::as_u64), exact);
-        prop_assert_eq!(value.get("in_old_at_least_ns").and_then(Value::as_u64), at_least);
-        prop_assert_eq!(value["owner"]["pid"].as_u64(), transition.owner.map(|owner| owner.pid.into()));
+        let text = String::from_utf8(out).expect("JSON is UTF-8");
+        let told: Vec<_> = text.lines().map(parse).collect();
+        prop_assert_eq!(told, transitions.iter().map(said).collect::<Vec<_>>());
     }
 
     /// Also not through `jq -r`, which undoes JSON's own escapes.
