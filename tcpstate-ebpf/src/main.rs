@@ -40,14 +40,13 @@ use crate::sock::Sock;
 fn inet_sock_set_state(ctx: BtfTracePointContext) -> i32 {
     nesting::enter(&ctx);
     transition::on_transition(&ctx);
-    nesting::leave();
     0
 }
 
 /// The same tracepoint once more, for transitions that interrupt the program above.
 #[btf_tracepoint(function = "inet_sock_set_state")]
 fn inet_sock_set_state_nested(ctx: BtfTracePointContext) -> i32 {
-    if nesting::interrupts() {
+    if nesting::interrupts(&ctx) {
         nesting::hand_over(&ctx);
     }
     0

@@ -12,6 +12,7 @@ use tcpstate_common::{
 
 use crate::{
     listener::{Listener, ListenerKey},
+    nesting::Taken,
     stack::{Budget, PLACE_WORDS},
     story::Story,
 };
@@ -89,9 +90,9 @@ pub(crate) static KERNEL: PerCpuArray<KernelStack> = PerCpuArray::with_max_entri
 #[map]
 pub(crate) static FOUND: PerCpuArray<Found> = PerCpuArray::with_max_entries(1, 0);
 
-/// How many programs for transitions run on this CPU, one in the middle of the other; see [`crate::nesting`].
+/// Which transition the programs for transitions are at; see [`crate::nesting`].
 #[map]
-pub(crate) static NESTING: PerCpuArray<i32> = PerCpuArray::with_max_entries(1, 0);
+pub(crate) static TAKEN: PerCpuArray<Taken> = PerCpuArray::with_max_entries(1, 0);
 
 /// Transitions that interrupted that program and were taken by the other one.
 #[map]

@@ -117,8 +117,15 @@ impl fmt::Display for FormattedTime<'_> {
             TimeStyle::Local => {
                 let wall = clock.at(self.moment);
                 let local = zone.to_offset(wall).to_datetime(wall);
-                let (hour, minute, second) = (local.hour(), local.minute(), local.second());
-                write!(f, "{hour:02}:{minute:02}:{second:02}.{:03}", local.millisecond())
+                let mut text = *b"00:00:00.000";
+                let parts = [local.hour().into(), local.minute().into(), local.second().into(), local.millisecond()];
+                for (mut rest, digits) in parts.into_iter().zip([0..2, 3..5, 6..8, 9..12]) {
+                    for digit in text[digits].iter_mut().rev() {
+                        *digit += (rest % 10) as u8;
+                        rest /= 10;
+                    }
+                }
+                f.write_str(str::from_utf8(&text).map_err(|_| fmt::Error)?)
             }
             TimeStyle::Rfc3339 => {
                 let wall = clock.at(self.moment);

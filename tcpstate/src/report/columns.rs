@@ -46,6 +46,8 @@ pub(super) struct Columns {
 #[derive(Clone, Debug, Default)]
 struct Cell {
     text: String,
+    /// Terminal columns of `text`.
+    width: usize,
     style: Style,
 }
 
@@ -65,7 +67,9 @@ impl Columns {
         let cell = &mut self.cells[column];
         cell.style = style;
         cell.text.clear();
-        write!(cell.text, "{content}")
+        write!(cell.text, "{content}")?;
+        cell.width = text_width(&cell.text);
+        Ok(())
     }
 
     /// Writes the titles as a line.
@@ -90,20 +94,20 @@ impl Columns {
             if !self.line.is_empty() {
                 self.line.push(' ');
             }
-            let padding = width.saturating_sub(text_width(&cell.text));
+            let padding = width.saturating_sub(cell.width);
             let (before, after) = match column.align {
                 Align::Left if index == last => (0, 0),
                 Align::Left => (0, padding),
                 Align::Right => (padding, 0),
             };
-            self.line.extend(std::iter::repeat_n(' ', before));
+            push_spaces(&mut self.line, before);
             if cell.style == Style::new() || cell.text.is_empty() {
                 self.line.push_str(&cell.text);
             } else {
                 let style = cell.style;
                 write!(self.line, "{style}{}{style:#}", cell.text).map_err(io::Error::other)?;
             }
-            self.line.extend(std::iter::repeat_n(' ', after));
+            push_spaces(&mut self.line, after);
         }
         self.line.truncate(self.line.trim_end_matches(' ').len());
         self.line.push('\n');
@@ -114,10 +118,20 @@ impl Columns {
     pub(super) fn grow(&mut self) {
         for (column, cell) in self.columns.iter().zip(&self.cells) {
             let width = &mut self.widths[column.group];
-            let needed = text_width(&cell.text);
+            let needed = cell.width;
             if needed > *width {
                 *width = column.steps.iter().copied().find(|&step| step >= needed).unwrap_or(needed);
             }
         }
+    }
+}
+
+/// Pieces at a time: a trace has millions of lines.
+fn push_spaces(line: &mut String, mut count: usize) {
+    const SPACES: &str = "                ";
+    while count > 0 {
+        let piece = count.min(SPACES.len());
+        line.push_str(&SPACES[..piece]);
+        count -= piece;
     }
 }

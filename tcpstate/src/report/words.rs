@@ -2,6 +2,8 @@
 
 use std::{fmt, net::IpAddr};
 
+use itoa::Buffer;
+
 use super::{escape::Escaped, span::Span};
 use crate::{
     aggregate::leaks::{Peer, Process},
@@ -13,14 +15,17 @@ pub(super) struct EndpointText(pub(super) Endpoint);
 
 impl fmt::Display for EndpointText {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut number = Buffer::new();
         match self.0.addr {
-            IpAddr::V4(addr) => write!(f, "{addr}:")?,
+            IpAddr::V4(addr) => {
+                for (octet, end) in addr.octets().into_iter().zip([".", ".", ".", ":"]) {
+                    f.write_str(number.format(octet))?;
+                    f.write_str(end)?;
+                }
+            }
             IpAddr::V6(addr) => write!(f, "[{addr}]:")?,
         }
-        match self.0.port {
-            0 => f.write_str("*"),
-            port => write!(f, "{port}"),
-        }
+        f.write_str(if self.0.port == 0 { "*" } else { number.format(self.0.port) })
     }
 }
 
