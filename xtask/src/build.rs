@@ -38,7 +38,7 @@ pub(crate) fn release() -> anyhow::Result<PathBuf> {
 }
 
 fn static_release() -> anyhow::Result<PathBuf> {
-    let binary = static_binary("tcpstate", None)?;
+    let binary = static_binary("tcpstate")?;
     let status = Command::new(&binary).arg("--version").stdout(Stdio::null()).status()?;
     ensure!(status.success(), "`{} --version` failed: {status}", binary.display());
     Ok(binary)
@@ -49,46 +49,74 @@ fn static_release() -> anyhow::Result<PathBuf> {
 /// # Errors
 ///
 /// The build failed, or made something that is not static.
-pub(crate) fn static_binary(package: &str, feature: Option<&str>) -> anyhow::Result<PathBuf> {
+pub(crate) fn static_binary(package: &str) -> anyhow::Result<PathBuf> {
     let mut command = cargo::command();
-    command.args(["build", "--package", package, "--bin", package]);
-    command.args(feature.iter().flat_map(|feature| ["--features", feature]));
-    statically(command, package)
+    command.args(["build", "--release", "--package", package, "--bin", package]);
+    make_static(&mut command)?;
+    let binary = cargo::executable(command, package)?;
+    is_static(&binary)?;
+    Ok(binary)
 }
 
-/// Where cargo leaves what is built statically.
+/// The profile of tests, and the directory where cargo leaves what is built with it.
+const TESTS: &str = "tests";
+
+/// `cargo test` as all tests are built: statically, so that the very same binaries run on this machine and in guests.
+///
+/// # Errors
+///
+/// cargo does not tell what it builds for.
+pub(crate) fn tests() -> anyhow::Result<Command> {
+    let mut command = cargo::command();
+    command.args(["test", "--profile", TESTS]);
+    make_static(&mut command)?;
+    Ok(command)
+}
+
+/// Where the program is that tests run; its path is in them.
 ///
 /// # Errors
 ///
 /// cargo does not tell.
-pub(crate) fn static_directory() -> anyhow::Result<PathBuf> {
-    Ok(cargo::target_dir()?.join(host()?))
+pub(crate) fn tested_program() -> anyhow::Result<PathBuf> {
+    Ok(cargo::target_dir()?.join(host()?).join(TESTS).join("tcpstate"))
 }
 
-/// Builds tests that need root, optimized and statically, and tells where each of `names` is.
+/// Where tests have what they build for themselves; its path is in them.
+///
+/// # Errors
+///
+/// cargo does not tell.
+pub(crate) fn tests_directory() -> anyhow::Result<PathBuf> {
+    Ok(cargo::target_dir()?.join(host()?).join("tmp"))
+}
+
+/// Builds the tests that need root, and tells the name and the path of each of their binaries.
 ///
 /// # Errors
 ///
 /// A build failed, or made something that is not static.
-pub(crate) fn static_tests(names: &[String]) -> anyhow::Result<Vec<PathBuf>> {
-    let mut paths = Vec::with_capacity(names.len());
-    for name in names {
-        let mut command = cargo::command();
-        command.args(["test", "--package", "tcpstate", "--features", PRIVILEGED, "--no-run"]);
+pub(crate) fn privileged_tests() -> anyhow::Result<Vec<(String, PathBuf)>> {
+    let names = cargo::tests_that_require(PRIVILEGED)?;
+    ensure!(!names.is_empty(), "no test requires the feature `{PRIVILEGED}`");
+    let mut built = Vec::with_capacity(names.len());
+    for name in &names {
+        let mut command = tests()?;
+        command.args(["--package", "tcpstate", "--features", PRIVILEGED, "--no-run"]);
         // All at once: those that come after the first find everything built.
         command.args(names.iter().flat_map(|name| ["--test", name]));
-        paths.push(statically(command, name)?);
+        let path = cargo::executable(command, name)?;
+        is_static(&path)?;
+        built.push((name.clone(), path));
     }
-    Ok(paths)
+    Ok(built)
 }
 
-/// Has a `cargo build` or `cargo test --no-run` make an optimized static executable.
-fn statically(mut command: Command, target: &str) -> anyhow::Result<PathBuf> {
+/// Has a cargo command link statically.
+fn make_static(command: &mut Command) -> anyhow::Result<()> {
     // With `--target` the flags stay away from build scripts, which load proc macros dynamically.
-    command.args(["--release", "--target", &host()?]).env("RUSTFLAGS", "-C target-feature=+crt-static");
-    let binary = cargo::executable(command, target)?;
-    is_static(&binary)?;
-    Ok(binary)
+    command.args(["--target", &host()?]).env("RUSTFLAGS", "-C target-feature=+crt-static");
+    Ok(())
 }
 
 /// The triple that cargo builds for.

@@ -2,10 +2,10 @@
 
 use std::{env, ffi::OsString, process::Command, slice, time::Instant};
 
-use anyhow::{bail, ensure};
+use anyhow::bail;
 use clap::ValueEnum;
 
-use crate::{build::PRIVILEGED, cargo, ebpf_toolchain, process, setup};
+use crate::{build, cargo, ebpf_toolchain, process, setup};
 
 /// A part of the whole, to be run alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -54,7 +54,7 @@ const CHECKS: [Check; 7] = [
     Check { part: Part::Lint, name: "clippy", commands: |_| Ok(vec![clippy()]) },
     Check { part: Part::Lint, name: "clippy of the BPF programs", commands: |_| Ok(vec![clippy_bpf()?]) },
     Check { part: Part::Lint, name: "documentation", commands: |_| Ok(vec![documentation()]) },
-    Check { part: Part::Unit, name: "unit tests", commands: |args| Ok(vec![unit(args)]) },
+    Check { part: Part::Unit, name: "unit tests", commands: |args| Ok(vec![unit(args)?]) },
     Check { part: Part::Vm, name: "privileged tests in guests", commands: |args| Ok(vec![guests(args)?]) },
     Check { part: Part::Privileged, name: "privileged tests", commands: privileged },
 ];
@@ -158,10 +158,10 @@ fn documentation() -> Command {
     cargo
 }
 
-fn unit(args: &[OsString]) -> Command {
-    let mut cargo = cargo::command();
-    cargo.args(["test", "--no-fail-fast", "--"]).args(args);
-    cargo
+fn unit(args: &[OsString]) -> anyhow::Result<Command> {
+    let mut cargo = build::tests()?;
+    cargo.args(["--no-fail-fast", "--"]).args(args);
+    Ok(cargo)
 }
 
 /// A process of its own, like the other checks.
@@ -178,13 +178,9 @@ fn guests(args: &[OsString]) -> anyhow::Result<Command> {
 
 /// Built as the user who asks for it, run as root.
 fn privileged(args: &[OsString]) -> anyhow::Result<Vec<Command>> {
-    let tests = cargo::tests_that_require(PRIVILEGED)?;
-    ensure!(!tests.is_empty(), "no test requires the feature `{PRIVILEGED}`");
     let mut commands = Vec::new();
-    for test in tests {
-        let mut cargo = cargo::command();
-        cargo.args(["test", "--package", "tcpstate", "--features", PRIVILEGED, "--no-run", "--test", &test]);
-        let mut command = process::as_root(cargo::executable(cargo, &test)?.as_os_str());
+    for (_, test) in build::privileged_tests()? {
+        let mut command = process::as_root(test.as_os_str());
         // Where cargo runs the tests of a package. They change sysctls and trace the whole machine: one at a time.
         command.current_dir(cargo::workspace().join("tcpstate")).arg("--test-threads=1").args(args);
         commands.push(command);

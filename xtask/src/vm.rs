@@ -72,11 +72,13 @@ pub(crate) fn task(options: &Options) -> anyhow::Result<ExitCode> {
     let directory = cargo::target_dir()?.join("guests");
     let mut guests = Guests { emulator: Emulator::find()?, directory, options, processor: Processor::Emulated };
     fs::create_dir_all(&guests.directory)?;
-    let mut base = base()?;
+    let suite = if tests { Some(Suite::build(&options.filters)?) } else { None };
+    // Commands get the program that users have.
+    let program = if tests { build::tested_program()? } else { build::static_binary("tcpstate")? };
+    let mut base = Base::new(&build::static_binary("tcpstate-guest")?, &program)?;
     for path in &options.with {
         base.add(&path.canonicalize().with_context(|| format!("`{}`", path.display()))?)?;
     }
-    let suite = if tests { Some(Suite::build(&options.filters)?) } else { None };
     if let Some(suite) = &suite {
         suite.install(&mut base)?;
     }
@@ -104,13 +106,6 @@ fn chosen(names: &[String]) -> anyhow::Result<Vec<&'static Kernel>> {
     let wanted =
         |kernel: &&Kernel| all || if names.is_empty() { kernel.usual } else { names.iter().any(|n| n == kernel.name) };
     Ok(KERNELS.iter().filter(wanted).collect())
-}
-
-fn base() -> anyhow::Result<Base> {
-    let init = build::static_binary("tcpstate-guest", None)?;
-    // The feature adds nothing but tests: with it, this is the build that the tests need, too.
-    let tcpstate = build::static_binary("tcpstate", Some(build::PRIVILEGED))?;
-    Base::new(&init, &tcpstate)
 }
 
 #[cfg(test)]

@@ -19,7 +19,7 @@ struct Runner {
     known: Vec<String>,
 }
 
-/// The test binaries, the same as those of the machine itself but for their being static and optimized.
+/// The test binaries, the same as on the machine itself.
 #[derive(Clone, Debug)]
 pub(crate) struct Suite {
     runners: Vec<Runner>,
@@ -32,10 +32,8 @@ impl Suite {
     ///
     /// A build failed, or a filter fits no test.
     pub(crate) fn build(filters: &[String]) -> anyhow::Result<Self> {
-        let names = cargo::tests_that_require(build::PRIVILEGED)?;
-        let paths = build::static_tests(&names)?;
         let mut runners = Vec::new();
-        for (name, path) in names.iter().zip(paths) {
+        for (name, path) in build::privileged_tests()? {
             // Both do nothing else than building programs that their tests run.
             let programs = if name == "privileged" { "programs" } else { "programs_are_compiled" };
             let mut command = Command::new(&path);
@@ -64,12 +62,11 @@ impl Suite {
         for runner in &self.runners {
             base.add(&runner.path)?;
         }
-        // Their path is in the test binaries.
-        base.add(&build::static_directory()?.join("release/tcpstate"))?;
+        base.add(&build::tested_program()?)?;
         for directory in ["tests", "schema"] {
             base.add(&package().join(directory))?;
         }
-        base.add(&build::static_directory()?.join("tmp"))?;
+        base.add(&build::tests_directory()?)?;
         Ok(())
     }
 
