@@ -58,8 +58,15 @@ pub(crate) fn static_binary(package: &str) -> anyhow::Result<PathBuf> {
     Ok(binary)
 }
 
-/// The profile of tests, and the directory where cargo leaves what is built with it.
-const TESTS: &str = "tests";
+/// What tests are built with besides the profile `dev`. Guests keep them in memory, hence no debug info, and their processors are
+/// emulated, hence some optimization: of what starts a tracer and of what names a stack, as all would take too long to build.
+const TESTS: [&str; 5] = [
+    "profile.dev.debug=false",
+    "profile.dev.package.tcpstate.opt-level=1",
+    "profile.dev.package.object.opt-level=1",
+    "profile.dev.package.gimli.opt-level=1",
+    "profile.dev.package.framehop.opt-level=1",
+];
 
 /// `cargo test` as all tests are built: statically, so that the very same binaries run on this machine and in guests.
 ///
@@ -68,7 +75,7 @@ const TESTS: &str = "tests";
 /// cargo does not tell what it builds for.
 pub(crate) fn tests() -> anyhow::Result<Command> {
     let mut command = cargo::command();
-    command.args(["test", "--profile", TESTS]);
+    command.arg("test").args(TESTS.iter().flat_map(|setting| ["--config", setting]));
     make_static(&mut command)?;
     Ok(command)
 }
@@ -79,7 +86,7 @@ pub(crate) fn tests() -> anyhow::Result<Command> {
 ///
 /// cargo does not tell.
 pub(crate) fn tested_program() -> anyhow::Result<PathBuf> {
-    Ok(cargo::target_dir()?.join(host()?).join(TESTS).join("tcpstate"))
+    Ok(cargo::target_dir()?.join(host()?).join("debug").join("tcpstate"))
 }
 
 /// Where tests have what they build for themselves; its path is in them.
