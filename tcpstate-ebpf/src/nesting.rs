@@ -42,7 +42,8 @@ impl Name {
 
     #[inline(always)]
     fn of(ctx: &BtfTracePointContext) -> Self {
-        let states = (ctx.arg::<i32>(1) as u32 as u64) << 32 | ctx.arg::<i32>(2) as u32 as u64;
+        let (old, new) = (ctx.arg::<i32>(1) as u32, ctx.arg::<i32>(2) as u32);
+        let states = u64::from(old) << 32 | u64::from(new);
         Self { skaddr: Sock::new(ctx.arg(0)).address(), states }
     }
 
