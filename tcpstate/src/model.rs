@@ -119,6 +119,19 @@ pub enum OwnerSource {
     Snapshot,
 }
 
+impl OwnerSource {
+    /// The word for it in every output.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Connect => "connect",
+            Self::Accept => "accept",
+            Self::Listen => "listen",
+            Self::Snapshot => "snapshot",
+        }
+    }
+}
+
 /// The process that opened a socket. Ids are those of the initial pid namespace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Owner {

@@ -42,7 +42,7 @@ impl TraceJson {
     ///
     /// # Errors
     ///
-    /// Those of `out`.
+    /// None: there is room in a `Vec`.
     pub fn probes(&mut self, out: &mut Vec<u8>, at: MonotonicNs, probes: &Probes) -> io::Result<()> {
         self.write(out, "probes", at, ProbesBody::from(probes))
     }
@@ -51,7 +51,7 @@ impl TraceJson {
     ///
     /// # Errors
     ///
-    /// Those of `out`.
+    /// None: there is room in a `Vec`.
     pub fn transition(&mut self, out: &mut Vec<u8>, transition: &Transition) -> io::Result<()> {
         self.transition.write(out, transition)
     }
@@ -60,7 +60,7 @@ impl TraceJson {
     ///
     /// # Errors
     ///
-    /// Those of `out`.
+    /// None: there is room in a `Vec`.
     pub fn lost(&mut self, out: &mut Vec<u8>, at: MonotonicNs, lost: u64) -> io::Result<()> {
         self.write(out, "lost", at, LostBody { lost })
     }
@@ -69,7 +69,7 @@ impl TraceJson {
     ///
     /// # Errors
     ///
-    /// Those of `out`.
+    /// None: there is room in a `Vec`.
     pub fn summary(&mut self, out: &mut Vec<u8>, at: MonotonicNs, summary: &Summary) -> io::Result<()> {
         self.write(out, "summary", at, SummaryBody::from(summary))
     }

@@ -11,7 +11,7 @@ use super::{
     escape::Escaped,
     words::EndpointText,
 };
-use crate::model::{Dwell, Family, Owner, OwnerSource, Protocol, State, Transition};
+use crate::model::{Dwell, Family, Owner, Protocol, State, Transition};
 
 // Indices of the columns.
 const TIME: usize = 0;
@@ -161,12 +161,7 @@ struct Via<'a>(Option<&'a Owner>, Protocol);
 
 impl fmt::Display for Via<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.0.map_or("-", |owner| match owner.source {
-            OwnerSource::Connect => "connect",
-            OwnerSource::Accept => "accept",
-            OwnerSource::Listen => "listen",
-            OwnerSource::Snapshot => "snapshot",
-        }))?;
+        f.write_str(self.0.map_or("-", |owner| owner.source.name()))?;
         match self.1 {
             Protocol::Tcp => Ok(()),
             Protocol::Mptcp => f.write_str(" mptcp"),

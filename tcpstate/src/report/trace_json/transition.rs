@@ -11,7 +11,7 @@ use itoa::{Buffer, Integer};
 use serde::Serializer as _;
 
 use crate::{
-    model::{Dwell, Endpoint, Family, Owner, OwnerSource, Protocol, State, Transition},
+    model::{Dwell, Endpoint, Family, Owner, Protocol, State, Transition},
     report::{
         clock::{Nanoseconds, WallClock},
         escape::Escaped,
@@ -141,12 +141,9 @@ fn write_owner(out: &mut Vec<u8>, owner: Option<&Owner>) -> io::Result<()> {
     write_number(out, owner.tid);
     out.extend_from_slice(b",\"comm\":");
     write_name(out, owner.comm.bytes())?;
-    out.extend_from_slice(match owner.source {
-        OwnerSource::Connect => b",\"via\":\"connect\"}".as_slice(),
-        OwnerSource::Accept => b",\"via\":\"accept\"}",
-        OwnerSource::Listen => b",\"via\":\"listen\"}",
-        OwnerSource::Snapshot => b",\"via\":\"snapshot\"}",
-    });
+    out.extend_from_slice(b",\"via\":\"");
+    out.extend_from_slice(owner.source.name().as_bytes());
+    out.extend_from_slice(b"\"}");
     Ok(())
 }
 
