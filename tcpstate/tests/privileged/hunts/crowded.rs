@@ -43,9 +43,7 @@ fn stacks_do_not_end() -> Result<()> {
 }
 
 fn check_calls(stack: &Stack, call: &str) -> Result<()> {
-    // `cargo xtask test` optimizes and takes out debug info: the call may be part of its caller, which is all there is to name.
-    let inlined = cfg!(target_feature = "crt-static");
-    let called = |frame: &Frame| inlined || frame.function.as_deref().is_some_and(|function| function.contains(call));
+    let called = |frame: &Frame| frame.function.as_deref().is_some_and(|function| function.contains(call));
     ensure!(stack.frames.iter().any(called) && stack.truncated.is_none(), "not in {call}: {stack:?}");
     Ok(())
 }

@@ -184,11 +184,8 @@ fn act(sockets: &Sockets, request: Request) -> Result<(), Failure> {
             Ok(())
         }
         Request::Receive { fd, bytes } => {
-            let mut buffer = [0; SEND_CHUNK.len()];
-            match net::recv(sockets.get(fd)?, &mut buffer, net::RecvFlags::DONTWAIT)?.0 {
-                received if received == bytes => Ok(()),
-                received => Err(Failure::new(format!("{received} bytes instead of {bytes}"))),
-            }
+            let received = sockets.recv(fd, SEND_CHUNK.len())?;
+            if received == bytes { Ok(()) } else { Err(Failure::new(format!("{received} bytes instead of {bytes}"))) }
         }
         Request::AwaitHangup { fd } => await_events(sockets.get(fd)?, PollFlags::RDHUP),
         Request::AwaitReadable { fd } => await_events(sockets.get(fd)?, PollFlags::IN),

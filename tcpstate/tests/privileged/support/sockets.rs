@@ -91,6 +91,15 @@ impl Sockets {
         describe(fd, opened, result.err().map(Errno::raw_os_error))
     }
 
+    /// Takes up to `most` bytes without waiting; tells how many there were.
+    // A name in stacks, whatever is optimized.
+    #[inline(never)]
+    pub(crate) fn recv(&self, fd: i32, most: usize) -> Result<usize, Failure> {
+        Ok(net::recv(self.get(fd)?, &mut vec![0; most], net::RecvFlags::DONTWAIT)?.0)
+    }
+
+    // As above.
+    #[inline(never)]
     pub(crate) fn accept(&self, listener: i32, call: AcceptCall) -> Result<Socket, Failure> {
         let listener = self.get(listener)?;
         let from_ns = clock::monotonic_ns();
