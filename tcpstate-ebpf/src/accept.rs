@@ -39,12 +39,30 @@ pub(crate) fn on_syscall_exit(ctx: &TracePointContext) {
         return;
     }
     let Some(sk) = socket_of(fd as u64) else { return };
-    // A socket is accepted once: where another hook has told of it, there is nothing more to say.
-    // SAFETY: a value in the map.
-    let told = SOCKETS.get_ptr(sk.address()).is_some_and(|story| unsafe { (*story).source == owner_source::ACCEPT });
-    if !told {
+    if !is_told(sk) {
         accepted(ctx, sk);
     }
+}
+
+/// A socket that `accept()` returns is given its `struct socket` (`sock_graft()`, `include/net/sock.h`).
+#[inline(always)]
+pub(crate) fn on_graft(ctx: &impl EbpfContext, sk: Sock) {
+    if is_of_tcp(sk) && !is_told(sk) {
+        accepted(ctx, sk);
+    }
+}
+
+/// The caller's other sockets go through `accept()` as well.
+#[inline(always)]
+fn is_of_tcp<R: Read>(sk: Sock<R>) -> bool {
+    matches!(sk.family(), AF_INET | AF_INET6) && sk.is_tcp()
+}
+
+/// A socket is accepted once: where another hook has told of it, there is nothing more to say.
+#[inline(always)]
+fn is_told<R: Read>(sk: Sock<R>) -> bool {
+    // SAFETY: a value in the map.
+    SOCKETS.get_ptr(sk.address()).is_some_and(|story| unsafe { (*story).source == owner_source::ACCEPT })
 }
 
 /// The TCP socket behind a descriptor of the running task.
@@ -62,8 +80,7 @@ fn socket_of(fd: u64) -> Option<Sock<Probed>> {
         let file: *const Opaque = Probed::load(array.wrapping_byte_add(fd as usize * size_of::<u64>()), 0);
         let socket: *const Opaque = Probed::load(file, offset!(file_private_data));
         let sk = Sock::at(Probed::load(socket, offset!(socket_sk)));
-        // The caller's other sockets go through accept() as well.
-        (matches!(sk.family(), AF_INET | AF_INET6) && sk.is_tcp()).then_some(sk)
+        is_of_tcp(sk).then_some(sk)
     }
 }
 

@@ -29,8 +29,8 @@ mod trial;
 use core::ffi::c_void;
 
 use aya_ebpf::{
-    macros::{btf_tracepoint, fexit, kretprobe, tracepoint},
-    programs::{BtfTracePointContext, FExitContext, RetProbeContext, TracePointContext},
+    macros::{btf_tracepoint, fentry, fexit, kretprobe, tracepoint},
+    programs::{BtfTracePointContext, FEntryContext, FExitContext, RetProbeContext, TracePointContext},
 };
 
 use crate::sock::Sock;
@@ -91,6 +91,14 @@ fn accept_fexit_args2(ctx: FExitContext) -> i32 {
 #[kretprobe]
 fn accept_kretprobe(ctx: RetProbeContext) -> u32 {
     accept::on_return(&ctx, Sock::at(ctx.ret()));
+    0
+}
+
+/// `security_sock_graft(sk, parent)`: the end of an `accept()` that began before the programs above were attached. Not in their
+/// place: a kernel optimized as a whole may have another copy of it inlined.
+#[fentry(function = "security_sock_graft")]
+fn accept_graft(ctx: FEntryContext) -> i32 {
+    accept::on_graft(&ctx, Sock::new(ctx.arg(0)));
     0
 }
 

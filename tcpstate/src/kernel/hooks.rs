@@ -7,7 +7,7 @@ use aya::{Btf, Ebpf};
 use tcpstate_common::layout::Layout;
 
 use super::{btf::KernelBtf, helpers::Helpers};
-use crate::model::probes::{HookAttempt, Refusal, Role, RoleProbe};
+use crate::model::probes::{HookAttempt, Hooks, Refusal, Role, RoleProbe};
 
 pub(super) use candidates::FUNCTIONS;
 
@@ -39,14 +39,13 @@ struct Candidate {
     substitute: bool,
 }
 
-/// Attaches, beside a hook that sees only calls of `accept()` that begin from now on, one that sees the end of those under way.
-pub(super) fn attach_to_waiting_accepts(target: &mut Target<'_>) -> Result<(), Refusal> {
-    candidates::accept_syscalls(target)
-}
-
-/// Whether a hook of [`Role::Accept`] sees only calls that begin after it was attached: those at the entry of a function.
-pub(super) fn misses_waiting_accepts(hook: &str) -> bool {
-    hook != candidates::ACCEPT_SYSCALLS
+/// Whether a role is to be filled beside what is attached already.
+pub(super) fn needs(hooks: &Hooks, role: Role) -> bool {
+    match role {
+        // The end of a function is seen of the calls that begin from now on, that of a system call always.
+        Role::WaitingAccepts => hooks.chosen(Role::Accept).is_some_and(|hook| hook != candidates::ACCEPT_SYSCALLS),
+        _ => true,
+    }
 }
 
 /// Tries the hooks of a role, the preferred one first, and leaves attached what the kernel allows.

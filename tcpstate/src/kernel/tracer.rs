@@ -107,14 +107,12 @@ impl Tracer {
         };
         let mut hooks = Hooks { kernel: release(), lockdown: lockdown(), roles: Vec::new() };
         for role in roles(&options.config) {
+            if !hooks::needs(&hooks, role) {
+                continue;
+            }
             let probe = hooks::attach(&mut target, role, Search::First);
             check(&probe, &hooks)?;
             hooks.roles.push(probe);
-        }
-        if hooks.chosen(Role::Accept).is_some_and(hooks::misses_waiting_accepts)
-            && let Err(refusal) = hooks::attach_to_waiting_accepts(&mut target)
-        {
-            tracing::info!("accept() calls under way are not seen: {}", refusal.reason);
         }
         let began = Instant::now();
         let found = snapshot::take(&mut ebpf, &hooks)?;
@@ -282,6 +280,7 @@ fn roles(config: &Config) -> impl Iterator<Item = Role> {
     [
         (Role::Ends, true),
         (Role::Accept, true),
+        (Role::WaitingAccepts, true),
         (Role::Processes, following),
         (Role::EofReads, hunting),
         (Role::Transitions, true),

@@ -29,14 +29,17 @@ pub enum Role {
     Registers,
     /// User stacks.
     UserStacks,
+    /// Calls of `accept()` that were under way at the start, where the hook of [`Role::Accept`] does not see them.
+    WaitingAccepts,
 }
 
 impl Role {
     /// Every role, in the order in which they are shown.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Transitions,
         Self::Ends,
         Self::Accept,
+        Self::WaitingAccepts,
         Self::EofReads,
         Self::Descriptors,
         Self::Sockets,
@@ -55,6 +58,7 @@ impl Role {
             Self::Transitions => "transitions",
             Self::Ends => "ends",
             Self::Accept => "accept",
+            Self::WaitingAccepts => "waiting-accepts",
             Self::EofReads => "eof-reads",
             Self::Descriptors => "descriptors",
             Self::Sockets => "sockets",
@@ -74,6 +78,9 @@ impl Role {
             Self::Transitions => "no transition can be seen",
             Self::Ends => "a socket would inherit the story of an earlier one at its address",
             Self::Accept => "accepted sockets stay under their listener's owner, and have no opening stack",
+            Self::WaitingAccepts => {
+                "the first socket of a thread that waits in `accept()` at the start stays under its listener's owner"
+            }
             Self::EofReads => "`eof-read` is shown as `fin-consumed`, without the code that was told of the end",
             Self::Descriptors => "the owner and the holders of sockets that were open before are unknown",
             Self::Sockets => "sockets that were open before are unknown until they change state",

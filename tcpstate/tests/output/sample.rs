@@ -138,6 +138,17 @@ pub(crate) fn hooks() -> Hooks {
                 ],
             ),
             role(
+                Role::WaitingAccepts,
+                vec![
+                    refused(
+                        "fentry/security_sock_graft",
+                        Some(1),
+                        "the kernel refuses to load it: Operation not permitted",
+                    ),
+                    allowed("tracepoint/syscalls:sys_exit_accept{,4}"),
+                ],
+            ),
+            role(
                 Role::EofReads,
                 vec![
                     refused("tp_btf/sock_recv_length", None, "no BTF type `btf_trace_sock_recv_length`"),

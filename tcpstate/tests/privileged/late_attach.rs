@@ -1,19 +1,22 @@
 //! The tracer comes late: sockets that are open already have owners, endpoints, and a time that is a lower bound.
 
-use std::net::Ipv4Addr;
+use std::{fs, net::Ipv4Addr};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 use libtest_mimic::Trial;
 
-use crate::support::{
-    event::Transition,
-    pair::Setting,
-    process::Actor,
-    protocol::{Socket, Transport},
-    run::trials,
-    ss,
-    story::Story,
-    tracer::Tracer,
+use crate::{
+    states::wait_for,
+    support::{
+        event::Transition,
+        pair::Setting,
+        process::Actor,
+        protocol::{AcceptCall, Request, Socket, Transport},
+        run::trials,
+        ss,
+        story::Story,
+        tracer::Tracer,
+    },
 };
 
 /// Connections; each has two ends.
@@ -21,7 +24,7 @@ const CONNECTIONS: usize = 1000;
 
 pub(crate) fn trials() -> Vec<Trial> {
     trials!["late_attach"; to_a_thousand_connections, to_a_listener, to_a_close_wait_in_every_setting, to_a_backlog,
-        to_an_inherited_listener, to_a_shared_port, agrees_with_ss]
+        to_an_accept_under_way, to_an_inherited_listener, to_a_shared_port, agrees_with_ss]
 }
 
 fn to_a_thousand_connections() -> Result<()> {
@@ -134,6 +137,49 @@ fn to_a_backlog() -> Result<()> {
         .older_than_tracer()
         .owned(pair.server.owner(&listener, "listen"), "ESTABLISHED CLOSE_WAIT CLOSE")
         .check(&trace)
+}
+
+/// Threads that wait in `accept()` entered it before the tracer could see them.
+fn to_an_accept_under_way() -> Result<()> {
+    let pair = Setting::Ipv4.pair()?;
+    let listener = pair.listen()?;
+    let calls = [(AcceptCall::Accept, libc::SYS_accept), (AcceptCall::Accept4, libc::SYS_accept4)];
+    let mut waiting = Vec::new();
+    for (thread, (call, number)) in (1..).zip(calls) {
+        let request = Request::Accept { listener: listener.fd, call, count: 1 };
+        waiting.push(pair.server.thread(thread).submit(request)?);
+        wait_for("a thread in `accept()`", || is_in_call(pair.server.pid, number))?;
+    }
+    let tracer = Tracer::unfiltered()?;
+    let mut served = Vec::new();
+    // The kernel wakes them in the order in which they came.
+    for ticket in waiting {
+        let peer = pair.client.connect(listener.local)?;
+        let accepted = ticket.sockets()?.pop().context("no socket")?;
+        pair.client.close(&peer)?;
+        pair.server.await_hangup(&accepted)?;
+        pair.server.close(&accepted)?;
+        tracer.wait_closed(&[accepted.cookie])?;
+        served.push(accepted);
+    }
+    let trace = tracer.finish()?;
+    for accepted in served {
+        Story::of(&pair.server, &accepted)?
+            .owned(pair.server.owner(&listener, "listen"), "LISTEN SYN_RECV ESTABLISHED")
+            .owned(pair.server.owner(&accepted, "accept"), "ESTABLISHED CLOSE_WAIT LAST_ACK CLOSE")
+            .check(&trace)?;
+    }
+    Ok(())
+}
+
+fn is_in_call(pid: u32, number: i64) -> Result<bool> {
+    for task in fs::read_dir(format!("/proc/{pid}/task"))? {
+        let call = fs::read_to_string(task?.path().join("syscall"))?;
+        if call.split(' ').next() == Some(number.to_string().as_str()) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// Several processes hold a prefork server's listener; `--pid` of a worker shows what that worker accepts.

@@ -3,7 +3,7 @@
 use anyhow::{Context as _, Result};
 use aya::{
     maps::ProgramArray,
-    programs::{BtfTracePoint, FExit, Iter, KProbe, TracePoint},
+    programs::{BtfTracePoint, FEntry, FExit, Iter, KProbe, TracePoint},
 };
 use tcpstate_common::{helper, layout::ABSENT};
 
@@ -16,11 +16,12 @@ use crate::model::probes::{Refusal, Role};
 type Attached = Result<(), Refusal>;
 
 const ACCEPT: &str = "inet_csk_accept";
+const GRAFT: &str = "security_sock_graft";
 pub(super) const ACCEPT_SYSCALLS: &str = "tracepoint/syscalls:sys_exit_accept{,4}";
 const RECEIVE: &str = "tcp_recvmsg";
 
 /// Kernel functions that programs are attached to.
-pub(in super::super) const FUNCTIONS: [&str; 2] = [ACCEPT, RECEIVE];
+pub(in super::super) const FUNCTIONS: [&str; 3] = [ACCEPT, GRAFT, RECEIVE];
 
 pub(super) fn of(role: Role) -> Vec<Candidate> {
     let hook = |hook, attach| Candidate { hook, attach, substitute: false };
@@ -35,6 +36,11 @@ pub(super) fn of(role: Role) -> Vec<Candidate> {
             hook("kretprobe/inet_csk_accept", accept_kretprobe),
             hook(ACCEPT_SYSCALLS, accept_syscalls),
         ],
+        // System calls come last: while one of them has a hook, every system call of the machine takes the slow way
+        // (`SYSCALL_WORK_SYSCALL_TRACEPOINT`, include/linux/entry-common.h).
+        Role::WaitingAccepts => {
+            vec![hook("fentry/security_sock_graft", accept_graft), hook(ACCEPT_SYSCALLS, accept_syscalls)]
+        }
         Role::EofReads => vec![
             hook("tp_btf/sock_recv_length", |target| tp_btf(target, "sock_recv_length", "sock_recv_length")),
             hook("fexit/tcp_recvmsg", receive_fexit),
@@ -144,17 +150,33 @@ fn accept_kretprobe(target: &mut Target<'_>) -> Attached {
     Ok(())
 }
 
-pub(super) fn accept_syscalls(target: &mut Target<'_>) -> Attached {
+fn accept_graft(target: &mut Target<'_>) -> Attached {
+    let program: &mut FEntry = program(target.ebpf, "accept_graft")?;
+    program.load(GRAFT, target.btf)?;
+    program.attach()?;
+    Ok(())
+}
+
+fn accept_syscalls(target: &mut Target<'_>) -> Attached {
     let program: &mut TracePoint = program(target.ebpf, "accept_syscall")?;
+    // Where every hook is tried, this one is tried for two roles.
+    if program.fd().is_ok() {
+        return Ok(());
+    }
     program.load()?;
     let attached = with_tracefs(|| -> Result<()> {
         program.attach("syscalls", "sys_exit_accept")?;
         program.attach("syscalls", "sys_exit_accept4")?;
         Ok(())
     });
-    let attached = attached.context(
-        "tracefs is not mounted and could not be mounted privately; run `mount -t tracefs tracefs /sys/kernel/tracing`",
-    )?;
+    let attached = attached
+        .context(
+            "tracefs is not mounted and could not be mounted privately; run `mount -t tracefs tracefs /sys/kernel/tracing`",
+        )
+        .and_then(|attached| attached);
+    if attached.is_err() {
+        program.unload()?;
+    }
     Ok(attached?)
 }
 
