@@ -13,7 +13,7 @@ use tcpstate_common::{
 use crate::{
     listener::{Listener, ListenerKey},
     nesting::Taken,
-    stack::{Budget, PLACE_WORDS},
+    stack::{Budget, MEMOS_LEN, Memo, PLACE_WORDS},
     story::Story,
 };
 
@@ -69,6 +69,10 @@ pub(crate) static CODE: LruHashMap<u32, CodeRanges> = LruHashMap::with_max_entri
 /// The part of a user stack that tells places apart.
 #[map]
 pub(crate) static SCRATCH: PerCpuArray<[u64; PLACE_WORDS]> = PerCpuArray::with_max_entries(1, 0);
+
+/// Where to look at a stack that was met before.
+#[map]
+pub(crate) static MEMOS: PerCpuArray<Memo> = PerCpuArray::with_max_entries(MEMOS_LEN, 0);
 
 /// Where the running program has code, while user space has not told.
 #[map]

@@ -3,6 +3,8 @@
 //! A stack is copied once for each distinct place. Frame pointers are missing from most programs, so a place is told from
 //! another by what its return addresses must be among: the words near the stack's top that point into the process's code.
 
+use core::arch::asm;
+
 use aya_ebpf::helpers::{
     bpf_get_current_pid_tgid,
     generated::{
@@ -20,12 +22,22 @@ use crate::{
     Opaque,
     clock::now_ns,
     config::{config, filtering, has, offset},
-    maps::{BUDGET, CODE, PLACES, PROGRAM, SCRATCH, STACKS, count},
+    maps::{BUDGET, CODE, MEMOS, PLACES, PROGRAM, SCRATCH, STACKS, count},
+    owner,
     sock::{Probed, Read, Typed},
 };
 
 /// Words at the top of a stack that are looked at to tell places apart.
 pub(crate) const PLACE_WORDS: usize = 128;
+
+/// Most return addresses that a memo has room for.
+const MEMO_WORDS: usize = 32;
+
+/// Positions of a memo that are looked at in a row.
+const BLOCK: usize = 8;
+
+/// Memos of one CPU.
+pub(crate) const MEMOS_LEN: u32 = 256;
 
 /// What precedes the bytes of a user stack.
 const HEAD: usize = size_of::<StackHeader>() + size_of::<KernelStack>();
@@ -165,9 +177,14 @@ pub(crate) extern "C" fn capture() -> u64 {
         return 0;
     }
     let Some(user) = user else { return 0 };
-    let pid_tgid = bpf_get_current_pid_tgid();
-    let Some(place) = place(&user.registers, (pid_tgid >> 32) as u32) else { return 0 };
-    if let Some(met) = PLACES.get_ptr_mut(place) {
+    let Some(seen) = seen(&user.registers) else { return 0 };
+    let mut place = remembered(&seen);
+    let mut met = if place == 0 { None } else { PLACES.get_ptr_mut(place) };
+    if met.is_none() {
+        place = looked_at(&seen);
+        met = PLACES.get_ptr_mut(place);
+    }
+    if let Some(met) = met {
         // SAFETY: a value in the map; a lost increment only moves the next copy.
         let met = unsafe {
             *met += 1;
@@ -181,17 +198,29 @@ pub(crate) extern "C" fn capture() -> u64 {
         count!(stacks_dropped);
         return place;
     }
-    if !copy(place, pid_tgid, user.registers) {
+    if !copy(place) {
         // The next one that comes here tries again.
         let _ = PLACES.remove(place);
     }
     place
 }
 
-/// Identity of a place. While user space has not told where a process has code, only return addresses into the program itself
-/// tell callers apart: those in libraries show when the stack is copied again.
+/// What tells places apart.
+struct Seen {
+    /// Of the process, the instruction and the depth of the stack.
+    seed: u64,
+    /// The top of the stack, [`PLACE_WORDS`] words.
+    words: *const u64,
+    /// Which of them are return addresses, or look like it.
+    code: *const CodeRanges,
+    memo: *mut Memo,
+}
+
+/// Looks at the top of the stack. While user space has not told where a process has code, only return addresses into the program
+/// itself tell callers apart: those in libraries show when the stack is copied again.
 #[inline(always)]
-fn place(registers: &Registers, tgid: u32) -> Option<u64> {
+fn seen(registers: &Registers) -> Option<Seen> {
+    let tgid = owner::process();
     let mut seed = mix(mix(registers.ip, u64::from(tgid)), registers.sp & 0xfff);
     let code = match CODE.get_ptr(tgid) {
         Some(code) => code,
@@ -206,12 +235,92 @@ fn place(registers: &Registers, tgid: u32) -> Option<u64> {
         let bytes = (PLACE_WORDS * size_of::<u64>()) as u32;
         // Zeros when it fails, nearer to the top of the stack than that: not worth telling apart.
         bpf_probe_read_user(scratch.cast(), bytes, registers.sp as *const _);
-        let mut hash = seed;
-        for word in &*scratch {
-            hash = hash.wrapping_add(*word & in_code(code, *word)).wrapping_mul(MULTIPLIER);
-        }
-        Some(hash ^ (hash >> 32) | 1)
     }
+    let mut key = seed;
+    for range in 0..CODE_RANGES {
+        let [start, length] = range_of(code, range);
+        key = key.wrapping_add(start).wrapping_add(length);
+    }
+    let memo = MEMOS.get_ptr_mut((key >> 32) as u32 % MEMOS_LEN)?;
+    // SAFETY: a value in a map.
+    unsafe {
+        if (*memo).key != key {
+            (*memo).len = 0;
+            (*memo).key = key;
+        }
+    }
+    Some(Seen { seed, words: scratch.cast(), code, memo })
+}
+
+/// Where the words were that told a place from others.
+///
+/// To look at those alone is enough where that leads to a place that is known: the first return address lies where the instruction
+/// says, and each one says where the next one lies, so equal ones make equal chains. A frame of variable size may lie between them; the
+/// next copy shows.
+#[repr(C)]
+pub(crate) struct Memo {
+    /// Of the seed and the ranges of code.
+    key: u64,
+    /// 0 while not known, and when there were too many.
+    len: u64,
+    positions: [u8; MEMO_WORDS],
+}
+
+/// Identity of the place, if it is one that is met again: to be found in [`PLACES`], or else it is none.
+#[inline(always)]
+fn remembered(seen: &Seen) -> u64 {
+    // SAFETY: values in maps. A task that preempts this one may change the memo; what is none of this stack leads to no known place.
+    unsafe {
+        let len = (*seen.memo).len;
+        if len == 0 {
+            return 0;
+        }
+        let mut hash = seen.seed;
+        // In blocks: the verifier walks on from each place where the loop is left.
+        for block in 0..MEMO_WORDS / BLOCK {
+            if (block * BLOCK) as u64 >= len {
+                break;
+            }
+            for index in block * BLOCK..(block + 1) * BLOCK {
+                // Volatile, or what is read would be kept on the BPF stack.
+                let position = usize::from((&raw const (*seen.memo).positions[index]).read_volatile()) % PLACE_WORDS;
+                let within = top_bit((index as u64).wrapping_sub(len));
+                hash = choose(within, with_word(hash, *seen.words.add(position), position), hash);
+            }
+        }
+        finish(hash)
+    }
+}
+
+/// Identity of the place; keeps in mind what has told it.
+#[inline(always)]
+fn looked_at(seen: &Seen) -> u64 {
+    let mut hash = seen.seed;
+    let mut len = 0;
+    // SAFETY: values in maps.
+    unsafe {
+        (*seen.memo).len = 0;
+        for position in 0..PLACE_WORDS {
+            let word = *seen.words.add(position);
+            let code = in_code(seen.code, word);
+            hash = choose(code, with_word(hash, word, position), hash);
+            (*seen.memo).positions[len as usize % MEMO_WORDS] = position as u8;
+            len += code;
+        }
+        (*seen.memo).len = if len > MEMO_WORDS as u64 { 0 } else { len };
+    }
+    finish(hash)
+}
+
+/// The position counts: frames of interpreted code may differ in nothing else.
+#[inline(always)]
+fn with_word(hash: u64, word: u64, position: usize) -> u64 {
+    hash.wrapping_add(word ^ (position as u64) << 48).wrapping_mul(MULTIPLIER)
+}
+
+#[inline(always)]
+fn finish(hash: u64) -> u64 {
+    hash ^ (hash >> 32) | 1
 }
 
 /// Where the kernel has loaded the program of the running task (`load_elf_binary()`, `fs/binfmt_elf.c`).
@@ -243,20 +352,40 @@ unsafe fn program<R: Read>(task: *const Opaque) -> [u64; 2] {
     }
 }
 
-/// All bits set when a word points into code, else none. Without a branch: the processor would guess wrong, and the verifier
-/// walk the loop more than once.
+/// 1 when a word points into code, else 0.
 #[inline(always)]
 fn in_code(code: *const CodeRanges, word: u64) -> u64 {
-    // The top bit: not before the start, and before the end. Volatile, or the ranges would be kept on the BPF stack, which has
-    // no room for them.
+    // The top bit: not before the start, and before the end.
     let inside = |range: usize| {
-        // SAFETY: values in a map.
-        let [start, length] = unsafe { [0, 1].map(|word| (&raw const (*code).ranges[range][word]).read_volatile()) };
+        let [start, length] = range_of(code, range);
         let from_start = word.wrapping_sub(start);
         from_start.wrapping_sub(length) & !from_start
     };
     const { assert!(CODE_RANGES == 4) };
-    ((inside(0) | inside(1) | inside(2) | inside(3)) as i64 >> 63) as u64
+    top_bit(inside(0) | inside(1) | inside(2) | inside(3))
+}
+
+/// Start and length of a range of code. Volatile, or they would be kept on the BPF stack, which has no room for them.
+#[inline(always)]
+fn range_of(code: *const CodeRanges, range: usize) -> [u64; 2] {
+    // SAFETY: values in a map.
+    unsafe { [0, 1].map(|word| (&raw const (*code).ranges[range][word]).read_volatile()) }
+}
+
+/// 1 when the top bit is set, else 0. Nothing branches on it: the processor would guess wrong, and the verifier walk a loop more than
+/// once.
+#[inline(always)]
+fn top_bit(mut word: u64) -> u64 {
+    // SAFETY: shifts a register. The compiler would make a branch of what it knows to be 0 or 1; the verifier one of a
+    // sign that is spread by an arithmetic shift (`maybe_fork_scalars()`, kernel/bpf/verifier.c, 6.18).
+    unsafe { asm!("{word} >>= 63", word = inout(reg) word, options(pure, nomem, nostack)) };
+    word
+}
+
+/// `then` when `bit` is 1, `or` when it is 0.
+#[inline(always)]
+fn choose(bit: u64, then: u64, or: u64) -> u64 {
+    or ^ (or ^ then) & bit.wrapping_neg()
 }
 
 #[inline(always)]
@@ -265,12 +394,16 @@ fn mix(hash: u64, word: u64) -> u64 {
 }
 
 /// Copies the stack into its ring buffer. Returns whether it is there.
+///
+/// It reads the registers once more: the BPF stack has no room to keep them.
 #[inline(always)]
-fn copy(place: u64, pid_tgid: u64, registers: Registers) -> bool {
+fn copy(place: u64) -> bool {
     if !within_budget() {
         count!(stacks_skipped);
         return false;
     }
+    let Some(UserRegisters { registers, .. }) = running_registers() else { return false };
+    let pid_tgid = bpf_get_current_pid_tgid();
     let stack_bytes = config!(stack_bytes) as usize;
     let Some(mut entry) = STACKS.reserve_bytes(HEAD + stack_bytes, 0) else {
         count!(stacks_dropped);
