@@ -19,7 +19,10 @@ use super::{
     ring,
     snapshot::{each_record, in_other_namespaces, open, read_records},
 };
-use crate::model::probes::{Hooks, Role};
+use crate::model::{
+    leak::PlaceId,
+    probes::{Hooks, Role},
+};
 
 /// A thread as the iterator writes it.
 #[derive(Clone, Copy, Debug, bytemuck::Pod, bytemuck::Zeroable)]
@@ -45,6 +48,7 @@ pub(super) struct Hunt {
     stacks: RingBuf<MapData>,
     readiness: AsyncFd<OwnedFd>,
     code: HashMap<MapData, u32, CodeRanges>,
+    places: HashMap<MapData, u64, u64>,
     targets: HashMap<MapData, u32, u32>,
     descriptors: bool,
     sockets: bool,
@@ -58,6 +62,7 @@ impl Hunt {
             readiness: ring::watch(&stacks)?,
             stacks,
             code: ring::take(ebpf, "CODE")?,
+            places: ring::take(ebpf, "PLACES")?,
             targets: ring::take(ebpf, "TARGETS")?,
             descriptors: hooks.chosen(Role::Descriptors).is_some(),
             sockets: hooks.chosen(Role::Sockets).is_some(),
@@ -84,6 +89,14 @@ impl Hunt {
     /// Tells the kernel side where a process has its code. Until then it copies every stack of the process.
     pub(super) fn enter_code(&mut self, pid: u32, code: &CodeRanges) -> Result<()> {
         self.code.insert(pid, code, 0).with_context(|| format!("failed to enter the code of process {pid}"))
+    }
+
+    /// Has the kernel side forget places: when it meets one again, it copies the stack.
+    pub(super) fn forget_places(&mut self, places: &[PlaceId]) {
+        for place in places {
+            // It may have forgotten it by itself.
+            let _ = self.places.remove(&place.0);
+        }
     }
 
     /// Every descriptor of a leaking socket, then every such socket by itself, and the listeners with a backlog.

@@ -27,7 +27,10 @@ use super::{
 };
 use crate::{
     memory,
-    model::probes::{Hooks, Probes, Role, RoleProbe},
+    model::{
+        leak::PlaceId,
+        probes::{Hooks, Probes, Role, RoleProbe},
+    },
 };
 
 /// Fewest sockets that there is room for: 17 MiB of kernel memory.
@@ -223,6 +226,13 @@ impl Tracer {
     /// When there is no room for another process.
     pub fn enter_code(&mut self, pid: u32, code: &CodeRanges) -> Result<()> {
         self.hunt.as_mut().map_or(Ok(()), |hunt| hunt.enter_code(pid, code))
+    }
+
+    /// Has the kernel side forget places: when it meets one again, it copies the stack.
+    pub fn forget_places(&mut self, places: &[PlaceId]) {
+        if let Some(hunt) = &mut self.hunt {
+            hunt.forget_places(places);
+        }
     }
 
     /// How leaking sockets stand: a record for each of their descriptors, one for each by itself, and the listeners with a

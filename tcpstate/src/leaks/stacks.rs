@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeSet, HashMap},
-    io,
+    io, mem,
 };
 
 use tcpstate_common::leak::{CodeRanges, KernelStack, MAX_CODE, StackHeader};
@@ -18,21 +18,37 @@ use crate::{
     unwind::{self, Address, Place, RawStack, Registers, Unwinder},
 };
 
-/// Every stack that was taken.
+/// Most places that are kept besides those that leak: as many as the kernel side keeps. A stack takes a kilobyte or two.
+const MOST_PLACES: usize = 16_384;
+
+/// The stacks that were taken, as far as somebody may still ask for them.
 #[derive(Debug)]
 pub(crate) struct Stacks {
     unwinder: Unwinder,
     namer: Namer,
-    /// Kernel stacks of places, where they are wanted: of the first time that each was met.
-    kernel: HashMap<PlaceId, Vec<u64>>,
-    unwound: HashMap<PlaceId, unwind::Stack>,
+    known: HashMap<PlaceId, Known>,
     book: StackBook,
     /// Code of processes, as the kernel side knows it.
     code: HashMap<u32, CodeRanges>,
-    /// Places where more than one stack was seen.
-    varying: BTreeSet<PlaceId>,
-    /// Places whose stack the book does not have, or has as it was before it turned out to vary.
-    unnamed: BTreeSet<PlaceId>,
+    /// Numbers the stacks that come.
+    came: u64,
+    /// Places that the kernel side is to forget, too, so that it copies their stacks when it meets them again.
+    forgotten: Vec<PlaceId>,
+}
+
+/// What is known of a place.
+#[derive(Debug)]
+struct Known {
+    pid: u32,
+    stack: unwind::Stack,
+    /// Of the first time that it was met, where kernel stacks are wanted.
+    kernel: Vec<u64>,
+    /// More than one stack was seen.
+    varying: bool,
+    /// The book does not have the stack, or has it as it was before it turned out to vary.
+    unnamed: bool,
+    /// When a stack came last.
+    came: u64,
 }
 
 /// Named stacks that are on their way.
@@ -48,18 +64,18 @@ impl Stacks {
         Ok(Self {
             unwinder: Unwinder::default(),
             namer: Namer::start()?,
-            kernel: HashMap::new(),
-            unwound: HashMap::new(),
+            known: HashMap::new(),
             book: StackBook::default(),
             code: HashMap::new(),
-            varying: BTreeSet::new(),
-            unnamed: BTreeSet::new(),
+            came: 0,
+            forgotten: Vec::new(),
         })
     }
 
     /// Takes the stacks that wait, of each of which at most `limit` bytes were copied, and tells the kernel side where their
     /// processes have their code.
     pub(crate) fn fetch(&mut self, tracer: &mut Tracer, limit: usize) {
+        tracer.forget_places(&mem::take(&mut self.forgotten));
         let mut code = Vec::new();
         tracer.stacks(|header, kernel, bytes| {
             let ranges = self.take(header, kernel, bytes, limit);
@@ -76,32 +92,24 @@ impl Stacks {
     /// Takes a stack from the kernel, of which at most `limit` bytes were copied. Returns where its process has its code, if
     /// the kernel side has to be told.
     fn take(&mut self, header: &StackHeader, kernel: &KernelStack, bytes: &[u8], limit: usize) -> Option<CodeRanges> {
-        let place = PlaceId(header.place);
-        let kernel = addresses(kernel);
-        if !kernel.is_empty() {
-            self.kernel.entry(place).or_insert_with(|| kernel.to_vec());
-        }
         let stack = self.unwinder.unwind(&RawStack {
             pid: header.tgid,
             registers: registers(header.registers),
             stack: bytes,
             truncated_copy: bytes.len() >= limit,
         });
-        // A place is met again now and then, to see whether it is one stack. Where it is not, only what is common is known.
-        match self.unwound.get_mut(&place) {
-            Some(known) => {
-                if !same_files_code(known, &stack) {
-                    let common = known.frames.iter().zip(&stack.frames).take_while(|(known, met)| known == met).count();
-                    known.frames.truncate(common.max(1));
-                    self.varying.insert(place);
-                    self.unnamed.insert(place);
-                }
-            }
-            None => {
-                self.unwound.insert(place, stack);
-                self.unnamed.insert(place);
-            }
-        }
+        self.came += 1;
+        let came = self.came;
+        let kernel = addresses(kernel);
+        let met = self.known.entry(PlaceId(header.place)).and_modify(|known| known.meet(&stack, came));
+        met.or_insert_with(|| Known {
+            pid: header.tgid,
+            stack,
+            kernel: kernel.to_vec(),
+            varying: false,
+            unnamed: true,
+            came,
+        });
         self.code_of(header)
     }
 
@@ -115,9 +123,24 @@ impl Stacks {
         self.forget_others(places);
     }
 
-    /// Forgets the names of all places but these.
+    /// Forgets the names of all places but these, and the stacks of some when there are too many.
     pub(crate) fn forget_others(&mut self, places: &BTreeSet<PlaceId>) {
         self.book.retain(places);
+        if self.known.len() <= MOST_PLACES {
+            return;
+        }
+        // What has ended opens nothing any more. What it opened may live on elsewhere, so even of that nothing goes for no need.
+        let mut lives = HashMap::new();
+        let mut others: Vec<_> = self.known.iter().filter(|(place, _)| !places.contains(place)).collect();
+        others.sort_by_key(|(_, known)| {
+            (*lives.entry(known.pid).or_insert_with(|| descriptors::lives(known.pid)), known.came)
+        });
+        let excess = self.known.len().saturating_sub(MOST_PLACES / 2);
+        let dropped: Vec<PlaceId> = others.into_iter().take(excess).map(|(place, _)| *place).collect();
+        for place in &dropped {
+            self.known.remove(place);
+        }
+        self.forgotten.extend(dropped);
     }
 
     /// Has the stacks of these places named while the caller does something else; [`Self::insert`] takes them. `None`: all have
@@ -136,13 +159,14 @@ impl Stacks {
     fn due(&mut self, places: &BTreeSet<PlaceId>) -> (Vec<PlaceId>, Vec<Unnamed>) {
         let mut due = (Vec::new(), Vec::new());
         for &place in places {
-            let is_due = self.unnamed.remove(&place) || self.book.get(place).is_none();
-            if let (true, Some(stack)) = (is_due, self.unwound.get(&place)) {
+            let named = self.book.get(place).is_some();
+            let Some(known) = self.known.get_mut(&place) else { continue };
+            if mem::take(&mut known.unnamed) || !named {
                 due.0.push(place);
                 due.1.push(Unnamed {
-                    stack: stack.clone(),
-                    kernel: self.kernel.get(&place).cloned().unwrap_or_default(),
-                    varying: self.varying.contains(&place),
+                    stack: known.stack.clone(),
+                    kernel: known.kernel.clone(),
+                    varying: known.varying,
                     asleep: false,
                 });
             }
@@ -194,6 +218,19 @@ impl Stacks {
     }
 }
 
+impl Known {
+    /// A place is met again now and then, to see whether it is one stack. Where it is not, only what is common is known.
+    fn meet(&mut self, stack: &unwind::Stack, came: u64) {
+        self.came = came;
+        if !same_files_code(&self.stack, stack) {
+            let common = self.stack.frames.iter().zip(&stack.frames).take_while(|(known, met)| known == met).count();
+            self.stack.frames.truncate(common.max(1));
+            self.varying = true;
+            self.unnamed = true;
+        }
+    }
+}
+
 /// Whether two stacks lead through the same code of files. Code that is made at run time moves while the same functions run.
 fn same_files_code(one: &unwind::Stack, other: &unwind::Stack) -> bool {
     let of_files = |address: &&Address| address.place != Place::Jit;
@@ -209,4 +246,43 @@ pub(crate) fn registers(raw: tcpstate_common::leak::Registers) -> Registers {
 fn addresses(kernel: &KernelStack) -> &[u64] {
     let frames = usize::try_from(kernel.len).unwrap_or(0) / size_of::<u64>();
     kernel.frames.get(..frames).unwrap_or(&kernel.frames)
+}
+
+#[cfg(test)]
+mod tests {
+    use bytemuck::Zeroable as _;
+
+    use super::*;
+
+    fn meet(stacks: &mut Stacks, place: u64, tgid: u32) {
+        let header = StackHeader { place, tgid, ..StackHeader::zeroed() };
+        let _ = stacks.take(&header, &KernelStack::zeroed(), &[], 0);
+    }
+
+    #[test]
+    fn places_of_what_has_ended_go_first_then_those_not_met_for_longest() {
+        let mut stacks = Stacks::start().expect("a thread");
+        let (own, ended) = (std::process::id(), u32::MAX);
+        let most = MOST_PLACES as u64;
+        (0..most).for_each(|place| meet(&mut stacks, place, if place % 4 == 0 { own } else { ended }));
+        stacks.forget_others(&BTreeSet::new());
+        assert_eq!(stacks.known.len(), MOST_PLACES, "nothing is forgotten for no need");
+
+        // A leak of a process that has ended, and one of before that has just come again.
+        meet(&mut stacks, most + 1, ended);
+        meet(&mut stacks, 0, own);
+        stacks.forget_others(&BTreeSet::from([PlaceId(1), PlaceId(2)]));
+        assert_eq!(stacks.known.len(), MOST_PLACES / 2);
+        assert_eq!(stacks.forgotten.len(), MOST_PLACES / 2 + 1, "the kernel side is told");
+        let kept = |place| stacks.known.contains_key(&PlaceId(place));
+        assert!(kept(1) && kept(2) && !kept(3) && !stacks.forgotten.contains(&PlaceId(1)));
+        assert!((0..most).step_by(4).all(kept), "what lives is kept while there is enough that does not");
+
+        for place in 0..most {
+            meet(&mut stacks, 2 * most + place, own);
+        }
+        stacks.forget_others(&BTreeSet::from([PlaceId(1)]));
+        assert!(stacks.known.contains_key(&PlaceId(1)) && !stacks.known.contains_key(&PlaceId(2)));
+        assert!(stacks.known.contains_key(&PlaceId(3 * most - 1)) && !stacks.known.contains_key(&PlaceId(0)));
+    }
 }

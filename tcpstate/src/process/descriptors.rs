@@ -35,6 +35,12 @@ pub fn comm(pid: u32) -> Option<crate::model::Comm> {
     Some(crate::model::Comm(comm))
 }
 
+/// Whether there is a process of this number, be it one that nobody has waited for yet.
+#[must_use]
+pub fn lives(pid: u32) -> bool {
+    fs::exists(format!("/proc/{pid}")).unwrap_or(true)
+}
+
 /// Where a process has its code; `None` when it is gone.
 #[must_use]
 pub fn code(pid: u32) -> Option<tcpstate_common::leak::CodeRanges> {
@@ -53,6 +59,7 @@ mod tests {
         let _file = fs::File::open("/dev/null").expect("the null device");
         assert!(open(own).is_some_and(|now| now > before || now >= 4));
         assert!(limit(own).is_none_or(|limit| limit > 3));
+        assert!(lives(own) && !lives(u32::MAX));
         assert!(comm(own).is_some_and(|comm| !comm.bytes().is_empty()));
         assert!(code(own).is_some_and(|code| code.ranges[0][1] > 0));
     }
