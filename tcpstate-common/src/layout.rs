@@ -152,6 +152,8 @@ layout! {
     regs_di = "pt_regs" "di" optional,
     /// Third argument of a system call: of `read()` and `recv()` the length.
     regs_dx = "pt_regs" "dx" optional,
+    /// Fifth argument of a system call: of `splice()` the length.
+    regs_r8 = "pt_regs" "r8" optional,
     /// User stack segment, the last of the registers that the processor itself saves.
     regs_ss = "pt_regs" "ss" optional,
     /// What the threads of a process share.

@@ -1,21 +1,17 @@
 //! `accept()`: the only place where a passive socket meets its process.
 
-use aya_ebpf::{EbpfContext, helpers::bpf_get_current_task, programs::TracePointContext};
+use aya_ebpf::{EbpfContext, programs::TracePointContext};
 use aya_log_ebpf::debug;
-use tcpstate_common::{
-    config::filter,
-    event::owner_source,
-    state::{AF_INET, AF_INET6},
-};
+use tcpstate_common::{config::filter, event::owner_source};
 
 use crate::{
-    Opaque,
     clock::now_ns,
-    config::{filtering, offset},
+    config::filtering,
+    descriptor::{is_of_tcp, socket_of, syscall_result},
     leak,
     maps::SOCKETS,
     owner,
-    sock::{Probed, Read, Sock},
+    sock::{Read, Sock},
     stack,
     story::{KnownOwner, SINCE_BEFORE, Story, TRACKED},
 };
@@ -31,10 +27,7 @@ pub(crate) fn on_return<R: Read>(ctx: &impl EbpfContext, sk: Sock<R>) {
 /// `accept(2)` or `accept4(2)` returns to its caller: from the descriptor to the socket.
 #[inline(always)]
 pub(crate) fn on_syscall_exit(ctx: &TracePointContext) {
-    /// Of `ret` in every `syscalls:sys_exit_*` record (`struct syscall_trace_exit`, kernel/trace/trace.h).
-    const RET: usize = 16;
-    // SAFETY: the record of the tracepoint.
-    let Ok(fd) = (unsafe { ctx.read_at::<i64>(RET) }) else { return };
+    let Some(fd) = syscall_result(ctx) else { return };
     if fd < 0 {
         return;
     }
@@ -52,36 +45,11 @@ pub(crate) fn on_graft(ctx: &impl EbpfContext, sk: Sock) {
     }
 }
 
-/// The caller's other sockets go through `accept()` as well.
-#[inline(always)]
-fn is_of_tcp<R: Read>(sk: Sock<R>) -> bool {
-    matches!(sk.family(), AF_INET | AF_INET6) && sk.is_tcp()
-}
-
 /// A socket is accepted once: where another hook has told of it, there is nothing more to say.
 #[inline(always)]
 fn is_told<R: Read>(sk: Sock<R>) -> bool {
     // SAFETY: a value in the map.
     SOCKETS.get_ptr(sk.address()).is_some_and(|story| unsafe { (*story).source == owner_source::ACCEPT })
-}
-
-/// The TCP socket behind a descriptor of the running task.
-#[inline(always)]
-fn socket_of(fd: u64) -> Option<Sock<Probed>> {
-    // SAFETY: the running task; a helper that reads 0 from a bad address reads every further pointer.
-    unsafe {
-        let task = bpf_get_current_task() as *const Opaque;
-        let files: *const Opaque = Probed::load(task, offset!(task_files));
-        let fdt: *const Opaque = Probed::load(files, offset!(files_fdt));
-        if fd >= u64::from(Probed::load::<u32>(fdt, offset!(fdt_max_fds))) {
-            return None;
-        }
-        let array: *const Opaque = Probed::load(fdt, offset!(fdt_fd));
-        let file: *const Opaque = Probed::load(array.wrapping_byte_add(fd as usize * size_of::<u64>()), 0);
-        let socket: *const Opaque = Probed::load(file, offset!(file_private_data));
-        let sk = Sock::at(Probed::load(socket, offset!(socket_sk)));
-        is_of_tcp(sk).then_some(sk)
-    }
 }
 
 /// Gives the socket to the running task.

@@ -8,6 +8,7 @@ mod atomic;
 mod clock;
 mod closing;
 mod config;
+mod descriptor;
 mod destroy;
 mod filter;
 mod fork;
@@ -134,6 +135,20 @@ fn receive_fexit_args5(ctx: FExitContext) -> i32 {
 #[fexit(function = "tcp_recvmsg")]
 fn receive_fexit_args4(ctx: FExitContext) -> i32 {
     receive::on_receive_of(Sock::new(ctx.arg(0)), ctx.arg(2), ctx.arg(4), ctx.arg(3));
+    0
+}
+
+/// `tcp_splice_read(sock, ppos, pipe, len, flags)`: its result is argument 5.
+#[fexit(function = "tcp_splice_read")]
+fn splice_fexit(ctx: FExitContext) -> i32 {
+    receive::on_splice(ctx.arg(0), ctx.arg(3), ctx.arg(5));
+    0
+}
+
+/// `splice(2)` where trampolines are missing.
+#[tracepoint]
+fn splice_syscall(ctx: TracePointContext) -> u32 {
+    receive::on_splice_syscall(&ctx);
     0
 }
 

@@ -1,11 +1,15 @@
 //! The end-of-file read: where the program was told, and did not close.
 
+use aya_ebpf::programs::TracePointContext;
 use tcpstate_common::state::TcpState;
 
 use crate::{
+    Opaque,
+    config::offset,
+    descriptor::{socket_of, syscall_result},
     leak,
     maps::SOCKETS,
-    sock::Sock,
+    sock::{Read, Sock, load},
     stack,
     story::{EOF_READ, TRACKED},
 };
@@ -29,9 +33,31 @@ pub(crate) fn on_receive_of(sk: Sock, length: u64, result: i32, flags: i32) {
     on_end_of_file(sk, result, flags, || length == 0);
 }
 
+/// `tcp_splice_read()` of a `struct socket` moved `result` of `length` bytes into a pipe.
+#[inline(always)]
+pub(crate) fn on_splice(socket: *const Opaque, length: u64, result: i64) {
+    if result != 0 {
+        return;
+    }
+    // SAFETY: the function's own argument, whose type the verifier knows.
+    let sk = Sock::new(unsafe { load(socket, offset!(socket_sk)) });
+    on_end_of_file(sk, 0, 0, || length == 0);
+}
+
+/// `splice(2)` returns to its caller.
+#[inline(always)]
+pub(crate) fn on_splice_syscall(ctx: &TracePointContext) {
+    if syscall_result(ctx) != Some(0) {
+        return;
+    }
+    let Some((from, length)) = stack::running_splice() else { return };
+    let Some(sk) = socket_of(from) else { return };
+    on_end_of_file(sk, 0, 0, || length == 0);
+}
+
 /// Everything but a first 0 in CLOSE_WAIT leaves at once. A receive of no bytes returns 0 and says nothing.
 #[inline(always)]
-fn on_end_of_file(sk: Sock, result: i32, flags: i32, asked_for_nothing: impl FnOnce() -> bool) {
+fn on_end_of_file<R: Read>(sk: Sock<R>, result: i32, flags: i32, asked_for_nothing: impl FnOnce() -> bool) {
     if result != 0 || flags & MSG_PEEK != 0 || sk.state() != CLOSE_WAIT {
         return;
     }

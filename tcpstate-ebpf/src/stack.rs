@@ -158,6 +158,23 @@ pub(crate) fn running_registers() -> Option<UserRegisters> {
     running().1
 }
 
+/// The descriptor that the running task's `splice()` reads from, and the length it asked for.
+#[inline(always)]
+pub(crate) fn running_splice() -> Option<(u64, u64)> {
+    if offset!(regs_r8) == ABSENT || !has(helper::TASK_REGISTERS) {
+        return None;
+    }
+    // SAFETY: the helpers' results are typed.
+    unsafe {
+        let regs = bpf_task_pt_regs(bpf_get_current_task_btf()) as *const Opaque;
+        if regs.is_null() {
+            None
+        } else {
+            Some((Typed::load(regs, offset!(regs_di)), Typed::load(regs, offset!(regs_r8))))
+        }
+    }
+}
+
 /// The place where the running task is, its stack copied if it is new. 0 when it cannot be told.
 ///
 /// Only for hooks that run in process context on behalf of the caller: in softirq the registers are those of whoever was

@@ -293,6 +293,7 @@ fn roles(config: &Config) -> impl Iterator<Item = Role> {
         (Role::WaitingAccepts, true),
         (Role::Processes, following),
         (Role::EofReads, hunting),
+        (Role::SpliceReads, hunting),
         (Role::Transitions, true),
         (Role::Descriptors, true),
         (Role::Sockets, true),

@@ -31,16 +31,19 @@ pub enum Role {
     UserStacks,
     /// Calls of `accept()` that were under way at the start, where the hook of [`Role::Accept`] does not see them.
     WaitingAccepts,
+    /// `splice()` that returns 0.
+    SpliceReads,
 }
 
 impl Role {
     /// Every role, in the order in which they are shown.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Transitions,
         Self::Ends,
         Self::Accept,
         Self::WaitingAccepts,
         Self::EofReads,
+        Self::SpliceReads,
         Self::Descriptors,
         Self::Sockets,
         Self::Threads,
@@ -60,6 +63,7 @@ impl Role {
             Self::Accept => "accept",
             Self::WaitingAccepts => "waiting-accepts",
             Self::EofReads => "eof-reads",
+            Self::SpliceReads => "splice-reads",
             Self::Descriptors => "descriptors",
             Self::Sockets => "sockets",
             Self::Threads => "threads",
@@ -82,6 +86,7 @@ impl Role {
                 "the first socket of a thread that waits in `accept()` at the start stays under its listener's owner"
             }
             Self::EofReads => "`eof-read` is shown as `fin-consumed`, without the code that was told of the end",
+            Self::SpliceReads => "where `splice()` was told of the end, `eof-read` is shown as `fin-consumed`",
             Self::Descriptors => "the owner and the holders of sockets that were open before are unknown",
             Self::Sockets => "sockets that were open before are unknown until they change state",
             Self::Threads => "where a leaking process's threads sleep is not shown",

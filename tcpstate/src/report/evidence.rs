@@ -161,7 +161,7 @@ fn fin_consumed(group: &Group) -> String {
     let before = group.sockets - group.watched;
     let seen = "Recv-Q 0, but no receive was seen to return 0";
     match (group.watched, before) {
-        (_, 0) => format!("{seen}: a read took the last data together with the FIN, or splice() the end"),
+        (_, 0) => format!("{seen}: a read took the last data together with the FIN"),
         (0, _) => "Recv-Q 0: drained; whether a read returned 0 was not observed".to_owned(),
         (_, before) => format!("{seen}; of {before} of them that was not observed"),
     }

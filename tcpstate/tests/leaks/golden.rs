@@ -171,10 +171,10 @@ fn folded(report: &LeakReport, weight: Weight) -> String {
     String::from_utf8(out).expect("text is UTF-8")
 }
 
-/// Compares with `tests/leaks/golden/NAME`, or writes it when `TCPSTATE_BLESS` is set.
+/// Compares with `tests/leaks/golden/NAME`, or writes it when `UPDATE_GOLDEN` is set.
 pub(crate) fn assert_golden(file: &str, actual: &str) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/leaks/golden").join(file);
-    if std::env::var_os("TCPSTATE_BLESS").is_some() {
+    if std::env::var_os("UPDATE_GOLDEN").is_some() {
         fs::create_dir_all(path.parent().expect("a directory")).expect("a writable source tree");
         fs::write(&path, actual).expect("a writable source tree");
     }

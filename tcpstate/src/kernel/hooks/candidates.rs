@@ -19,9 +19,10 @@ const ACCEPT: &str = "inet_csk_accept";
 const GRAFT: &str = "security_sock_graft";
 pub(super) const ACCEPT_SYSCALLS: &str = "tracepoint/syscalls:sys_exit_accept{,4}";
 const RECEIVE: &str = "tcp_recvmsg";
+const SPLICE: &str = "tcp_splice_read";
 
 /// Kernel functions that programs are attached to.
-pub(in super::super) const FUNCTIONS: [&str; 3] = [ACCEPT, GRAFT, RECEIVE];
+pub(in super::super) const FUNCTIONS: [&str; 4] = [ACCEPT, GRAFT, RECEIVE, SPLICE];
 
 pub(super) fn of(role: Role) -> Vec<Candidate> {
     let hook = |hook, attach| Candidate { hook, attach, substitute: false };
@@ -44,6 +45,14 @@ pub(super) fn of(role: Role) -> Vec<Candidate> {
         Role::EofReads => vec![
             hook("tp_btf/sock_recv_length", |target| tp_btf(target, "sock_recv_length", "sock_recv_length")),
             hook("fexit/tcp_recvmsg", receive_fexit),
+        ],
+        Role::SpliceReads => vec![
+            hook("fexit/tcp_splice_read", |target| fexit(target, SPLICE, &[(5, "splice_fexit")])),
+            hook("tracepoint/syscalls:sys_exit_splice", |target| {
+                target.helpers.require(helper::TASK_REGISTERS)?;
+                field(target.layout.regs_r8, "pt_regs.r8")?;
+                syscalls(target, "splice_syscall", &["sys_exit_splice"])
+            }),
         ],
         Role::Descriptors => vec![
             hook("iter/task_file, bpf_sock_from_file", |target| {
@@ -158,15 +167,21 @@ fn accept_graft(target: &mut Target<'_>) -> Attached {
 }
 
 fn accept_syscalls(target: &mut Target<'_>) -> Attached {
-    let program: &mut TracePoint = program(target.ebpf, "accept_syscall")?;
-    // Where every hook is tried, this one is tried for two roles.
+    syscalls(target, "accept_syscall", &["sys_exit_accept", "sys_exit_accept4"])
+}
+
+/// Attaches a program to tracepoints of system calls.
+fn syscalls(target: &mut Target<'_>, name: &str, tracepoints: &[&str]) -> Attached {
+    let program: &mut TracePoint = program(target.ebpf, name)?;
+    // Where every hook is tried, one is tried for two roles.
     if program.fd().is_ok() {
         return Ok(());
     }
     program.load()?;
     let attached = with_tracefs(|| -> Result<()> {
-        program.attach("syscalls", "sys_exit_accept")?;
-        program.attach("syscalls", "sys_exit_accept4")?;
+        for tracepoint in tracepoints {
+            program.attach("syscalls", tracepoint)?;
+        }
         Ok(())
     });
     let attached = attached

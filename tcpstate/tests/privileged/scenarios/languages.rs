@@ -4,12 +4,12 @@ use super::{
     compile,
     expected::{Expected, Stack, Verdict},
     interpreter::Interpreter,
-    peers::visit_often,
+    peers::{Upstream, visit_often},
     program::Program,
     running::{Running, Scenario},
 };
 
-pub(crate) const SCENARIOS: [Scenario; 4] = [RUST_SESSIONS, CPP_GATEWAY, GO_SESSIONS, ASYNCIO_ROOM];
+pub(crate) const SCENARIOS: [Scenario; 5] = [RUST_SESSIONS, CPP_GATEWAY, GO_SESSIONS, GO_TUNNEL, ASYNCIO_ROOM];
 
 /// A `TcpStream` that stays in a map.
 const RUST_SESSIONS: Scenario = Scenario {
@@ -66,6 +66,24 @@ const GO_SESSIONS: Scenario = Scenario {
     start: || {
         let program = Program::start(&compile::go("go/sessions.go")?, &[""; 0])?;
         Running::server(program, |_, server| visit_often(server, 14, b"hello go", 0))
+    },
+};
+
+/// Bytes go from one connection to another by `splice()`, and so does the end.
+const GO_TUNNEL: Scenario = Scenario {
+    name: "go_tunnel",
+    expected: Expected {
+        leaked: 12,
+        verdicts: &[Verdict::EofRead],
+        opened: Some(Stack::of(&["main.acceptLoop", "main.main"])),
+        told: Some(Stack::of(&["main.pump", "main.tunnel"])),
+        ..Expected::NO_LEAK
+    },
+    start: || {
+        let upstream = Upstream::echo()?;
+        let program =
+            Program::start(&compile::go("go/tunnel.go")?, &[format!("127.0.0.1:{}", upstream.address().port())])?;
+        Ok(Running::server(program, |_, server| visit_often(server, 12, b"hello", 5))?.keep(upstream))
     },
 };
 
