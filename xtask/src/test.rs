@@ -22,7 +22,7 @@ pub(crate) enum Part {
 
 /// Of the tests that need root, those that meet what kernels differ in: each hook and helper, each command, and the way to a stack.
 /// `cargo xtask vm` runs all tests in guests, which takes three quarters of an hour; these take seven minutes.
-const OF_KERNELS: [&str; 17] = [
+const OF_KERNELS: [&str; 18] = [
     "filters::processes",
     "gate::leaks::closed_by_nothing_but_the_exit",
     "late_attach::to_a_close_wait_in_every_setting",
@@ -35,6 +35,7 @@ const OF_KERNELS: [&str; 17] = [
     "scenarios::leaks::attached::epoll_proxy",
     "scenarios::leaks::attached::fin_with_data",
     "scenarios::leaks::attached::ghost_shutdown",
+    "scenarios::leaks::attached::go_tunnel",
     "scenarios::leaks::attached::relay",
     "scenarios::leaks::before_attach::never_accepted",
     "scenarios::leaks::before_attach::prefork",
