@@ -20,7 +20,7 @@ use crate::{
 #[inline(always)]
 pub(crate) fn on_return<R: Read>(ctx: &impl EbpfContext, sk: Sock<R>) {
     if sk.address() != 0 {
-        accepted(ctx, sk);
+        accepted(ctx, sk, SOCKETS.get_ptr_mut(sk.address()));
     }
 }
 
@@ -32,36 +32,37 @@ pub(crate) fn on_syscall_exit(ctx: &TracePointContext) {
         return;
     }
     let Some(sk) = socket_of(fd as u64) else { return };
-    if !is_told(sk) {
-        accepted(ctx, sk);
-    }
+    accepted_unless_told(ctx, sk);
 }
 
 /// A socket that `accept()` returns is given its `struct socket` (`sock_graft()`, `include/net/sock.h`).
 #[inline(always)]
 pub(crate) fn on_graft(ctx: &impl EbpfContext, sk: Sock) {
-    if is_of_tcp(sk) && !is_told(sk) {
-        accepted(ctx, sk);
+    if is_of_tcp(sk) {
+        accepted_unless_told(ctx, sk);
     }
 }
 
 /// A socket is accepted once: where another hook has told of it, there is nothing more to say.
 #[inline(always)]
-fn is_told<R: Read>(sk: Sock<R>) -> bool {
+fn accepted_unless_told<R: Read>(ctx: &impl EbpfContext, sk: Sock<R>) {
+    let story = SOCKETS.get_ptr_mut(sk.address());
     // SAFETY: a value in the map.
-    SOCKETS.get_ptr(sk.address()).is_some_and(|story| unsafe { (*story).source == owner_source::ACCEPT })
+    if story.is_none_or(|story| unsafe { (*story).source != owner_source::ACCEPT }) {
+        accepted(ctx, sk, story);
+    }
 }
 
 /// Gives the socket to the running task.
 #[inline(always)]
-fn accepted<R: Read>(ctx: &impl EbpfContext, sk: Sock<R>) {
+fn accepted<R: Read>(ctx: &impl EbpfContext, sk: Sock<R>, story: Option<*mut Story>) {
     let key = sk.address();
-    if filtering(filter::PID) && SOCKETS.get_ptr(key).is_none() && !owner::followed(owner::process()) {
+    if filtering(filter::PID) && story.is_none() && !owner::followed(owner::process()) {
         return;
     }
     let place = if filtering(filter::LEAKS) { stack::capture() } else { 0 };
     let known = KnownOwner { owner: owner::current(), source: owner_source::ACCEPT, place };
-    if let Some(story) = SOCKETS.get_ptr_mut(key) {
+    if let Some(story) = story {
         // SAFETY: a value in the map.
         unsafe {
             Story::set_owner(story, &known);

@@ -24,13 +24,16 @@ const LAST_ACK: u8 = TcpState::LastAck as u8;
 const CLOSE: u8 = TcpState::Close as u8;
 const LISTEN: u8 = TcpState::Listen as u8;
 
-/// Whether a transition changes anything for leak hunting: those that open a socket, those from and to CLOSE_WAIT, and the
-/// last step of a socket that has been there. Half of a connection's transitions are none of these.
+/// Whether a transition changes anything for leak hunting: those that open a socket, those from and to CLOSE_WAIT, and, for who
+/// wants to know who closes, the last step of a socket that has been there. Most of a connection's transitions are none of these.
 ///
 /// Stories skip what this skips. Not asked where every transition is wanted. The parent of MPTCP subflows ends with a transition.
 #[inline(always)]
 pub(crate) fn concerns(sk: Sock, old: u8, new: u8) -> bool {
-    matches!(old, CLOSE | LISTEN | CLOSE_WAIT | LAST_ACK) || new == CLOSE_WAIT || sk.protocol() == IPPROTO_MPTCP
+    matches!(old, CLOSE | LISTEN | CLOSE_WAIT)
+        || new == CLOSE_WAIT
+        || old == LAST_ACK && filtering(set::CLOSERS)
+        || sk.protocol() == IPPROTO_MPTCP
 }
 
 #[inline(always)]

@@ -226,14 +226,25 @@ pub(crate) extern "C" fn capture() -> u64 {
 struct Seen {
     /// Of the process, the instruction and the depth of the stack.
     seed: u64,
-    /// The top of the stack, [`PLACE_WORDS`] words.
-    words: *const u64,
+    sp: u64,
+    /// This CPU's own scratch, for [`PLACE_WORDS`] words.
+    words: *mut u64,
     /// Which of them are return addresses, or look like it.
     code: *const CodeRanges,
     memo: *mut Memo,
 }
 
-/// Looks at the top of the stack. While user space has not told where a process has code, only return addresses into the program
+impl Seen {
+    /// Reads so many words from the top of the stack. Zeros when it fails, nearer to the stack's end than that: not worth telling
+    /// apart.
+    #[inline(always)]
+    fn read(&self, words: usize) {
+        // SAFETY: the scratch has room for them.
+        unsafe { bpf_probe_read_user(self.words.cast(), (words * size_of::<u64>()) as u32, self.sp as *const _) };
+    }
+}
+
+/// Looks at where the stack is. While user space has not told where a process has code, only return addresses into the program
 /// itself tell callers apart: those in libraries show when the stack is copied again.
 #[inline(always)]
 fn seen(registers: &Registers) -> Option<Seen> {
@@ -246,13 +257,6 @@ fn seen(registers: &Registers) -> Option<Seen> {
             code_of_program()?
         }
     };
-    let scratch = SCRATCH.get_ptr_mut(0)?;
-    // SAFETY: this CPU's own scratch.
-    unsafe {
-        let bytes = (PLACE_WORDS * size_of::<u64>()) as u32;
-        // Zeros when it fails, nearer to the top of the stack than that: not worth telling apart.
-        bpf_probe_read_user(scratch.cast(), bytes, registers.sp as *const _);
-    }
     let mut key = seed;
     for range in 0..CODE_RANGES {
         let [start, length] = range_of(code, range);
@@ -266,7 +270,7 @@ fn seen(registers: &Registers) -> Option<Seen> {
             (*memo).key = key;
         }
     }
-    Some(Seen { seed, words: scratch.cast(), code, memo })
+    Some(Seen { seed, sp: registers.sp, words: SCRATCH.get_ptr_mut(0)?.cast(), code, memo })
 }
 
 /// Where the words were that told a place from others.
@@ -280,6 +284,8 @@ pub(crate) struct Memo {
     key: u64,
     /// 0 while not known, and when there were too many.
     len: u64,
+    /// The position of the last one.
+    last: u64,
     positions: [u8; MEMO_WORDS],
 }
 
@@ -292,6 +298,7 @@ fn remembered(seen: &Seen) -> u64 {
         if len == 0 {
             return 0;
         }
+        seen.read((*seen.memo).last as usize % PLACE_WORDS + 1);
         let mut hash = seen.seed;
         // In blocks: the verifier walks on from each place where the loop is left.
         for block in 0..MEMO_WORDS / BLOCK {
@@ -312,8 +319,10 @@ fn remembered(seen: &Seen) -> u64 {
 /// Identity of the place; keeps in mind what has told it.
 #[inline(always)]
 fn looked_at(seen: &Seen) -> u64 {
+    seen.read(PLACE_WORDS);
     let mut hash = seen.seed;
     let mut len = 0;
+    let mut last = 0;
     // SAFETY: values in maps.
     unsafe {
         (*seen.memo).len = 0;
@@ -323,7 +332,9 @@ fn looked_at(seen: &Seen) -> u64 {
             hash = choose(code, with_word(hash, word, position), hash);
             (*seen.memo).positions[len as usize % MEMO_WORDS] = position as u8;
             len += code;
+            last = choose(code, position as u64, last);
         }
+        (*seen.memo).last = last;
         (*seen.memo).len = if len > MEMO_WORDS as u64 { 0 } else { len };
     }
     finish(hash)

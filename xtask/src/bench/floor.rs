@@ -1,4 +1,4 @@
-//! The least that a tracer of transitions can cost: programs of a few instructions at the same tracepoint.
+//! The least that a tracer can cost: programs of a few instructions at the same tracepoints.
 //!
 //! Attached like those of `tcpstate`, as raw tracepoints: the cheapest way there is (`__bpf_trace_run()`,
 //! `kernel/trace/bpf_trace.c`).
@@ -24,9 +24,19 @@ pub(crate) enum Floor {
     Empty,
     /// Read the clock and put a record as long as that of a transition into a ring buffer
     Record,
+    /// Nothing, at the end of each receive
+    Receive,
 }
 
-const TRACEPOINT: &CStr = c"inet_sock_set_state";
+impl Floor {
+    const fn tracepoint(self) -> &'static CStr {
+        match self {
+            Self::Empty | Self::Record => c"inet_sock_set_state",
+            Self::Receive => c"sock_recv_length",
+        }
+    }
+}
+
 const LICENSE: &CStr = c"GPL";
 
 // `enum bpf_cmd`, `enum bpf_map_type` and `enum bpf_prog_type` of `include/uapi/linux/bpf.h`.
@@ -59,11 +69,11 @@ struct Instruction {
 /// When the kernel refuses.
 pub(crate) fn task(floor: Floor) -> Result<()> {
     let ring = match floor {
-        Floor::Empty => None,
+        Floor::Empty | Floor::Receive => None,
         Floor::Record => Some(ring().context("failed to make a ring buffer")?),
     };
     let program = load(&program(ring.as_ref().map(OwnedFd::as_raw_fd))).context("failed to load a program")?;
-    let _link = attach(&program).context("failed to attach a program")?;
+    let _link = attach(floor.tracepoint(), &program).context("failed to attach a program")?;
     loop {
         thread::park();
     }
@@ -134,8 +144,8 @@ fn load(instructions: &[Instruction]) -> io::Result<OwnedFd> {
     unsafe { bpf(PROG_LOAD, &attributes) }
 }
 
-fn attach(program: &OwnedFd) -> io::Result<OwnedFd> {
-    let attributes = [TRACEPOINT.as_ptr() as u64, u64::from(program.as_raw_fd().cast_unsigned())];
+fn attach(tracepoint: &CStr, program: &OwnedFd) -> io::Result<OwnedFd> {
+    let attributes = [tracepoint.as_ptr() as u64, u64::from(program.as_raw_fd().cast_unsigned())];
     // SAFETY: this command reads the address of a name and a descriptor of `union bpf_attr`.
     unsafe { bpf(RAW_TRACEPOINT_OPEN, &attributes) }
 }

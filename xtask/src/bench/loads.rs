@@ -8,6 +8,7 @@ use serde::Serialize;
 use super::{
     bpf::{Held, RunTimes},
     children::{Load, Traced, cpu_seconds, memory},
+    floor::Floor,
     load::Kind,
     spread::Spread,
     tracer::Tracer,
@@ -28,6 +29,8 @@ pub(super) struct Plan {
 
 const ALL: &[Tracer] = &Tracer::ALL;
 const SOME: &[Tracer] = &[Tracer::Leaks, Tracer::TraceJson, Tracer::Tcpstates, Tracer::EmptyAccept];
+const OF_RECEIVES: &[Tracer] =
+    &[Tracer::Leaks, Tracer::TraceJson, Tracer::Tcpstates, Tracer::EmptyAccept, Tracer::Floor(Floor::Receive)];
 
 /// Every load.
 pub(super) const fn plans(quick: bool) -> [Plan; 3] {
@@ -35,7 +38,7 @@ pub(super) const fn plans(quick: bool) -> [Plan; 3] {
     [
         Plan { kind: Kind::Churn, count: churn, tracers: ALL },
         Plan { kind: Kind::Accept, count: accept, tracers: SOME },
-        Plan { kind: Kind::Receive, count: receive, tracers: SOME },
+        Plan { kind: Kind::Receive, count: receive, tracers: OF_RECEIVES },
     ]
 }
 

@@ -75,6 +75,7 @@ impl Tracer {
             Self::Bpftrace => "bpftrace script, each transition with its duration",
             Self::Floor(Floor::Empty) => "*an empty program at the tracepoint*",
             Self::Floor(Floor::Record) => "*one that reads the clock and writes a record, which nobody reads*",
+            Self::Floor(Floor::Receive) => "*an empty program at the end of each receive*",
             Self::EmptyAccept => "*an empty program at the exit of `accept4()`*",
         }
     }
