@@ -21,7 +21,7 @@ pub(crate) enum Part {
 }
 
 /// Of the tests that need root, those that meet what kernels differ in: each hook and helper, each command, and the way to a stack.
-/// `cargo xtask vm` runs all tests in guests, which takes three quarters of an hour; these take seven minutes.
+/// `cargo xtask vm` runs all tests in guests, which takes half an hour to an hour; these take four to seven minutes.
 const OF_KERNELS: [&str; 18] = [
     "filters::processes",
     "gate::leaks::closed_by_nothing_but_the_exit",
