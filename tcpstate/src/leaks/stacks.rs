@@ -18,7 +18,7 @@ use crate::{
     unwind::{self, Address, Place, RawStack, Registers, Unwinder},
 };
 
-/// Most places that are kept besides those that leak: as many as the kernel side keeps. A stack takes a kilobyte or two.
+/// Most places that are kept besides those that leak: as many as the kernel side keeps.
 const MOST_PLACES: usize = 16_384;
 
 /// The stacks that were taken, as far as somebody may still ask for them.
@@ -41,7 +41,7 @@ pub(crate) struct Stacks {
 struct Known {
     pid: u32,
     stack: unwind::Stack,
-    /// Of the first time that it was met, where kernel stacks are wanted.
+    /// Of the first time that there was one, where kernel stacks are wanted.
     kernel: Vec<u64>,
     /// More than one stack was seen.
     varying: bool,
@@ -101,7 +101,7 @@ impl Stacks {
         self.came += 1;
         let came = self.came;
         let kernel = addresses(kernel);
-        let met = self.known.entry(PlaceId(header.place)).and_modify(|known| known.meet(&stack, came));
+        let met = self.known.entry(PlaceId(header.place)).and_modify(|known| known.meet(&stack, kernel, came));
         met.or_insert_with(|| Known {
             pid: header.tgid,
             stack,
@@ -220,8 +220,11 @@ impl Stacks {
 
 impl Known {
     /// A place is met again now and then, to see whether it is one stack. Where it is not, only what is common is known.
-    fn meet(&mut self, stack: &unwind::Stack, came: u64) {
+    fn meet(&mut self, stack: &unwind::Stack, kernel: &[u64], came: u64) {
         self.came = came;
+        if self.kernel.is_empty() {
+            self.kernel = kernel.to_vec();
+        }
         if !same_files_code(&self.stack, stack) {
             let common = self.stack.frames.iter().zip(&stack.frames).take_while(|(known, met)| known == met).count();
             self.stack.frames.truncate(common.max(1));
@@ -257,6 +260,19 @@ mod tests {
     fn meet(stacks: &mut Stacks, place: u64, tgid: u32) {
         let header = StackHeader { place, tgid, ..StackHeader::zeroed() };
         let _ = stacks.take(&header, &KernelStack::zeroed(), &[], 0);
+    }
+
+    #[test]
+    fn a_kernel_stack_that_comes_later_is_kept() {
+        let mut stacks = Stacks::start().expect("a thread");
+        meet(&mut stacks, 1, u32::MAX);
+        let mut kernel = KernelStack::zeroed();
+        for address in [7, 8] {
+            (kernel.len, kernel.frames[0]) = (8, address);
+            let header = StackHeader { place: 1, tgid: u32::MAX, ..StackHeader::zeroed() };
+            let _ = stacks.take(&header, &kernel, &[], 0);
+        }
+        assert_eq!(stacks.known[&PlaceId(1)].kernel, [7]);
     }
 
     #[test]
