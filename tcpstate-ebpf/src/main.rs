@@ -18,6 +18,7 @@ mod listener;
 mod maps;
 mod nesting;
 mod owner;
+mod place;
 mod receive;
 mod snapshot;
 mod sock;

@@ -13,7 +13,8 @@ use tcpstate_common::{
 use crate::{
     listener::{Listener, ListenerKey},
     nesting::Taken,
-    stack::{Budget, MEMOS_LEN, Memo, PLACE_WORDS},
+    place::{MEMOS_LEN, Memo, PLACE_WORDS},
+    stack::Budget,
     story::Story,
 };
 

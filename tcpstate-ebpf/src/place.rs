@@ -1,0 +1,234 @@
+//! Where in its program a task is, told from other places by one number.
+//!
+//! Frame pointers are missing from most programs, so a place is told from another by what its return addresses must be among: the
+//! words near the stack's top that point into the process's code.
+
+use core::arch::asm;
+
+use aya_ebpf::helpers::generated::{bpf_get_current_task, bpf_get_current_task_btf, bpf_probe_read_user};
+use tcpstate_common::{
+    helper,
+    leak::{CODE_RANGES, CodeRanges, Registers},
+};
+
+use crate::{
+    Opaque,
+    config::{has, offset},
+    maps::{CODE, MEMOS, PROGRAM, SCRATCH},
+    owner,
+    sock::{Probed, Read, Typed},
+};
+
+/// Words at the top of a stack that are looked at to tell places apart.
+pub(crate) const PLACE_WORDS: usize = 128;
+
+/// Most return addresses that a memo has room for.
+const MEMO_WORDS: usize = 32;
+
+/// Positions of a memo that are looked at in a row.
+const BLOCK: usize = 8;
+
+/// Memos of one CPU.
+pub(crate) const MEMOS_LEN: u32 = 256;
+
+/// An odd number with its bits well spread (2^64 divided by the golden ratio).
+const MULTIPLIER: u64 = 0x9e37_79b9_7f4a_7c15;
+
+/// What tells places apart.
+pub(crate) struct Seen {
+    /// Of the process, the instruction and the depth of the stack.
+    seed: u64,
+    sp: u64,
+    /// This CPU's own scratch, for [`PLACE_WORDS`] words.
+    words: *mut u64,
+    /// Which of them are return addresses, or look like it.
+    code: *const CodeRanges,
+    memo: *mut Memo,
+}
+
+impl Seen {
+    /// Reads so many words from the top of the stack. Zeros when it fails, nearer to the stack's end than that: not worth telling
+    /// apart.
+    #[inline(always)]
+    fn read(&self, words: usize) {
+        // SAFETY: the scratch has room for them.
+        unsafe { bpf_probe_read_user(self.words.cast(), (words * size_of::<u64>()) as u32, self.sp as *const _) };
+    }
+}
+
+/// Looks at where the stack is. While user space has not told where a process has code, only return addresses into the program
+/// itself tell callers apart: those in libraries show when the stack is copied again.
+#[inline(always)]
+pub(crate) fn seen(registers: &Registers) -> Option<Seen> {
+    let tgid = owner::process();
+    let mut seed = mix(mix(registers.ip, u64::from(tgid)), registers.sp & 0xfff);
+    let code = match CODE.get_ptr(tgid) {
+        Some(code) => code,
+        None => {
+            seed = mix(seed, registers.sp);
+            code_of_program()?
+        }
+    };
+    let mut key = seed;
+    for range in 0..CODE_RANGES {
+        let [start, length] = range_of(code, range);
+        key = key.wrapping_add(start).wrapping_add(length);
+    }
+    let memo = MEMOS.get_ptr_mut((key >> 32) as u32 % MEMOS_LEN)?;
+    // SAFETY: a value in a map.
+    unsafe {
+        if (*memo).key != key {
+            (*memo).len = 0;
+            (*memo).key = key;
+        }
+    }
+    Some(Seen { seed, sp: registers.sp, words: SCRATCH.get_ptr_mut(0)?.cast(), code, memo })
+}
+
+/// Where the words were that told a place from others.
+///
+/// To look at those alone is enough where that leads to a place that is known: the first return address lies where the instruction
+/// says, and each one says where the next one lies, so equal ones make equal chains. A frame of variable size may lie between them; the
+/// next copy shows.
+#[repr(C)]
+pub(crate) struct Memo {
+    /// Of the seed and the ranges of code.
+    key: u64,
+    /// 0 while not known, and when there were too many.
+    len: u64,
+    /// The position of the last one.
+    last: u64,
+    positions: [u8; MEMO_WORDS],
+}
+
+/// Identity of the place, if it is one that is met again: to be found in [`PLACES`], or else it is none.
+#[inline(always)]
+pub(crate) fn remembered(seen: &Seen) -> u64 {
+    // SAFETY: values in maps. A task that preempts this one may change the memo; what is none of this stack leads to no known place.
+    unsafe {
+        let len = (*seen.memo).len;
+        if len == 0 {
+            return 0;
+        }
+        seen.read((*seen.memo).last as usize % PLACE_WORDS + 1);
+        let mut hash = seen.seed;
+        // In blocks: the verifier walks on from each place where the loop is left.
+        for block in 0..MEMO_WORDS / BLOCK {
+            if (block * BLOCK) as u64 >= len {
+                break;
+            }
+            for index in block * BLOCK..(block + 1) * BLOCK {
+                // Volatile, or what is read would be kept on the BPF stack.
+                let position = usize::from((&raw const (*seen.memo).positions[index]).read_volatile()) % PLACE_WORDS;
+                let within = top_bit((index as u64).wrapping_sub(len));
+                hash = choose(within, with_word(hash, *seen.words.add(position), position), hash);
+            }
+        }
+        finish(hash)
+    }
+}
+
+/// Identity of the place; keeps in mind what has told it.
+#[inline(always)]
+pub(crate) fn looked_at(seen: &Seen) -> u64 {
+    seen.read(PLACE_WORDS);
+    let mut hash = seen.seed;
+    let mut len = 0;
+    let mut last = 0;
+    // SAFETY: values in maps.
+    unsafe {
+        (*seen.memo).len = 0;
+        for position in 0..PLACE_WORDS {
+            let word = *seen.words.add(position);
+            let code = in_code(seen.code, word);
+            hash = choose(code, with_word(hash, word, position), hash);
+            (*seen.memo).positions[len as usize % MEMO_WORDS] = position as u8;
+            len += code;
+            last = choose(code, position as u64, last);
+        }
+        (*seen.memo).last = last;
+        (*seen.memo).len = if len > MEMO_WORDS as u64 { 0 } else { len };
+    }
+    finish(hash)
+}
+
+/// The position counts: frames of interpreted code may differ in nothing else.
+#[inline(always)]
+fn with_word(hash: u64, word: u64, position: usize) -> u64 {
+    hash.wrapping_add(word ^ (position as u64) << 48).wrapping_mul(MULTIPLIER)
+}
+
+#[inline(always)]
+fn finish(hash: u64) -> u64 {
+    hash ^ (hash >> 32) | 1
+}
+
+/// Where the kernel has loaded the program of the running task (`load_elf_binary()`, `fs/binfmt_elf.c`).
+#[inline(always)]
+fn code_of_program() -> Option<*const CodeRanges> {
+    let code = PROGRAM.get_ptr_mut(0)?;
+    // SAFETY: the helpers have no precondition; the task is typed where `Typed` reads it. A null `mm` reads as 0.
+    let [start, end] = unsafe {
+        if has(helper::TASK_REGISTERS) {
+            program::<Typed>(bpf_get_current_task_btf() as *const Opaque)
+        } else {
+            program::<Probed>(bpf_get_current_task() as *const Opaque)
+        }
+    };
+    // SAFETY: this CPU's own value, whose other ranges stay empty.
+    unsafe { (*code).ranges[0] = [start, end.saturating_sub(start)] };
+    Some(code)
+}
+
+/// # Safety
+///
+/// `task` has to be a `struct task_struct` that `R` can read.
+#[inline(always)]
+unsafe fn program<R: Read>(task: *const Opaque) -> [u64; 2] {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let mm: *const Opaque = R::load(task, offset!(task_mm));
+        if mm.is_null() { [0; 2] } else { [R::load(mm, offset!(mm_start_code)), R::load(mm, offset!(mm_end_code))] }
+    }
+}
+
+/// 1 when a word points into code, else 0.
+#[inline(always)]
+fn in_code(code: *const CodeRanges, word: u64) -> u64 {
+    // The top bit: not before the start, and before the end.
+    let inside = |range: usize| {
+        let [start, length] = range_of(code, range);
+        let from_start = word.wrapping_sub(start);
+        from_start.wrapping_sub(length) & !from_start
+    };
+    const { assert!(CODE_RANGES == 4) };
+    top_bit(inside(0) | inside(1) | inside(2) | inside(3))
+}
+
+/// Start and length of a range of code. Volatile, or they would be kept on the BPF stack, which has no room for them.
+#[inline(always)]
+fn range_of(code: *const CodeRanges, range: usize) -> [u64; 2] {
+    // SAFETY: values in a map.
+    unsafe { [0, 1].map(|word| (&raw const (*code).ranges[range][word]).read_volatile()) }
+}
+
+/// 1 when the top bit is set, else 0. Nothing branches on it: the processor would guess wrong, and the verifier walk a loop more than
+/// once.
+#[inline(always)]
+fn top_bit(mut word: u64) -> u64 {
+    // SAFETY: shifts a register. The compiler would make a branch of what it knows to be 0 or 1; the verifier one of a
+    // sign that is spread by an arithmetic shift (`maybe_fork_scalars()`, kernel/bpf/verifier.c, 6.18).
+    unsafe { asm!("{word} >>= 63", word = inout(reg) word, options(pure, nomem, nostack)) };
+    word
+}
+
+/// `then` when `bit` is 1, `or` when it is 0.
+#[inline(always)]
+fn choose(bit: u64, then: u64, or: u64) -> u64 {
+    or ^ (or ^ then) & bit.wrapping_neg()
+}
+
+#[inline(always)]
+fn mix(hash: u64, word: u64) -> u64 {
+    (hash.rotate_left(5) ^ word).wrapping_mul(MULTIPLIER)
+}
