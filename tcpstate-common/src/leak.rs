@@ -14,9 +14,12 @@ pub const KIND_EOF_READ: u32 = 4;
 pub const KIND_ACCEPTED: u32 = 5;
 /// [`SocketEvent::kind`]: the socket is gone.
 pub const KIND_DESTROYED: u32 = 6;
-
 /// `kind` of a [`Closing`], in its [`Found::socket`].
 pub const KIND_CLOSING: u32 = 7;
+/// [`SocketEvent::kind`]: `close()` took the socket from CLOSE_WAIT to LAST_ACK. It has no descriptor any more, and nothing else
+/// comes about it: one record in the place of a [`KIND_LEFT`] and a [`KIND_DESTROYED`], for who wants neither transitions nor who
+/// closes.
+pub const KIND_CLOSED: u32 = 8;
 
 /// A socket entered CLOSE_WAIT.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

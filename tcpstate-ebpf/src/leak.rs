@@ -3,7 +3,7 @@
 use tcpstate_common::{
     config::filter as set,
     event::Owner,
-    leak::{Entered, KIND_ACCEPTED, KIND_DESTROYED, KIND_ENTERED, KIND_EOF_READ, KIND_LEFT, SocketEvent},
+    leak::{Entered, KIND_ACCEPTED, KIND_CLOSED, KIND_DESTROYED, KIND_ENTERED, KIND_EOF_READ, KIND_LEFT, SocketEvent},
     state::{IPPROTO_MPTCP, TcpState},
 };
 
@@ -51,11 +51,17 @@ pub(crate) fn on_transition(seen: &Seen, known: &Known) {
         }
         // Into LAST_ACK goes `close()` or `shutdown()`, in the context of its caller; what leads to CLOSE may come from
         // anywhere. The closer matters only when it was late; who shuts down may never close.
-        let by_caller = seen.new == LAST_ACK && (known.in_old_ns >= config!(late_ns) || is_in_shutdown());
+        let call = if seen.new == LAST_ACK { running_call() } else { Call::Other };
+        let by_caller = seen.new == LAST_ACK && (known.in_old_ns >= config!(late_ns) || call == Call::Shutdown);
         let (actor, place) = if by_caller { (owner::current(), stack::capture()) } else { (owner::UNKNOWN, 0) };
+        let is_over = call == Call::Close && !filtering(set::TRANSITIONS | set::CLOSERS);
+        if is_over {
+            // Every other call may leave a descriptor, or be there for another one.
+            let _ = SOCKETS.remove(seen.sk.address());
+        }
         beside(|event: *mut SocketEvent| {
             let left = SocketEvent {
-                kind: KIND_LEFT,
+                kind: if is_over { KIND_CLOSED } else { KIND_LEFT },
                 new_state: seen.new,
                 pad: [0; 3],
                 ts_ns: seen.now,
@@ -78,13 +84,28 @@ pub(crate) fn beside<T: 'static>(fill: impl FnOnce(*mut T)) {
     }
 }
 
-/// Whether the running task is in `shutdown()` and not in `close()`, which takes a socket to LAST_ACK as well.
+/// What takes a socket to LAST_ACK.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Call {
+    /// `close()`: the last descriptor goes.
+    Close,
+    /// `shutdown()`: its descriptors stay.
+    Shutdown,
+    /// Something else, which may be either, or it cannot be told.
+    Other,
+}
+
+/// The system call that the running task is in.
 #[inline(always)]
-fn is_in_shutdown() -> bool {
-    /// x86-64 number of the system call.
+fn running_call() -> Call {
+    /// x86-64 numbers of the system calls.
+    const CLOSE: i64 = 3;
     const SHUTDOWN: i64 = 48;
-    let Some(user) = stack::running_registers() else { return false };
-    user.syscall == SHUTDOWN
+    match stack::running_registers() {
+        Some(user) if user.syscall == CLOSE => Call::Close,
+        Some(user) if user.syscall == SHUTDOWN => Call::Shutdown,
+        _ => Call::Other,
+    }
 }
 
 #[inline(always)]

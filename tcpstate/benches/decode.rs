@@ -13,12 +13,12 @@ use tcpstate::{
 };
 use tcpstate_common::{
     event::{KIND_TRANSITION, Owner, Transition, owner_source},
-    leak::{Entered, KIND_DESTROYED, KIND_ENTERED, KIND_EOF_READ, KIND_LEFT, SocketEvent},
+    leak::{Entered, KIND_CLOSED, KIND_ENTERED, KIND_EOF_READ, SocketEvent},
     state::{AF_INET, IPPROTO_TCP, TcpState},
 };
 
 /// Records in one measured round.
-const ROUND: u64 = 40_000;
+const ROUND: u64 = 42_000;
 
 fn transition(n: u64, kind: u32) -> Transition {
     let tgid = 1_000 + (n % 50) as u32;
@@ -41,7 +41,7 @@ fn transition(n: u64, kind: u32) -> Transition {
 }
 
 /// A socket's time in CLOSE_WAIT: FIN, read, close.
-fn life(n: u64) -> [Vec<u8>; 4] {
+fn life(n: u64) -> [Vec<u8>; 3] {
     let entered = Entered { transition: transition(n, KIND_ENTERED), place: n % 100 + 1 };
     let event = |kind| SocketEvent {
         kind,
@@ -53,12 +53,11 @@ fn life(n: u64) -> [Vec<u8>; 4] {
         actor: entered.transition.owner,
         place: 101,
     };
-    let [read, left, gone] = [KIND_EOF_READ, KIND_LEFT, KIND_DESTROYED].map(event);
+    let [read, closed] = [KIND_EOF_READ, KIND_CLOSED].map(event);
     [
         bytemuck::bytes_of(&entered).to_vec(),
         bytemuck::bytes_of(&read).to_vec(),
-        bytemuck::bytes_of(&left).to_vec(),
-        bytemuck::bytes_of(&gone).to_vec(),
+        bytemuck::bytes_of(&closed).to_vec(),
     ]
 }
 
@@ -78,7 +77,7 @@ fn main() {
         });
     });
 
-    let records: Vec<Vec<u8>> = (0..ROUND / 4).flat_map(life).collect();
+    let records: Vec<Vec<u8>> = (0..ROUND / 3).flat_map(life).collect();
     let options =
         Options { older_than: Duration::from_secs(1), accept_hook: true, receive_hook: true, descriptors: true };
     let mut leaks = Leaks::new(options);

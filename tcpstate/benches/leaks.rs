@@ -51,11 +51,10 @@ fn entered(n: u64, at: u64) -> LeakEvent {
 fn live(leaks: &mut Leaks, n: u64, at: u64) {
     let socket = facts(n).id;
     let by = Actor { pid: process(n), tid: n as u32, comm: COMM };
-    let (moment, new) = (MonotonicNs(at + 1_000), State::Known(TcpState::LastAck));
+    let moment = MonotonicNs(at + 1_000);
     leaks.push(&entered(n, at));
     leaks.push(&LeakEvent::EofRead { at: moment, socket, by, place: Some(PlaceId(101)) });
-    leaks.push(&LeakEvent::Left { at: moment, socket, new, closed: Some((by, Some(PlaceId(102)))) });
-    leaks.push(&LeakEvent::Destroyed { at: moment, socket });
+    leaks.push(&LeakEvent::Closed { at: moment, socket, by: Some((by, Some(PlaceId(102)))) });
 }
 
 fn a_million() -> Leaks {

@@ -1,6 +1,10 @@
 //! Guests with other kernels: `cargo xtask vm`.
 
-use std::{fs, path::PathBuf, process::ExitCode};
+use std::{
+    fs,
+    path::PathBuf,
+    process::{Command, ExitCode},
+};
 
 use anyhow::{Context as _, bail, ensure};
 
@@ -53,6 +57,9 @@ pub(crate) struct Options {
     /// Give a guest up after this many seconds
     #[arg(long, value_name = "SECONDS", default_value_t = 1200)]
     limit: u64,
+    /// Run every test that no FILTER asks for on one of the kernels; on which one, changes from commit to commit
+    #[arg(long, conflicts_with_all = ["exec", "shell"])]
+    deal: bool,
     /// Run only tests whose names contain one of these
     #[arg(last = true, value_name = "FILTER")]
     filters: Vec<String>,
@@ -72,7 +79,7 @@ pub(crate) fn task(options: &Options) -> anyhow::Result<ExitCode> {
     let directory = cargo::target_dir()?.join("guests");
     let mut guests = Guests { emulator: Emulator::find()?, directory, options, processor: Processor::Emulated };
     fs::create_dir_all(&guests.directory)?;
-    let suite = if tests { Some(Suite::build(&options.filters)?) } else { None };
+    let suite = if tests { Some(Suite::build(&options.filters, options.deal.then(turn))?) } else { None };
     // Commands get the program that users have.
     let program = if tests { build::tested_program()? } else { build::static_binary("tcpstate")? };
     let mut base = Base::new(&build::static_binary("tcpstate-guest")?, &program)?;
@@ -94,6 +101,15 @@ pub(crate) fn task(options: &Options) -> anyhow::Result<ExitCode> {
             guests.shell(kernels[newest], &fetched[newest])
         }
     }
+}
+
+/// A number that changes from commit to commit.
+fn turn() -> usize {
+    let mut git = Command::new("git");
+    let count = git.current_dir(cargo::workspace()).args(["rev-list", "--count", "HEAD"]).output();
+    // Without a repository it is always the same one.
+    let count = count.ok().and_then(|output| String::from_utf8(output.stdout).ok()?.trim().parse().ok());
+    count.unwrap_or(0)
 }
 
 /// Those that are asked for, in the order of [`KERNELS`].

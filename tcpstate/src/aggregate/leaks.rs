@@ -141,6 +141,10 @@ impl Leaks {
             }
             LeakEvent::Closing(ref closing) => self.closing(closing),
             LeakEvent::Left { at, socket, new, closed } => self.left(at, socket, new, closed),
+            LeakEvent::Closed { at, socket, by } => {
+                self.left(at, socket, State::Known(TcpState::LastAck), by);
+                self.destroyed(at, socket);
+            }
             LeakEvent::Destroyed { at, socket } => self.destroyed(at, socket),
         }
     }

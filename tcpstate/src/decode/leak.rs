@@ -6,7 +6,7 @@ use hashbrown::{HashMap, hash_map::Entry};
 use tcpstate_common::{
     event::{self, owner_source},
     leak::{
-        self, Entered, FOUND_EOF_READ, FOUND_SINCE, FOUND_UNACCEPTED, Found, KIND_ACCEPTED, KIND_CLOSING,
+        self, Entered, FOUND_EOF_READ, FOUND_SINCE, FOUND_UNACCEPTED, Found, KIND_ACCEPTED, KIND_CLOSED, KIND_CLOSING,
         KIND_DESTROYED, KIND_ENTERED, KIND_EOF_READ, KIND_LEFT, SocketEvent,
     },
     state::TcpState,
@@ -51,6 +51,9 @@ pub fn event(record: &[u8]) -> Result<LeakEvent, DecodeError> {
             new: State::from(raw.new_state),
             closed: actor(&raw.actor).map(|actor| (actor, place(raw.place))),
         },
+        KIND_CLOSED => {
+            LeakEvent::Closed { at, socket, by: actor(&raw.actor).map(|actor| (actor, place(raw.place))) }
+        }
         KIND_EOF_READ => match actor(&raw.actor) {
             Some(by) => LeakEvent::EofRead { at, socket, by, place: place(raw.place) },
             None => return Err(DecodeError::Kind(raw.kind)),

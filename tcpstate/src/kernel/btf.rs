@@ -3,7 +3,7 @@
 //! aya keeps its own reader's members private, and a general BTF crate takes 180 ms for what is needed here in 5.
 //! Format: <https://docs.kernel.org/bpf/btf.html>.
 
-use std::{collections::HashMap, fs, io, ops::Range, path::Path};
+use std::{ffi::CStr, fs, io, ops::Range, path::Path};
 
 use tcpstate_common::layout::{ABSENT, KernelField, Layout};
 
@@ -14,9 +14,12 @@ const MAGIC: u16 = 0xeb9f;
 const HEADER_LEN: usize = 24;
 const TYPE_LEN: usize = 12;
 
+const KIND_STRUCT: u32 = 4;
+const KIND_UNION: u32 = 5;
 const KIND_FWD: u32 = 7;
 const KIND_TYPEDEF: u32 = 8;
 const KIND_FUNC: u32 = 12;
+const KIND_FUNC_PROTO: u32 = 13;
 
 /// Why a type could not be found.
 #[derive(Debug, thiserror::Error)]
@@ -44,17 +47,6 @@ pub enum BtfError {
     },
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Kind {
-    Struct,
-    Union,
-    Func,
-    FuncProto,
-    /// `const`, `volatile`, `restrict`, typedef, type tag: stand for another type.
-    Modifier,
-    Other,
-}
-
 /// The kernel's types.
 pub(super) struct KernelBtf {
     /// The whole file: copies of its sections would be megabytes at every start.
@@ -63,13 +55,15 @@ pub(super) struct KernelBtf {
     strings: Range<usize>,
     /// Offset of each type in `types`; ids count from 1.
     offsets: Vec<u32>,
-    /// Named structures.
-    structs: HashMap<Vec<u8>, u32>,
+    /// The structures that [`Layout`] has fields of.
+    structs: Vec<(&'static str, u32)>,
+    /// What programs can be attached to by number: typed tracepoints, iterators, and the functions asked for. Ascending.
+    points: Vec<u32>,
 }
 
 struct Type<'a> {
     name: u32,
-    kind: Kind,
+    kind: u32,
     vlen: usize,
     bitfields: bool,
     /// Size or referred type.
@@ -78,16 +72,16 @@ struct Type<'a> {
 }
 
 impl KernelBtf {
-    /// Reads the running kernel's types.
-    pub(super) fn load() -> Result<Self, BtfError> {
+    /// Reads the running kernel's types; of its functions only `functions` are found again.
+    pub(super) fn load(functions: &[&str]) -> Result<Self, BtfError> {
         let bytes = fs::read(Path::new(VMLINUX)).map_err(|error| match error.kind() {
             io::ErrorKind::NotFound => BtfError::Missing,
             _ => BtfError::Read(error),
         })?;
-        Self::parse(bytes)
+        Self::parse(bytes, functions)
     }
 
-    fn parse(bytes: Vec<u8>) -> Result<Self, BtfError> {
+    fn parse(bytes: Vec<u8>, functions: &[&str]) -> Result<Self, BtfError> {
         let header = bytes.get(..HEADER_LEN).ok_or(BtfError::Malformed("it ends within its header"))?;
         if u16::from_ne_bytes([header[0], header[1]]) != MAGIC {
             return Err(BtfError::Malformed("it does not begin with BTF's magic number"));
@@ -102,18 +96,21 @@ impl KernelBtf {
         let types = section(type_off, type_len).ok_or(BtfError::Malformed("its types lie outside of it"))?;
         let strings = section(string_off, string_len).ok_or(BtfError::Malformed("its strings lie outside of it"))?;
         let offsets = Vec::with_capacity(types.len() / 24);
-        let mut btf = Self { bytes, types, strings, offsets, structs: HashMap::new() };
-        btf.index()?;
+        let mut btf = Self { bytes, types, strings, offsets, structs: Vec::new(), points: Vec::new() };
+        btf.index(functions)?;
         Ok(btf)
     }
 
-    fn index(&mut self) -> Result<(), BtfError> {
+    /// Goes once through all types, a hundred thousand of them.
+    fn index(&mut self, functions: &[&str]) -> Result<(), BtfError> {
         let types = &self.bytes[self.types.clone()];
-        let mut offset = 0;
-        while offset < types.len() {
-            let info = word(types, offset + 4).ok_or(BtfError::Malformed("it ends within a type"))?;
-            let vlen = (info & 0xffff) as usize;
-            let extra = match (info >> 24) & 0x1f {
+        let strings = &self.bytes[self.strings.clone()];
+        let mut rest = types;
+        while let Some((head, after)) = rest.split_first_chunk::<TYPE_LEN>() {
+            let word = |at: usize| u32::from_ne_bytes([head[at], head[at + 1], head[at + 2], head[at + 3]]);
+            let (name, info) = (word(0), word(4));
+            let (kind, vlen) = ((info >> 24) & 0x1f, (info & 0xffff) as usize);
+            let extra = match kind {
                 1 | 14 | 17 => 4,
                 3 => 12,
                 4 | 5 | 15 | 19 => 12 * vlen,
@@ -121,20 +118,27 @@ impl KernelBtf {
                 2 | 7..=12 | 16 | 18 => 0,
                 _ => return Err(BtfError::Malformed("it has a kind of type that this version does not know")),
             };
-            self.offsets.push(u32::try_from(offset).map_err(|_| BtfError::Malformed("it is larger than 4 GiB"))?);
-            offset += TYPE_LEN + extra;
-            if offset > types.len() {
-                return Err(BtfError::Malformed("it ends within a type"));
+            let offset = u32::try_from(types.len() - rest.len());
+            self.offsets.push(offset.map_err(|_| BtfError::Malformed("it is larger than 4 GiB"))?);
+            rest = after.get(extra..).ok_or(BtfError::Malformed("it ends within a type"))?;
+            let id = self.offsets.len() as u32;
+            match kind {
+                KIND_STRUCT => {
+                    let name = string(strings, name);
+                    let field = Layout::FIELDS.iter().find(|field| field.structure.as_bytes() == name);
+                    self.structs.extend(field.map(|field| (field.structure, id)));
+                }
+                KIND_TYPEDEF if string(strings, name).starts_with(b"btf_trace_") => self.points.push(id),
+                KIND_FUNC => {
+                    let name = string(strings, name);
+                    if name.starts_with(b"bpf_iter_") || functions.iter().any(|wanted| wanted.as_bytes() == name) {
+                        self.points.push(id);
+                    }
+                }
+                _ => {}
             }
         }
-        for id in 1..=self.offsets.len() as u32 {
-            let Some(entry) = self.get(id) else { continue };
-            if entry.kind == Kind::Struct && entry.name != 0 {
-                let name = self.name(entry.name).to_vec();
-                self.structs.entry(name).or_insert(id);
-            }
-        }
-        Ok(())
+        if rest.is_empty() { Ok(()) } else { Err(BtfError::Malformed("it ends within a type")) }
     }
 
     /// Offsets of all fields that the programs read.
@@ -150,35 +154,28 @@ impl KernelBtf {
         Ok(Layout::from_offsets(offsets))
     }
 
-    /// How many arguments a kernel function takes; `None` when there is no such function.
+    /// How many arguments a kernel function takes; `None` when there is no such function, or it was not asked for.
     pub(super) fn argument_count(&self, function: &str) -> Option<usize> {
-        let proto = (1..=self.offsets.len() as u32).find_map(|id| {
-            let entry = self.get(id)?;
-            (entry.kind == Kind::Func && self.name(entry.name) == function.as_bytes()).then_some(entry.size_or_type)
-        })?;
-        let proto = self.get(proto)?;
-        (proto.kind == Kind::FuncProto).then_some(proto.vlen)
+        let is_it = |entry: &Type<'_>| entry.kind == KIND_FUNC && self.name(entry.name) == function.as_bytes();
+        let entry = self.points.iter().filter_map(|&id| self.get(id)).find(is_it)?;
+        let proto = self.get(entry.size_or_type)?;
+        (proto.kind == KIND_FUNC_PROTO).then_some(proto.vlen)
     }
 
-    /// What programs can be attached to by number, as BTF for a reader of names: typed tracepoints, iterators, and `functions`. Every
-    /// other type is there to be counted only, and those behind the last one are not.
-    pub(super) fn attach_points(&self, functions: &[&str]) -> Vec<u8> {
-        let mut types = Vec::with_capacity(self.offsets.len() * TYPE_LEN);
+    /// What programs can be attached to by number, as BTF for a reader of names. Every other type is there to be counted only, and
+    /// those behind the last one are not.
+    pub(super) fn attach_points(&self) -> Vec<u8> {
+        let last = self.points.last().copied().unwrap_or_default() as usize;
+        let mut types = bytes_of([0, KIND_FWD << 24, 0]).repeat(last);
         let mut strings = vec![0];
-        let mut end = 0;
-        for id in 1..=self.offsets.len() as u32 {
-            let name = self.attach_point(id, functions).unwrap_or_default();
-            let (name_at, info) = match name {
-                [] => (0, KIND_FWD << 24),
-                _ => (strings.len() as u32, self.word_of(id, 4).unwrap_or_default()),
-            };
-            types.extend([name_at, info, 0].iter().flat_map(|word: &u32| word.to_ne_bytes()));
-            if !name.is_empty() {
-                strings.extend(name.iter().chain(&[0]));
-                end = types.len();
-            }
+        for &id in &self.points {
+            let Some(entry) = self.get(id) else { continue };
+            let at = (id as usize - 1) * TYPE_LEN;
+            let point = bytes_of([strings.len() as u32, entry.kind << 24, 0]);
+            types[at..at + TYPE_LEN].copy_from_slice(&point);
+            strings.extend_from_slice(self.name(entry.name));
+            strings.push(0);
         }
-        types.truncate(end);
         let mut bytes = Vec::with_capacity(HEADER_LEN + types.len() + strings.len());
         // Its version is 1, and no flags are set.
         bytes.extend(MAGIC.to_ne_bytes().iter().chain(&[1, 0]));
@@ -190,24 +187,9 @@ impl KernelBtf {
         bytes
     }
 
-    /// The name of a type that stands for something to attach to.
-    fn attach_point(&self, id: u32, functions: &[&str]) -> Option<&[u8]> {
-        let kind = (self.word_of(id, 4)? >> 24) & 0x1f;
-        if !matches!(kind, KIND_TYPEDEF | KIND_FUNC) {
-            return None;
-        }
-        let name = self.name(self.word_of(id, 0)?);
-        let wanted = if kind == KIND_TYPEDEF {
-            name.starts_with(b"btf_trace_")
-        } else {
-            name.starts_with(b"bpf_iter_") || functions.iter().any(|function| function.as_bytes() == name)
-        };
-        wanted.then_some(name)
-    }
-
     /// Byte offset of a field, through members of members and anonymous members.
     fn field(&self, field: KernelField) -> Option<u32> {
-        let mut id = *self.structs.get(field.structure.as_bytes())?;
+        let (_, mut id) = *self.structs.iter().find(|(name, _)| *name == field.structure)?;
         let mut bits = 0;
         for name in field.member.split('.') {
             let (offset, member_type) = self.member(id, name.as_bytes(), 0)?;
@@ -220,7 +202,7 @@ impl KernelBtf {
     /// Bit offset and type of a member.
     fn member(&self, id: u32, name: &[u8], depth: u32) -> Option<(u32, u32)> {
         let entry = self.get(self.strip_modifiers(id)?)?;
-        if !matches!(entry.kind, Kind::Struct | Kind::Union) || depth > 8 {
+        if !matches!(entry.kind, KIND_STRUCT | KIND_UNION) || depth > 8 {
             return None;
         }
         (0..entry.vlen).find_map(|index| {
@@ -240,18 +222,13 @@ impl KernelBtf {
     fn strip_modifiers(&self, mut id: u32) -> Option<u32> {
         for _ in 0..16 {
             let entry = self.get(id)?;
-            if entry.kind != Kind::Modifier {
+            // Typedef, `volatile`, `const`, `restrict`, type tag: stand for another type.
+            if !matches!(entry.kind, KIND_TYPEDEF..=11 | 18) {
                 return Some(id);
             }
             id = entry.size_or_type;
         }
         None
-    }
-
-    /// The word at `at` in a type.
-    fn word_of(&self, id: u32, at: usize) -> Option<u32> {
-        let offset = *self.offsets.get((id as usize).checked_sub(1)?)? as usize;
-        word(self.bytes.get(self.types.clone())?, offset + at)
     }
 
     fn get(&self, id: u32) -> Option<Type<'_>> {
@@ -260,14 +237,7 @@ impl KernelBtf {
         let info = word(types, offset + 4)?;
         Some(Type {
             name: word(types, offset)?,
-            kind: match (info >> 24) & 0x1f {
-                4 => Kind::Struct,
-                5 => Kind::Union,
-                12 => Kind::Func,
-                13 => Kind::FuncProto,
-                8..=11 | 18 => Kind::Modifier,
-                _ => Kind::Other,
-            },
+            kind: (info >> 24) & 0x1f,
             vlen: (info & 0xffff) as usize,
             bitfields: info >> 31 != 0,
             size_or_type: word(types, offset + 8)?,
@@ -276,19 +246,32 @@ impl KernelBtf {
     }
 
     fn name(&self, offset: u32) -> &[u8] {
-        let strings = self.bytes.get(self.strings.clone()).unwrap_or_default();
-        let rest = strings.get(offset as usize..).unwrap_or_default();
-        rest.split(|&byte| byte == 0).next().unwrap_or_default()
+        string(self.bytes.get(self.strings.clone()).unwrap_or_default(), offset)
     }
+}
+
+/// The string at `offset`; empty where there is none.
+fn string(strings: &[u8], offset: u32) -> &[u8] {
+    let rest = strings.get(offset as usize..).unwrap_or_default();
+    CStr::from_bytes_until_nul(rest).unwrap_or_default().to_bytes()
 }
 
 fn word(bytes: &[u8], at: usize) -> Option<u32> {
     bytes.get(at..at + 4)?.try_into().ok().map(u32::from_ne_bytes)
 }
 
+/// A type of three words.
+fn bytes_of(words: [u32; 3]) -> [u8; TYPE_LEN] {
+    let mut bytes = [0; TYPE_LEN];
+    for (to, word) in bytes.chunks_exact_mut(4).zip(words) {
+        to.copy_from_slice(&word.to_ne_bytes());
+    }
+    bytes
+}
+
 #[cfg(test)]
 mod tests {
-    use super::{HEADER_LEN, KIND_FUNC, KIND_TYPEDEF, KernelBtf, MAGIC, TYPE_LEN};
+    use super::{HEADER_LEN, KIND_FUNC, KIND_FWD, KIND_TYPEDEF, KernelBtf, MAGIC, TYPE_LEN};
 
     /// Types of these kinds and names, each of twelve bytes.
     fn btf(types: &[(u32, &str)]) -> Vec<u8> {
@@ -310,9 +293,8 @@ mod tests {
 
     /// What is left of each type: its kind and name.
     fn types(btf: &KernelBtf) -> Vec<(u32, String)> {
-        let ids = 1..=btf.offsets.len() as u32;
-        let name = |id| String::from_utf8_lossy(btf.name(btf.word_of(id, 0).expect("a type"))).into_owned();
-        ids.map(|id| (btf.word_of(id, 4).expect("a type") >> 24, name(id))).collect()
+        let types = (1..=btf.offsets.len() as u32).map(|id| btf.get(id).expect("a type"));
+        types.map(|entry| (entry.kind, String::from_utf8_lossy(btf.name(entry.name)).into_owned())).collect()
     }
 
     #[test]
@@ -325,9 +307,9 @@ mod tests {
             (KIND_FUNC, "bpf_iter_tcp"),
             (KIND_FUNC, "tcp_sendmsg"),
         ];
-        let kernel = KernelBtf::parse(btf(&of_kernel)).expect("types");
-        let points = KernelBtf::parse(kernel.attach_points(&["tcp_recvmsg"])).expect("what it wrote");
-        let nothing = || (super::KIND_FWD, String::new());
+        let kernel = KernelBtf::parse(btf(&of_kernel), &["tcp_recvmsg"]).expect("types");
+        let points = KernelBtf::parse(kernel.attach_points(), &[]).expect("what it wrote");
+        let nothing = || (KIND_FWD, String::new());
         let kept = |index: usize| (of_kernel[index].0, of_kernel[index].1.to_owned());
         assert_eq!(types(&points), [nothing(), kept(1), kept(2), nothing(), kept(4)]);
     }
@@ -336,8 +318,8 @@ mod tests {
     fn damaged_types_are_an_error() {
         let whole = btf(&[(KIND_TYPEDEF, "u32")]);
         for length in 0..HEADER_LEN + TYPE_LEN {
-            assert!(KernelBtf::parse(whole[..length].to_vec()).is_err(), "{length} bytes of it");
+            assert!(KernelBtf::parse(whole[..length].to_vec(), &[]).is_err(), "{length} bytes of it");
         }
-        assert!(KernelBtf::parse(whole).is_ok());
+        assert!(KernelBtf::parse(whole, &[]).is_ok());
     }
 }

@@ -20,9 +20,9 @@ pub(super) struct System {
 impl System {
     pub(super) fn read() -> Result<Self> {
         memory::keep();
-        let types = KernelBtf::load()?;
+        let types = KernelBtf::load(&hooks::FUNCTIONS)?;
         let layout = types.layout()?;
-        let btf = Btf::parse(&types.attach_points(&hooks::FUNCTIONS), Endianness::default());
+        let btf = Btf::parse(&types.attach_points(), Endianness::default());
         let btf = btf.context("kernel BTF is malformed")?;
         Ok(Self { types, layout, btf })
     }

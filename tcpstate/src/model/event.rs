@@ -72,6 +72,7 @@ impl LeakEvent {
             | Self::Accepted { at, .. }
             | Self::EofRead { at, .. }
             | Self::Left { at, .. }
+            | Self::Closed { at, .. }
             | Self::Destroyed { at, .. }
             | Self::Closing(Closing { at, .. }) => at,
         }

@@ -88,8 +88,18 @@ pub enum LeakEvent {
         socket: SocketId,
         /// The state it entered.
         new: State,
-        /// Who closed it, and where: only for LAST_ACK, which the kernel enters in the closer's context.
+        /// Who closed it late or shut it down, and where: only for LAST_ACK, which the kernel enters in the caller's context.
         closed: Option<(Actor, Option<PlaceId>)>,
+    },
+    /// `close()` took the socket from CLOSE_WAIT to LAST_ACK, its last descriptor with it: the same as [`LeakEvent::Left`] and
+    /// [`LeakEvent::Destroyed`], in their place. Not where transitions are traced as well, or closing is asked for.
+    Closed {
+        /// When.
+        at: MonotonicNs,
+        /// The socket.
+        socket: SocketId,
+        /// Who closed it, and where, when it was late.
+        by: Option<(Actor, Option<PlaceId>)>,
     },
     /// A thread ends the stay of the socket in CLOSE_WAIT, or its life after that. Comes before the event of its leaving or of its
     /// end, and only on request.

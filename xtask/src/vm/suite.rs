@@ -10,28 +10,38 @@ use anyhow::{Context as _, ensure};
 use super::{image::Base, results};
 use crate::{build, cargo, process};
 
-/// A test binary and the tests in it that were asked for.
+/// A test binary and all tests in it.
 #[derive(Clone, Debug)]
 struct Runner {
     path: PathBuf,
-    tests: Vec<String>,
-    /// All it has.
     known: Vec<String>,
 }
 
-/// The test binaries, the same as on the machine itself.
+/// The test binaries, the same as on the machine itself, and which of their tests were asked for.
 #[derive(Clone, Debug)]
 pub(crate) struct Suite {
     runners: Vec<Runner>,
+    /// Those whose names contain one of these; without any, all.
+    filters: Vec<String>,
+    /// Every other test runs on one kernel: it is dealt to them in turn, beginning with the one of this number.
+    dealt_from: Option<usize>,
+}
+
+/// One of several kernels.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Nth {
+    pub(crate) index: usize,
+    pub(crate) of: usize,
 }
 
 impl Suite {
-    /// Builds them and the programs that they run, and asks for the tests whose names contain one of `filters`.
+    /// Builds them and the programs that they run, and asks for the tests whose names contain one of `filters`; with `dealt_from`,
+    /// for every other one on one kernel.
     ///
     /// # Errors
     ///
     /// A build failed, or a filter fits no test.
-    pub(crate) fn build(filters: &[String]) -> anyhow::Result<Self> {
+    pub(crate) fn build(filters: &[String], dealt_from: Option<usize>) -> anyhow::Result<Self> {
         let mut runners = Vec::new();
         for (name, path) in build::privileged_tests()? {
             // Both do nothing else than building programs that their tests run.
@@ -43,14 +53,14 @@ impl Suite {
             let list = list.with_context(|| format!("failed to run `{}`", path.display()))?;
             ensure!(list.status.success(), "`{} --list` failed: {}", path.display(), list.status);
             let known = results::listed(&String::from_utf8(list.stdout)?);
-            let wanted = |test: &&String| filters.is_empty() || filters.iter().any(|filter| test.contains(filter));
-            runners.push(Runner { tests: known.iter().filter(wanted).cloned().collect(), path, known });
+            runners.push(Runner { path, known });
         }
-        let is_called =
-            |name: &&String| runners.iter().flat_map(|runner| &runner.tests).any(|test| test.contains(*name));
+        let suite = Self { runners, filters: filters.to_vec(), dealt_from };
+        let known = suite.known();
+        let is_called = |name: &&String| known.iter().any(|test| test.contains(*name));
         let unknown: Vec<_> = filters.iter().filter(|filter| !is_called(filter)).cloned().collect();
         ensure!(unknown.is_empty(), "no test is called {}", unknown.join(" or "));
-        Ok(Self { runners })
+        Ok(suite)
     }
 
     /// Puts into guests what the tests need.
@@ -70,9 +80,17 @@ impl Suite {
         Ok(())
     }
 
-    /// The names of all tests asked for.
-    pub(crate) fn tests(&self) -> Vec<String> {
-        self.runners.iter().flat_map(|runner| runner.tests.clone()).collect()
+    /// The names of the tests for a kernel.
+    pub(crate) fn tests(&self, kernel: Nth) -> Vec<String> {
+        let known = self.known();
+        let tests = known.into_iter().enumerate().filter(|(number, test)| self.is_for(kernel, *number, test));
+        tests.map(|(_, test)| test).collect()
+    }
+
+    /// Whether the test of this number is for a kernel.
+    fn is_for(&self, kernel: Nth, number: usize, test: &str) -> bool {
+        let dealt = || self.dealt_from.is_some_and(|first| (first + number) % kernel.of == kernel.index);
+        self.filters.is_empty() || self.filters.iter().any(|filter| test.contains(filter)) || dealt()
     }
 
     /// The names of all tests.
@@ -80,8 +98,9 @@ impl Suite {
         self.runners.iter().flat_map(|runner| runner.known.clone()).collect()
     }
 
-    /// What the shell of a guest does to run the tests of part `part` of `parts`, and to tell about hooks in the first one.
-    pub(crate) fn command(&self, part: usize, parts: usize) -> String {
+    /// What the shell of a guest does to run the tests for `kernel`, part `part` of `parts`, and to tell about hooks in the first one.
+    pub(crate) fn command(&self, kernel: Nth, part: usize, parts: usize) -> String {
+        let tests = self.tests(kernel);
         let mut lines = vec![
             format!("cd {}", package().display()),
             "code=0".to_owned(),
@@ -92,7 +111,8 @@ impl Suite {
             lines.push(format!("echo \"{}$(tcpstate probes --output json | tr -d '\\n')\"", results::HOOKS));
         }
         for runner in &self.runners {
-            let mine: Vec<_> = runner.tests.iter().skip(part).step_by(parts).collect();
+            let tests = runner.known.iter().filter(|test| tests.contains(test));
+            let mine: Vec<_> = tests.skip(part).step_by(parts).collect();
             if mine.is_empty() {
                 continue;
             }
@@ -109,4 +129,42 @@ impl Suite {
 /// Where cargo runs the tests.
 fn package() -> PathBuf {
     Path::new(cargo::workspace()).join("tcpstate")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Nth, Runner, Suite};
+
+    fn suite(filters: &[&str], dealt_from: Option<usize>) -> Suite {
+        let runner = |known: &[&str]| Runner {
+            path: "tests".into(),
+            known: known.iter().map(|&test| test.to_owned()).collect(),
+        };
+        let runners = vec![runner(&["a", "b", "c", "d"]), runner(&["e", "f"])];
+        Suite { runners, filters: filters.iter().map(|&filter| filter.to_owned()).collect(), dealt_from }
+    }
+
+    fn tests(suite: &Suite, index: usize) -> String {
+        suite.tests(Nth { index, of: 3 }).concat()
+    }
+
+    #[test]
+    fn without_filters_every_test_is_for_every_kernel() {
+        assert_eq!(tests(&suite(&[], None), 2), "abcdef");
+        assert_eq!(tests(&suite(&["b", "e"], None), 2), "be");
+    }
+
+    #[test]
+    fn what_no_filter_asks_for_is_dealt() {
+        let dealt = |first| [0, 1, 2].map(|kernel| tests(&suite(&["b"], Some(first)), kernel));
+        assert_eq!(dealt(0), ["abd", "be", "bcf"]);
+        assert_eq!(dealt(1), ["bcf", "abd", "be"]);
+    }
+
+    #[test]
+    fn a_guest_leaves_out_what_is_for_others() {
+        let command = suite(&["b"], Some(0)).command(Nth { index: 0, of: 3 }, 0, 1);
+        assert!(command.contains("--exact --skip c || code=$?"), "{command}");
+        assert!(!command.contains("--skip e"), "nothing of the second runner is for it: {command}");
+    }
 }

@@ -20,7 +20,7 @@ use super::{
     kernels::Kernel,
     qemu::End,
     results::{self, Said},
-    suite::Suite,
+    suite::{Nth, Suite},
     table::{self, Column},
 };
 
@@ -48,16 +48,20 @@ pub(crate) fn run(
 ) -> anyhow::Result<ExitCode> {
     let stale = inapplicable::stale(&suite.known());
     ensure!(stale.is_empty(), "no test is called {}: remove it from `INAPPLICABLE`", stale.join(", "));
-    let tests = suite.tests();
-    let parts = tests.len().div_ceil(TESTS_AT_ONCE);
-    eprintln!("==> {} tests on {} kernels, {} guests at a time", tests.len(), kernels.len(), super::guests::AT_ONCE);
-    let progress = Progress::new(kernels, tests.len());
+    let nth = |index| Nth { index, of: kernels.len() };
+    let tests: Vec<_> = (0..kernels.len()).map(|index| suite.tests(nth(index))).collect();
+    let counts: Vec<_> = tests.iter().map(Vec::len).collect();
+    let parts = counts.iter().max().map_or(1, |most| most.div_ceil(TESTS_AT_ONCE));
+    let of_kernels = kernels.iter().zip(&counts).map(|(kernel, count)| format!("{count} tests on {}", kernel.name));
+    eprintln!("==> {}; {} guests at a time", of_kernels.collect::<Vec<_>>().join(", "), super::guests::AT_ONCE);
+    let progress = Progress::new(kernels, counts);
     let done = each(kernels.len() * parts, |index| {
         let (part, kernel) = (index / kernels.len(), index % kernels.len());
-        let part = run_part(guests, suite, (kernel, kernels[kernel]), &fetched[kernel], (part, parts), &progress);
+        let command = suite.command(nth(kernel), part, parts);
+        let part = run_part(guests, command, (kernel, kernels[kernel]), &fetched[kernel], (part, parts), &progress);
         let finished = progress.finish(part, parts);
         if let Some(parts) = finished {
-            let column = column(kernels[kernel], &fetched[kernel], parts, &tests);
+            let column = column(kernels[kernel], &fetched[kernel], parts, &tests[kernel]);
             progress.line(&column.summary());
             return Some(column);
         }
@@ -75,7 +79,7 @@ pub(crate) fn run(
 
 fn run_part(
     guests: &Guests<'_>,
-    suite: &Suite,
+    command: String,
     (index, kernel): (usize, &Kernel),
     fetched: &Fetched,
     (part, parts): (usize, usize),
@@ -83,7 +87,7 @@ fn run_part(
 ) -> Part {
     let start = Instant::now();
     let mut said = Said::default();
-    let job = Job { command: suite.command(part, parts), interactive: false };
+    let job = Job { command, interactive: false };
     let name = if parts == 1 { kernel.name.to_owned() } else { format!("{}-{part}", kernel.name) };
     let mut run = || {
         let machine = guests.machine(&name, kernel, fetched, &job)?;
@@ -144,7 +148,8 @@ fn hooks(line: &str) -> Vec<(String, String)> {
 /// What the guests have come to so far: on a terminal, one line that is written anew.
 struct Progress {
     state: Mutex<State>,
-    tests: usize,
+    /// How many tests each kernel has.
+    tests: Vec<usize>,
     terminal: bool,
 }
 
@@ -156,7 +161,7 @@ struct State {
 }
 
 impl Progress {
-    fn new(kernels: &[&'static Kernel], tests: usize) -> Self {
+    fn new(kernels: &[&'static Kernel], tests: Vec<usize>) -> Self {
         let names = kernels.iter().map(|kernel| kernel.name).collect();
         let state = State { counts: BTreeMap::new(), names, parts: Vec::new() };
         Self { state: Mutex::new(state), tests, terminal: io::stderr().is_terminal() }
@@ -172,7 +177,8 @@ impl Progress {
             let parts: Vec<_> = state.counts.range((index, 0)..(index + 1, 0)).map(|(_, counts)| counts).collect();
             let (run, failed) = parts.iter().fold((0, 0), |sum, counts| (sum.0 + counts.0, sum.1 + counts.1));
             let bad = if failed > 0 { format!(" ({failed} FAILED)") } else { String::new() };
-            (!parts.is_empty() && run < self.tests).then(|| format!("{name} {run}/{}{bad}", self.tests))
+            let tests = self.tests[index];
+            (!parts.is_empty() && run < tests).then(|| format!("{name} {run}/{tests}{bad}"))
         });
         eprint!("\r\x1b[K    {}", shown.collect::<Vec<_>>().join("   "));
     }

@@ -33,6 +33,8 @@ enum Step {
     FinUnseen(usize),
     Read(usize),
     Close(usize),
+    /// A close after which nothing more is told.
+    CloseForGood(usize),
     /// A close with unread data, or of a descriptor that is a ghost.
     CloseAtOnce(usize),
     ShutDown(usize),
@@ -55,6 +57,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => address().prop_map(Step::FinUnseen),
         2 => address().prop_map(Step::Read),
         3 => address().prop_map(Step::Close),
+        3 => address().prop_map(Step::CloseForGood),
         2 => address().prop_map(Step::CloseAtOnce),
         1 => address().prop_map(Step::ShutDown),
         2 => address().prop_map(Step::Reset),
@@ -143,6 +146,13 @@ impl World {
                 }
             }
             Step::Close(place) => self.leave(place, TcpState::LastAck, Stands::Closing),
+            Step::CloseForGood(place) => {
+                if let Some(alive) = self.standing(place, &[Stands::CloseWait]) {
+                    let socket = alive.facts.id;
+                    self.alive[place] = None;
+                    self.send(LeakEvent::Closed { at, socket, by: Some((actor(), Some(PlaceId(3)))) });
+                }
+            }
             Step::ShutDown(place) => self.leave(place, TcpState::LastAck, Stands::ShutDown),
             Step::Reset(place) => self.leave(place, TcpState::Close, Stands::Reset),
             Step::CloseAtOnce(place) => {

@@ -50,8 +50,11 @@ pub fn encode(events: &[Event]) -> Result<Vec<u8>, postcard::Error> {
         id: 0,
         time: 0,
     };
-    // Entering is a transition, never beside one. Who closes in the end only `tcpstate run` asks for.
-    let kept = |event: &&Event| !matches!(event, Event::Beside(LeakEvent::Entered { .. } | LeakEvent::Closing(_)));
+    // Entering is a transition, never beside one. Who closes in the end only `tcpstate run` asks for, and where transitions are
+    // recorded leaving and the end are events of their own.
+    let kept = |event: &&Event| {
+        !matches!(event, Event::Beside(LeakEvent::Entered { .. } | LeakEvent::Closing(_) | LeakEvent::Closed { .. }))
+    };
     for event in events.iter().filter(kept) {
         encoder.push(event);
     }
@@ -97,7 +100,7 @@ impl Encoder {
     fn beside(&mut self, event: LeakEvent) {
         match event {
             // Left out in `encode`.
-            LeakEvent::Entered { .. } | LeakEvent::Closing(_) => {}
+            LeakEvent::Entered { .. } | LeakEvent::Closing(_) | LeakEvent::Closed { .. } => {}
             LeakEvent::Accepted { socket, owner, opened, .. } => {
                 self.of_socket(row::ACCEPTED, socket);
                 self.owner(Some(owner));
