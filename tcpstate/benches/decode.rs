@@ -54,11 +54,7 @@ fn life(n: u64) -> [Vec<u8>; 3] {
         place: 101,
     };
     let [read, closed] = [KIND_EOF_READ, KIND_CLOSED].map(event);
-    [
-        bytemuck::bytes_of(&entered).to_vec(),
-        bytemuck::bytes_of(&read).to_vec(),
-        bytemuck::bytes_of(&closed).to_vec(),
-    ]
+    [bytemuck::bytes_of(&entered).to_vec(), bytemuck::bytes_of(&read).to_vec(), bytemuck::bytes_of(&closed).to_vec()]
 }
 
 fn main() {

@@ -51,9 +51,7 @@ pub fn event(record: &[u8]) -> Result<LeakEvent, DecodeError> {
             new: State::from(raw.new_state),
             closed: actor(&raw.actor).map(|actor| (actor, place(raw.place))),
         },
-        KIND_CLOSED => {
-            LeakEvent::Closed { at, socket, by: actor(&raw.actor).map(|actor| (actor, place(raw.place))) }
-        }
+        KIND_CLOSED => LeakEvent::Closed { at, socket, by: actor(&raw.actor).map(|actor| (actor, place(raw.place))) },
         KIND_EOF_READ => match actor(&raw.actor) {
             Some(by) => LeakEvent::EofRead { at, socket, by, place: place(raw.place) },
             None => return Err(DecodeError::Kind(raw.kind)),

@@ -1,8 +1,6 @@
 //! Sockets that were opened before the trace: what a later leak of the same listener, or of the same process and peer, says of them.
 
-use std::collections::{BTreeMap, BTreeSet};
-
-use hashbrown::HashMap;
+use hashbrown::{HashMap, HashSet};
 
 use super::{
     Leaks,
@@ -12,7 +10,7 @@ use super::{
 use crate::model::{Endpoint, OwnerSource, leak::PlaceId};
 
 /// What two sockets have in common that were most likely opened by the same code.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Kinship {
     /// The same listening port of the same network namespace.
     Listener { netns: u32, port: u16 },
@@ -52,7 +50,7 @@ impl Kinship {
 /// The only place where relatives were opened; `None` when there were several.
 #[derive(Debug, Default)]
 pub(super) struct Openers {
-    places: BTreeMap<Kinship, Option<PlaceId>>,
+    places: HashMap<Kinship, Option<PlaceId>>,
 }
 
 impl Openers {
@@ -60,10 +58,15 @@ impl Openers {
         self.places.values().copied().flatten()
     }
 
+    /// Whether nothing has been learnt.
+    pub(super) fn is_empty(&self) -> bool {
+        self.places.is_empty()
+    }
+
     /// Learns from leaks whose opening was seen, for the sake of those whose opening was not.
     pub(super) fn learn<'a>(
         &mut self,
-        wanted: &BTreeSet<Kinship>,
+        wanted: &HashSet<Kinship>,
         leaks: impl Iterator<Item = &'a Socket>,
         fold: impl Fn(PlaceId) -> PlaceId,
     ) {
@@ -112,19 +115,20 @@ impl Company {
 }
 
 impl Leaks {
-    /// Looks at the sockets of which the opening was not seen.
+    /// Looks at the sockets of which the opening was not seen; unless there is anything that `teaches`, not at what they could learn.
     pub(super) fn company<'a>(
         &self,
         sockets: impl Iterator<Item = (&'a Socket, Option<u32>)>,
-    ) -> (Company, BTreeSet<Kinship>) {
+        teaches: bool,
+    ) -> (Company, HashSet<Kinship>) {
         let mut company = Company::default();
-        let mut wanted = BTreeSet::new();
+        let mut wanted = HashSet::new();
         for (socket, pid) in sockets {
             let role = self.known_role(socket);
             if role.is_none() {
                 company.add(socket, pid);
             }
-            if self.opening(socket) == Opening::BeforeTrace {
+            if teaches && self.opening(socket) == Opening::BeforeTrace {
                 if !matches!(role, Some(Role::Connected(_))) {
                     wanted.insert(Kinship::listener(socket));
                 }

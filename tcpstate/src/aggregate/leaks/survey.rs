@@ -91,8 +91,9 @@ impl Leaks {
         let seen = |socket: &&Socket| socket.opened.get().is_some();
         let sight = |socket| self.sight(socket, observed).filter(|sighting| self.is_shown(sighting));
         let unseen = self.sockets.iter().filter(|socket| !seen(socket)).filter_map(sight);
+        let teaches = !openers.is_empty() || self.sockets.iter().any(|socket| seen(&socket));
         let (company, wanted) =
-            self.company(unseen.map(|sighting| (sighting.socket, sighting.opener.or(sighting.pid))));
+            self.company(unseen.map(|sighting| (sighting.socket, sighting.opener.or(sighting.pid))), teaches);
         let leaks = self.sockets.iter().filter(seen).filter_map(sight).filter(|sighting| sighting.verdict.is_leak());
         let leaks = leaks.map(|sighting| sighting.socket);
         openers.learn(&wanted, leaks, observed.fold);
