@@ -1,26 +1,34 @@
 //! Exits of system calls, which know descriptors only: from there to the socket.
 
-use aya_ebpf::{helpers::bpf_get_current_task, programs::TracePointContext};
-use tcpstate_common::state::{AF_INET, AF_INET6};
+use aya_ebpf::{
+    helpers::generated::{bpf_get_current_task, bpf_get_current_task_btf},
+    programs::TracePointContext,
+};
+use tcpstate_common::{
+    helper,
+    state::{AF_INET, AF_INET6},
+};
 
 use crate::{
     Opaque,
-    config::offset,
-    sock::{Probed, Read, Sock},
+    config::{has, offset},
+    sock::{Probed, Read, Sock, Typed},
 };
 
-/// The TCP socket behind a descriptor of the running task.
+/// The socket of any family behind a descriptor of the running task.
 #[inline(always)]
 pub(crate) fn socket_of(fd: u64) -> Option<Sock<Probed>> {
-    // SAFETY: the running task; a helper that reads 0 from a bad address reads every further pointer.
+    // SAFETY: the helpers have no precondition; the task is typed where `Typed` reads it. A helper that reads 0 from a bad address
+    // reads what has no type.
     unsafe {
-        let task = bpf_get_current_task() as *const Opaque;
-        let files: *const Opaque = Probed::load(task, offset!(task_files));
-        let fdt: *const Opaque = Probed::load(files, offset!(files_fdt));
-        if fd >= u64::from(Probed::load::<u32>(fdt, offset!(fdt_max_fds))) {
+        let (array, len) = if has(helper::TASK_REGISTERS) {
+            descriptors::<Typed>(bpf_get_current_task_btf() as *const Opaque)
+        } else {
+            descriptors::<Probed>(bpf_get_current_task() as *const Opaque)
+        };
+        if fd >= u64::from(len) {
             return None;
         }
-        let array: *const Opaque = Probed::load(fdt, offset!(fdt_fd));
         let file: *const Opaque = Probed::load(array.wrapping_byte_add(fd as usize * size_of::<u64>()), 0);
         let socket: *const Opaque = Probed::load(file, offset!(file_private_data));
         // Other files have other private data; only a socket points back.
@@ -28,8 +36,22 @@ pub(crate) fn socket_of(fd: u64) -> Option<Sock<Probed>> {
         if file.is_null() || back != file {
             return None;
         }
-        let sk = Sock::at(Probed::load(socket, offset!(socket_sk)));
-        is_of_tcp(sk).then_some(sk)
+        Some(Sock::at(Probed::load(socket, offset!(socket_sk))))
+    }
+}
+
+/// The array of a task's descriptors, and its length.
+///
+/// # Safety
+///
+/// `task` has to be a `struct task_struct` that `R` can read.
+#[inline(always)]
+unsafe fn descriptors<R: Read>(task: *const Opaque) -> (*const Opaque, u32) {
+    // SAFETY: the caller's promise; what a typed load cannot read is 0.
+    unsafe {
+        let files: *const Opaque = R::load(task, offset!(task_files));
+        let fdt: *const Opaque = R::load(files, offset!(files_fdt));
+        (R::load(fdt, offset!(fdt_fd)), R::load(fdt, offset!(fdt_max_fds)))
     }
 }
 

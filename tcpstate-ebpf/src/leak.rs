@@ -39,7 +39,6 @@ pub(crate) fn concerns(sk: Sock, old: u8, new: u8) -> bool {
 #[inline(always)]
 pub(crate) fn on_transition(seen: &Seen, known: &Known) {
     if seen.new == CLOSE_WAIT {
-        mark(seen.sk.address(), TRACKED);
         // SAFETY: an entry of the ring buffer.
         submit(|entered: *mut Entered| unsafe {
             fill(&raw mut (*entered).transition, seen, known, KIND_ENTERED);
@@ -106,6 +105,12 @@ fn running_call() -> Call {
         Some(user) if user.syscall == SHUTDOWN => Call::Shutdown,
         _ => Call::Other,
     }
+}
+
+/// The marks of a story that has come to `state`. User space is told of it, unless the filters are against.
+#[inline(always)]
+pub(crate) fn marks_of(state: u8) -> u8 {
+    if filtering(set::LEAKS) && state == CLOSE_WAIT { TRACKED } else { 0 }
 }
 
 #[inline(always)]

@@ -178,10 +178,13 @@ fn connecting(seen: &Seen, known: &mut Known) -> bool {
     true
 }
 
-/// Nanoseconds that this very socket has been in CLOSE, where that was seen: after a `connect()` that failed and after
+/// Nanoseconds that this very socket has been in CLOSE, where that was seen and somebody wants to know: after a `connect()` that failed and after
 /// `connect(AF_UNSPEC)` a socket may be connected again.
 #[inline(always)]
 fn closed_for(seen: &Seen, cookie: u64) -> Option<u64> {
+    if filtering(set::LEAKS) && !filtering(set::TRANSITIONS) {
+        return None;
+    }
     let story = SOCKETS.get_ptr(seen.sk.address())?;
     // SAFETY: a value in the map. The transitions of one socket are serialized by its lock.
     unsafe {
@@ -257,6 +260,7 @@ fn going_on(ctx: &BtfTracePointContext, seen: &mut Seen, known: &mut Known) -> b
         (*story).since_ns = seen.now;
         (*story).state = seen.new;
         (*story).flags = 0;
+        (*story).marks |= leak::marks_of(seen.new);
     }
     true
 }
@@ -294,8 +298,9 @@ fn wanted_so_far(seen: &Seen) -> bool {
 /// The story is in no frame but this one, the last of the chain.
 #[inline(never)]
 fn begin(seen: &Seen, known: &mut Known) {
-    known.id =
-        Story::new(&known.owner, known.cookie, seen.now, seen.new, seen.socket.local.port).begin(seen.sk.address());
+    let mut story = Story::new(&known.owner, known.cookie, seen.now, seen.new, seen.socket.local.port);
+    story.marks = leak::marks_of(seen.new);
+    known.id = story.begin(seen.sk.address());
 }
 
 /// Puts the transition into the ring buffer.
