@@ -60,12 +60,16 @@ pub(crate) fn static_binary(package: &str) -> anyhow::Result<PathBuf> {
 
 /// What tests are built with besides the profile `dev`. Guests keep them in memory, hence no debug info, and their processors are
 /// emulated, hence some optimization: of what starts a tracer and of what names a stack, as all would take too long to build.
-const TESTS: [&str; 5] = [
+const TESTS: [&str; 9] = [
     "profile.dev.debug=false",
-    "profile.dev.package.tcpstate.opt-level=1",
-    "profile.dev.package.object.opt-level=1",
-    "profile.dev.package.gimli.opt-level=1",
+    "profile.dev.package.tcpstate.opt-level=2",
+    "profile.dev.package.aya.opt-level=1",
+    "profile.dev.package.aya-obj.debug-assertions=false",
+    "profile.dev.package.blazesym.opt-level=1",
     "profile.dev.package.framehop.opt-level=1",
+    "profile.dev.package.gimli.opt-level=1",
+    "profile.dev.package.object.opt-level=1",
+    "profile.dev.package.zlib-rs.opt-level=2",
 ];
 
 /// `cargo test` as all tests are built: statically, so that the very same binaries run on this machine and in guests.
