@@ -22,9 +22,10 @@ pub(crate) enum Part {
 
 /// Of the tests that need root, those that meet what kernels differ in: each hook and helper, each command, and the way to a stack.
 /// All kernels get these, and each of the others one: every test in every guest takes half an hour (`cargo xtask vm`).
-const OF_KERNELS: [&str; 18] = [
+const OF_KERNELS: [&str; 19] = [
     "filters::processes",
     "gate::leaks::closed_by_nothing_but_the_exit",
+    "hunts::closing::by_every_call",
     "late_attach::to_a_close_wait_in_every_setting",
     "late_attach::to_an_accept_under_way",
     "losses::nothing_overwritten",

@@ -2,6 +2,7 @@
 
 mod callers;
 mod changes;
+mod closing;
 mod crowded;
 mod errors;
 mod flame;
@@ -20,6 +21,7 @@ pub(crate) fn trials() -> Vec<Trial> {
     [
         callers::trials(),
         changes::trials(),
+        closing::trials(),
         crowded::trials(),
         errors::trials(),
         flame::trials(),

@@ -169,6 +169,8 @@ fn carry_out(sockets: &Sockets, request: Request) -> Result<Outcome, Failure> {
 fn act(sockets: &Sockets, request: Request) -> Result<(), Failure> {
     match request {
         Request::Close { fds } => fds.into_iter().try_for_each(|fd| sockets.close(fd)),
+        Request::CloseRange { fd } => sockets.close_range(fd),
+        Request::Replace { fd } => sockets.replace(fd),
         Request::ShutdownWrite { fd } => Ok(net::shutdown(sockets.get(fd)?, Shutdown::Write)?),
         Request::ShutdownBoth { fd } => Ok(net::shutdown(sockets.get(fd)?, Shutdown::Both)?),
         Request::LingerZero { fd } => {

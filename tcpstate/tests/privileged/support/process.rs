@@ -200,6 +200,15 @@ impl Actor {
         self.done(Request::Close { fds: sockets.iter().map(|socket| socket.fd).collect() })
     }
 
+    pub(crate) fn close_range(&self, socket: &Socket) -> Result<Span> {
+        self.done(Request::CloseRange { fd: socket.fd })
+    }
+
+    /// Closes by `dup2()` of something else over it.
+    pub(crate) fn replace(&self, socket: &Socket) -> Result<Span> {
+        self.done(Request::Replace { fd: socket.fd })
+    }
+
     pub(crate) fn shutdown_both(&self, socket: &Socket) -> Result<Span> {
         self.done(Request::ShutdownBoth { fd: socket.fd })
     }

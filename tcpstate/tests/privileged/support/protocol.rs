@@ -40,6 +40,14 @@ pub(crate) enum Request {
     Close {
         fds: Vec<i32>,
     },
+    /// Closes by `close_range()`.
+    CloseRange {
+        fd: i32,
+    },
+    /// Closes by `dup2()` of something else over it.
+    Replace {
+        fd: i32,
+    },
     /// `shutdown(SHUT_WR)`.
     ShutdownWrite {
         fd: i32,

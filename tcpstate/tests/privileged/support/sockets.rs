@@ -2,15 +2,16 @@
 
 use std::{
     collections::HashMap,
+    fs::File,
     net::{Ipv4Addr, Ipv6Addr, SocketAddr},
-    os::fd::{AsFd, AsRawFd, OwnedFd},
+    os::fd::{AsFd, AsRawFd, IntoRawFd, OwnedFd},
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
-    io::Errno,
+    io::{Errno, dup2},
     net::{self, AddressFamily, SocketAddrAny, SocketFlags, SocketType, ipproto, sockopt},
     thread::gettid,
 };
@@ -26,6 +27,12 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// The descriptors of an actor, shared by its threads.
 #[derive(Clone, Default)]
 pub(crate) struct Sockets(Arc<Mutex<HashMap<i32, Arc<OwnedFd>>>>);
+
+impl From<std::io::Error> for Failure {
+    fn from(error: std::io::Error) -> Self {
+        Self { errno: error.raw_os_error(), message: error.to_string() }
+    }
+}
 
 impl From<Errno> for Failure {
     fn from(errno: Errno) -> Self {
@@ -112,11 +119,29 @@ impl Sockets {
 
     /// Closes the descriptor here and now: an error if another thread is inside a call on it.
     pub(crate) fn close(&self, fd: i32) -> Result<(), Failure> {
+        self.take(fd).map(drop)
+    }
+
+    /// The same by `close_range()`.
+    pub(crate) fn close_range(&self, fd: i32) -> Result<(), Failure> {
+        let fd = self.take(fd)?.into_raw_fd();
+        // SAFETY: closes one descriptor, which nobody owns any more.
+        match unsafe { libc::syscall(libc::SYS_close_range, fd, fd, 0) } {
+            0 => Ok(()),
+            _ => Err(std::io::Error::last_os_error().into()),
+        }
+    }
+
+    /// The same by `dup2()` of something else over it.
+    pub(crate) fn replace(&self, fd: i32) -> Result<(), Failure> {
+        let mut fd = self.take(fd)?;
+        Ok(dup2(File::open("/dev/null")?, &mut fd)?)
+    }
+
+    fn take(&self, fd: i32) -> Result<OwnedFd, Failure> {
         let removed = self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&fd);
         let removed = removed.ok_or_else(|| Failure::new(format!("no descriptor {fd}")))?;
-        let last = Arc::try_unwrap(removed).map_err(|_| Failure::new(format!("descriptor {fd} is in use")))?;
-        drop(last);
-        Ok(())
+        Arc::try_unwrap(removed).map_err(|_| Failure::new(format!("descriptor {fd} is in use")))
     }
 }
 
