@@ -55,8 +55,8 @@ pub(crate) fn on_transition(seen: &Seen, known: &Known) {
         let (actor, place) = if by_caller { (owner::current(), stack::capture()) } else { (owner::UNKNOWN, 0) };
         let is_over = call == Call::Close && !filtering(set::TRANSITIONS | set::CLOSERS);
         if is_over {
-            // Every other call may leave a descriptor, or be there for another one.
-            let _ = SOCKETS.remove(seen.sk.address());
+            // The story stays until the socket is gone: what interrupts this transition asks it.
+            unmark(seen.sk.address(), TRACKED);
         }
         beside(|event: *mut SocketEvent| {
             let left = SocketEvent {
@@ -118,6 +118,14 @@ pub(crate) fn mark(key: u64, mark: u8) {
     if let Some(story) = SOCKETS.get_ptr_mut(key) {
         // SAFETY: a value in the map; marks are set under the socket's lock.
         unsafe { (*story).marks |= mark }
+    }
+}
+
+#[inline(always)]
+fn unmark(key: u64, mark: u8) {
+    if let Some(story) = SOCKETS.get_ptr_mut(key) {
+        // SAFETY: as above.
+        unsafe { (*story).marks &= !mark }
     }
 }
 

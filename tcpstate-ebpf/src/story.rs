@@ -19,7 +19,7 @@ use crate::{
 /// [`Story::flags`]: the socket was in its state before the tracer came; `since_ns` is when it was found.
 pub(crate) const SINCE_BEFORE: u8 = 1 << 0;
 
-/// [`Story::marks`]: user space has been told that the socket is in CLOSE_WAIT, and wants to hear of its end.
+/// [`Story::marks`]: user space has been told that the socket is in CLOSE_WAIT, and has yet to hear of its end.
 pub(crate) const TRACKED: u8 = 1 << 0;
 /// [`Story::marks`]: a receive has returned 0.
 pub(crate) const EOF_READ: u8 = 1 << 1;
