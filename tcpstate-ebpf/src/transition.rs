@@ -178,8 +178,8 @@ fn connecting(seen: &Seen, known: &mut Known) -> bool {
     true
 }
 
-/// Nanoseconds that this very socket has been in CLOSE, where that was seen and somebody wants to know: after a `connect()` that failed and after
-/// `connect(AF_UNSPEC)` a socket may be connected again.
+/// Nanoseconds that this very socket has been in CLOSE, where that was seen and is asked for: after a `connect()` that failed and
+/// after `connect(AF_UNSPEC)` a socket may be connected again.
 #[inline(always)]
 fn closed_for(seen: &Seen, cookie: u64) -> Option<u64> {
     if filtering(set::LEAKS) && !filtering(set::TRANSITIONS) {
