@@ -97,7 +97,8 @@ fn run_part(
             said.take(line);
             progress.count(index, part, &said);
             if written.is_ok() {
-                written = writeln!(log, "{line}");
+                // Tests come one after the other, so this tells what each took.
+                written = writeln!(log, "{:6.1} s  {line}", start.elapsed().as_secs_f64());
             }
         })?;
         written?;
