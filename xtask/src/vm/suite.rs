@@ -23,9 +23,9 @@ pub(crate) struct Suite {
     runners: Vec<Runner>,
     /// Those whose names contain one of these.
     filters: Vec<String>,
-    /// Every other test runs on one kernel: they are dealt in turn, beginning with the one of this number. Otherwise no other one runs,
+    /// Every other test runs on one kernel in every second turn, this being the number of the turn. Otherwise no other one runs,
     /// unless there are no filters: then all run.
-    dealt_from: Option<usize>,
+    turn: Option<usize>,
 }
 
 /// One of several kernels.
@@ -36,13 +36,13 @@ pub(crate) struct Nth {
 }
 
 impl Suite {
-    /// Builds them and the programs that they run, and asks for the tests whose names contain one of `filters`; with `dealt_from`,
-    /// for every other one on one kernel.
+    /// Builds them and the programs that they run, and asks for the tests whose names contain one of `filters`; with `turn`,
+    /// for half of the others, each on one kernel.
     ///
     /// # Errors
     ///
     /// A build failed, or a filter fits no test.
-    pub(crate) fn build(filters: &[String], dealt_from: Option<usize>) -> anyhow::Result<Self> {
+    pub(crate) fn build(filters: &[String], turn: Option<usize>) -> anyhow::Result<Self> {
         let mut runners = Vec::new();
         for (name, path) in build::privileged_tests()? {
             // Both do nothing else than building programs that their tests run.
@@ -56,7 +56,7 @@ impl Suite {
             let known = results::listed(&String::from_utf8(list.stdout)?);
             runners.push(Runner { path, known });
         }
-        let suite = Self { runners, filters: filters.to_vec(), dealt_from };
+        let suite = Self { runners, filters: filters.to_vec(), turn };
         let known = suite.known();
         let is_called = |name: &&String| known.iter().any(|test| test.contains(*name));
         let unknown: Vec<_> = filters.iter().filter(|filter| !is_called(filter)).cloned().collect();
@@ -90,8 +90,8 @@ impl Suite {
 
     /// Whether the test of this number is for a kernel.
     fn is_for(&self, kernel: Nth, number: usize, test: &str) -> bool {
-        let dealt = || match self.dealt_from {
-            Some(first) => (first + number) % kernel.of == kernel.index,
+        let dealt = || match self.turn {
+            Some(turn) => (turn + number) % (2 * kernel.of) == 2 * kernel.index,
             None => self.filters.is_empty(),
         };
         self.filters.iter().any(|filter| test.contains(filter)) || dealt()
@@ -139,13 +139,13 @@ fn package() -> PathBuf {
 mod tests {
     use super::{Nth, Runner, Suite};
 
-    fn suite(filters: &[&str], dealt_from: Option<usize>) -> Suite {
+    fn suite(filters: &[&str], turn: Option<usize>) -> Suite {
         let runner = |known: &[&str]| Runner {
             path: "tests".into(),
             known: known.iter().map(|&test| test.to_owned()).collect(),
         };
         let runners = vec![runner(&["a", "b", "c", "d"]), runner(&["e", "f"])];
-        Suite { runners, filters: filters.iter().map(|&filter| filter.to_owned()).collect(), dealt_from }
+        Suite { runners, filters: filters.iter().map(|&filter| filter.to_owned()).collect(), turn }
     }
 
     fn tests(suite: &Suite, index: usize) -> String {
@@ -159,11 +159,21 @@ mod tests {
     }
 
     #[test]
-    fn what_no_filter_asks_for_is_dealt() {
-        let dealt = |first| [0, 1, 2].map(|kernel| tests(&suite(&["b"], Some(first)), kernel));
-        assert_eq!(dealt(0), ["abd", "be", "bcf"]);
-        assert_eq!(dealt(1), ["bcf", "abd", "be"]);
-        assert_eq!([0, 1, 2].map(|kernel| tests(&suite(&[], Some(0)), kernel)), ["ad", "be", "cf"]);
+    fn half_of_what_no_filter_asks_for_is_dealt() {
+        let dealt = |turn| [0, 1, 2].map(|kernel| tests(&suite(&["b"], Some(turn)), kernel));
+        assert_eq!(dealt(0), ["ab", "bc", "be"]);
+        assert_eq!(dealt(1), ["bf", "b", "bd"]);
+        assert_eq!([0, 1, 2].map(|kernel| tests(&suite(&[], Some(0)), kernel)), ["a", "c", "e"]);
+    }
+
+    #[test]
+    fn in_as_many_turns_as_there_are_places_every_test_meets_every_kernel_once() {
+        for kernel in 0..3 {
+            let met: String = (0..6).map(|turn| tests(&suite(&[], Some(turn)), kernel)).collect();
+            let mut met: Vec<_> = met.chars().collect();
+            met.sort_unstable();
+            assert_eq!(met, ['a', 'b', 'c', 'd', 'e', 'f']);
+        }
     }
 
     #[test]
