@@ -32,7 +32,7 @@ const OF_KERNELS: [&str; 15] = [
     "losses::nothing_overwritten",
     "owners::accept_and_accept4",
     "probes::chooses_what_a_trace_uses",
-    "recordings::filters_of_trace",
+    "recordings::counts_of_states",
     "scenarios::leaks::attached::ghost_shutdown",
     "scenarios::leaks::attached::go_tunnel",
     "scenarios::leaks::attached::relay",
