@@ -35,15 +35,10 @@ pub(crate) fn on_syscall_exit(ctx: &TracePointContext) {
     accepted_unless_told(ctx, sk);
 }
 
-/// A socket that `accept()` returns is given its `struct socket` (`sock_graft()`, `include/net/sock.h`).
+/// `accept()` may have returned this socket, of whatever family. One is accepted once: where another hook has told of it, there is
+/// nothing more to say. What has a story is of TCP.
 #[inline(always)]
-pub(crate) fn on_graft(ctx: &impl EbpfContext, sk: Sock) {
-    accepted_unless_told(ctx, sk);
-}
-
-/// A socket is accepted once: where another hook has told of it, there is nothing more to say. What has a story is of TCP.
-#[inline(always)]
-fn accepted_unless_told<R: Read>(ctx: &impl EbpfContext, sk: Sock<R>) {
+pub(crate) fn accepted_unless_told<R: Read>(ctx: &impl EbpfContext, sk: Sock<R>) {
     let story = SOCKETS.get_ptr_mut(sk.address());
     // SAFETY: a value in the map.
     if story.map_or_else(|| is_of_tcp(sk), |story| unsafe { (*story).source != owner_source::ACCEPT }) {

@@ -54,11 +54,7 @@ pub(crate) fn on_transition(seen: &Seen, known: &Known) {
         let by_caller = seen.new == LAST_ACK && (known.in_old_ns >= config!(late_ns) || call == Call::Shutdown);
         let (actor, place) = if by_caller { (owner::current(), stack::capture()) } else { (owner::UNKNOWN, 0) };
         let is_over = call == Call::Close && !filtering(set::TRANSITIONS | set::CLOSERS);
-        if is_over {
-            // The story stays until the socket is gone: what interrupts this transition asks it.
-            unmark(seen.sk.address(), TRACKED);
-        }
-        beside(|event: *mut SocketEvent| {
+        let told = beside(|event: *mut SocketEvent| {
             let left = SocketEvent {
                 kind: if is_over { KIND_CLOSED } else { KIND_LEFT },
                 new_state: seen.new,
@@ -72,15 +68,22 @@ pub(crate) fn on_transition(seen: &Seen, known: &Known) {
             // SAFETY: an entry of the ring buffer.
             unsafe { event.write(left) }
         });
+        if is_over && told {
+            // Where there was no room, the end of the socket tells. The story stays until then: what interrupts this transition
+            // asks it.
+            unmark(seen.sk.address(), TRACKED);
+        }
     }
 }
 
-/// Submits what is no transition, or tells more of one than it says itself.
+/// Submits what is no transition, or tells more of one than it says itself. Returns whether there was room.
 #[inline(always)]
-pub(crate) fn beside<T: 'static>(fill: impl FnOnce(*mut T)) {
-    if !submit(fill) {
+pub(crate) fn beside<T: 'static>(fill: impl FnOnce(*mut T)) -> bool {
+    let told = submit(fill);
+    if !told {
         count!(dropped_beside);
     }
+    told
 }
 
 /// What takes a socket to LAST_ACK.

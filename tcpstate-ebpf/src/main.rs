@@ -100,7 +100,7 @@ fn accept_kretprobe(ctx: RetProbeContext) -> u32 {
 /// place: a kernel optimized as a whole may have another copy of it inlined.
 #[fentry(function = "security_sock_graft")]
 fn accept_graft(ctx: FEntryContext) -> i32 {
-    accept::on_graft(&ctx, Sock::new(ctx.arg(0)));
+    accept::accepted_unless_told(&ctx, Sock::new(ctx.arg(0)));
     0
 }
 

@@ -3,7 +3,7 @@
 use anyhow::{Result, ensure};
 use libtest_mimic::Trial;
 
-use super::scene::{Leaked, Leaky};
+use super::scene::Leaky;
 use crate::{
     scenarios::leaks::hunt::Hunt,
     support::{clock, run::trials},
@@ -31,15 +31,12 @@ fn by_every_call() -> Result<()> {
     stands(&hunt, (1, 1), 3)?;
     leaky.server.close(&shut_down.socket)?;
     stands(&hunt, (1, 0), 4)?;
-    ensure!(leaky.listed()?.iter().map(|socket| socket.cookie).eq([cookie(by_exit)]), "`ss`: {:?}", leaky.listed()?);
+    let listed = leaky.listed()?;
+    ensure!(listed.iter().map(|socket| socket.cookie).eq([by_exit.socket.cookie]), "`ss`: {listed:?}");
     leaky.server.exit()?;
     stands(&hunt, (0, 0), 5)?;
     hunt.finish()?;
     Ok(())
-}
-
-fn cookie(leaked: &Leaked) -> u64 {
-    leaked.socket.cookie
 }
 
 /// Waits for a report with so many sockets in CLOSE_WAIT and ghost descriptors, and so many closed late until then.
