@@ -115,7 +115,8 @@ impl Company {
 }
 
 impl Leaks {
-    /// Looks at the sockets of which the opening was not seen; unless there is anything that `teaches`, not at what they could learn.
+    /// Looks at the sockets of which the opening was not seen: their company, and, where there is anything that `teaches`, the kinships
+    /// that they could learn of.
     pub(super) fn company<'a>(
         &self,
         sockets: impl Iterator<Item = (&'a Socket, Option<u32>)>,
