@@ -75,9 +75,9 @@ pub(crate) static SCRATCH: PerCpuArray<[u64; PLACE_WORDS]> = PerCpuArray::with_m
 #[map]
 pub(crate) static MEMOS: PerCpuArray<Memo> = PerCpuArray::with_max_entries(MEMOS_LEN, 0);
 
-/// Where the running program has code, while user space has not told.
+/// Where the process has code whose stack is being looked at.
 #[map]
-pub(crate) static PROGRAM: PerCpuArray<CodeRanges> = PerCpuArray::with_max_entries(1, 0);
+pub(crate) static RANGES: PerCpuArray<CodeRanges> = PerCpuArray::with_max_entries(1, 0);
 
 /// How many stacks this CPU has copied of late.
 #[map]

@@ -14,7 +14,7 @@ use tcpstate_common::{
 use crate::{
     Opaque,
     config::{has, offset},
-    maps::{CODE, MEMOS, PROGRAM, SCRATCH},
+    maps::{CODE, MEMOS, RANGES, SCRATCH},
     owner,
     sock::{Probed, Read, Typed},
 };
@@ -39,21 +39,8 @@ pub(crate) struct Seen {
     /// Of the process, the instruction and the depth of the stack.
     seed: u64,
     sp: u64,
-    /// This CPU's own scratch, for [`PLACE_WORDS`] words.
-    words: *mut u64,
-    /// Which of them are return addresses, or look like it.
-    code: *const CodeRanges,
-    memo: *mut Memo,
-}
-
-impl Seen {
-    /// Reads so many words from the top of the stack. Zeros when it fails, nearer to the stack's end than that: not worth telling
-    /// apart.
-    #[inline(always)]
-    fn read(&self, words: usize) {
-        // SAFETY: the scratch has room for them.
-        unsafe { bpf_probe_read_user(self.words.cast(), (words * size_of::<u64>()) as u32, self.sp as *const _) };
-    }
+    /// Which memo of this CPU is about such stacks.
+    memo: u32,
 }
 
 /// Looks at where the stack is. While user space has not told where a process has code, only return addresses into the program
@@ -61,20 +48,23 @@ impl Seen {
 #[inline(always)]
 pub(crate) fn seen(registers: &Registers) -> Option<Seen> {
     let tgid = owner::process();
+    let code = RANGES.get_ptr_mut(0)?;
     let mut seed = mix(mix(registers.ip, u64::from(tgid)), registers.sp & 0xfff);
-    let code = match CODE.get_ptr(tgid) {
-        Some(code) => code,
-        None => {
-            seed = mix(seed, registers.sp);
-            code_of_program()?
-        }
-    };
+    // One copy of them, wherever they come from: the verifier walks on once for each map that a pointer may lead into.
+    if let Some(known) = CODE.get_ptr(tgid) {
+        set_ranges(code, |range| range_of(known, range));
+    } else {
+        seed = mix(seed, registers.sp);
+        let program = code_of_program();
+        set_ranges(code, |range| if range == 0 { program } else { [0; 2] });
+    }
     let mut key = seed;
     for range in 0..CODE_RANGES {
         let [start, length] = range_of(code, range);
         key = key.wrapping_add(start).wrapping_add(length);
     }
-    let memo = MEMOS.get_ptr_mut((key >> 32) as u32 % MEMOS_LEN)?;
+    let index = (key >> 32) as u32 % MEMOS_LEN;
+    let memo = MEMOS.get_ptr_mut(index)?;
     // SAFETY: a value in a map.
     unsafe {
         if (*memo).key != key {
@@ -82,7 +72,19 @@ pub(crate) fn seen(registers: &Registers) -> Option<Seen> {
             (*memo).key = key;
         }
     }
-    Some(Seen { seed, sp: registers.sp, words: SCRATCH.get_ptr_mut(0)?.cast(), code, memo })
+    Some(Seen { seed, sp: registers.sp, memo: index })
+}
+
+/// Reads so many words from the top of the stack. Zeros when it fails, nearer to the stack's end than that: not worth telling
+/// apart.
+///
+/// # Safety
+///
+/// There has to be room for them.
+#[inline(always)]
+unsafe fn read(words: *mut u64, count: usize, sp: u64) {
+    // SAFETY: the caller's promise.
+    unsafe { bpf_probe_read_user(words.cast(), (count * size_of::<u64>()) as u32, sp as *const _) };
 }
 
 /// Where the words were that told a place from others.
@@ -101,16 +103,18 @@ pub(crate) struct Memo {
     positions: [u8; MEMO_WORDS],
 }
 
-/// Identity of the place, if it is one that is met again: to be found in [`PLACES`], or else it is none.
+/// Identity of the place, if it is one that is met again: to be found in [`PLACES`](crate::maps::PLACES), or else it is none.
 #[inline(always)]
 pub(crate) fn remembered(seen: &Seen) -> u64 {
+    let (Some(memo), Some(words)) = (MEMOS.get_ptr(seen.memo), SCRATCH.get_ptr_mut(0)) else { return 0 };
+    let words: *mut u64 = words.cast();
     // SAFETY: values in maps. A task that preempts this one may change the memo; what is none of this stack leads to no known place.
     unsafe {
-        let len = (*seen.memo).len;
+        let len = (*memo).len;
         if len == 0 {
             return 0;
         }
-        seen.read((*seen.memo).last as usize % PLACE_WORDS + 1);
+        read(words, (*memo).last as usize % PLACE_WORDS + 1, seen.sp);
         let mut hash = seen.seed;
         // In blocks: the verifier walks on from each place where the loop is left.
         for block in 0..MEMO_WORDS / BLOCK {
@@ -119,9 +123,9 @@ pub(crate) fn remembered(seen: &Seen) -> u64 {
             }
             for index in block * BLOCK..(block + 1) * BLOCK {
                 // Volatile, or what is read would be kept on the BPF stack.
-                let position = usize::from((&raw const (*seen.memo).positions[index]).read_volatile()) % PLACE_WORDS;
+                let position = usize::from((&raw const (*memo).positions[index]).read_volatile()) % PLACE_WORDS;
                 let within = top_bit((index as u64).wrapping_sub(len));
-                hash = choose(within, with_word(hash, *seen.words.add(position), position), hash);
+                hash = choose(within, with_word(hash, *words.add(position), position), hash);
             }
         }
         finish(hash)
@@ -131,23 +135,29 @@ pub(crate) fn remembered(seen: &Seen) -> u64 {
 /// Identity of the place; keeps in mind what has told it.
 #[inline(always)]
 pub(crate) fn looked_at(seen: &Seen) -> u64 {
-    seen.read(PLACE_WORDS);
+    let (Some(memo), Some(words), Some(code)) =
+        (MEMOS.get_ptr_mut(seen.memo), SCRATCH.get_ptr_mut(0), RANGES.get_ptr(0))
+    else {
+        return finish(seen.seed);
+    };
+    let words: *mut u64 = words.cast();
     let mut hash = seen.seed;
     let mut len = 0;
     let mut last = 0;
-    // SAFETY: values in maps.
+    // SAFETY: values in maps; the scratch has room for the words.
     unsafe {
-        (*seen.memo).len = 0;
+        read(words, PLACE_WORDS, seen.sp);
+        (*memo).len = 0;
         for position in 0..PLACE_WORDS {
-            let word = *seen.words.add(position);
-            let code = in_code(seen.code, word);
-            hash = choose(code, with_word(hash, word, position), hash);
-            (*seen.memo).positions[len as usize % MEMO_WORDS] = position as u8;
-            len += code;
-            last = choose(code, position as u64, last);
+            let word = *words.add(position);
+            let is_code = in_code(code, word);
+            hash = choose(is_code, with_word(hash, word, position), hash);
+            (*memo).positions[len as usize % MEMO_WORDS] = position as u8;
+            len += is_code;
+            last = choose(is_code, position as u64, last);
         }
-        (*seen.memo).last = last;
-        (*seen.memo).len = if len > MEMO_WORDS as u64 { 0 } else { len };
+        (*memo).last = last;
+        (*memo).len = if len > MEMO_WORDS as u64 { 0 } else { len };
     }
     finish(hash)
 }
@@ -163,21 +173,19 @@ fn finish(hash: u64) -> u64 {
     hash ^ (hash >> 32) | 1
 }
 
-/// Where the kernel has loaded the program of the running task (`load_elf_binary()`, `fs/binfmt_elf.c`).
+/// Start and length of where the kernel has loaded the program of the running task (`load_elf_binary()`, `fs/binfmt_elf.c`).
 #[inline(always)]
-fn code_of_program() -> Option<*const CodeRanges> {
-    let code = PROGRAM.get_ptr_mut(0)?;
+fn code_of_program() -> [u64; 2] {
+    // Few calls need it, and a pointer that is followed untyped is verified a millisecond sooner (see `What`).
     // SAFETY: the helpers have no precondition; the task is typed where `Typed` reads it. A null `mm` reads as 0.
     let [start, end] = unsafe {
-        if has(helper::TASK_REGISTERS) {
-            program::<Typed>(bpf_get_current_task_btf() as *const Opaque)
-        } else {
+        if has(helper::READ_KERNEL) {
             program::<Probed>(bpf_get_current_task() as *const Opaque)
+        } else {
+            program::<Typed>(bpf_get_current_task_btf() as *const Opaque)
         }
     };
-    // SAFETY: this CPU's own value, whose other ranges stay empty.
-    unsafe { (*code).ranges[0] = [start, end.saturating_sub(start)] };
-    Some(code)
+    [start, end.saturating_sub(start)]
 }
 
 /// # Safety
@@ -210,6 +218,18 @@ fn in_code(code: *const CodeRanges, word: u64) -> u64 {
 fn range_of(code: *const CodeRanges, range: usize) -> [u64; 2] {
     // SAFETY: values in a map.
     unsafe { [0, 1].map(|word| (&raw const (*code).ranges[range][word]).read_volatile()) }
+}
+
+/// Writes the ranges one by one; volatile, or that would be a call, which takes a frame of the BPF stack.
+#[inline(always)]
+fn set_ranges(code: *mut CodeRanges, of: impl Fn(usize) -> [u64; 2]) {
+    for range in 0..CODE_RANGES {
+        let words = of(range);
+        for (word, value) in words.into_iter().enumerate() {
+            // SAFETY: a value in a map.
+            unsafe { (&raw mut (*code).ranges[range][word]).write_volatile(value) };
+        }
+    }
 }
 
 /// 1 when the top bit is set, else 0. Nothing branches on it: the processor would guess wrong, and the verifier walk a loop more than

@@ -161,36 +161,57 @@ pub(crate) fn running_splice() -> Option<(u64, u64)> {
 ///
 /// Only for hooks that run in process context on behalf of the caller: in softirq the registers are those of whoever was
 /// interrupted.
-///
-/// A global function, as the verifier calls it: walked once for each program that calls it, and not once more for each way to
-/// each call (`Documentation/bpf/verifier.rst`; from 5.6 on).
-#[inline(never)]
-#[unsafe(no_mangle)]
-pub(crate) extern "C" fn capture() -> u64 {
+#[inline(always)]
+pub(crate) fn capture() -> u64 {
     if !has(helper::READ_USER) {
         return 0;
     }
-    let (flags, user) = running();
-    // A dying task's registers tell where it was when it was killed, not who closes its files.
-    if flags & PF_EXITING != 0 {
+    match recall() {
+        0 => look(),
+        place => place,
+    }
+}
+
+// Two global functions, as the verifier calls them: each is walked once for each program that calls it, and not once more for each
+// way to each call (`Documentation/bpf/verifier.rst`; from 5.6 on). One after the other rather than one in the other: there is
+// no room for both on the BPF stack.
+
+/// The place where the running task is, if that is one that was met before and whose stack need not be copied now; else 0.
+#[inline(never)]
+#[unsafe(no_mangle)]
+extern "C" fn recall() -> u64 {
+    let Some(registers) = registers_at_call() else { return 0 };
+    let Some(seen) = seen(&registers) else { return 0 };
+    let place = remembered(&seen);
+    if place == 0 {
         return 0;
     }
-    let Some(user) = user else { return 0 };
-    let Some(seen) = seen(&user.registers) else { return 0 };
-    let mut place = remembered(&seen);
-    let mut met = if place == 0 { None } else { PLACES.get_ptr_mut(place) };
-    if met.is_none() {
-        place = looked_at(&seen);
-        met = PLACES.get_ptr_mut(place);
+    let Some(met) = PLACES.get_ptr_mut(place) else { return 0 };
+    // SAFETY: a value in the map; a lost increment only moves the next copy.
+    unsafe {
+        let now = *met + 1;
+        if is_due(now) {
+            return 0;
+        }
+        *met = now;
     }
-    if let Some(met) = met {
-        // SAFETY: a value in the map; a lost increment only moves the next copy.
+    place
+}
+
+/// The place where the running task is, told from others by all that its stack has there; it is copied if it is new or due.
+#[inline(never)]
+#[unsafe(no_mangle)]
+extern "C" fn look() -> u64 {
+    let Some(registers) = registers_at_call() else { return 0 };
+    let Some(seen) = seen(&registers) else { return 0 };
+    let place = looked_at(&seen);
+    if let Some(met) = PLACES.get_ptr_mut(place) {
+        // SAFETY: as above.
         let met = unsafe {
             *met += 1;
             *met
         };
-        // Now and then again, so that user space can see whether one place is one stack.
-        if met & (met - 1) != 0 {
+        if !is_due(met) {
             return place;
         }
     } else if PLACES.insert(place, 1, 0).is_err() {
@@ -202,6 +223,20 @@ pub(crate) extern "C" fn capture() -> u64 {
         let _ = PLACES.remove(place);
     }
     place
+}
+
+/// Whether a stack is copied at the `met`th time: now and then again, so that user space can see whether one place is one stack.
+#[inline(always)]
+fn is_due(met: u64) -> bool {
+    met & (met - 1) == 0
+}
+
+/// The registers with which the running task entered the kernel, where they tell who calls: those of a dying task tell where it
+/// was when it was killed, not who closes its files.
+#[inline(always)]
+fn registers_at_call() -> Option<Registers> {
+    let (flags, user) = running();
+    if flags & PF_EXITING != 0 { None } else { user.map(|user| user.registers) }
 }
 
 /// Copies the stack into its ring buffer. Returns whether it is there.
