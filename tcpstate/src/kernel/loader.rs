@@ -27,32 +27,30 @@ pub(super) struct Loaded {
 
 /// Creates the maps. Programs are loaded one by one later, since one that this kernel refuses must not take the others with it.
 ///
-/// What the programs are told of the kernel is frozen together with the maps, so a kernel without some helper takes two rounds.
+/// What the programs are told of the kernel is frozen together with the maps, so a kernel without some helper takes two rounds. Of
+/// one loader: a new one parses all of the kernel's types, which nothing here needs.
 pub(super) fn load(btf: &Btf, config: &Config, layout: &Layout, sizes: &Sizes, log_level: u8) -> Result<Loaded> {
-    let load = |helpers: u32| load_for(btf, config, layout, helpers, sizes, log_level);
-    let mut ebpf = load(Helpers::every())?;
-    let helpers = Helpers::try_each(&mut ebpf, btf);
-    if helpers.bits() != Helpers::every() {
-        drop(ebpf);
-        ebpf = load(helpers.bits())?;
-    }
-    Ok(Loaded { ebpf, helpers })
-}
-
-fn load_for(btf: &Btf, config: &Config, layout: &Layout, helpers: u32, sizes: &Sizes, log_level: u8) -> Result<Ebpf> {
-    EbpfLoader::new()
+    let (every, found);
+    let mut loader = EbpfLoader::new();
+    loader
         .btf(Some(btf))
         .verifier_log_level(VerifierLogLevel::DEBUG)
         .override_global("CONFIG", config, true)
         .override_global("LAYOUT", layout, true)
-        .override_global("HELPERS", &helpers, true)
         .override_global(ABI_SYMBOL, &ABI_VERSION, true)
         .override_global(aya_log::LEVEL, &log_level, true)
         .map_max_entries("EVENTS", sizes.buffer_bytes)
         .map_max_entries("STACKS", sizes.stacks_bytes)
-        .map_max_entries("SOCKETS", sizes.sockets)
-        .load(OBJECT)
-        .map_err(explain)
+        .map_max_entries("SOCKETS", sizes.sockets);
+    every = Helpers::every();
+    let mut ebpf = loader.override_global("HELPERS", &every, true).load(OBJECT).map_err(explain)?;
+    let helpers = Helpers::try_each(&mut ebpf, btf);
+    if helpers.bits() != every {
+        drop(ebpf);
+        found = helpers.bits();
+        ebpf = loader.override_global("HELPERS", &found, true).load(OBJECT).map_err(explain)?;
+    }
+    Ok(Loaded { ebpf, helpers })
 }
 
 fn explain(error: EbpfError) -> anyhow::Error {
