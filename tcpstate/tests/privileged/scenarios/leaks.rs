@@ -82,6 +82,7 @@ pub(crate) fn before_attach(scenario: &Scenario) -> Result<()> {
     thread::sleep(OLDER_THAN + Duration::from_millis(100));
     let filter = running.scene.filters();
     let [first, second] = [once(&filter)?, once(&filter)?];
+    truth::check_again(&mut running, expected).context("it did not last until both had looked")?;
     for report in [&first, &second] {
         check_numbers(report, expected)?;
         for group in report.groups.iter().chain(&report.sending) {

@@ -39,6 +39,13 @@ pub(crate) fn settle(running: &mut Running, expected: &Expected) -> Result<Vec<L
     check(running, expected).context("it did not hold")
 }
 
+/// Whether the facts are still as expected.
+pub(crate) fn check_again(running: &mut Running, expected: &Expected) -> Result<()> {
+    running.scene.program.check_alive()?;
+    check(running, expected)?;
+    Ok(())
+}
+
 fn check(running: &Running, expected: &Expected) -> Result<Vec<Listed>> {
     let (scene, rounds) = (&running.scene, running.rounds);
     let listed = ss::inside(&scene.netns(), &scene.ends.filter())?;
