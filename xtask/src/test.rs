@@ -16,13 +16,13 @@ pub(crate) enum Part {
     Unit,
     /// Tests that trace real sockets as root
     Privileged,
-    /// The same tests in guests with other kernels: some on all of them, every second one of the others on one
+    /// The same tests in guests with other kernels: some on all of them, each of the others on one
     Vm,
 }
 
 /// Of the tests that need root, those that meet what kernels differ in: each hook and helper, each command, and the way to a stack.
-/// All kernels get these. Of the others every second one runs on one of them, another half on other ones at the next commit: every
-/// test in every guest takes half an hour to an hour (`cargo xtask vm`).
+/// All kernels get these. Each of the others runs on one of them, and on another one at the next commit: every test in every
+/// guest takes longer than all the rest (`cargo xtask vm`).
 const OF_KERNELS: [&str; 15] = [
     "filters::processes",
     "gate::leaks::closed_by_nothing_but_the_exit",

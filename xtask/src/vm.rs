@@ -57,7 +57,7 @@ pub(crate) struct Options {
     /// Give a guest up after this many seconds
     #[arg(long, value_name = "SECONDS", default_value_t = 1200)]
     limit: u64,
-    /// Of the tests that no FILTER asks for run every second one on one of the kernels; which and where, changes from commit to commit
+    /// Run the tests that no FILTER asks for as well, each on one of the kernels: on another one at the next commit
     #[arg(long, conflicts_with_all = ["exec", "shell"])]
     deal: bool,
     /// Run only tests whose names contain one of these

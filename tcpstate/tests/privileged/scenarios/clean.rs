@@ -25,10 +25,10 @@ pub(crate) const SCENARIOS: [Scenario; 4] = [CHURN, HALF_CLOSE, HALF_CLOSE_SILEN
 /// Many short connections, each closed as soon as its peer has.
 const CHURN: Scenario = Scenario {
     name: "churn",
-    expected: Expected { closed: 4000, ..Expected::NO_LEAK },
+    expected: Expected { closed: 1500, ..Expected::NO_LEAK },
     start: || {
         let program = Program::start(&compile::c("c/churn.c", &[NO_FRAME_POINTERS])?, &["127.0.0.1"])?;
-        Running::server(program, |_, server| visit_often(server, 4000, b"ping", 4))
+        Running::server(program, |_, server| visit_often(server, 1500, b"ping", 4))
     },
 };
 
