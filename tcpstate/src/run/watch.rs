@@ -13,7 +13,10 @@ use crate::{
         RECONCILE, TICK, WAKEUP_PART,
         intake::{self, Intake},
     },
-    model::leak::PlaceId,
+    model::{
+        leak::PlaceId,
+        probes::{Hooks, Role},
+    },
     report::{
         leaks::{LeakReport, Surroundings},
         run::{Allowance, RunReport},
@@ -45,6 +48,15 @@ pub(super) struct Watch {
     pid: u32,
 }
 
+/// Only the stack of a close tells that it was the clean-up at an exit.
+fn warn_without_stacks(hooks: &Hooks) {
+    if [Role::Registers, Role::UserStacks].into_iter().any(|role| hooks.chosen(role).is_none()) {
+        tracing::warn!(
+            "without stacks, sockets that a program closes as it cleans up at its exit pass for closed in time; what the exit itself closes is found"
+        );
+    }
+}
+
 impl Watch {
     /// Everything is attached when it returns.
     pub(super) fn start(settings: &RunSettings, pid: u32, debug: bool) -> Result<Self> {
@@ -55,6 +67,7 @@ impl Watch {
             debug,
         })?;
         log_probes(tracer.probes());
+        warn_without_stacks(&tracer.probes().hooks);
         let clock = Clock::start()?;
         let leaks =
             Leaks::new(intake::options(&tracer.probes().hooks, settings.older_than)).keeping(settings.max_dwell);

@@ -291,14 +291,14 @@ impl Drop for Small {
 
 /// A full disk ends the recording with an error that says what is kept, and that is whole.
 fn disk_full() -> Result<()> {
-    let small = Small::new("48k")?;
+    let small = Small::new("20k")?;
     let path = small.0.path().join("full.tcps");
     let (server, client) = (Actor::start("ts-server")?, Actor::start("ts-client")?);
     let mut recorder = Recorder::start_at(&path, &["--pid", &server.pid.to_string()])?;
     let listener = server.listen((Ipv4Addr::LOCALHOST, 0))?;
     let deadline = Instant::now() + 3 * PATIENCE;
     while recorder.child.try_wait()?.is_none() {
-        ensure!(Instant::now() < deadline, "48 KiB are not enough to fill");
+        ensure!(Instant::now() < deadline, "20 KiB are not filled");
         let socket = client.connect(listener.local)?;
         let accepted = server.accept(&listener)?;
         client.close(&socket)?;

@@ -70,7 +70,8 @@ pub(crate) fn digest(columns: &[Column]) -> String {
         let here = columns.iter().filter(|column| entry.kernels.contains(&column.name));
         let names: Vec<_> = here.map(|column| column.name).collect();
         if !names.is_empty() {
-            let _ = writeln!(text, "{} cannot pass on {}: {}", entry.test, names.join(", "), entry.reason);
+            let tests = entry.tests.join(", ");
+            let _ = writeln!(text, "cannot pass on {}, because {}: {tests}", names.join(", "), entry.reason);
         }
     }
     let _ = write!(text, "{}", hooks(columns));

@@ -18,7 +18,7 @@ use super::{
     running::{Scenario, Scene},
     truth,
 };
-use crate::support::{clock, protocol::Span, ss::Listed};
+use crate::support::{clock, kernel::is_confidential, protocol::Span, ss::Listed};
 
 /// Between two clocks: the tracer measures the age when it reports, and the kernel keeps milliseconds.
 const TOLERANCE_NS: u64 = 10_000_000;
@@ -55,12 +55,14 @@ fn saw_all(scenario: &Scenario) -> Result<bool> {
         ensure!(report.complete && !losses.unrepaired, "something was lost: {losses:?}");
         check_numbers(report, expected)?;
         ensure!(report.totals.closed_late == 0, "{} closed late", report.totals.closed_late);
+        let stacks = !report.unseen.iter().any(|unseen| unseen.starts_with("no stacks:"));
+        ensure!(stacks != is_confidential(), "unseen: {:?}", report.unseen);
         for group in report.groups.iter().chain(&report.sending) {
             check_verdict(group, expected)?;
             check_people(group, scene, expected)?;
             let Losses { stacks_skipped, stacks_dropped, .. } = losses;
             let context = || format!("{stacks_skipped} stacks skipped, {stacks_dropped} dropped: {group:?}");
-            check_code(group, scene, expected).with_context(context)?;
+            if stacks { check_code(group, scene, expected) } else { check_no_code(group) }.with_context(context)?;
             check_holders(group, &listed, expected)?;
         }
         check_sleepers(report, expected)
@@ -214,6 +216,13 @@ fn check_code(group: &Group, scene: &Scene, expected: &Expected) -> Result<()> {
         let how = if expected.shut_down.is_some() { "by shutdown()" } else { "by a reset, a time-out or a kill" };
         ensure!(group.evidence.contains(how), "not {how}: {group:?}");
     }
+    Ok(())
+}
+
+/// No stack is shown where none can be taken.
+fn check_no_code(group: &Group) -> Result<()> {
+    let stacks = [&group.opened.stack].into_iter().chain(group.told.iter().map(|told| &told.stack));
+    ensure!(stacks.chain(group.shut_down.iter().map(|place| &place.stack)).all(Option::is_none), "a stack");
     Ok(())
 }
 

@@ -9,6 +9,8 @@ pub(crate) struct Report {
     pub(crate) mono_ns: u64,
     pub(crate) complete: bool,
     pub(crate) losses: Losses,
+    /// What this kernel hides.
+    pub(crate) unseen: Vec<String>,
     pub(crate) totals: Totals,
     pub(crate) groups: Vec<Group>,
     pub(crate) groups_left_out: usize,
