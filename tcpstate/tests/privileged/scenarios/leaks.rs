@@ -178,7 +178,11 @@ fn check_people(group: &Group, scene: &Scene, expected: &Expected) -> Result<()>
     let backlog = expected.may_be(Verdict::NeverAccepted);
     let owners = if expected.may_be(Verdict::HeldElsewhere) { &scene.holders } else { &scene.openers };
     check_owner(group, owners, expected)?;
-    let known = if backlog { "not-accepted" } else { "seen" };
+    let known = match (backlog, is_confidential()) {
+        (true, _) => "not-accepted",
+        (false, true) => "not-taken",
+        (false, false) => "seen",
+    };
     ensure!(group.opened.known == known, "not {known}: {group:?}");
     if !backlog {
         let opener = group.opened.by.as_ref().with_context(|| format!("opened by nobody: {group:?}"))?.pid;
