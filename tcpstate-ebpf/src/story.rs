@@ -113,26 +113,31 @@ impl Story {
         }
     }
 
-    /// Reads the owner while another CPU may be in [`Story::set_owner`]: a torn one is an unknown one.
+    /// Reads the owner while another CPU may be in [`Story::set_owner`], which takes a few stores: an owner that is being changed
+    /// is read again, and one that still is, is an unknown one.
     ///
     /// # Safety
     ///
     /// `story` has to be a value in the map.
     #[inline(always)]
     pub(crate) unsafe fn known_owner(story: *const Self, known: &mut KnownOwner) {
-        // SAFETY: the caller's promise.
-        unsafe {
-            let before = (&raw const (*story).source).read_volatile();
-            // Fences rather than volatile copies: those go byte by byte, each through a word of the BPF stack.
-            compiler_fence(Ordering::SeqCst);
-            known.owner = (*story).owner;
-            known.place = (*story).place;
-            compiler_fence(Ordering::SeqCst);
-            known.source = (&raw const (*story).source).read_volatile();
-            if known.source != before {
-                *known = KnownOwner::UNKNOWN;
+        const READS: u32 = 4;
+        for _ in 0..READS {
+            // SAFETY: the caller's promise.
+            unsafe {
+                let before = (&raw const (*story).source).read_volatile();
+                // Fences rather than volatile copies: those go byte by byte, each through a word of the BPF stack.
+                compiler_fence(Ordering::SeqCst);
+                known.owner = (*story).owner;
+                known.place = (*story).place;
+                compiler_fence(Ordering::SeqCst);
+                known.source = (&raw const (*story).source).read_volatile();
+                if known.source == before && before != owner_source::UNKNOWN {
+                    return;
+                }
             }
         }
+        *known = KnownOwner::UNKNOWN;
     }
 
     /// Changes the owner. The source is unknown meanwhile, so that no reader pairs halves of two owners.
