@@ -23,11 +23,9 @@ pub(crate) enum Part {
 /// Of the tests that need root, those that meet what kernels differ in: each hook and helper, each command, and the way to a stack.
 /// All kernels get these. Each of the others runs on one of them, and on another one at the next commit: every test in every
 /// guest takes longer than all the rest (`cargo xtask vm`).
-const OF_KERNELS: [&str; 15] = [
-    "filters::processes",
+const OF_KERNELS: [&str; 12] = [
     "gate::leaks::closed_by_nothing_but_the_exit",
     "hunts::closing::by_every_call",
-    "late_attach::to_a_close_wait_in_every_setting",
     "late_attach::to_an_accept_under_way",
     "losses::nothing_overwritten",
     "owners::accept_and_accept4",
@@ -35,7 +33,6 @@ const OF_KERNELS: [&str; 15] = [
     "recordings::counts_of_states",
     "scenarios::leaks::attached::ghost_shutdown",
     "scenarios::leaks::attached::go_tunnel",
-    "scenarios::leaks::attached::relay",
     "scenarios::leaks::before_attach::never_accepted",
     "scenarios::leaks::kernel_stacks::send_block",
     "states::every_state_as_in_ss",

@@ -16,7 +16,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         trial("gate::leaks::ghosts", ghosts),
         trial("gate::leaks::held_last_by_another", held_last_by_another),
         trial("gate::leaks::closed_late", closed_late),
-        trial("gate::leaks::four_thousand_children", four_thousand_children),
+        trial("gate::leaks::two_thousand_children", two_thousand_children),
         trial("gate::leaks::of_a_daemon", of_a_daemon),
         trial("gate::leaks::of_another_user", of_another_user),
         trial("gate::leaks::in_another_network_namespace", in_another_network_namespace),
@@ -65,14 +65,14 @@ fn closed_late() -> Result<()> {
     run_leaky(&[], &["late", "300"])?.check(0, 0)
 }
 
-fn four_thousand_children() -> Result<()> {
-    let ended = run_leaky(&[], &["children", "4000"])?;
-    ended.check(99, 400)?;
+fn two_thousand_children() -> Result<()> {
+    let ended = run_leaky(&[], &["children", "2000"])?;
+    ended.check(99, 200)?;
     ended.check_all("/fate", "closed-by-exit")?;
     ended.check_all("/process/comm", "leaky")?;
     let leaks = ended.report["leaks"].as_array().context("no leaks")?;
     let processes: u64 = leaks.iter().filter_map(|leak| leak["processes"].as_u64()).sum();
-    ensure!(processes == 400, "{processes} processes");
+    ensure!(processes == 200, "{processes} processes");
     // Those whose stacks were not to be had are together, too.
     ensure!(leaks.len() < 20, "{} groups", leaks.len());
     Ok(())
