@@ -20,7 +20,7 @@ use crate::{
     clock::now_ns,
     config::{config, filtering, has, offset},
     maps::{BUDGET, PLACES, STACKS, count},
-    place::{looked_at, remembered, seen},
+    place::{Seen, looked_at, remembered, seen},
     sock::{Probed, Read, Typed},
 };
 
@@ -180,8 +180,7 @@ pub(crate) fn capture() -> u64 {
 #[inline(never)]
 #[unsafe(no_mangle)]
 extern "C" fn recall() -> u64 {
-    let Some(registers) = registers_at_call() else { return 0 };
-    let Some(seen) = seen(&registers) else { return 0 };
+    let Some(seen) = seen_at_call() else { return 0 };
     let place = remembered(&seen);
     if place == 0 {
         return 0;
@@ -202,8 +201,7 @@ extern "C" fn recall() -> u64 {
 #[inline(never)]
 #[unsafe(no_mangle)]
 extern "C" fn look() -> u64 {
-    let Some(registers) = registers_at_call() else { return 0 };
-    let Some(seen) = seen(&registers) else { return 0 };
+    let Some(seen) = seen_at_call() else { return 0 };
     let place = looked_at(&seen);
     if let Some(met) = PLACES.get_ptr_mut(place) {
         // SAFETY: as above.
@@ -231,12 +229,12 @@ fn is_due(met: u64) -> bool {
     met & (met - 1) == 0
 }
 
-/// The registers with which the running task entered the kernel, where they tell who calls: those of a dying task tell where it
-/// was when it was killed, not who closes its files.
+/// The stack of the running task where it entered the kernel, if that tells who calls: a dying task's registers tell where it was
+/// when it was killed, not who closes its files.
 #[inline(always)]
-fn registers_at_call() -> Option<Registers> {
+fn seen_at_call() -> Option<Seen> {
     let (flags, user) = running();
-    if flags & PF_EXITING != 0 { None } else { user.map(|user| user.registers) }
+    if flags & PF_EXITING != 0 { None } else { seen(&user?.registers) }
 }
 
 /// Copies the stack into its ring buffer. Returns whether it is there.

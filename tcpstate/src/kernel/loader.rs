@@ -30,7 +30,8 @@ pub(super) struct Loaded {
 /// What the programs are told of the kernel is frozen together with the maps, so a kernel without some helper takes two rounds. Of
 /// one loader: a new one parses all of the kernel's types, which nothing here needs.
 pub(super) fn load(btf: &Btf, config: &Config, layout: &Layout, sizes: &Sizes, log_level: u8) -> Result<Loaded> {
-    let (every, found);
+    let every = Helpers::every();
+    let found;
     let mut loader = EbpfLoader::new();
     loader
         .btf(Some(btf))
@@ -42,7 +43,6 @@ pub(super) fn load(btf: &Btf, config: &Config, layout: &Layout, sizes: &Sizes, l
         .map_max_entries("EVENTS", sizes.buffer_bytes)
         .map_max_entries("STACKS", sizes.stacks_bytes)
         .map_max_entries("SOCKETS", sizes.sockets);
-    every = Helpers::every();
     let mut ebpf = loader.override_global("HELPERS", &every, true).load(OBJECT).map_err(explain)?;
     let helpers = Helpers::try_each(&mut ebpf, btf);
     if helpers.bits() != every {
