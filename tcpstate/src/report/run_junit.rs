@@ -41,10 +41,11 @@ pub fn render(report: &RunReport) -> Result<String> {
         status.set_message(format!("line {} lets nothing pass: {}", rule.line, escaped(rule.reason.as_bytes())));
         suite.add_test_case(named(&format!("unused rule at line {}", rule.line), status));
     }
-    let incomplete: Vec<_> =
-        warnings(&report.leaks).into_iter().map(|warning| format!("incomplete: {warning}")).collect();
-    if !incomplete.is_empty() {
-        suite.set_system_err(incomplete.join("\n"));
+    let unseen = report.leaks.unseen.iter().map(|unseen| format!("on this kernel: {unseen}"));
+    let incomplete = warnings(&report.leaks).into_iter().map(|warning| format!("incomplete: {warning}"));
+    let limits: Vec<_> = unseen.chain(incomplete).collect();
+    if !limits.is_empty() {
+        suite.set_system_err(limits.join("\n"));
     }
     let command: Vec<_> = report.command.iter().map(|argument| escaped(argument.as_bytes())).collect();
     let mut junit = Report::new(command.join(" "));

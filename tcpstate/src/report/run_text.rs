@@ -32,6 +32,9 @@ impl RunText {
     pub fn report(&self, out: &mut impl io::Write, report: &RunReport, code: u8) -> io::Result<()> {
         let mut page = Page::new(out, self.width, self.color);
         page.headline(&headline(report, code))?;
+        for unseen in &report.leaks.unseen {
+            page.headline(&Paragraph::new().word(WARNING, "on this kernel:").text(unseen))?;
+        }
         for warning in warnings(&report.leaks) {
             page.headline(&Paragraph::new().word(WARNING, "incomplete:").text(warning))?;
         }

@@ -48,13 +48,14 @@ pub(super) struct Watch {
     pid: u32,
 }
 
-/// Only the stack of a close tells that it was the clean-up at an exit.
-fn warn_without_stacks(hooks: &Hooks) {
+/// What this kernel does not let be seen.
+fn unseen(hooks: &Hooks) -> Vec<&'static str> {
+    let mut unseen = hooks.lost();
+    // Only the stack of a close tells that it was the clean-up at an exit.
     if [Role::Registers, Role::UserStacks].into_iter().any(|role| hooks.chosen(role).is_none()) {
-        tracing::warn!(
-            "without stacks, sockets that a program closes as it cleans up at its exit pass for closed in time; what the exit itself closes is found"
-        );
+        unseen.push("sockets that a program closes as it cleans up at its exit pass for closed in time");
     }
+    unseen
 }
 
 impl Watch {
@@ -67,7 +68,6 @@ impl Watch {
             debug,
         })?;
         log_probes(tracer.probes());
-        warn_without_stacks(&tracer.probes().hooks);
         let clock = Clock::start()?;
         let leaks =
             Leaks::new(intake::options(&tracer.probes().hooks, settings.older_than)).keeping(settings.max_dwell);
@@ -106,7 +106,7 @@ impl Watch {
         intake.fetch()?;
 
         settle(intake);
-        let Intake { leaks, stacks, clock, losses, .. } = intake;
+        let Intake { tracer, leaks, stacks, clock, losses, .. } = intake;
         stacks.name(&leaks.places());
         let book = stacks.book();
         // Places whose stack is missing look the same: there may be as many as there were processes.
@@ -130,7 +130,8 @@ impl Watch {
         survey.closed_late.clear();
         survey.processes.clear();
         survey.groups.extend(outcome.findings.iter().map(|finding| finding.group.clone()));
-        let surroundings = Surroundings { losses: *losses, top: usize::MAX, ..Surroundings::default() };
+        let unseen = unseen(&tracer.probes().hooks);
+        let surroundings = Surroundings { losses: *losses, unseen, top: usize::MAX, ..Surroundings::default() };
         let leaks = LeakReport::new(survey, book, surroundings);
         Ok(RunReport {
             command: self.settings.command.clone(),

@@ -252,6 +252,16 @@ fn what_has_no_room_is_told() {
     assert_eq!(count(&run_junit::render(&report).expect("XML")), (1, 1, 0));
 }
 
+/// What the kernel hides is told of in every format.
+#[test]
+fn what_is_not_seen_is_told() {
+    let mut report = nothing(End::Exited(0));
+    report.leaks.unseen = vec!["no stacks"];
+    assert!(text(&report, 0, None, false, 10).contains("on this kernel: no stacks"));
+    assert_eq!(json(&report, 0)["unseen"], serde_json::json!(["no stacks"]));
+    assert!(run_junit::render(&report).expect("XML").contains("on this kernel: no stacks"));
+}
+
 /// Verdicts are in all formats the same words.
 #[test]
 fn formats_agree() {
