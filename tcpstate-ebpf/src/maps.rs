@@ -71,6 +71,10 @@ pub(crate) static CODE: LruHashMap<u32, CodeRanges> = LruHashMap::with_max_entri
 #[map]
 pub(crate) static SCRATCH: PerCpuArray<[u64; PLACE_WORDS]> = PerCpuArray::with_max_entries(1, 0);
 
+/// User space counts up when it changes [`CODE`] or takes something out of [`PLACES`]: what this side has in mind is void then.
+#[map]
+pub(crate) static EPOCH: Array<u64> = Array::with_max_entries(1, 0);
+
 /// Where to look at a stack that was met before.
 #[map]
 pub(crate) static MEMOS: PerCpuArray<Memo> = PerCpuArray::with_max_entries(MEMOS_LEN, 0);

@@ -14,7 +14,7 @@ use tcpstate_common::{
 use crate::{
     Opaque,
     config::{has, offset},
-    maps::{CODE, MEMOS, RANGES, SCRATCH},
+    maps::{CODE, EPOCH, MEMOS, RANGES, SCRATCH},
     owner,
     sock::{Probed, Read, Typed},
 };
@@ -34,45 +34,23 @@ pub(crate) const MEMOS_LEN: u32 = 256;
 /// An odd number with its bits well spread (2^64 divided by the golden ratio).
 const MULTIPLIER: u64 = 0x9e37_79b9_7f4a_7c15;
 
-/// What tells places apart.
+/// Where a stack is. What else tells its place from others is on the stack.
 pub(crate) struct Seen {
     /// Of the process, the instruction and the depth of the stack.
     seed: u64,
+    tgid: u32,
     sp: u64,
     /// Which memo of this CPU is about such stacks.
     memo: u32,
 }
 
-/// Looks at where the stack is. While user space has not told where a process has code, only return addresses into the program
-/// itself tell callers apart: those in libraries show when the stack is copied again.
-#[inline(always)]
-pub(crate) fn seen(registers: &Registers) -> Option<Seen> {
-    let tgid = owner::process();
-    let code = RANGES.get_ptr_mut(0)?;
-    let mut seed = mix(mix(registers.ip, u64::from(tgid)), registers.sp & 0xfff);
-    // One copy of them, wherever they come from: the verifier walks on once for each map that a pointer may lead into.
-    if let Some(known) = CODE.get_ptr(tgid) {
-        set_ranges(code, |range| range_of(known, range));
-    } else {
-        seed = mix(seed, registers.sp);
-        let program = code_of_program();
-        set_ranges(code, |range| if range == 0 { program } else { [0; 2] });
+impl Seen {
+    #[inline(always)]
+    pub(crate) fn at(registers: &Registers) -> Self {
+        let tgid = owner::process();
+        let seed = mix(mix(registers.ip, u64::from(tgid)), registers.sp & 0xfff);
+        Self { seed, tgid, sp: registers.sp, memo: (seed >> 32) as u32 % MEMOS_LEN }
     }
-    let mut key = seed;
-    for range in 0..CODE_RANGES {
-        let [start, length] = range_of(code, range);
-        key = key.wrapping_add(start).wrapping_add(length);
-    }
-    let index = (key >> 32) as u32 % MEMOS_LEN;
-    let memo = MEMOS.get_ptr_mut(index)?;
-    // SAFETY: a value in a map.
-    unsafe {
-        if (*memo).key != key {
-            (*memo).len = 0;
-            (*memo).key = key;
-        }
-    }
-    Some(Seen { seed, sp: registers.sp, memo: index })
 }
 
 /// Reads so many words from the top of the stack. Zeros when it fails, nearer to the stack's end than that: not worth telling
@@ -94,13 +72,29 @@ unsafe fn read(words: *mut u64, count: usize, sp: u64) {
 /// next copy shows.
 #[repr(C)]
 pub(crate) struct Memo {
-    /// Of the seed and the ranges of code.
+    /// The seed.
     key: u64,
+    /// It holds until user space begins another one.
+    epoch: u64,
     /// 0 while not known, and when there were too many.
     len: u64,
     /// The position of the last one.
     last: u64,
+    /// The place that was met here last, if it is known.
+    place: u64,
+    /// How often that may be met again before [`PLACES`](crate::maps::PLACES) is asked.
+    left: u64,
     positions: [u8; MEMO_WORDS],
+}
+
+/// Goes into the identity of a place in place of the stack pointer, where user space has told where the process has code.
+const IN_KNOWN_CODE: u64 = 0;
+
+/// What user space has told since when memos hold.
+#[inline(always)]
+fn epoch() -> u64 {
+    // SAFETY: a value in a map.
+    EPOCH.get_ptr(0).map_or(0, |epoch| unsafe { epoch.read_volatile() })
 }
 
 /// Identity of the place, if it is one that is met again: to be found in [`PLACES`](crate::maps::PLACES), or else it is none.
@@ -111,11 +105,11 @@ pub(crate) fn remembered(seen: &Seen) -> u64 {
     // SAFETY: values in maps. A task that preempts this one may change the memo; what is none of this stack leads to no known place.
     unsafe {
         let len = (*memo).len;
-        if len == 0 {
+        if (*memo).key != seen.seed || (*memo).epoch != epoch() || len == 0 {
             return 0;
         }
         read(words, (*memo).last as usize % PLACE_WORDS + 1, seen.sp);
-        let mut hash = seen.seed;
+        let mut hash = mix(seen.seed, IN_KNOWN_CODE);
         // In blocks: the verifier walks on from each place where the loop is left.
         for block in 0..MEMO_WORDS / BLOCK {
             if (block * BLOCK) as u64 >= len {
@@ -132,22 +126,64 @@ pub(crate) fn remembered(seen: &Seen) -> u64 {
     }
 }
 
+/// Whether a place was met here of late, so that it need not be looked for.
+#[inline(always)]
+pub(crate) fn is_familiar(seen: &Seen, place: u64) -> bool {
+    let Some(memo) = MEMOS.get_ptr_mut(seen.memo) else { return false };
+    // SAFETY: a value in a map; a lost decrement only moves the next copy.
+    unsafe {
+        let familiar = (*memo).place == place && (*memo).left != 0;
+        if familiar {
+            (*memo).left -= 1;
+        }
+        familiar
+    }
+}
+
+/// A place is known: it may be met so many times before it is looked for again.
+#[inline(always)]
+pub(crate) fn make_familiar(seen: &Seen, place: u64, times: u64) {
+    if let Some(memo) = MEMOS.get_ptr_mut(seen.memo) {
+        // SAFETY: as above.
+        unsafe {
+            (*memo).place = place;
+            (*memo).left = times;
+        }
+    }
+}
+
 /// Identity of the place; keeps in mind what has told it.
+///
+/// While user space has not told where the process has code, only return addresses into the program itself tell callers apart: those
+/// in libraries show when the stack is copied again.
 #[inline(always)]
 pub(crate) fn looked_at(seen: &Seen) -> u64 {
     let (Some(memo), Some(words), Some(code)) =
-        (MEMOS.get_ptr_mut(seen.memo), SCRATCH.get_ptr_mut(0), RANGES.get_ptr(0))
+        (MEMOS.get_ptr_mut(seen.memo), SCRATCH.get_ptr_mut(0), RANGES.get_ptr_mut(0))
     else {
         return finish(seen.seed);
     };
     let words: *mut u64 = words.cast();
-    let mut hash = seen.seed;
-    let mut len = 0;
-    let mut last = 0;
+    let epoch = epoch();
     // SAFETY: values in maps; the scratch has room for the words.
     unsafe {
-        read(words, PLACE_WORDS, seen.sp);
         (*memo).len = 0;
+        // One copy of the ranges, wherever they come from: the verifier walks on once for each map that a pointer may lead into, and for
+        // each value that tells the ways apart. So what is no memo later gets a key that leads nobody to it.
+        let beside = if let Some(known) = CODE.get_ptr(seen.tgid) {
+            set_ranges(code, |range| range_of(known, range));
+            (*memo).key = seen.seed;
+            IN_KNOWN_CODE
+        } else {
+            let program = code_of_program();
+            set_ranges(code, |range| if range == 0 { program } else { [0; 2] });
+            (*memo).key = !seen.seed;
+            seen.sp
+        };
+        let mut hash = mix(seen.seed, beside);
+        let mut len = 0;
+        let mut last = 0;
+        read(words, PLACE_WORDS, seen.sp);
         for position in 0..PLACE_WORDS {
             let word = *words.add(position);
             let is_code = in_code(code, word);
@@ -156,10 +192,12 @@ pub(crate) fn looked_at(seen: &Seen) -> u64 {
             len += is_code;
             last = choose(is_code, position as u64, last);
         }
+        (*memo).epoch = epoch;
         (*memo).last = last;
+        (*memo).left = 0;
         (*memo).len = if len > MEMO_WORDS as u64 { 0 } else { len };
+        finish(hash)
     }
-    finish(hash)
 }
 
 /// The position counts: frames of interpreted code may differ in nothing else.

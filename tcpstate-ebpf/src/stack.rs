@@ -20,7 +20,7 @@ use crate::{
     clock::now_ns,
     config::{config, filtering, has, offset},
     maps::{BUDGET, PLACES, STACKS, count},
-    place::{Seen, looked_at, remembered, seen},
+    place::{Seen, is_familiar, looked_at, make_familiar, remembered},
     sock::{Probed, Read, Typed},
 };
 
@@ -32,6 +32,9 @@ pub(crate) const PF_EXITING: u32 = 4;
 
 /// The smallest page there is.
 const PAGE: u64 = 4096;
+
+/// So often a known place is met before [`PLACES`] is asked about it again; a power of two.
+const MET_AT_ONCE: u64 = 16;
 
 /// Time in which the number of copies is bounded, nanoseconds.
 const WINDOW_NS: u64 = 100_000_000;
@@ -182,18 +185,20 @@ pub(crate) fn capture() -> u64 {
 extern "C" fn recall() -> u64 {
     let Some(seen) = seen_at_call() else { return 0 };
     let place = remembered(&seen);
-    if place == 0 {
-        return 0;
+    if place == 0 || is_familiar(&seen, place) {
+        return place;
     }
     let Some(met) = PLACES.get_ptr_mut(place) else { return 0 };
     // SAFETY: a value in the map; a lost increment only moves the next copy.
-    unsafe {
-        let now = *met + 1;
-        if is_due(now) {
+    let step = unsafe {
+        let step = step(*met);
+        if is_due(*met + step) {
             return 0;
         }
-        *met = now;
-    }
+        *met += step;
+        step
+    };
+    make_familiar(&seen, place, step - 1);
     place
 }
 
@@ -206,7 +211,7 @@ extern "C" fn look() -> u64 {
     if let Some(met) = PLACES.get_ptr_mut(place) {
         // SAFETY: as above.
         let met = unsafe {
-            *met += 1;
+            *met += step(*met);
             *met
         };
         if !is_due(met) {
@@ -223,6 +228,12 @@ extern "C" fn look() -> u64 {
     place
 }
 
+/// By how much a place counts that was met `met` times before: what it was met by name only is not counted one by one.
+#[inline(always)]
+fn step(met: u64) -> u64 {
+    if met < MET_AT_ONCE { 1 } else { MET_AT_ONCE }
+}
+
 /// Whether a stack is copied at the `met`th time: now and then again, so that user space can see whether one place is one stack.
 #[inline(always)]
 fn is_due(met: u64) -> bool {
@@ -234,7 +245,7 @@ fn is_due(met: u64) -> bool {
 #[inline(always)]
 fn seen_at_call() -> Option<Seen> {
     let (flags, user) = running();
-    if flags & PF_EXITING != 0 { None } else { seen(&user?.registers) }
+    if flags & PF_EXITING != 0 { None } else { Some(Seen::at(&user?.registers)) }
 }
 
 /// Copies the stack into its ring buffer. Returns whether it is there.

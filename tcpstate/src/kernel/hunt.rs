@@ -5,7 +5,7 @@ use std::os::fd::OwnedFd;
 use anyhow::{Context as _, Result};
 use aya::{
     Ebpf,
-    maps::{HashMap, MapData, RingBuf},
+    maps::{Array, HashMap, MapData, RingBuf},
     programs::Iter,
 };
 use tcpstate_common::{
@@ -49,6 +49,9 @@ pub(super) struct Hunt {
     readiness: AsyncFd<OwnedFd>,
     code: HashMap<MapData, u32, CodeRanges>,
     places: HashMap<MapData, u64, u64>,
+    epoch: Array<MapData, u64>,
+    /// How many have begun.
+    epochs: u64,
     targets: HashMap<MapData, u32, u32>,
     descriptors: bool,
     sockets: bool,
@@ -63,6 +66,8 @@ impl Hunt {
             stacks,
             code: ring::take(ebpf, "CODE")?,
             places: ring::take(ebpf, "PLACES")?,
+            epoch: ring::take(ebpf, "EPOCH")?,
+            epochs: 0,
             targets: ring::take(ebpf, "TARGETS")?,
             descriptors: hooks.chosen(Role::Descriptors).is_some(),
             sockets: hooks.chosen(Role::Sockets).is_some(),
@@ -88,15 +93,29 @@ impl Hunt {
 
     /// Tells the kernel side where a process has its code. Until then it copies every stack of the process.
     pub(super) fn enter_code(&mut self, pid: u32, code: &CodeRanges) -> Result<()> {
-        self.code.insert(pid, code, 0).with_context(|| format!("failed to enter the code of process {pid}"))
+        if self.code.get(&pid, 0).is_ok_and(|known| known == *code) {
+            return Ok(());
+        }
+        self.code.insert(pid, code, 0).with_context(|| format!("failed to enter the code of process {pid}"))?;
+        self.begin_epoch()
     }
 
     /// Has the kernel side forget places: when it meets one again, it copies the stack.
-    pub(super) fn forget_places(&mut self, places: &[PlaceId]) {
+    pub(super) fn forget_places(&mut self, places: &[PlaceId]) -> Result<()> {
+        if places.is_empty() {
+            return Ok(());
+        }
         for place in places {
             // It may have forgotten it by itself.
             let _ = self.places.remove(&place.0);
         }
+        self.begin_epoch()
+    }
+
+    /// Has the kernel side look anew at whatever it has in mind.
+    fn begin_epoch(&mut self) -> Result<()> {
+        self.epochs += 1;
+        self.epoch.set(0, self.epochs, 0).context("failed to have places looked at anew")
     }
 
     /// Every descriptor of a leaking socket, then every such socket by itself, and the listeners with a backlog.

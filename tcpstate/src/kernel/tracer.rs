@@ -223,16 +223,18 @@ impl Tracer {
     ///
     /// # Errors
     ///
-    /// When there is no room for another process.
+    /// When the kernel refuses to change a map.
     pub fn enter_code(&mut self, pid: u32, code: &CodeRanges) -> Result<()> {
         self.hunt.as_mut().map_or(Ok(()), |hunt| hunt.enter_code(pid, code))
     }
 
     /// Has the kernel side forget places: when it meets one again, it copies the stack.
-    pub fn forget_places(&mut self, places: &[PlaceId]) {
-        if let Some(hunt) = &mut self.hunt {
-            hunt.forget_places(places);
-        }
+    ///
+    /// # Errors
+    ///
+    /// When the kernel refuses to change a map.
+    pub fn forget_places(&mut self, places: &[PlaceId]) -> Result<()> {
+        self.hunt.as_mut().map_or(Ok(()), |hunt| hunt.forget_places(places))
     }
 
     /// How leaking sockets stand: a record for each of their descriptors, one for each by itself, and the listeners with a

@@ -75,7 +75,10 @@ impl Stacks {
     /// Takes the stacks that wait, of each of which at most `limit` bytes were copied, and tells the kernel side where their
     /// processes have their code.
     pub(crate) fn fetch(&mut self, tracer: &mut Tracer, limit: usize) {
-        tracer.forget_places(&mem::take(&mut self.forgotten));
+        if let Err(error) = tracer.forget_places(&mem::take(&mut self.forgotten)) {
+            // Their stacks are missing until they come by themselves.
+            tracing::debug!("{error:#}");
+        }
         let mut code = Vec::new();
         tracer.stacks(|header, kernel, bytes| {
             let ranges = self.take(header, kernel, bytes, limit);
