@@ -69,7 +69,11 @@ enum Task {
     Load(bench::load::Options),
     /// The least that a tracer can cost
     #[command(hide = true)]
-    Floor { floor: bench::floor::Floor },
+    Floor {
+        floor: bench::floor::Floor,
+        /// Our own, which says where its programs are
+        binary: PathBuf,
+    },
 }
 
 fn main() -> ExitCode {
@@ -83,7 +87,7 @@ fn main() -> ExitCode {
         Task::Bench(options) => bench::task(&options),
         Task::Measure { binary, options } => bench::measure(&binary, &options),
         Task::Load(options) => bench::load::task(&options),
-        Task::Floor { floor } => bench::floor::task(floor),
+        Task::Floor { floor, binary } => bench::floor::task(floor, &binary),
     };
     ended(result.map(|()| ExitCode::SUCCESS))
 }

@@ -1,12 +1,15 @@
-//! The least that a tracer can cost: programs of a few instructions at the same tracepoints.
+//! The least that a tracer can cost: programs of a few instructions at the same hooks.
 //!
-//! Attached like those of `tcpstate`, as raw tracepoints: the cheapest way there is (`__bpf_trace_run()`,
-//! `kernel/trace/bpf_trace.c`).
+//! Attached like those of `tcpstate`: as raw tracepoints, the cheapest way there is (`__bpf_trace_run()`,
+//! `kernel/trace/bpf_trace.c`), and at the exits of system calls where it has nothing better.
+
+mod hooks;
 
 use std::{
-    ffi::CStr,
+    ffi::{CStr, CString},
     io,
     os::fd::{AsRawFd as _, OwnedFd, RawFd},
+    path::Path,
     thread,
 };
 
@@ -14,26 +17,39 @@ use anyhow::{Context as _, Result};
 use clap::ValueEnum;
 use serde::Serialize;
 
+use self::hooks::Hook;
 use super::bpf::bpf;
 
-/// What the program does.
+/// What the programs do, and where.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Floor {
-    /// Nothing
+    /// Nothing, at each transition
     Empty,
-    /// Read the clock and put a record as long as that of a transition into a ring buffer
+    /// Read the clock and put a record as long as that of a transition into a ring buffer, at each transition
     Record,
-    /// Nothing, at the end of each receive
-    Receive,
+    /// Nothing, wherever `tcpstate trace` has a program here
+    Trace,
+    /// Nothing, wherever `tcpstate leaks` has a program here
+    Leaks,
 }
 
+/// Whose hooks they are, as `tcpstate probes` calls the roles.
+const OF_TRACE: &[&str] = &["transitions", "ends", "accept", "waiting-accepts"];
+const OF_LEAKS: &[&str] = &["transitions", "ends", "accept", "waiting-accepts", "eof-reads", "splice-reads"];
+
 impl Floor {
-    const fn tracepoint(self) -> &'static CStr {
-        match self {
-            Self::Empty | Self::Record => c"inet_sock_set_state",
-            Self::Receive => c"sock_recv_length",
-        }
+    /// Where programs are attached; `binary` is ours, and knows which hooks it uses on this kernel.
+    fn hooks(self, binary: &Path) -> Result<Vec<Hook>> {
+        let transitions = || Hook::Raw("inet_sock_set_state".to_owned());
+        let mut hooks = match self {
+            Self::Empty | Self::Record => return Ok(vec![transitions()]),
+            Self::Trace => hooks::chosen(binary, OF_TRACE)?,
+            Self::Leaks => hooks::chosen(binary, OF_LEAKS)?,
+        };
+        // A second one takes the transitions that interrupt the first.
+        hooks.push(transitions());
+        Ok(hooks)
     }
 }
 
@@ -44,6 +60,7 @@ const MAP_CREATE: libc::c_long = 0;
 const PROG_LOAD: libc::c_long = 5;
 const RAW_TRACEPOINT_OPEN: libc::c_long = 17;
 const MAP_TYPE_RINGBUF: u32 = 27;
+const PROG_TYPE_TRACEPOINT: u32 = 5;
 const PROG_TYPE_RAW_TRACEPOINT: u32 = 17;
 
 /// Holds all records of the longest load, since nobody takes them out.
@@ -66,17 +83,38 @@ struct Instruction {
 ///
 /// # Errors
 ///
-/// When the kernel refuses.
-pub(crate) fn task(floor: Floor) -> Result<()> {
+/// When the kernel refuses, or `binary` does not say which hooks it uses.
+pub(crate) fn task(floor: Floor, binary: &Path) -> Result<()> {
     let ring = match floor {
-        Floor::Empty | Floor::Receive => None,
+        Floor::Empty | Floor::Trace | Floor::Leaks => None,
         Floor::Record => Some(ring().context("failed to make a ring buffer")?),
     };
-    let program = load(&program(ring.as_ref().map(OwnedFd::as_raw_fd))).context("failed to load a program")?;
-    let _link = attach(floor.tracepoint(), &program).context("failed to attach a program")?;
+    let instructions = program(ring.as_ref().map(OwnedFd::as_raw_fd));
+    let hooks = floor.hooks(binary)?;
+    // One for each: the kernel takes times by program, and does not run one that is running already.
+    let attached =
+        hooks.iter().map(|hook| attach(hook, &instructions).with_context(|| format!("failed to attach to {hook:?}")));
+    let _attached = attached.collect::<Result<Vec<_>>>()?;
     loop {
         thread::park();
     }
+}
+
+/// A program at a hook, which it leaves when these are closed.
+fn attach(hook: &Hook, instructions: &[Instruction]) -> Result<[OwnedFd; 2]> {
+    Ok(match hook {
+        Hook::Raw(tracepoint) => {
+            let program = load(PROG_TYPE_RAW_TRACEPOINT, instructions)?;
+            let link = attach_raw(&CString::new(tracepoint.as_str())?, &program)?;
+            [link, program]
+        }
+        Hook::Event(id) => {
+            let program = load(PROG_TYPE_TRACEPOINT, instructions)?;
+            let event = hooks::open_event(*id)?;
+            hooks::set_program(&event, &program)?;
+            [event, program]
+        }
+    })
 }
 
 /// What the program does, in instructions.
@@ -126,7 +164,7 @@ fn ring() -> io::Result<OwnedFd> {
     unsafe { bpf(MAP_CREATE, &attributes) }
 }
 
-fn load(instructions: &[Instruction]) -> io::Result<OwnedFd> {
+fn load(kind: u32, instructions: &[Instruction]) -> io::Result<OwnedFd> {
     #[repr(C)]
     struct Attributes {
         kind: u32,
@@ -135,7 +173,7 @@ fn load(instructions: &[Instruction]) -> io::Result<OwnedFd> {
         license: u64,
     }
     let attributes = Attributes {
-        kind: PROG_TYPE_RAW_TRACEPOINT,
+        kind,
         count: instructions.len() as u32,
         instructions: instructions.as_ptr() as u64,
         license: LICENSE.as_ptr() as u64,
@@ -144,7 +182,7 @@ fn load(instructions: &[Instruction]) -> io::Result<OwnedFd> {
     unsafe { bpf(PROG_LOAD, &attributes) }
 }
 
-fn attach(tracepoint: &CStr, program: &OwnedFd) -> io::Result<OwnedFd> {
+fn attach_raw(tracepoint: &CStr, program: &OwnedFd) -> io::Result<OwnedFd> {
     let attributes = [tracepoint.as_ptr() as u64, u64::from(program.as_raw_fd().cast_unsigned())];
     // SAFETY: this command reads the address of a name and a descriptor of `union bpf_attr`.
     unsafe { bpf(RAW_TRACEPOINT_OPEN, &attributes) }

@@ -28,9 +28,8 @@ pub(super) struct Plan {
 }
 
 const ALL: &[Tracer] = &Tracer::ALL;
-const SOME: &[Tracer] = &[Tracer::Leaks, Tracer::TraceJson, Tracer::Tcpstates, Tracer::EmptyAccept];
-const OF_RECEIVES: &[Tracer] =
-    &[Tracer::Leaks, Tracer::TraceJson, Tracer::Tcpstates, Tracer::EmptyAccept, Tracer::Floor(Floor::Receive)];
+const SOME: &[Tracer] =
+    &[Tracer::Leaks, Tracer::TraceJson, Tracer::Tcpstates, Tracer::Floor(Floor::Trace), Tracer::Floor(Floor::Leaks)];
 
 /// Every load.
 pub(super) const fn plans(quick: bool) -> [Plan; 3] {
@@ -38,7 +37,7 @@ pub(super) const fn plans(quick: bool) -> [Plan; 3] {
     [
         Plan { kind: Kind::Churn, count: churn, tracers: ALL },
         Plan { kind: Kind::Accept, count: accept, tracers: SOME },
-        Plan { kind: Kind::Receive, count: receive, tracers: OF_RECEIVES },
+        Plan { kind: Kind::Receive, count: receive, tracers: SOME },
     ]
 }
 

@@ -55,14 +55,14 @@ impl Results {
         if !self.scale.is_empty() {
             self.write_scale(text)?;
         }
-        writeln!(text, "| target | measured | |\n|---|---|---|")?;
+        writeln!(text, "| target | measured | empty programs at the same hooks | |\n|---|---|---|---|")?;
         for target in targets::judge(self) {
             let verdict = match target.met {
                 Some(true) => "met",
                 Some(false) => "missed",
                 None => "not measured",
             };
-            writeln!(text, "| {} | {} | {verdict} |", target.what, target.measured)?;
+            writeln!(text, "| {} | {} | {} | {verdict} |", target.what, target.measured, target.limit)?;
         }
         Ok(())
     }

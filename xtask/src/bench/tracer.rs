@@ -21,10 +21,6 @@ const BPFTRACE: &str = r#"tracepoint:sock:inet_sock_set_state /args->protocol ==
     if (args->newstate == 7) { delete(@since[args->skaddr]); } else { @since[args->skaddr] = nsecs; }
 }"#;
 
-/// What `tcpstate` attaches to the end of `accept()` where the kernel has no `fexit`, without its program: one such tracepoint sends
-/// every system call of every process the long way (`SYSCALL_WORK_SYSCALL_TRACEPOINT`).
-const EMPTY_ACCEPT: &str = "tracepoint:syscalls:sys_exit_accept4 { }";
-
 /// A tracer, set up in one way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -40,12 +36,10 @@ pub(super) enum Tracer {
     Bpftrace,
     /// Not a tracer: what one costs at least.
     Floor(Floor),
-    /// The same for a tracepoint at a system call.
-    EmptyAccept,
 }
 
 impl Tracer {
-    pub(super) const ALL: [Self; 10] = [
+    pub(super) const ALL: [Self; 11] = [
         Self::Leaks,
         Self::TraceJson,
         Self::TraceText,
@@ -55,12 +49,13 @@ impl Tracer {
         Self::Bpftrace,
         Self::Floor(Floor::Empty),
         Self::Floor(Floor::Record),
-        Self::EmptyAccept,
+        Self::Floor(Floor::Trace),
+        Self::Floor(Floor::Leaks),
     ];
 
     /// Whether it shows no transition at all in this set-up.
     pub(super) const fn is_silent(self) -> bool {
-        matches!(self, Self::TracePid | Self::Floor(_) | Self::EmptyAccept)
+        matches!(self, Self::TracePid | Self::Floor(_))
     }
 
     /// As the tables name it.
@@ -75,8 +70,8 @@ impl Tracer {
             Self::Bpftrace => "bpftrace script, each transition with its duration",
             Self::Floor(Floor::Empty) => "*an empty program at the tracepoint*",
             Self::Floor(Floor::Record) => "*one that reads the clock and writes a record, which nobody reads*",
-            Self::Floor(Floor::Receive) => "*an empty program at the end of each receive*",
-            Self::EmptyAccept => "*an empty program at the exit of `accept4()`*",
+            Self::Floor(Floor::Trace) => "*empty programs wherever `trace` has one*",
+            Self::Floor(Floor::Leaks) => "*empty programs wherever `leaks` has one*",
         }
     }
 
@@ -91,11 +86,6 @@ impl Tracer {
             command.args(arguments);
             command
         };
-        let bpftrace = |script: &str| {
-            let mut command = Command::new("bpftrace");
-            command.args(["-e", script]);
-            command
-        };
         Ok(match self {
             Self::Leaks => tcpstate(&["leaks", "-o", "json"]),
             Self::TraceJson => tcpstate(&["trace", "-o", "json"]),
@@ -103,12 +93,15 @@ impl Tracer {
             Self::TracePid => tcpstate(&["trace", "-o", "json", "--pid", &idle.to_string()]),
             Self::Tcpstates => Command::new("/usr/sbin/tcpstates"),
             Self::Tcplife => Command::new("/usr/sbin/tcplife"),
-            Self::Bpftrace => bpftrace(BPFTRACE),
-            Self::EmptyAccept => bpftrace(EMPTY_ACCEPT),
+            Self::Bpftrace => {
+                let mut command = Command::new("bpftrace");
+                command.args(["-e", BPFTRACE]);
+                command
+            }
             Self::Floor(floor) => {
                 let mut command = Command::new(std::env::current_exe()?);
                 let name = floor.to_possible_value().context("a floor without a name")?;
-                command.args(["floor", name.get_name()]);
+                command.args(["floor", name.get_name()]).arg(binary);
                 command
             }
         })
