@@ -33,7 +33,8 @@ pub(crate) const PF_EXITING: u32 = 4;
 /// The smallest page there is.
 const PAGE: u64 = 4096;
 
-/// So often a known place is met before [`PLACES`] is asked about it again; a power of two.
+/// A place that was met so often is counted in steps as large, so that each CPU may meet it as often without asking [`PLACES`]. A
+/// power of two, or [`is_due`] would be stepped over.
 const MET_AT_ONCE: u64 = 16;
 
 /// Time in which the number of copies is bounded, nanoseconds.
@@ -228,7 +229,7 @@ extern "C" fn look() -> u64 {
     place
 }
 
-/// By how much a place counts that was met `met` times before: what it was met by name only is not counted one by one.
+/// By how much the count of a place that was met `met` times goes up: memos answer for some of the times in between.
 #[inline(always)]
 fn step(met: u64) -> u64 {
     if met < MET_AT_ONCE { 1 } else { MET_AT_ONCE }
