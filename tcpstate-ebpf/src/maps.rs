@@ -45,7 +45,8 @@ pub(crate) static PIDS: HashMap<u32, u32> = HashMap::with_max_entries(MAX_PIDS, 
 #[map]
 pub(crate) static LIVE_CHILDREN: PerCpuArray<u64> = PerCpuArray::with_max_entries(1, 0);
 
-/// 0 until the snapshot is in: before that, transitions update the stories and nothing is sent.
+/// 0 until the snapshot is in, and again once the programs are to be detached: then transitions update the stories, and nothing is
+/// sent.
 #[map]
 pub(crate) static ARMED: Array<u32> = Array::with_max_entries(1, 0);
 

@@ -14,6 +14,7 @@ use crate::{
     config::is_never,
     maps::{NESTED, SOCKETS, TAKEN, TRANSITIONS, count},
     sock::Sock,
+    transition::is_armed,
 };
 
 // No function here takes the work as a closure: that would be another frame on the BPF stack.
@@ -102,7 +103,9 @@ pub(crate) fn interrupts(ctx: &BtfTracePointContext) -> bool {
 pub(crate) fn hand_over(ctx: &BtfTracePointContext) {
     // SAFETY: both programs have the same context. The call returns only where there is no such program.
     unsafe { TRANSITIONS.tail_call(ctx, 0) };
-    count!(dropped);
+    if is_armed() {
+        count!(dropped);
+    }
 }
 
 /// Whether the story of a socket has come to this transition. The mark of a transition is lost where others come between its two

@@ -129,9 +129,9 @@ pub(crate) fn on_transition(ctx: &BtfTracePointContext) {
     }
 }
 
-/// Whether the snapshot is in.
+/// Whether transitions are asked for: from when the snapshot is in until the programs are about to be detached.
 #[inline(always)]
-fn is_armed() -> bool {
+pub(crate) fn is_armed() -> bool {
     ARMED.get(0).is_some_and(|armed| *armed != 0)
 }
 

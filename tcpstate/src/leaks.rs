@@ -92,7 +92,7 @@ impl Hunt<'_> {
             None => self.look_once(&mut endings).await?,
         }
         let last = self.report().await?;
-        self.intake.tracer.detach();
+        self.intake.tracer.detach()?;
         let finish = async {
             let mut out = self.output.buffer().await?;
             self.renderer.last(&mut out, &last)?;

@@ -90,7 +90,7 @@ pub async fn run(settings: &RecordSettings, host: &Host, debug: bool) -> Result<
     };
     let endings = Endings::new(settings.duration, followed)?;
     let result = recorder.run(endings).await;
-    recorder.intake.tracer.detach();
+    let result = result.and(recorder.intake.tracer.detach());
     let Recorder { sink, totals, intake, .. } = recorder;
     let result = match result {
         Ok(()) => sink.finish().await,
@@ -150,7 +150,7 @@ impl Recorder<'_> {
         }
         // The iterators of the last look need the programs; what they do not see any more is in the ring buffer.
         self.look(true).await?;
-        self.intake.tracer.detach();
+        self.intake.tracer.detach()?;
         self.fetch().await?;
         self.finish_census().await?;
         self.count().await?;

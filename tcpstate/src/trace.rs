@@ -93,7 +93,7 @@ impl Session {
 
         let end = self.follow(&mut endings).await?;
         let elapsed = self.clock.began.elapsed();
-        self.tracer.detach();
+        self.tracer.detach()?;
         // What is left is written as fast as the output's reader reads, but not against the user's will.
         tokio::select! {
             finished = self.finish(elapsed, end == End::Counted) => finished,

@@ -141,8 +141,7 @@ impl Tracer {
                 buffer_bytes: options.buffer_bytes,
             },
             ebpf: Some({
-                let mut armed: Array<_, u32> = ring::borrow(&mut ebpf, "ARMED")?;
-                armed.set(0, 1, 0).context("failed to start the BPF programs")?;
+                arm(&mut ebpf, true).context("failed to start the BPF programs")?;
                 ebpf
             }),
         };
@@ -275,13 +274,28 @@ impl Tracer {
     }
 
     /// Detaches every program and waits until none is running, so that the counters and the ring buffer are final.
-    pub fn detach(&mut self) {
-        if self.ebpf.take().is_some() {
-            // A program on another CPU may still be in mid-record. `membarrier` waits for an RCU grace period, and
-            // tracing programs run within one (`__bpf_trace_run()`, kernel/trace/bpf_trace.c).
-            let _ = membarrier(MembarrierCommand::Global);
-        }
+    ///
+    /// # Errors
+    ///
+    /// When the kernel refuses to change or read a map.
+    pub fn detach(&mut self) -> Result<()> {
+        let Some(mut ebpf) = self.ebpf.take() else { return Ok(()) };
+        // Maps go before programs, and programs one by one, some of them slowly: what happens meanwhile is no longer asked for, and
+        // is not lost.
+        arm(&mut ebpf, false).context("failed to stop the BPF programs")?;
+        self.missed.end()?;
+        drop(ebpf);
+        // A program on another CPU may still be in mid-record. `membarrier` waits for an RCU grace period, and
+        // tracing programs run within one (`__bpf_trace_run()`, kernel/trace/bpf_trace.c).
+        let _ = membarrier(MembarrierCommand::Global);
+        Ok(())
     }
+}
+
+/// Has the programs send what they see, or not.
+fn arm(ebpf: &mut Ebpf, armed: bool) -> Result<()> {
+    let mut map: Array<_, u32> = ring::borrow(ebpf, "ARMED")?;
+    Ok(map.set(0, u32::from(armed), 0)?)
 }
 
 /// What is needed, in the order of attaching: from the end of a socket's life to its beginning, so that a story that begins is

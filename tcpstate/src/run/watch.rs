@@ -102,7 +102,7 @@ impl Watch {
         let intake = &mut self.intake;
         intake.fetch()?;
         intake.reconcile()?;
-        intake.tracer.detach();
+        intake.tracer.detach()?;
         intake.fetch()?;
 
         settle(intake);

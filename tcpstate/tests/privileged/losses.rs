@@ -1,13 +1,18 @@
 //! Nothing is lost silently: what was shown and what was lost add up to what happened, exactly.
 
 use std::{
-    net::Ipv4Addr,
+    net::{Ipv4Addr, TcpListener, TcpStream},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread::JoinHandle,
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, anyhow, ensure};
 use libtest_mimic::Trial;
-use rustix::process::Signal;
+use rustix::{net::sockopt::set_socket_linger, process::Signal};
 
 use crate::support::{
     bpf,
@@ -28,7 +33,7 @@ pub(crate) fn trials() -> Vec<Trial> {
     trials![
         "losses";
         tracer_stopped, reader_of_stdout_stopped, interrupted_while_nobody_reads, none_with_a_large_buffer,
-        nothing_overwritten,
+        nothing_overwritten, none_by_ending,
     ]
 }
 
@@ -91,6 +96,53 @@ fn interrupted_while_nobody_reads() -> Result<()> {
     ensure!(ended.status.code() == Some(1), "{}", ended.status);
     ensure!(ended.stderr.contains("end of the output is missing"), "not said: {}", ended.stderr);
     Ok(())
+}
+
+/// Programs are detached one by one, while connections come and go: what they miss then nobody has asked for.
+fn none_by_ending() -> Result<()> {
+    /// Each time the programs go in another order.
+    const TRACERS: usize = 6;
+    let idle = Actor::start("ts-idle")?;
+    let churn = Churn::start()?;
+    for _ in 0..TRACERS {
+        let tracer = Tracer::start(["--pid", &idle.pid.to_string()])?;
+        std::thread::sleep(Duration::from_millis(50));
+        let summary = tracer.finish()?.summary;
+        ensure!(summary.filtered > 0, "nothing came meanwhile: {summary:?}");
+        ensure!(summary.lost == 0 && summary.seen == 0, "none of it is of that process: {summary:?}");
+    }
+    churn.stop()
+}
+
+/// A thread whose connections come and go until it is stopped, and no longer than a minute.
+struct Churn {
+    ends: Arc<AtomicBool>,
+    thread: JoinHandle<Result<()>>,
+}
+
+impl Churn {
+    fn start() -> Result<Self> {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+        let ends = Arc::new(AtomicBool::new(false));
+        let (told, deadline) = (Arc::clone(&ends), Instant::now() + Duration::from_secs(60));
+        let thread = std::thread::spawn(move || {
+            while !told.load(Ordering::Relaxed) && Instant::now() < deadline {
+                let client = TcpStream::connect(listener.local_addr()?)?;
+                // By a reset: nothing stays in TIME_WAIT.
+                set_socket_linger(&client, Some(Duration::ZERO))?;
+                let server = listener.accept()?;
+                drop(client);
+                drop(server);
+            }
+            Ok(())
+        });
+        Ok(Self { ends, thread })
+    }
+
+    fn stop(self) -> Result<()> {
+        self.ends.store(true, Ordering::Relaxed);
+        self.thread.join().map_err(|_| anyhow!("the churn panicked"))?
+    }
 }
 
 fn none_with_a_large_buffer() -> Result<()> {
