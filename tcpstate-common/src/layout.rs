@@ -129,6 +129,12 @@ layout! {
     task_flags = "task_struct" "flags",
     /// Name of a task.
     task_comm = "task_struct" "comm",
+    /// The first thread of a process.
+    task_leader = "task_struct" "group_leader",
+    /// State of a task, 0 while it runs or waits for a CPU; up to 5.13 under its former name.
+    task_state = "task_struct" "__state" optional,
+    /// The same up to 5.13.
+    task_state_former = "task_struct" "state" optional,
     /// Kernel stack of a task; up to 5.14 the way to its user registers.
     task_stack = "task_struct" "stack" optional,
     /// Memory of a task.
@@ -137,6 +143,8 @@ layout! {
     mm_start_code = "mm_struct" "start_code",
     /// Where it ends.
     mm_end_code = "mm_struct" "end_code",
+    /// Where the stack of the first thread began: chosen at random by each `execve()`.
+    mm_start_stack = "mm_struct" "start_stack",
     // Registers have other names on other architectures: without them there are no stacks.
     /// User instruction pointer.
     regs_ip = "pt_regs" "ip" optional,

@@ -2,7 +2,10 @@
 
 use core::mem::size_of;
 
-use crate::event::{Owner, Transition};
+use crate::{
+    config::STACK_PIECE,
+    event::{Owner, Transition},
+};
 
 /// [`Transition::kind`] of an [`Entered`].
 pub const KIND_ENTERED: u32 = 2;
@@ -68,10 +71,22 @@ pub struct StackHeader {
     pub tid: u32,
     /// User registers.
     pub registers: Registers,
-    /// Bytes that were copied, from `registers.sp` on; fewer than asked for when the stack ends before.
+    /// Bytes that were copied, from [`StackHeader::start`] on; fewer than asked for when the stack ends before.
     pub copied: u32,
     /// Explicit padding.
     pub pad: u32,
+    /// Pieces of [`STACK_PIECE`] bytes that are zeros because they were not in memory: the lowest bit stands for the first one.
+    pub missing: u64,
+    /// Where the stack of the process's first thread began; 0 when not known. Tells one program of a process from the next.
+    pub start_stack: u64,
+}
+
+impl StackHeader {
+    /// Where the copy begins: `registers.sp` and what lies before it in the same piece, so that no piece spans two pages.
+    #[must_use]
+    pub const fn start(registers: &Registers) -> u64 {
+        registers.sp & !(STACK_PIECE as u64 - 1)
+    }
 }
 
 /// User registers that unwinding begins with.
@@ -187,7 +202,7 @@ pub struct Thread {
 
 const _: () = assert!(size_of::<Entered>() == 136);
 const _: () = assert!(size_of::<SocketEvent>() == 64);
-const _: () = assert!(size_of::<StackHeader>() == 48);
+const _: () = assert!(size_of::<StackHeader>() == 64);
 const _: () = assert!(size_of::<KernelStack>() == 264);
 const _: () = assert!(size_of::<CodeRanges>() == 64);
 const _: () = assert!(size_of::<Found>() == 176);

@@ -130,7 +130,8 @@ unsafe fn fill(closing: *mut Closing, sk: Sock, owner: &KnownOwner) {
         (*found).holder_fd = 0;
         fill_load(found, sk, CLOSE);
         (*closing).pad = 0;
-        (*closing).by = owner::current();
+        // Threads end in any order. What closes is the process.
+        owner::write_current_process(&raw mut (*closing).by);
         (*found).holder_tgid = (*closing).by.tgid;
     }
 }

@@ -2,18 +2,22 @@
 
 use core::mem::MaybeUninit;
 
-use aya_ebpf::helpers::{bpf_get_current_pid_tgid, generated::bpf_get_current_comm};
+use aya_ebpf::helpers::{
+    bpf_get_current_pid_tgid,
+    generated::{bpf_get_current_comm, bpf_get_current_task, bpf_get_current_task_btf},
+};
 use tcpstate_common::{
     COMM_LEN,
     config::{MAX_COMMS, filter},
     event::Owner,
+    helper,
 };
 
 use crate::{
     Opaque,
-    config::{config, filtering, offset},
+    config::{config, filtering, has, offset},
     maps::PIDS,
-    sock::load,
+    sock::{Probed, Read, Typed, load},
 };
 
 /// Nobody: nothing that ran in the owner's context was seen.
@@ -31,6 +35,38 @@ pub(crate) fn current() -> Owner {
         comm.assume_init()
     };
     Owner { tgid: (pid_tgid >> 32) as u32, tid: pid_tgid as u32, comm: padded(comm) }
+}
+
+/// Writes the running task under the name of its process, which is that of its first thread.
+///
+/// # Safety
+///
+/// `to` has to be writable.
+#[inline(never)]
+pub(crate) unsafe fn write_current_process(to: *mut Owner) {
+    let pid_tgid = bpf_get_current_pid_tgid();
+    // SAFETY: the caller's promise. The helpers have no precondition; the task is typed where `Typed` reads it.
+    unsafe {
+        (*to).tgid = (pid_tgid >> 32) as u32;
+        (*to).tid = pid_tgid as u32;
+        (*to).comm = if has(helper::READ_KERNEL) {
+            leader_comm::<Probed>(bpf_get_current_task() as *const Opaque)
+        } else {
+            leader_comm::<Typed>(bpf_get_current_task_btf() as *const Opaque)
+        };
+    }
+}
+
+/// # Safety
+///
+/// `task` has to be a `struct task_struct` that `R` can read.
+#[inline(always)]
+unsafe fn leader_comm<R: Read>(task: *const Opaque) -> [u8; COMM_LEN] {
+    // SAFETY: the caller's promise; a name is two words.
+    unsafe {
+        let leader: *const Opaque = R::load(task, offset!(task_leader));
+        padded([R::load(leader, offset!(task_comm)), R::load(leader, offset!(task_comm) + 8)])
+    }
 }
 
 /// The process of the running task, where no more of it is wanted yet.

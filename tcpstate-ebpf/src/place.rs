@@ -17,6 +17,7 @@ use crate::{
     maps::{CODE, EPOCH, MEMOS, RANGES, SCRATCH},
     owner,
     sock::{Probed, Read, Typed},
+    stack::PAGE,
 };
 
 /// Words at the top of a stack that are looked at to tell places apart.
@@ -53,16 +54,23 @@ impl Seen {
     }
 }
 
-/// Reads so many words from the top of the stack. Zeros when it fails, nearer to the stack's end than that: not worth telling
-/// apart.
+/// Reads so many words from the top of the stack. Zeros from the first page on that is not in memory, or not the stack's any more.
 ///
 /// # Safety
 ///
 /// There has to be room for them.
 #[inline(always)]
 unsafe fn read(words: *mut u64, count: usize, sp: u64) {
+    let bytes = (count * size_of::<u64>()) as u32;
     // SAFETY: the caller's promise.
-    unsafe { bpf_probe_read_user(words.cast(), (count * size_of::<u64>()) as u32, sp as *const _) };
+    unsafe {
+        if bpf_probe_read_user(words.cast(), bytes, sp as *const _) != 0 {
+            let in_page = (PAGE - sp % PAGE) as u32;
+            if in_page < bytes {
+                bpf_probe_read_user(words.cast(), in_page, sp as *const _);
+            }
+        }
+    }
 }
 
 /// Where the words were that told a place from others.
@@ -214,27 +222,40 @@ fn finish(hash: u64) -> u64 {
 /// Start and length of where the kernel has loaded the program of the running task (`load_elf_binary()`, `fs/binfmt_elf.c`).
 #[inline(always)]
 fn code_of_program() -> [u64; 2] {
+    let [start, end] = of_memory([offset!(mm_start_code), offset!(mm_end_code)]);
+    [start, end.saturating_sub(start)]
+}
+
+/// Where the stack of the running task's first thread began (`create_elf_tables()`, `fs/binfmt_elf.c`).
+#[inline(always)]
+pub(crate) fn start_stack() -> u64 {
+    let [start] = of_memory([offset!(mm_start_stack)]);
+    start
+}
+
+/// Words of the running task's `struct mm_struct`; zeros where it has none.
+#[inline(always)]
+fn of_memory<const N: usize>(offsets: [u32; N]) -> [u64; N] {
     // Few calls need it, and a pointer that is followed untyped is verified a millisecond sooner (see `What`).
     // SAFETY: the helpers have no precondition; the task is typed where `Typed` reads it. A null `mm` reads as 0.
-    let [start, end] = unsafe {
+    unsafe {
         if has(helper::READ_KERNEL) {
-            program::<Probed>(bpf_get_current_task() as *const Opaque)
+            words::<Probed, N>(bpf_get_current_task() as *const Opaque, offsets)
         } else {
-            program::<Typed>(bpf_get_current_task_btf() as *const Opaque)
+            words::<Typed, N>(bpf_get_current_task_btf() as *const Opaque, offsets)
         }
-    };
-    [start, end.saturating_sub(start)]
+    }
 }
 
 /// # Safety
 ///
 /// `task` has to be a `struct task_struct` that `R` can read.
 #[inline(always)]
-unsafe fn program<R: Read>(task: *const Opaque) -> [u64; 2] {
+unsafe fn words<R: Read, const N: usize>(task: *const Opaque, offsets: [u32; N]) -> [u64; N] {
     // SAFETY: the caller's promise.
     unsafe {
         let mm: *const Opaque = R::load(task, offset!(task_mm));
-        if mm.is_null() { [0; 2] } else { [R::load(mm, offset!(mm_start_code)), R::load(mm, offset!(mm_end_code))] }
+        if mm.is_null() { [0; N] } else { offsets.map(|offset| R::load(mm, offset)) }
     }
 }
 

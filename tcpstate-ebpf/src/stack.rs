@@ -20,7 +20,7 @@ use crate::{
     clock::now_ns,
     config::{config, filtering, has, offset},
     maps::{BUDGET, PLACES, STACKS, count},
-    place::{Seen, is_familiar, looked_at, make_familiar, remembered},
+    place::{Seen, is_familiar, looked_at, make_familiar, remembered, start_stack},
     sock::{Probed, Read, Typed},
 };
 
@@ -31,7 +31,10 @@ const HEAD: usize = size_of::<StackHeader>() + size_of::<KernelStack>();
 pub(crate) const PF_EXITING: u32 = 4;
 
 /// The smallest page there is.
-const PAGE: u64 = 4096;
+pub(crate) const PAGE: u64 = 4096;
+
+/// A piece lies in one page, and the bits of a word are enough for all of them.
+const _: () = assert!(PAGE % STACK_PIECE as u64 == 0 && MAX_STACK / STACK_PIECE <= u64::BITS);
 
 /// A place that was met so often is counted in steps as large, so that each CPU may meet it as often without asking [`PLACES`]. A
 /// power of two, or [`is_due`] would be stepped over.
@@ -50,6 +53,8 @@ pub(crate) struct Budget {
 /// User registers of a task.
 pub(crate) struct UserRegisters {
     pub(crate) registers: Registers,
+    /// Whether they are those of x86-64 code, and so is the number of the system call.
+    pub(crate) is_64_bit: bool,
     pub(crate) syscall: i64,
     pub(crate) argument: u64,
     /// Third argument of the system call.
@@ -88,6 +93,8 @@ pub(crate) unsafe fn user_registers(task: *const Opaque) -> Option<UserRegisters
 /// The registers in a `struct pt_regs`, if they are those of user mode.
 #[inline(always)]
 unsafe fn registers<R: Read>(regs: *const Opaque) -> Option<UserRegisters> {
+    /// `__USER_CS` (`arch/x86/include/asm/segment.h`).
+    const USER_CS: u16 = 0x33;
     // SAFETY: a pointer that `R` can read.
     unsafe {
         let cs: u16 = R::load(regs, offset!(regs_cs));
@@ -97,6 +104,7 @@ unsafe fn registers<R: Read>(regs: *const Opaque) -> Option<UserRegisters> {
                 sp: R::load(regs, offset!(regs_sp)),
                 bp: R::load(regs, offset!(regs_bp)),
             },
+            is_64_bit: cs == USER_CS,
             syscall: R::load(regs, offset!(regs_orig_ax)),
             argument: R::load(regs, offset!(regs_di)),
             length: R::load(regs, offset!(regs_dx)),
@@ -266,33 +274,45 @@ fn copy(place: u64) -> bool {
         return false;
     };
     let start = entry.as_mut_ptr();
-    let mut copied = 0;
+    // Kept in the record: the BPF stack has no room for it.
+    let header: *mut StackHeader = start.cast();
+    // SAFETY: the entry begins with room for it; ring-buffer entries are aligned to 8 bytes.
+    unsafe {
+        header.write(StackHeader {
+            place,
+            tgid: (pid_tgid >> 32) as u32,
+            tid: pid_tgid as u32,
+            registers,
+            copied: 0,
+            pad: 0,
+            missing: 0,
+            start_stack: start_stack(),
+        });
+    }
     for piece in 0..MAX_STACK / STACK_PIECE {
         let at = piece * STACK_PIECE;
         if at as usize >= stack_bytes {
             break;
         }
         // SAFETY: the piece lies within the entry, whose size is a multiple of it behind the head; the helper fails on a
-        // bad user address.
-        unsafe {
+        // bad user address, and leaves zeros.
+        let there = unsafe {
             let to = start.add(HEAD + at as usize).cast();
-            let from = registers.sp + u64::from(at);
-            if bpf_probe_read_user(to, STACK_PIECE, from as *const _) != 0 {
-                // The stack ends within this piece, at the end of a page.
-                let rest = (PAGE - from % PAGE) as u32 % STACK_PIECE;
-                if bpf_probe_read_user(to, rest, from as *const _) == 0 {
-                    copied += rest;
-                }
-                break;
+            let from = StackHeader::start(&(*header).registers) + u64::from(at);
+            bpf_probe_read_user(to, STACK_PIECE, from as *const _) == 0
+        };
+        // The stack has ended, or goes on behind a page that was never written to, as a large buffer has many.
+        // SAFETY: as above.
+        unsafe {
+            if there {
+                (*header).copied = at + STACK_PIECE;
+            } else {
+                (*header).missing |= 1 << piece;
             }
         }
-        copied = at + STACK_PIECE;
     }
-    let header = StackHeader { place, tgid: (pid_tgid >> 32) as u32, tid: pid_tgid as u32, registers, copied, pad: 0 };
-    // SAFETY: the entry begins with room for both; ring-buffer entries are aligned to 8 bytes. The helper has no precondition,
-    // and returns a typed task.
+    // SAFETY: as above. The helper has no precondition, and returns a typed task.
     unsafe {
-        start.cast::<StackHeader>().write(header);
         let kernel: *mut KernelStack = start.add(size_of::<StackHeader>()).cast();
         (*kernel).len = 0;
         if has(helper::TASK_REGISTERS) {

@@ -7,6 +7,7 @@ pub mod descriptors;
 pub mod files;
 pub mod maps;
 pub mod perf_map;
+pub mod program;
 pub mod stack;
 
 use std::{io, path::PathBuf};

@@ -23,7 +23,7 @@ pub use types::{Address, End, Place, RawStack, Reason, Registers, Stack};
 
 use crate::process::{ProcessError, perf_map::PerfMapFile};
 use module::Modules;
-use space::Spaces;
+use space::{Spaces, Unknown};
 use walk::Walker;
 
 /// Follows stacks, and remembers the processes and files it has seen.
@@ -52,15 +52,16 @@ impl Unwinder {
     /// The first stack of a process reads its mappings and the files on the way, so the process must be alive then. It need
     /// not be for the next ones, as long as they lead through the same files.
     pub fn unwind(&mut self, raw: &RawStack<'_>) -> Stack {
-        match self.spaces.get(raw.pid) {
+        match self.spaces.get(raw.pid, raw.start_stack) {
             Ok(space) => {
                 let (frames, end) = self.walker.walk(raw, space, &mut self.modules);
                 Stack { frames, end, perf_map: Arc::clone(space.perf_map()) }
             }
-            Err(error) => {
-                let reason = match error {
-                    ProcessError::Gone(_) => Reason::ProcessGone,
-                    ProcessError::Read { .. } => Reason::NoMappings(error.to_string().into()),
+            Err(unknown) => {
+                let reason = match unknown {
+                    Unknown::Replaced => Reason::ProgramGone,
+                    Unknown::Process(ProcessError::Gone(_)) => Reason::ProcessGone,
+                    Unknown::Process(error @ ProcessError::Read { .. }) => Reason::NoMappings(error.to_string().into()),
                 };
                 Stack {
                     frames: vec![Address { ip: raw.registers.ip, is_return: false, place: Place::Unknown }],

@@ -9,7 +9,7 @@ use tcpstate_common::{
         self, Entered, FOUND_EOF_READ, FOUND_SINCE, FOUND_UNACCEPTED, Found, KIND_ACCEPTED, KIND_CLOSED, KIND_CLOSING,
         KIND_DESTROYED, KIND_ENTERED, KIND_EOF_READ, KIND_LEFT, SocketEvent,
     },
-    state::TcpState,
+    state::{IPPROTO_MPTCP, TcpState},
 };
 
 use super::{DecodeError, endpoint, family, owner, protocol, read, socket_id};
@@ -206,22 +206,26 @@ fn socket(raw: &Found) -> Result<FoundSocket, DecodeError> {
         since: has(FOUND_SINCE).then_some(MonotonicNs(raw.socket.in_old_ns)),
         eof_read: has(FOUND_EOF_READ),
         unaccepted: has(FOUND_UNACCEPTED),
-        load: Some(load(raw)),
+        load: load(raw),
         holders: Vec::new(),
         awaited_by: None,
     })
 }
 
-fn load(raw: &Found) -> SocketLoad {
+/// `None` of the parent of Multipath TCP subflows: queues and times are those of the subflows.
+fn load(raw: &Found) -> Option<SocketLoad> {
+    if raw.socket.protocol == IPPROTO_MPTCP {
+        return None;
+    }
     let frequency = tick_frequency(raw.jiffies, raw.socket.ts_ns);
     let milliseconds = |jiffies: u32| u32::try_from(u64::from(jiffies) * 1000 / frequency).unwrap_or(u32::MAX);
-    SocketLoad {
+    Some(SocketLoad {
         recv_q: raw.recv_q,
         send_q: raw.send_q,
         last_data_recv_ms: milliseconds(raw.since_data_recv),
         last_ack_recv_ms: milliseconds(raw.since_ack_recv),
         last_data_sent_ms: milliseconds(raw.since_data_sent),
-    }
+    })
 }
 
 /// Network namespace, local and remote end.

@@ -80,7 +80,7 @@ impl Hunt {
         ring::readable(&self.readiness).await
     }
 
-    /// Hands out the stacks that wait: what precedes each, its kernel stack, and its bytes from the stack pointer on.
+    /// Hands out the stacks that wait: what precedes each, its kernel stack, and its bytes from [`StackHeader::start`] on.
     pub(super) fn stacks(&mut self, mut stack: impl FnMut(&StackHeader, &KernelStack, &[u8])) {
         while let Some(record) = self.stacks.next() {
             let Some((header, rest)) = record.split_at_checked(size_of::<StackHeader>()) else { continue };

@@ -211,7 +211,8 @@ impl Tracer {
         }
     }
 
-    /// Hands out the stacks that wait: what precedes each, its kernel stack, and its bytes from the stack pointer on.
+    /// Hands out the stacks that wait: what precedes each, its kernel stack, and its bytes from
+    /// [`StackHeader::start`] on.
     pub fn stacks(&mut self, stack: impl FnMut(&StackHeader, &KernelStack, &[u8])) {
         if let Some(hunt) = &mut self.hunt {
             hunt.stacks(stack);

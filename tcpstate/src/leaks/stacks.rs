@@ -3,9 +3,13 @@
 use std::{
     collections::{BTreeSet, HashMap},
     io, mem,
+    ops::Range,
 };
 
-use tcpstate_common::leak::{CodeRanges, KernelStack, MAX_CODE, StackHeader};
+use tcpstate_common::{
+    config::STACK_PIECE,
+    leak::{CodeRanges, KernelStack, MAX_CODE, StackHeader},
+};
 use tokio::sync::oneshot;
 
 use super::naming::{Namer, Unnamed};
@@ -95,10 +99,15 @@ impl Stacks {
     /// Takes a stack from the kernel, of which at most `limit` bytes were copied. Returns where its process has its code, if
     /// the kernel side has to be told.
     fn take(&mut self, header: &StackHeader, kernel: &KernelStack, bytes: &[u8], limit: usize) -> Option<CodeRanges> {
+        // The copy begins before the stack pointer.
+        let before = header.registers.sp - StackHeader::start(&header.registers);
+        let missing = missing(header);
         let stack = self.unwinder.unwind(&RawStack {
             pid: header.tgid,
             registers: registers(header.registers),
-            stack: bytes,
+            stack: bytes.get(before as usize..).unwrap_or_default(),
+            missing: &missing,
+            start_stack: Some(header.start_stack).filter(|&start| start != 0),
             truncated_copy: bytes.len() >= limit,
         });
         self.came += 1;
@@ -246,6 +255,14 @@ fn same_files_code(one: &unwind::Stack, other: &unwind::Stack) -> bool {
 /// Registers as the kernel side writes them.
 pub(crate) fn registers(raw: tcpstate_common::leak::Registers) -> Registers {
     Registers { ip: raw.ip, sp: raw.sp, fp: raw.bp }
+}
+
+/// Addresses of a stack that were not in memory when it was copied.
+fn missing(header: &StackHeader) -> Vec<Range<u64>> {
+    let start = StackHeader::start(&header.registers);
+    let pieces = (0..u64::from(u64::BITS)).filter(|piece| header.missing >> piece & 1 != 0);
+    let piece = u64::from(STACK_PIECE);
+    pieces.map(|index| start + index * piece..start + (index + 1) * piece).collect()
 }
 
 /// The part of a kernel stack that was filled.

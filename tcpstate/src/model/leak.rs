@@ -136,8 +136,8 @@ pub struct Closing {
     pub since: Option<MonotonicNs>,
     /// Whether a receive was seen to return 0.
     pub eof_read: bool,
-    /// Its queues as the program left them.
-    pub load: SocketLoad,
+    /// Its queues as the program left them; `None` when they could not be read.
+    pub load: Option<SocketLoad>,
 }
 
 /// A descriptor that refers to a socket.

@@ -18,7 +18,7 @@ use super::{
     image::ImageError,
     module::{Module, Modules},
 };
-use crate::process::{ProcessError, files, maps, maps::Mapping, perf_map::PerfMapFile, stack};
+use crate::process::{ProcessError, files, maps, maps::Mapping, perf_map::PerfMapFile, program, stack};
 
 /// Where the kernel's code in user space is at most as large as this, bytes.
 const MAX_VDSO: u64 = 64 * 1024;
@@ -38,10 +38,12 @@ pub(super) struct Spaces {
 }
 
 impl Spaces {
-    /// What process `pid` can execute: as it is now or, when it has ended, as it was when it was last seen.
-    pub(super) fn get(&mut self, pid: u32) -> Result<&mut Space, ProcessError> {
+    /// What process `pid` can execute: as it is now or, when it has ended, as it was when it was last seen. With `start_stack`, what it
+    /// could when it executed that program.
+    pub(super) fn get(&mut self, pid: u32, start_stack: Option<u64>) -> Result<&mut Space, Unknown> {
         self.requests += 1;
-        if !self.known.get(&pid).is_some_and(|(space, _)| space.is_current()) {
+        let is_known = |space: &Space| start_stack.is_some() && space.start_stack == start_stack || space.is_current();
+        if !self.known.get(&pid).is_some_and(|(space, _)| is_known(space)) {
             match Space::load(pid) {
                 Ok(space) => {
                     if self.known.len() >= MAX_PROCESSES
@@ -51,12 +53,15 @@ impl Spaces {
                     }
                     self.known.insert(pid, (space, self.requests));
                 }
-                Err(error) if !self.known.contains_key(&pid) => return Err(error),
+                Err(error) if !self.known.contains_key(&pid) => return Err(Unknown::Process(error)),
                 Err(_) => {}
             }
         }
-        let (space, asked) = self.known.get_mut(&pid).ok_or(ProcessError::Gone(pid))?;
+        let (space, asked) = self.known.get_mut(&pid).ok_or(Unknown::Process(ProcessError::Gone(pid)))?;
         *asked = self.requests;
+        if start_stack.is_some() && space.start_stack.is_some() && space.start_stack != start_stack {
+            return Err(Unknown::Replaced);
+        }
         Ok(space)
     }
 
@@ -65,10 +70,21 @@ impl Spaces {
     }
 }
 
+/// Why it is not known what a process could execute.
+#[derive(Debug)]
+pub(super) enum Unknown {
+    /// It executes another program by now.
+    Replaced,
+    /// It cannot be looked into.
+    Process(ProcessError),
+}
+
 /// What is mapped where in one process, as far as it is code.
 #[derive(Debug)]
 pub(super) struct Space {
     pid: u32,
+    /// Tells the program from others that the process executes.
+    start_stack: Option<u64>,
     /// `/proc/PID/mem`: bound to the memory that the process had when it was opened, not to its pid.
     memory: Option<File>,
     /// By address.
@@ -102,6 +118,7 @@ impl Space {
         let memory = File::open(format!("/proc/{pid}/mem")).ok();
         Ok(Self {
             pid,
+            start_stack: program::start_stack(pid),
             memory,
             regions: regions(pid)?,
             perf_map: Arc::new(PerfMapFile::new(pid)),
@@ -143,8 +160,12 @@ impl Space {
         Some(u64::from_le_bytes(word))
     }
 
-    /// Reads the mappings again: something was mapped since. Nothing changes when they cannot be read.
+    /// Reads the mappings again: something was mapped since. Nothing changes when they cannot be read, or are those of another
+    /// program.
     pub(super) fn refresh(&mut self) {
+        if !self.is_current() {
+            return;
+        }
         let Ok(mut fresh) = regions(self.pid) else { return };
         for region in &mut fresh {
             if let Ok(known) = self.regions.binary_search_by_key(&region.mapping.start, |known| known.mapping.start)

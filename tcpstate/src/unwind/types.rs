@@ -1,6 +1,6 @@
 //! What goes in and what comes out.
 
-use std::{fmt, path::Path, sync::Arc};
+use std::{fmt, ops::Range, path::Path, sync::Arc};
 
 use super::Module;
 use crate::process::perf_map::PerfMapFile;
@@ -25,6 +25,11 @@ pub struct RawStack<'a> {
     pub registers: Registers,
     /// Memory from `registers.sp` upwards.
     pub stack: &'a [u8],
+    /// Addresses of it that are not in `stack`, whatever it holds there: these pages were not in memory.
+    pub missing: &'a [Range<u64>],
+    /// Where the stack of the process's first thread began, where that is known: each program that a process executes has its
+    /// own.
+    pub start_stack: Option<u64>,
     /// Whether the stack may go on where `stack` ends: the copy is as long as it was allowed to be.
     pub truncated_copy: bool,
 }
@@ -90,6 +95,8 @@ pub enum Reason {
     CopyEnded(usize),
     /// A frame would lie where the thread has no stack.
     OffStack,
+    /// A frame lies in a page of the stack that was not in memory.
+    NotInMemory,
     /// This file has neither unwind info for the place nor a frame pointer.
     NoUnwindInfo(Arc<Path>),
     /// Code made at run time does not keep the frame pointer.
@@ -106,6 +113,8 @@ pub enum Reason {
     NoRegisters,
     /// The process ended before its mappings were read.
     ProcessGone,
+    /// The process executed another program before its mappings were read.
+    ProgramGone,
     /// Its mappings could not be read.
     NoMappings(Arc<str>),
 }
@@ -127,6 +136,7 @@ impl fmt::Display for Reason {
             }
             Self::CopyEnded(bytes) => write!(f, "the copy of the stack ended after {bytes} bytes"),
             Self::OffStack => f.write_str("a frame lies outside of the stack"),
+            Self::NotInMemory => f.write_str("a frame lies in a page of the stack that was not in memory"),
             Self::NoUnwindInfo(path) => write!(f, "no unwind info and no frame pointer in `{}`", path.display()),
             Self::NoFramePointer => f.write_str("no frame pointer in code made at run time"),
             Self::UnusableUnwindInfo(path) => write!(f, "unusable unwind info in `{}`", path.display()),
@@ -135,6 +145,7 @@ impl fmt::Display for Reason {
             Self::TooDeep(frames) => write!(f, "more than {frames} frames"),
             Self::NoRegisters => f.write_str("no registers of user space"),
             Self::ProcessGone => f.write_str("the process ended before its mappings were read"),
+            Self::ProgramGone => f.write_str("the process executed another program before its mappings were read"),
             Self::NoMappings(error) => f.write_str(error),
         }
     }

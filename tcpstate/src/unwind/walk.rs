@@ -273,6 +273,9 @@ impl Thread<'_> {
 
     /// The word at an address of the captured stack.
     fn read(&self, address: u64) -> Result<u64, Reason> {
+        if self.raw.missing.iter().any(|missing| missing.contains(&address)) {
+            return Err(Reason::NotInMemory);
+        }
         let word = || {
             let at = usize::try_from(address.checked_sub(self.raw.registers.sp)?).ok()?;
             self.raw.stack.get(at..)?.first_chunk().copied()

@@ -163,7 +163,9 @@ impl Leaks {
         }
         let Closing { at, ref facts, place, load, .. } = *closing;
         if let Some(socket) = self.find(facts.id, at).filter(|_| closing.in_close_wait) {
-            socket.look(&load, at, at);
+            if let Some(load) = load {
+                socket.look(&load, at, at);
+            }
         }
         if let (Some(kept), Some(place)) = (&mut self.kept, place) {
             kept.closers.insert(facts.id.skaddr, (at, place));
@@ -187,7 +189,9 @@ impl Leaks {
         socket.learn_owner(exited.owner);
         socket.learn_opened(exited.opened);
         socket.eof_read |= exited.eof_read;
-        socket.look(&exited.load, at, at);
+        if let Some(load) = exited.load {
+            socket.look(&load, at, at);
+        }
         socket.phase = match (exited.in_close_wait, socket.phase) {
             (true, _) => Phase::Open,
             (false, Phase::Closing(left) | Phase::Ghost(left)) => Phase::Ghost(left),
