@@ -59,8 +59,37 @@ pub mod pid_state {
     pub const GIVEN: u32 = 1;
     /// Forked by a followed process since.
     pub const CHILD: u32 = 2;
-    /// A [`CHILD`] that has exited; its sockets may still be on their way out.
-    pub const EXITED: u32 = 3;
+    /// A [`CHILD`] that has exited; its sockets may still be on their way out. The bits above say when.
+    const EXITED: u32 = 3;
+    const BITS: u32 = 2;
+
+    /// A moment in units of 2³⁰ nanoseconds, about a second; fits beside a state.
+    #[must_use]
+    pub const fn time(ns: u64) -> u32 {
+        (ns >> 30) as u32 & u32::MAX >> BITS
+    }
+
+    /// The value for a process that exits at this moment, nanoseconds.
+    #[must_use]
+    pub const fn exited(ns: u64) -> u32 {
+        time(ns) << BITS | EXITED
+    }
+
+    /// When a process exited, as [`time`] counts; `None` when it has not.
+    #[must_use]
+    pub const fn exited_at(state: u32) -> Option<u32> {
+        if state & EXITED == EXITED { Some(state >> BITS) } else { None }
+    }
+}
+
+/// Indices of the counts of followed processes.
+pub mod follow_count {
+    /// Forked by followed ones since the start, and alive.
+    pub const LIVE: u32 = 0;
+    /// Forked by followed ones since the start, and still in the map.
+    pub const KEPT: u32 = 1;
+    /// How many counts there are.
+    pub const LEN: u32 = 2;
 }
 
 /// A set of up to `N` ports; a slice of the first `len` entries.

@@ -1,11 +1,12 @@
 //! Followed processes: `--pid`, and with `--children` what they fork.
 
-use tcpstate_common::config::{filter, pid_state};
+use tcpstate_common::config::{filter, follow_count, pid_state};
 
 use crate::{
     Opaque,
+    clock::now_ns,
     config::{filtering, offset},
-    maps::{LIVE_CHILDREN, PIDS, count},
+    maps::{FOLLOW_COUNTS, PIDS, count},
     sock::load,
 };
 
@@ -17,15 +18,17 @@ pub(crate) fn on_fork(parent: *const Opaque, child: *const Opaque) {
     if parent == child {
         return;
     }
+    // The pid may be that of a followed process that has exited.
+    let reused = PIDS.get_ptr(child).is_some();
     if filtering(filter::CHILDREN) && PIDS.get_ptr(parent).is_some() {
         if PIDS.insert(child, pid_state::CHILD, 0).is_ok() {
-            live_children(1);
+            change(follow_count::LIVE, 1);
+            change(follow_count::KEPT, i64::from(!reused));
         } else {
             count!(map_full);
         }
-    } else if PIDS.get_ptr(child).is_some() {
-        // The pid of a followed process that has exited now belongs to a stranger.
-        let _ = PIDS.remove(child);
+    } else if reused && PIDS.remove(child).is_ok() {
+        change(follow_count::KEPT, -1);
     }
 }
 
@@ -42,17 +45,17 @@ pub(crate) fn on_exit(task: *const Opaque) {
         // SAFETY: a value in the map; a process ends once.
         unsafe {
             if *state == pid_state::CHILD {
-                *state = pid_state::EXITED;
-                live_children(-1);
+                *state = pid_state::exited(now_ns());
+                change(follow_count::LIVE, -1);
             }
         }
     }
 }
 
 #[inline(always)]
-fn live_children(change: i64) {
-    if let Some(live) = LIVE_CHILDREN.get_ptr_mut(0) {
+fn change(count: u32, by: i64) {
+    if let Some(count) = FOLLOW_COUNTS.get_ptr_mut(count) {
         // SAFETY: this CPU's own value.
-        unsafe { *live = (*live).wrapping_add_signed(change) };
+        unsafe { *count = (*count).wrapping_add_signed(by) };
     }
 }

@@ -5,7 +5,7 @@ use aya_ebpf::{
     maps::{Array, HashMap, LruHashMap, PerCpuArray, ProgramArray, RingBuf},
 };
 use tcpstate_common::{
-    config::MAX_PIDS,
+    config::{MAX_PIDS, follow_count},
     counters::Counters,
     leak::{CodeRanges, Found, KernelStack, MAX_CODE},
 };
@@ -41,9 +41,9 @@ pub(crate) static LISTENERS: HashMap<ListenerKey, Listener> = HashMap::with_max_
 #[map]
 pub(crate) static PIDS: HashMap<u32, u32> = HashMap::with_max_entries(MAX_PIDS, 0);
 
-/// Live processes in [`PIDS`] that a followed process forked: the sum over the CPUs, wrapping.
+/// How many processes in [`PIDS`] a followed process forked, as [`follow_count`] says: the sum over the CPUs, wrapping.
 #[map]
-pub(crate) static LIVE_CHILDREN: PerCpuArray<u64> = PerCpuArray::with_max_entries(1, 0);
+pub(crate) static FOLLOW_COUNTS: PerCpuArray<u64> = PerCpuArray::with_max_entries(follow_count::LEN, 0);
 
 /// 0 until the snapshot is in, and again once the programs are to be detached: then transitions update the stories, and nothing is
 /// sent.

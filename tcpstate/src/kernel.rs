@@ -4,6 +4,7 @@
 //! flow; [`Tracer::drain`] hands them out as bytes.
 
 mod btf;
+mod follow;
 mod helpers;
 mod hooks;
 mod hunt;
@@ -17,6 +18,7 @@ mod system;
 mod tracer;
 
 pub use btf::BtfError;
+pub use follow::Descendants;
 pub use hunt::FoundThread;
 pub use survey::survey;
 pub(crate) use system::{lockdown, release};

@@ -50,13 +50,15 @@ pub async fn run(settings: &LeaksSettings, debug: bool) -> Result<()> {
     preflight::check_capabilities()?;
     preflight::raise_descriptor_limit();
     warn_of_rounding(settings.buffer);
-    let followed = Followed::new(settings.filter.pids(), settings.filter.children())?;
+    let mut followed = Followed::new(settings.filter.pids(), settings.filter.children())?;
     let tracer = Tracer::start(&Options {
         config: settings.config(settings.buffer.bytes / WAKEUP_PART),
         pids: followed.pids().to_vec(),
+        descendants: followed.descendants(),
         buffer_bytes: settings.buffer.bytes,
         debug,
     })?;
+    followed.catch_up()?;
     log_probes(tracer.probes());
     let clock = Clock::start()?;
     let leaks = Leaks::new(intake::options(&tracer.probes().hooks, settings.older_than));
@@ -132,7 +134,7 @@ impl Hunt<'_> {
                     }
                 }
                 _ = tick.tick() => {
-                    self.intake.tracer.flush_log();
+                    self.intake.tracer.tend()?;
                     endings.check_processes(&self.intake.tracer)?;
                 }
             }
@@ -169,7 +171,7 @@ impl Hunt<'_> {
         let now = clock.now();
         let pids: Vec<u32> = leaks.processes().into_iter().collect();
         let threads = if pids.is_empty() { Vec::new() } else { tracer.threads(&pids)? };
-        let in_send = sleepers::in_send(&threads);
+        let in_send = sleepers::in_send(&threads, leaks.descriptors());
         let survey = leaks.survey(&Observed { now, asleep_in_send: Some(&in_send), fold: &fold });
         let (losses, unseen) = (*losses, tracer.probes().hooks.lost());
         let wanted = processes_asleep(&survey, self.settings.top);

@@ -49,7 +49,7 @@ pub async fn run(settings: &RecordSettings, host: &Host, debug: bool) -> Result<
     preflight::check_capabilities()?;
     preflight::raise_descriptor_limit();
     warn_of_rounding(settings.buffer);
-    let followed = Followed::new(settings.filter.pids(), settings.filter.children())?;
+    let mut followed = Followed::new(settings.filter.pids(), settings.filter.children())?;
     let path = settings.path.display();
     let writer = Writer::create(&settings.path, settings.overwrite, settings.rotation).map_err(|error| {
         let exists = error.kind() == io::ErrorKind::AlreadyExists;
@@ -63,6 +63,7 @@ pub async fn run(settings: &RecordSettings, host: &Host, debug: bool) -> Result<
     let tracer = Tracer::start(&Options {
         config: settings.config(settings.buffer.bytes / WAKEUP_PART),
         pids: followed.pids().to_vec(),
+        descendants: followed.descendants(),
         buffer_bytes: settings.buffer.bytes,
         debug,
     });
@@ -72,6 +73,7 @@ pub async fn run(settings: &RecordSettings, host: &Host, debug: bool) -> Result<
             let _ = fs::remove_file(&settings.path);
         }
     })?;
+    followed.catch_up()?;
     log_probes(tracer.probes());
     let clock = Clock::start()?;
     let start = start(settings, &tracer, &clock);
@@ -193,7 +195,7 @@ impl Recorder<'_> {
                 }
                 found = found(&mut self.census) => self.census(found).await?,
                 _ = tick.tick() => {
-                    self.intake.tracer.flush_log();
+                    self.intake.tracer.tend()?;
                     endings.check_processes(&self.intake.tracer)?;
                     if let Some(census) = &mut self.census {
                         census.ask_if_due();

@@ -46,13 +46,15 @@ const WAKEUP_PART: u32 = 4;
 pub async fn run(settings: &TraceSettings, debug: bool) -> Result<()> {
     preflight::check_capabilities()?;
     warn_of_rounding(settings.buffer);
-    let followed = Followed::new(settings.filter.pids(), settings.filter.children())?;
+    let mut followed = Followed::new(settings.filter.pids(), settings.filter.children())?;
     let tracer = Tracer::start(&Options {
         config: settings.config(settings.buffer.bytes / WAKEUP_PART),
         pids: followed.pids().to_vec(),
+        descendants: followed.descendants(),
         buffer_bytes: settings.buffer.bytes,
         debug,
     })?;
+    followed.catch_up()?;
     log_probes(tracer.probes());
     let clock = Clock::start()?;
     let zone = jiff::tz::TimeZone::system();
@@ -113,7 +115,7 @@ impl Session {
                 end = endings.next() => return Ok(end),
                 filled = self.tracer.filled() => filled?,
                 _ = tick.tick() => {
-                    self.tracer.flush_log();
+                    self.tracer.tend()?;
                     endings.check_processes(&self.tracer)?;
                 }
             }

@@ -3,20 +3,18 @@
 use std::{fs, time::Instant};
 
 use anyhow::{Context as _, Result, bail};
-use aya::{
-    Ebpf,
-    maps::{Array, HashMap, MapData, PerCpuArray},
-};
+use aya::{Ebpf, maps::Array};
 use aya_log::EbpfLogger;
 use rustix::thread::{MembarrierCommand, membarrier};
 use tcpstate_common::{
-    config::{Config, filter, pid_state},
+    config::{Config, filter},
     counters::Counters,
     helper,
     leak::{CodeRanges, Found, KernelStack, StackHeader},
 };
 
 use super::{
+    follow::{self, Descendants, Follow},
     hooks::{self, Search, Target},
     hunt::{self, FoundThread, Hunt},
     loader,
@@ -47,6 +45,8 @@ pub struct Options {
     pub config: Config,
     /// Processes to follow, when [`filter::PID`] is set.
     pub pids: Vec<u32>,
+    /// Finds the processes below others, where those are to be followed, too.
+    pub descendants: Option<Descendants>,
     /// Bytes of the ring buffer: a power of two and a multiple of the page size.
     pub buffer_bytes: u32,
     /// Diagnostics of the BPF side, on the hot path: slow.
@@ -59,7 +59,7 @@ pub struct Tracer {
     ebpf: Option<Ebpf>,
     ring: Ring,
     missed: Missed,
-    live_children: PerCpuArray<MapData, u64>,
+    follow: Follow,
     hunt: Option<Hunt>,
     logger: Option<EbpfLogger<&'static dyn log::Log>>,
     probes: Probes,
@@ -89,7 +89,7 @@ impl Tracer {
         let log_level = if options.debug { aya_log::Level::Debug as u8 } else { 0 };
         let loader::Loaded { mut ebpf, helpers } =
             loader::load(&system.btf, &options.config, &system.layout, &sizes, log_level)?;
-        follow(&mut ebpf, &options.pids)?;
+        follow::begin(&mut ebpf, &options.pids)?;
         if options.config.filters & filter::KERNEL_STACK != 0
             && let Err(refusal) = helpers.require(helper::TASK_REGISTERS)
         {
@@ -117,6 +117,9 @@ impl Tracer {
             check(&probe, &hooks)?;
             hooks.roles.push(probe);
         }
+        if let Some(descendants) = options.descendants {
+            follow::catch_up(&mut ebpf, &options.pids, descendants)?;
+        }
         let began = Instant::now();
         let found = snapshot::take(&mut ebpf, &hooks)?;
         tracing::debug!("first snapshot of {} sockets took {} µs", found.sockets, began.elapsed().as_micros());
@@ -131,7 +134,7 @@ impl Tracer {
         let tracer = Self {
             missed: Missed::watch(&mut ebpf)?,
             ring: Ring::take(&mut ebpf)?,
-            live_children: ring::take(&mut ebpf, "LIVE_CHILDREN")?,
+            follow: Follow::new(&mut ebpf)?,
             hunt: if hunting { Some(Hunt::new(&mut ebpf, &hooks)?) } else { None },
             logger,
             probes: Probes {
@@ -187,16 +190,20 @@ impl Tracer {
     ///
     /// When the kernel refuses to read a map.
     pub fn live_children(&self) -> Result<u64> {
-        let per_cpu = self.live_children.get(&0, 0).context("failed to read the number of followed processes")?;
-        // One CPU's count may be negative: a child can end on another one than it began on.
-        Ok(per_cpu.iter().fold(0, |sum: u64, &count| sum.wrapping_add(count)))
+        self.follow.live_children()
     }
 
-    /// Passes the BPF side's diagnostics on to the log.
-    pub fn flush_log(&mut self) {
+    /// What has to be done now and then: passes the BPF side's diagnostics on to the log, and makes room for more processes to
+    /// follow.
+    ///
+    /// # Errors
+    ///
+    /// When the kernel refuses to read a map.
+    pub fn tend(&mut self) -> Result<()> {
         if let Some(logger) = &mut self.logger {
             logger.flush();
         }
+        self.follow.make_room()
     }
 
     /// Waits until a stack has come after all before it were taken. Cancellation-safe. Never comes back without leak hunting.
@@ -339,14 +346,6 @@ fn check(probe: &RoleProbe, hooks: &Hooks) -> Result<()> {
         hooks.kernel,
         reasons.collect::<Vec<_>>().join(", ")
     )
-}
-
-fn follow(ebpf: &mut Ebpf, pids: &[u32]) -> Result<()> {
-    let mut map: HashMap<_, u32, u32> = ring::borrow(ebpf, "PIDS")?;
-    for pid in pids {
-        map.insert(pid, pid_state::GIVEN, 0).with_context(|| format!("failed to follow pid {pid}"))?;
-    }
-    Ok(())
 }
 
 /// Room for half as many sockets again as there are and some more, in the map that is allocated at start: 120 bytes each and

@@ -1,7 +1,10 @@
 //! Where the threads of leaking processes are now. Nothing is stopped: registers come from an iterator, stacks are read from
 //! outside, and a thread that runs on meanwhile gives a stack that does not hold together and says so.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, HashSet},
+    sync::Arc,
+};
 
 use tcpstate_common::leak::Thread;
 
@@ -11,7 +14,7 @@ use super::{
 };
 use crate::{
     kernel::FoundThread,
-    model::Comm,
+    model::{Comm, leak::Holder},
     process::stack::read_stack,
     report::{leaks::Sleepers, stack::Stack},
     unwind::{RawStack, fold},
@@ -20,8 +23,10 @@ use crate::{
 /// Most bytes of a thread's stack that are read.
 const STACK_BYTES: usize = 64 << 10;
 
+const SPLICE: i64 = 275;
+
 /// Numbers and names of system calls that threads sleep in (x86-64); those that send are marked.
-const SYSCALLS: [(i64, &str, bool); 28] = [
+const SYSCALLS: [(i64, &str, bool); 30] = [
     (0, "read", false),
     (1, "write", true),
     (7, "poll", false),
@@ -46,18 +51,29 @@ const SYSCALLS: [(i64, &str, bool); 28] = [
     (232, "epoll_wait", false),
     (270, "pselect6", false),
     (271, "ppoll", false),
-    (275, "splice", true),
+    (SPLICE, "splice", true),
     (281, "epoll_pwait", false),
     (288, "accept4", false),
     (307, "sendmmsg", true),
+    (426, "io_uring_enter", false),
+    (441, "epoll_pwait2", false),
 ];
 
-/// Threads in a send, by process.
-pub(crate) fn in_send(threads: &[FoundThread]) -> BTreeMap<u32, u32> {
+/// Threads asleep in a send to one of these descriptors, by process.
+pub(crate) fn in_send(threads: &[FoundThread], descriptors: &[Holder]) -> BTreeMap<u32, u32> {
     let sends = |found: &&FoundThread| syscall(found.thread.syscall).is_some_and(|(.., sends)| *sends);
+    let sending: Vec<&Thread> = threads.iter().filter(sends).map(|found| &found.thread).collect();
     let mut counts = BTreeMap::new();
-    for found in threads.iter().filter(sends) {
-        *counts.entry(found.thread.task.tgid).or_default() += 1;
+    if sending.is_empty() {
+        return counts;
+    }
+    let descriptors: HashSet<&Holder> = descriptors.iter().collect();
+    for thread in sending {
+        // Of `splice()` the first argument is where it reads from.
+        let to = u32::try_from(thread.argument).ok().map(|fd| Holder { pid: thread.task.tgid, fd });
+        if thread.syscall == SPLICE || to.is_some_and(|to| descriptors.contains(&to)) {
+            *counts.entry(thread.task.tgid).or_default() += 1;
+        }
     }
     counts
 }
@@ -125,7 +141,29 @@ fn syscall(number: i64) -> Option<&'static (i64, &'static str, bool)> {
 
 #[cfg(test)]
 mod tests {
+    use bytemuck::Zeroable as _;
+
     use super::*;
+
+    #[test]
+    fn only_sends_to_these_descriptors_count() {
+        let thread = |tgid, syscall, argument| {
+            let mut found = FoundThread::zeroed();
+            (found.thread.task.tgid, found.thread.syscall, found.thread.argument) = (tgid, syscall, argument);
+            found
+        };
+        let threads = [
+            thread(7, libc::SYS_write, 4),
+            thread(7, libc::SYS_sendto, 5),
+            thread(7, libc::SYS_read, 5),
+            thread(8, libc::SYS_sendto, 5),
+            thread(9, libc::SYS_splice, 3),
+            thread(7, libc::SYS_sendmsg, u64::MAX),
+        ];
+        let descriptors = [Holder { pid: 7, fd: 5 }, Holder { pid: 8, fd: 4 }];
+        assert_eq!(in_send(&threads, &descriptors), BTreeMap::from([(7, 1), (9, 1)]));
+        assert_eq!(in_send(&threads[2..3], &descriptors), BTreeMap::new());
+    }
 
     #[test]
     fn numbers_are_in_order_and_the_kernels() {

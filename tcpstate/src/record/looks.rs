@@ -36,7 +36,7 @@ impl Recorder<'_> {
         let survey = leaks.survey(&Observed { now, asleep_in_send: None, fold: &fold });
         let pids: Vec<u32> = survey.processes.iter().map(|row| row.process.pid).collect();
         let threads = if pids.is_empty() { Vec::new() } else { tracer.threads(&pids)? };
-        let in_send: BTreeMap<u32, u32> = sleepers::in_send(&threads);
+        let in_send: BTreeMap<u32, u32> = sleepers::in_send(&threads, leaks.descriptors());
         let survey = leaks.survey(&Observed { now, asleep_in_send: Some(&in_send), fold: &fold });
         let wanted = processes_asleep(&survey, ASLEEP);
         let (asleep, unnamed) = sleepers::of_processes(&wanted, &threads, stacks);

@@ -64,6 +64,7 @@ impl Watch {
         let tracer = Tracer::start(&Options {
             config: settings.config(settings.buffer.bytes / WAKEUP_PART),
             pids: vec![pid],
+            descendants: None,
             buffer_bytes: settings.buffer.bytes,
             debug,
         })?;
@@ -85,7 +86,7 @@ impl Watch {
             biased;
             came = intake.tracer.stack_came() => came?,
             filled = intake.tracer.filled() => filled?,
-            _ = tick.tick() => intake.tracer.flush_log(),
+            _ = tick.tick() => intake.tracer.tend()?,
         }
         intake.fetch()?;
         if intake.leaks.unsettled_count() >= UNSETTLED {

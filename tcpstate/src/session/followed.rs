@@ -13,9 +13,12 @@ use rustix::{
     process::{Pid, PidfdFlags, pidfd_open},
 };
 
+use crate::kernel::Descendants;
+
 /// Processes held by descriptor, so that a reused pid is not taken for them.
 pub(crate) struct Followed {
     pids: Vec<u32>,
+    children: bool,
     alive: Vec<OwnedFd>,
 }
 
@@ -31,14 +34,24 @@ impl Followed {
                 None => bail!("no process with pid {pid}; it may just have exited"),
             }
         }
-        let mut pids = given.to_vec();
-        if children {
-            for pid in descendants(given) {
-                alive.extend(open(pid)?);
-                pids.push(pid);
-            }
+        let mut followed = Self { pids: given.to_vec(), children, alive };
+        followed.catch_up()?;
+        Ok(followed)
+    }
+
+    /// Takes in what was forked since, before the kernel side told of forks.
+    pub(crate) fn catch_up(&mut self) -> Result<()> {
+        let found = if self.children { descendants(&self.pids) } else { Vec::new() };
+        for pid in found {
+            self.alive.extend(open(pid)?);
+            self.pids.push(pid);
         }
-        Ok(Self { pids, alive })
+        Ok(())
+    }
+
+    /// How to find what is to be followed besides.
+    pub(crate) fn descendants(&self) -> Option<Descendants> {
+        self.children.then_some(descendants as Descendants)
     }
 
     pub(crate) fn pids(&self) -> &[u32] {
