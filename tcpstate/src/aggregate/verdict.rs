@@ -76,10 +76,10 @@ impl Verdict {
         !matches!(self, Self::Sending)
     }
 
-    /// Whether the owner's threads, asleep or not, show what keeps it from reading or closing.
+    /// Whether the threads of the process, where they sleep, show what keeps it from reading or closing.
     #[must_use]
     pub const fn wants_threads(self) -> bool {
-        matches!(self, Self::NeverAccepted | Self::EofUnread | Self::BlockedInSend)
+        matches!(self, Self::NeverAccepted | Self::EofUnread | Self::BlockedInSend | Self::HeldElsewhere)
     }
 }
 

@@ -98,8 +98,7 @@ pub(crate) fn of_processes(pids: &[u32], threads: &[FoundThread], stacks: &mut S
                 let truncated_copy = bytes.len() >= STACK_BYTES;
                 let registers = registers(thread.registers);
                 asleep.0.push(Asleep { pid, thread: *thread });
-                let raw =
-                    RawStack { pid, registers, stack: &bytes, missing: &[], start_stack: None, truncated_copy };
+                let raw = RawStack { pid, registers, stack: &bytes, missing: &[], start_stack: None, truncated_copy };
                 asleep.1.push(stacks.of_thread(&raw, kernel));
             }
         }

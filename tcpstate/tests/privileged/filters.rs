@@ -5,6 +5,7 @@ use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use anyhow::{Context, Result, bail, ensure};
@@ -20,7 +21,8 @@ use crate::support::{
 };
 
 pub(crate) fn trials() -> Vec<Trial> {
-    trials!["filters"; processes, namespaces, ports, addresses, families, states, combined, cgroup, children]
+    trials!["filters"; processes, namespaces, ports, addresses, families, states, combined, cgroup, children,
+        forked_meanwhile]
 }
 
 /// What a filter is to let through.
@@ -175,6 +177,33 @@ fn children() -> Result<()> {
     let only_parent = only_parent.finish()?;
     check(&all, &filtered, &cookies, |t| t.owner_pid().is_some_and(|pid| family.contains(&pid)))?;
     check(&all, &only_parent, &cookies, |t| t.owner_pid() == Some(parent.pid))
+}
+
+/// What is forked while the tracer begins is followed, too: before it looks for children, while it does, and after.
+fn forked_meanwhile() -> Result<()> {
+    const MOST: usize = 500;
+    let (server, parent) = (Actor::start("ts-server")?, Actor::start("ts-parent")?);
+    let listener = server.listen((Ipv4Addr::LOCALHOST, 0))?;
+    let tracer = Setup::new(["--pid", &parent.pid.to_string(), "--children"]).spawn()?;
+    let mut children = Vec::new();
+    while !tracer.is_attached() {
+        ensure!(children.len() < MOST, "not attached after {MOST} forks");
+        children.push(parent.fork()?);
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    let mut opened = Vec::new();
+    for child in &children {
+        let socket = child.connect(listener.local)?;
+        child.reset(&socket)?;
+        opened.push((child.pid, socket.cookie));
+    }
+    tracer.wait_closed(&opened.last().map(|&(_, cookie)| cookie).into_iter().collect::<Vec<_>>())?;
+    let trace = tracer.finish()?;
+    for (nth, (pid, cookie)) in opened.iter().enumerate() {
+        let first = trace.of(*cookie).first().and_then(|first| first.owner_pid());
+        ensure!(first == Some(*pid), "child {nth} of {} is not followed: {first:?}", opened.len());
+    }
+    Ok(())
 }
 
 /// Plays the medley for a tracer with each of these filters and one without any.

@@ -2,19 +2,22 @@
 
 use std::net::Ipv4Addr;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use libtest_mimic::Trial;
 
-use crate::support::{
-    event::{Endpoint, Transition},
-    netns::Namespace,
-    protocol::{Socket, Transport},
-    run::trials,
-    tracer::{Trace, Tracer},
+use crate::{
+    hunts,
+    support::{
+        event::{Endpoint, Transition},
+        netns::Namespace,
+        protocol::{Socket, Transport},
+        run::trials,
+        tracer::{Trace, Tracer},
+    },
 };
 
 pub(crate) fn trials() -> Vec<Trial> {
-    trials!["mptcp"; parent_and_subflow, fallback_to_tcp]
+    trials!["mptcp"; parent_and_subflow, fallback_to_tcp, leaked]
 }
 
 fn parent_and_subflow() -> Result<()> {
@@ -53,6 +56,34 @@ fn parent_and_subflow() -> Result<()> {
         let strangers = subflows.iter().find(|t| t.owner_pid() != Some(actor.pid));
         ensure!(strangers.is_none(), "a subflow of somebody else: {strangers:?}");
     }
+    Ok(())
+}
+
+/// Queues and times are those of the subflows: none are made up for the parent.
+fn leaked() -> Result<()> {
+    let namespace = Namespace::new()?;
+    let (server, client) = (namespace.actor("ts-server")?, namespace.actor("ts-client")?);
+    let netns = namespace.path();
+    let hunt = hunts::json(&["--older-than", "50ms", "--netns", &netns.to_string_lossy()])?;
+    let listener = server.listen_with((Ipv4Addr::LOCALHOST, 0), Transport::Mptcp, false)?;
+    let opened = client.connect_with(Transport::Mptcp, listener.local)?;
+    let accepted = server.accept(&listener)?;
+    client.send(&opened, 1)?;
+    server.await_readable(&accepted)?;
+    client.close(&opened)?;
+    server.await_hangup(&accepted)?;
+    server.receive(&accepted, 1)?;
+    server.receive(&accepted, 0)?;
+    hunt.wait_until("the parent", |report| {
+        ensure!(report.sending.is_empty(), "sends: {:?}", report.sending);
+        let [group] = &report.groups[..] else { bail!("not one group: {:?}", report.groups) };
+        ensure!(group.sockets == 1 && group.held_by_nobody == 0, "{group:?}");
+        ensure!(group.process.as_ref().is_some_and(|process| process.pid == server.pid), "of another: {group:?}");
+        // Before 6.3 no hook tells of what is read of it.
+        ensure!(["eof-read", "unknown"].contains(&&*group.verdict), "{group:?}");
+        Ok(())
+    })?;
+    hunt.finish()?;
     Ok(())
 }
 

@@ -4,6 +4,7 @@ use std::{cell::RefCell, process, sync::OnceLock};
 
 use proptest::prelude::*;
 use tcpstate::{
+    process::program::start_stack,
     symbolize::Symbolizer,
     unwind::{End, Place, RawStack, Reason, Registers, Unwinder},
 };
@@ -64,7 +65,7 @@ proptest! {
     ) {
         let (_, capture) = sample();
         let stack: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
-        let raw = RawStack { pid: capture.pid, registers: Registers { ip, sp, fp }, stack: &stack, truncated_copy };
+        let raw = RawStack { registers: Registers { ip, sp, fp }, stack: &stack, truncated_copy, ..capture.raw() };
         check(&raw);
     }
 
@@ -87,19 +88,52 @@ proptest! {
     }
 }
 
+/// Of this process, with nothing special about it.
+fn raw(registers: Registers, stack: &[u8]) -> RawStack<'_> {
+    RawStack { pid: process::id(), registers, stack, missing: &[], start_stack: None, truncated_copy: false }
+}
+
 #[test]
 fn no_registers() {
-    let registers = Registers::default();
-    let stack = Unwinder::new().unwind(&RawStack { pid: process::id(), registers, stack: &[], truncated_copy: false });
+    let stack = Unwinder::new().unwind(&raw(Registers::default(), &[]));
     assert_eq!(stack.end, End::Truncated(Reason::NoRegisters));
 }
 
 #[test]
 fn no_code_at_the_first_address() {
     let registers = Registers { ip: 0x10_0000, sp: 0x7fff_0000_0000, fp: 0 };
-    let stack =
-        Unwinder::new().unwind(&RawStack { pid: process::id(), registers, stack: &[0; 64], truncated_copy: false });
+    let stack = Unwinder::new().unwind(&raw(registers, &[0; 64]));
     assert_eq!(stack.end, End::Truncated(Reason::NotCode(0x10_0000)));
+}
+
+#[test]
+fn what_is_not_in_memory_is_not_zero() {
+    let (_, capture) = sample();
+    let mut unwinder = Unwinder::new();
+    let whole = unwinder.unwind(&capture.raw());
+    let sp = capture.registers.sp;
+    // Behind the first frame, and all of it.
+    for from in [sp + 64, sp] {
+        let missing = [from..u64::MAX];
+        let stack = unwinder.unwind(&RawStack { missing: &missing, ..capture.raw() });
+        assert_eq!(stack.end, End::Truncated(Reason::NotInMemory));
+        assert_eq!(stack.frames, whole.frames[..stack.frames.len()]);
+        assert!(stack.frames.len() < whole.frames.len());
+    }
+}
+
+#[test]
+fn of_another_program_of_the_process() {
+    let (_, capture) = sample();
+    let start = start_stack(capture.pid).expect("it lives");
+    let mut unwinder = Unwinder::new();
+    for _ in 0..2 {
+        let own = unwinder.unwind(&RawStack { start_stack: Some(start), ..capture.raw() });
+        assert_eq!(own.end, End::Complete);
+        let others = unwinder.unwind(&RawStack { start_stack: Some(start ^ 16), ..capture.raw() });
+        assert_eq!(others.end, End::Truncated(Reason::ProgramGone));
+        assert_eq!(others.frames.len(), 1);
+    }
 }
 
 #[test]

@@ -94,7 +94,14 @@ pub(crate) struct Capture {
 
 impl Capture {
     pub(crate) fn raw(&self) -> RawStack<'_> {
-        RawStack { pid: self.pid, registers: self.registers, stack: &self.stack, truncated_copy: self.truncated_copy }
+        RawStack {
+            pid: self.pid,
+            registers: self.registers,
+            stack: &self.stack,
+            missing: &[],
+            start_stack: None,
+            truncated_copy: self.truncated_copy,
+        }
     }
 }
 

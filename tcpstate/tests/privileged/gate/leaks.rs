@@ -13,6 +13,7 @@ use crate::support::run::trial;
 pub(crate) fn trials() -> Vec<Trial> {
     vec![
         trial("gate::leaks::closed_by_nothing_but_the_exit", by_exit),
+        trial("gate::leaks::named_by_the_first_thread", named_by_the_first_thread),
         trial("gate::leaks::ghosts", ghosts),
         trial("gate::leaks::held_last_by_another", held_last_by_another),
         trial("gate::leaks::closed_late", closed_late),
@@ -34,6 +35,13 @@ fn by_exit() -> Result<()> {
     // Too young, and only reported.
     run_leaky(&["--older-than", "1m"], &["leak", "5"])?.check(0, 0)?;
     run_leaky(&["--leak-exit-code", "0"], &["leak", "5"])?.check(0, 5)
+}
+
+/// The threads of a process end in any order.
+fn named_by_the_first_thread() -> Result<()> {
+    let ended = run_leaky(&[], &["threads", "3"])?;
+    ended.check(99, 3)?;
+    ended.check_all("/process/comm", "leaky")
 }
 
 fn ghosts() -> Result<()> {

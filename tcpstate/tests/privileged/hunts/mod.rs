@@ -5,6 +5,7 @@ mod changes;
 mod closing;
 mod crowded;
 mod errors;
+mod executed;
 mod flame;
 mod late;
 mod losses;
@@ -24,6 +25,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         closing::trials(),
         crowded::trials(),
         errors::trials(),
+        executed::trials(),
         flame::trials(),
         late::trials(),
         losses::trials(),
@@ -37,7 +39,8 @@ pub(crate) fn trials() -> Vec<Trial> {
 
 /// Builds what these tests run.
 pub(crate) fn build() -> Result<()> {
-    callers::program().map(drop)
+    callers::program()?;
+    executed::programs().map(drop)
 }
 
 /// `tcpstate leaks` with these arguments.
@@ -46,7 +49,7 @@ fn spawn(arguments: &[&str]) -> Result<Hunt> {
 }
 
 /// The same as JSON, five times a second; attached when this returns.
-fn json(arguments: &[&str]) -> Result<Hunt> {
+pub(crate) fn json(arguments: &[&str]) -> Result<Hunt> {
     let hunt = spawn(&[&["-o", "json", "--interval", "200ms"], arguments].concat())?;
     hunt.wait_until("the first report", |_| Ok(()))?;
     Ok(hunt)

@@ -151,6 +151,11 @@ impl Tracer {
         self.transcript.wait_until("the probes line", |said| said.probes().is_some())
     }
 
+    /// Whether everything is attached and the snapshot is taken.
+    pub(crate) fn is_attached(&self) -> bool {
+        self.transcript.has(|said| said.probes().is_some())
+    }
+
     pub(crate) fn pid(&self) -> u32 {
         self.child.id()
     }

@@ -156,6 +156,11 @@ impl Transcript {
         self.shared.1.notify_all();
     }
 
+    /// Whether what was said so far satisfies `enough`.
+    pub(crate) fn has(&self, enough: impl FnOnce(&Said) -> bool) -> bool {
+        enough(&lock(&self.shared.0))
+    }
+
     /// Waits until `enough`; an error says what was waited for.
     pub(crate) fn wait_until(&self, what: &str, enough: impl FnMut(&Said) -> bool) -> Result<()> {
         self.wait_for(PATIENCE, what, enough)

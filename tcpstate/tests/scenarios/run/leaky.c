@@ -3,6 +3,7 @@
  *   leaky leak N        N sockets are told of the end and stay open until the exit
  *   leaky close N       the same, but closed
  *   leaky late MS       one is closed MS milliseconds after it was told of the end
+ *   leaky threads N     the same as leak, in a process whose other threads have names of their own and end last
  *   leaky ghost         one is shut down and stays open until the exit
  *   leaky children N    N processes one after the other, each with one socket; every tenth does not close it
  *   leaky inherit       a child holds the socket last, which the parent has closed
@@ -14,10 +15,12 @@
 #include <err.h>
 #include <errno.h>
 #include <poll.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -104,6 +107,22 @@ static void inherit(void) {
     waitpid(child, NULL, 0);
 }
 
+static void *wait_for_the_exit(void *name) {
+    prctl(PR_SET_NAME, name);
+    for (;;)
+        pause();
+}
+
+static void start_threads(void) {
+    static char *names[] = {"idle-0", "idle-1", "idle-2", "idle-3"};
+    for (int i = 0; i < 4; i++) {
+        pthread_t thread;
+        if (pthread_create(&thread, NULL, wait_for_the_exit, names[i]))
+            errx(1, "pthread_create");
+    }
+    poll(NULL, 0, 50);
+}
+
 static void terminated(int signal) {
     (void)signal;
     _exit(3);
@@ -116,6 +135,10 @@ int main(int argc, char **argv) {
     int number = argc > 2 ? atoi(argv[2]) : 1;
     start_listening();
     if (!strcmp(mode, "leak")) {
+        while (number--)
+            told_of_the_end();
+    } else if (!strcmp(mode, "threads")) {
+        start_threads();
         while (number--)
             told_of_the_end();
     } else if (!strcmp(mode, "close")) {
