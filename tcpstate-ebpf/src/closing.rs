@@ -75,6 +75,7 @@ pub(crate) fn on_transition(seen: &Seen, known: &Known) {
             fill(closing, seen.sk, &known.owner);
             (*closing).place = place;
             (*closing).exiting = u32::from(exiting);
+            sign(closing);
         }
     });
 }
@@ -109,8 +110,24 @@ pub(crate) unsafe fn on_destroy(sk: Sock, story: *const Story) {
             fill(closing, sk, &owner);
             (*closing).place = place;
             (*closing).exiting = u32::from(exiting);
+            sign(closing);
         }
     });
+}
+
+/// Writes who closes, last: the call leaves little room for what is still to be written.
+///
+/// # Safety
+///
+/// `closing` has to be writable.
+#[inline(always)]
+unsafe fn sign(closing: *mut Closing) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        // Threads end in any order. What closes is the process.
+        owner::write_current_process(&raw mut (*closing).by);
+        (*closing).found.holder_tgid = (*closing).by.tgid;
+    }
 }
 
 /// Writes what does not depend on how the socket ends.
@@ -130,8 +147,5 @@ unsafe fn fill(closing: *mut Closing, sk: Sock, owner: &KnownOwner) {
         (*found).holder_fd = 0;
         fill_load(found, sk, CLOSE);
         (*closing).pad = 0;
-        // Threads end in any order. What closes is the process.
-        owner::write_current_process(&raw mut (*closing).by);
-        (*found).holder_tgid = (*closing).by.tgid;
     }
 }

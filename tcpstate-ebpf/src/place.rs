@@ -67,10 +67,21 @@ unsafe fn read(words: *mut u64, count: usize, sp: u64) {
         if bpf_probe_read_user(words.cast(), bytes, sp as *const _) != 0 {
             let in_page = (PAGE - sp % PAGE) as u32;
             if in_page < bytes {
-                bpf_probe_read_user(words.cast(), in_page, sp as *const _);
+                bpf_probe_read_user(words.cast(), less_than_all(in_page), sp as *const _);
             }
         }
     }
+}
+
+/// The same number of bytes, of which the compiler knows that they are fewer than all words have, and the verifier of kernels before 6.12
+/// does not.
+#[inline(always)]
+fn less_than_all(bytes: u32) -> u32 {
+    const { assert!(PLACE_WORDS * size_of::<u64>() == 1024) };
+    let mut bytes = u64::from(bytes);
+    // SAFETY: changes a register.
+    unsafe { asm!("{bytes} &= 1023", bytes = inout(reg) bytes, options(pure, nomem, nostack)) };
+    bytes as u32
 }
 
 /// Where the words were that told a place from others.
@@ -222,27 +233,26 @@ fn finish(hash: u64) -> u64 {
 /// Start and length of where the kernel has loaded the program of the running task (`load_elf_binary()`, `fs/binfmt_elf.c`).
 #[inline(always)]
 fn code_of_program() -> [u64; 2] {
-    let [start, end] = of_memory([offset!(mm_start_code), offset!(mm_end_code)]);
-    [start, end.saturating_sub(start)]
+    let start = of_memory(offset!(mm_start_code));
+    [start, of_memory(offset!(mm_end_code)).saturating_sub(start)]
 }
 
 /// Where the stack of the running task's first thread began (`create_elf_tables()`, `fs/binfmt_elf.c`).
 #[inline(always)]
 pub(crate) fn start_stack() -> u64 {
-    let [start] = of_memory([offset!(mm_start_stack)]);
-    start
+    of_memory(offset!(mm_start_stack))
 }
 
-/// Words of the running task's `struct mm_struct`; zeros where it has none.
+/// A word of the running task's `struct mm_struct`; 0 where it has none.
 #[inline(always)]
-fn of_memory<const N: usize>(offsets: [u32; N]) -> [u64; N] {
+fn of_memory(offset: u32) -> u64 {
     // Few calls need it, and a pointer that is followed untyped is verified a millisecond sooner (see `What`).
-    // SAFETY: the helpers have no precondition; the task is typed where `Typed` reads it. A null `mm` reads as 0.
+    // SAFETY: the helpers have no precondition; the task is typed where `Typed` reads it.
     unsafe {
         if has(helper::READ_KERNEL) {
-            words::<Probed, N>(bpf_get_current_task() as *const Opaque, offsets)
+            word_of_memory::<Probed>(bpf_get_current_task() as *const Opaque, offset)
         } else {
-            words::<Typed, N>(bpf_get_current_task_btf() as *const Opaque, offsets)
+            word_of_memory::<Typed>(bpf_get_current_task_btf() as *const Opaque, offset)
         }
     }
 }
@@ -251,11 +261,11 @@ fn of_memory<const N: usize>(offsets: [u32; N]) -> [u64; N] {
 ///
 /// `task` has to be a `struct task_struct` that `R` can read.
 #[inline(always)]
-unsafe fn words<R: Read, const N: usize>(task: *const Opaque, offsets: [u32; N]) -> [u64; N] {
+unsafe fn word_of_memory<R: Read>(task: *const Opaque, offset: u32) -> u64 {
     // SAFETY: the caller's promise.
     unsafe {
         let mm: *const Opaque = R::load(task, offset!(task_mm));
-        if mm.is_null() { [0; N] } else { offsets.map(|offset| R::load(mm, offset)) }
+        if mm.is_null() { 0 } else { R::load(mm, offset) }
     }
 }
 

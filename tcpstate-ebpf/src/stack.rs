@@ -278,16 +278,15 @@ fn copy(place: u64) -> bool {
     let header: *mut StackHeader = start.cast();
     // SAFETY: the entry begins with room for it; ring-buffer entries are aligned to 8 bytes.
     unsafe {
-        header.write(StackHeader {
-            place,
-            tgid: (pid_tgid >> 32) as u32,
-            tid: pid_tgid as u32,
-            registers,
-            copied: 0,
-            pad: 0,
-            missing: 0,
-            start_stack: start_stack(),
-        });
+        (*header).place = place;
+        (*header).tgid = (pid_tgid >> 32) as u32;
+        (*header).tid = pid_tgid as u32;
+        (*header).registers = registers;
+        (*header).copied = 0;
+        (*header).pad = 0;
+        // Volatile, or zeros in a row would be a call of `memset()`, which has a frame of its own on the BPF stack.
+        (&raw mut (*header).missing).write_volatile(0);
+        (*header).start_stack = start_stack();
     }
     for piece in 0..MAX_STACK / STACK_PIECE {
         let at = piece * STACK_PIECE;
