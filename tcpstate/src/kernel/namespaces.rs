@@ -6,13 +6,14 @@ use std::{
     io,
     os::{fd::AsFd as _, unix::fs::MetadataExt as _},
     path::{Path, PathBuf},
-    thread,
 };
 
 use rustix::{
     mount::{MountFlags, MountPropagationFlags, mount, mount_change},
     thread::{LinkNameSpaceType, UnshareFlags, move_into_link_name_space},
 };
+
+use crate::process::thread;
 
 const TRACEFS: &str = "/sys/kernel/tracing";
 const SECURITYFS: &str = "/sys/kernel/security";
@@ -26,10 +27,8 @@ pub(crate) fn other_network_namespaces() -> Vec<File> {
     if let Ok(own) = fs::metadata("/proc/self/ns/net") {
         seen.insert(own.ino());
     }
-    let of_processes = entries("/proc")
-        .filter(|path| path.file_name().is_some_and(|name| name.as_encoded_bytes().iter().all(u8::is_ascii_digit)));
-    of_processes
-        .map(|process| process.join("ns/net"))
+    let pids = entries("/proc").filter_map(|path| path.file_name()?.to_str()?.parse().ok());
+    pids.map(|pid| thread::file(pid, "ns/net"))
         .chain(entries("/run/netns"))
         .filter_map(|path| {
             let inode = fs::metadata(&path).ok()?.ino();
@@ -85,8 +84,8 @@ fn with_mounted<T: Send>(kind: &str, path: &str, work: impl FnOnce() -> T + Send
 }
 
 fn on_own_thread<T: Send>(work: impl FnOnce() -> io::Result<T> + Send) -> io::Result<T> {
-    thread::scope(|scope| {
-        let thread = thread::Builder::new().name("tcpstate-ns".into()).spawn_scoped(scope, work)?;
+    std::thread::scope(|scope| {
+        let thread = std::thread::Builder::new().name("tcpstate-ns".into()).spawn_scoped(scope, work)?;
         thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     })
 }

@@ -2,12 +2,12 @@
 
 use std::fs;
 
-use super::maps;
+use super::{maps, thread};
 
 /// Open descriptors of a process; `None` when it is gone or not ours to look at.
 #[must_use]
 pub fn open(pid: u32) -> Option<u64> {
-    let directory = format!("/proc/{pid}/fd");
+    let directory = thread::file(pid, "fd");
     // Since 6.2 the size of the directory is their number (`proc_readfd_count()`, `fs/proc/fd.c`).
     let counted = fs::metadata(&directory).ok()?.len();
     if counted > 0 { Some(counted) } else { Some(fs::read_dir(directory).ok()?.count() as u64) }
@@ -16,7 +16,7 @@ pub fn open(pid: u32) -> Option<u64> {
 /// `RLIMIT_NOFILE` of a process, soft; `None` when it is unlimited or unknown.
 #[must_use]
 pub fn limit(pid: u32) -> Option<u64> {
-    soft_limit(&fs::read_to_string(format!("/proc/{pid}/limits")).ok()?)
+    soft_limit(&fs::read_to_string(thread::file(pid, "limits")).ok()?)
 }
 
 fn soft_limit(limits: &str) -> Option<u64> {

@@ -13,13 +13,15 @@ use std::{
 
 use rustix::fs::{FileType, Mode, OFlags, ResolveFlags, fstat, open, openat2};
 
+use super::thread;
+
 /// Opens what `path` names for process `pid`, in its own mount namespace and root directory.
 ///
 /// # Errors
 ///
 /// Those of `openat2(2)`; [`io::ErrorKind::InvalidInput`] when it is no regular file.
 pub fn open_in_root(pid: u32, path: &Path) -> io::Result<File> {
-    let root = open(format!("/proc/{pid}/root"), OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+    let root = open(thread::file(pid, "root"), OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
     let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
     regular(openat2(root, path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty(), resolve)?)
 }
@@ -31,7 +33,7 @@ pub fn open_in_root(pid: u32, path: &Path) -> io::Result<File> {
 /// [`io::ErrorKind::PermissionDenied`] without `CAP_CHECKPOINT_RESTORE` or `CAP_SYS_ADMIN`, [`io::ErrorKind::NotFound`]
 /// when there is no such mapping, [`io::ErrorKind::InvalidInput`] when it is no regular file.
 pub fn open_mapped(pid: u32, start: u64, end: u64) -> io::Result<File> {
-    let link = format!("/proc/{pid}/map_files/{start:x}-{end:x}");
+    let link = thread::file(pid, &format!("map_files/{start:x}-{end:x}"));
     regular(open(link, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?)
 }
 

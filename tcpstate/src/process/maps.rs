@@ -2,7 +2,7 @@
 
 use std::{borrow::Cow, ffi::OsStr, fs, os::unix::ffi::OsStrExt, path::Path};
 
-use super::ProcessError;
+use super::{ProcessError, thread};
 
 /// One mapping of a process: one line of `/proc/PID/maps`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -97,7 +97,7 @@ impl<'a> Mapping<'a> {
 ///
 /// [`ProcessError::Gone`] when the process has ended or never had memory of its own.
 pub fn read(pid: u32) -> Result<Vec<u8>, ProcessError> {
-    let path = format!("/proc/{pid}/maps");
+    let path = thread::file(pid, "maps");
     match fs::read(&path) {
         Ok(text) if text.is_empty() => Err(ProcessError::Gone(pid)),
         Ok(text) => Ok(text),

@@ -2,11 +2,13 @@
 
 use std::fs;
 
+use super::thread;
+
 /// Where the stack of the first thread of process `pid` began (`mm->start_stack`): `execve()` chooses it at random, and a fork has that
 /// of its parent. `None` when the process is gone, or may not be looked into.
 #[must_use]
 pub fn start_stack(pid: u32) -> Option<u64> {
-    parse(&fs::read(format!("/proc/{pid}/stat")).ok()?)
+    parse(&fs::read(thread::file(pid, "stat")).ok()?)
 }
 
 /// Field 28 of `proc_pid_stat(5)`; 0 stands for what is not told. The name before it may hold anything, parentheses too.

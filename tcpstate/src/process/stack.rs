@@ -2,7 +2,7 @@
 
 use std::io;
 
-use super::ProcessError;
+use super::{ProcessError, thread};
 
 /// How much stack is read at most, bytes.
 pub const MAX_STACK: usize = 64 * 1024;
@@ -32,9 +32,9 @@ pub fn read_stack(pid: u32, sp: u64, limit: usize, stack: &mut Vec<u8>) -> Resul
         at = next;
     }
     let local = libc::iovec { iov_base: stack.as_mut_ptr().cast(), iov_len: limit };
-    let pid_t = libc::pid_t::try_from(pid).map_err(|_| ProcessError::Gone(pid))?;
+    let living = libc::pid_t::try_from(thread::living(pid)).map_err(|_| ProcessError::Gone(pid))?;
     // SAFETY: `local` is `limit` writable bytes of `stack`; the kernel checks the addresses of the other process.
-    let read = unsafe { libc::process_vm_readv(pid_t, &local, 1, remote.as_ptr(), remote.len() as libc::c_ulong, 0) };
+    let read = unsafe { libc::process_vm_readv(living, &local, 1, remote.as_ptr(), remote.len() as libc::c_ulong, 0) };
     let Ok(read) = usize::try_from(read) else {
         let source = io::Error::last_os_error();
         stack.clear();

@@ -17,7 +17,10 @@ use rustix::{
     io::Errno,
 };
 
-use crate::{model::socket::FoundProcess, process::descriptors};
+use crate::{
+    model::socket::FoundProcess,
+    process::{descriptors, thread as living},
+};
 
 /// Enough for `socket:[4294967295]`; longer names are of other files.
 const LINK: usize = 32;
@@ -102,7 +105,7 @@ fn merge(parts: Vec<Pass>) -> Pass {
 
 impl Pass {
     fn add(&mut self, proc: &Path, pid: u32, entries: &mut [MaybeUninit<u8>]) -> Result<(), Errno> {
-        let directory = proc.join(pid.to_string());
+        let directory = living::directory(proc, pid);
         let namespace = directory.join("ns/net");
         let inode = fs::metadata(&namespace).map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))?.ino();
         let index = u32::try_from(self.processes.len()).map_err(|_| Errno::OVERFLOW)?;
@@ -156,7 +159,10 @@ fn socket(directory: impl AsFd, name: &CStr) -> Option<u32> {
 mod tests {
     use std::{
         net::TcpListener,
-        os::{fd::AsRawFd as _, unix::fs::MetadataExt as _},
+        os::{
+            fd::AsRawFd as _,
+            unix::fs::{MetadataExt as _, symlink},
+        },
     };
 
     use super::*;
@@ -178,6 +184,27 @@ mod tests {
         assert!(pass.processes[own].descriptors >= 5);
         let namespace = fs::metadata("/proc/self/ns/net").expect("our own namespace").ino();
         assert!(pass.namespaces.keys().any(|&inode| u64::from(inode) == namespace));
+    }
+
+    /// Its first thread has neither descriptors nor namespaces any more.
+    #[test]
+    fn a_process_lives_as_long_as_any_of_its_threads() -> io::Result<()> {
+        let proc = tempfile::tempdir()?;
+        let at = |path: &str| proc.path().join(path);
+        for directory in ["4294967290/task/4294967290", "4294967290/task/4294967291", "4294967291/ns"] {
+            fs::create_dir_all(at(directory))?;
+        }
+        fs::write(at("4294967291/ns/net"), "")?;
+        symlink("/bin/server", at("4294967291/exe"))?;
+        fs::create_dir(at("4294967291/fd"))?;
+        symlink("socket:[77]", at("4294967291/fd/3"))?;
+        let pass = some(proc.path(), &[4_294_967_290], &AtomicUsize::new(0))?;
+        let [FoundProcess { pid: 4_294_967_290, descriptors: 1, .. }] = pass.processes[..] else {
+            panic!("not found: {:?}", pass.processes)
+        };
+        assert_eq!(pass.holders, [(77, 0)]);
+        assert_eq!(pass.namespaces.into_values().collect::<Vec<_>>(), [at("4294967291/ns/net")]);
+        Ok(())
     }
 
     #[test]

@@ -18,7 +18,7 @@ use super::{
     image::ImageError,
     module::{Module, Modules},
 };
-use crate::process::{ProcessError, files, maps, maps::Mapping, perf_map::PerfMapFile, program, stack};
+use crate::process::{ProcessError, files, maps, maps::Mapping, perf_map::PerfMapFile, program, stack, thread};
 
 /// Where the kernel's code in user space is at most as large as this, bytes.
 const MAX_VDSO: u64 = 64 * 1024;
@@ -85,7 +85,7 @@ pub(super) struct Space {
     pid: u32,
     /// Tells the program from others that the process executes.
     start_stack: Option<u64>,
-    /// `/proc/PID/mem`: bound to the memory that the process had when it was opened, not to its pid.
+    /// `/proc/TID/mem`: bound to the memory that the process had when it was opened, not to its pid.
     memory: Option<File>,
     /// By address.
     regions: Vec<Region>,
@@ -115,7 +115,7 @@ enum Code {
 impl Space {
     /// Reads the mappings of a living process; opens none of its files yet.
     pub(super) fn load(pid: u32) -> Result<Self, ProcessError> {
-        let memory = File::open(format!("/proc/{pid}/mem")).ok();
+        let memory = File::open(thread::file(pid, "mem")).ok();
         Ok(Self {
             pid,
             start_stack: program::start_stack(pid),

@@ -1,15 +1,21 @@
 //! Processes that end, execute another program, or lose their files.
 
-use std::{fs, io::Write as _};
+use std::{
+    fs,
+    io::Write as _,
+    thread,
+    time::{Duration, Instant},
+};
 
 use tcpstate::{
+    process::{descriptors, files, program as executed, stack::MAX_STACK, thread::living},
     symbolize::{Frame, Symbolizer},
     unwind::{End, Place, Reason, Unwinder},
 };
 
 use crate::{
     Result, assert_adjacent, assert_complete, names,
-    target::{Target, build, scratch},
+    target::{PATIENCE, Target, build, capture, scratch, threads, wait_for_call},
 };
 
 const GCC: &str = "gcc -O2 -fomit-frame-pointer -pthread -g";
@@ -48,6 +54,37 @@ fn ended_before_it_was_seen() -> Result {
         frames.iter().map(Frame::unnamed).collect::<Vec<_>>(),
         [format!("[unknown] 0x{:x}", capture.registers.ip)]
     );
+    Ok(())
+}
+
+/// What the first thread has given back at its exit, the others still have.
+#[test]
+fn first_thread_has_exited() -> Result {
+    let program = build("left", "blocked.c", GCC)?;
+    let target = Target::start(&program, &["leave"])?;
+    let pid = target.pid();
+    let start = Instant::now();
+    // A zombie has no executable.
+    while fs::read_link(format!("/proc/{pid}/exe")).is_ok() {
+        if start.elapsed() > PATIENCE {
+            return Err("the first thread lives on".into());
+        }
+        thread::sleep(Duration::from_millis(2));
+    }
+    let [_, other] = threads(pid)?[..] else { return Err("not two threads".into()) };
+    wait_for_call(pid, other, libc::SYS_accept)?;
+    assert_eq!(living(pid), other);
+    // The kernel may count the one that `accept()` has reserved.
+    let listed = fs::read_dir(format!("/proc/{pid}/task/{other}/fd"))?.count() as u64;
+    assert!(listed > 3 && descriptors::open(pid) >= Some(listed), "{listed}, {:?}", descriptors::open(pid));
+    assert_eq!(descriptors::limit(pid), descriptors::limit(std::process::id()));
+    assert!(descriptors::code(pid).is_some() && executed::start_stack(pid).is_some());
+    files::open_in_root(pid, &program)?;
+    let capture = capture(pid, other, MAX_STACK)?;
+    let stack = Unwinder::new().unwind(&capture.raw());
+    let frames = Symbolizer::new().symbolize(&stack);
+    assert_adjacent(&frames, &["accept_one", "serve", "serve_alone"]);
+    assert_complete(&stack, &frames);
     Ok(())
 }
 

@@ -26,7 +26,7 @@ use tcpstate::{
 pub(crate) type Result<T = ()> = std::result::Result<T, Box<dyn Error>>;
 
 /// How long a program may take to reach its system call.
-const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
 /// The text of a program in `programs/`.
 pub(crate) fn source(name: &str) -> PathBuf {

@@ -180,6 +180,21 @@ NOINLINE static int plugin(const char *path)
 	return got + 1;
 }
 
+static void *serve_alone(void *unused)
+{
+	(void)unused;
+	kept = serve(1);
+	return NULL;
+}
+
+/* The process goes on without its first thread. */
+static void leave_to_another(void)
+{
+	pthread_t other;
+	pthread_create(&other, NULL, serve_alone, NULL);
+	pthread_exit(NULL);
+}
+
 int main(int argc, char **argv)
 {
 	const char *how = argv[1], *path = argc > 2 ? argv[2] : NULL;
@@ -187,6 +202,8 @@ int main(int argc, char **argv)
 	alarm(120);
 	if (!strcmp(how, "accept"))
 		result = serve(1);
+	else if (!strcmp(how, "leave"))
+		leave_to_another();
 	else if (!strcmp(how, "pointer"))
 		result = by_pointer(1);
 	else if (!strcmp(how, "words"))
