@@ -37,6 +37,9 @@ pub struct FoundThread {
 /// Stacks of the largest size that wait for user space, which fetches them every 50 ms. Their memory is resident, twice.
 const WAITING_STACKS: u32 = 128;
 
+/// Processes that the map `TARGETS` has room for.
+const MAX_TARGETS: usize = 4096;
+
 /// Bytes of the ring buffer of stacks: a page where none are taken.
 pub(super) fn stacks_bytes(config: &Config) -> u32 {
     let hunting = config.filters & filter::LEAKS != 0;
@@ -135,18 +138,23 @@ impl Hunt {
         if self.descriptors { each_record(open(program(ebpf, "leaking_files")?)?, found) } else { Ok(()) }
     }
 
-    /// The threads of these processes.
+    /// The threads of these processes. More than there is room for in the map are asked for in portions, each of which goes through all
+    /// threads of the machine once.
     pub(super) fn threads(&mut self, ebpf: &mut Ebpf, pids: &[u32]) -> Result<Vec<FoundThread>> {
         if !self.asleep {
             return Ok(Vec::new());
         }
-        let before: Vec<u32> = self.targets.keys().flatten().collect();
-        for pid in before {
-            let _ = self.targets.remove(&pid);
+        let mut threads = Vec::new();
+        for portion in pids.chunks(MAX_TARGETS) {
+            let before: Vec<u32> = self.targets.keys().flatten().collect();
+            for pid in before {
+                let _ = self.targets.remove(&pid);
+            }
+            for pid in portion {
+                self.targets.insert(pid, 1, 0).with_context(|| format!("failed to ask for the threads of {pid}"))?;
+            }
+            threads.append(&mut read_records(open(program(ebpf, "leaking_threads")?)?)?);
         }
-        for pid in pids {
-            self.targets.insert(pid, 1, 0).with_context(|| format!("failed to ask for the threads of {pid}"))?;
-        }
-        read_records(open(program(ebpf, "leaking_threads")?)?)
+        Ok(threads)
     }
 }

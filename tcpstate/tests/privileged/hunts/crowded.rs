@@ -1,6 +1,6 @@
 //! More processes and places than the kernel side has room for: a host with many short-lived processes gets there in a day.
 
-use std::{fmt::Debug, iter};
+use std::{fmt::Debug, iter, path::PathBuf};
 
 use anyhow::{Context, Result, ensure};
 use aya::{
@@ -11,12 +11,16 @@ use libtest_mimic::Trial;
 
 use super::scene::Leaky;
 use crate::{
-    scenarios::leaks::report::{Frame, Stack},
+    scenarios::{
+        compile::{self, NO_FRAME_POINTERS},
+        leaks::report::{Frame, Stack},
+        program::Program,
+    },
     support::{bpf, run::trials},
 };
 
 pub(crate) fn trials() -> Vec<Trial> {
-    trials!["hunts::crowded"; stacks_do_not_end]
+    trials!["hunts::crowded"; stacks_do_not_end, more_holders_than_are_asked_at_once]
 }
 
 fn stacks_do_not_end() -> Result<()> {
@@ -36,6 +40,25 @@ fn stacks_do_not_end() -> Result<()> {
         for (stack, call) in [(&group.opened.stack, "accept"), (&told.stack, "recv")] {
             check_calls(stack.as_ref().with_context(|| format!("no stack of {call}: {group:?}"))?, call)?;
         }
+        Ok(())
+    })?;
+    hunt.finish()?;
+    Ok(())
+}
+
+/// Holds what it leaks in many processes.
+pub(super) fn program() -> Result<PathBuf> {
+    compile::c("c/crowd.c", &[NO_FRAME_POINTERS])
+}
+
+/// The kernel side has room for 4,096 processes whose threads are asked for.
+fn more_holders_than_are_asked_at_once() -> Result<()> {
+    let crowd = Program::start(&program()?, &["4200"])?;
+    let port = crowd.port()?.to_string();
+    let hunt = super::json(&["--older-than", "1ms", "--lport", &port])?;
+    hunt.wait_until("where a holder sleeps", |report| {
+        let [group] = &report.groups[..] else { anyhow::bail!("not one group: {:?}", report.groups) };
+        ensure!(group.sockets == 1 && !group.asleep.is_empty(), "{group:?}");
         Ok(())
     })?;
     hunt.finish()?;

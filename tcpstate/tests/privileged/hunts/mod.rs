@@ -40,6 +40,7 @@ pub(crate) fn trials() -> Vec<Trial> {
 /// Builds what these tests run.
 pub(crate) fn build() -> Result<()> {
     callers::program()?;
+    crowded::program()?;
     executed::programs().map(drop)
 }
 
