@@ -56,7 +56,7 @@ impl Symbolizer {
                         functions,
                     }
                 }
-                Place::File { path, offset } => Frame {
+                Place::File { path, offset, .. } => Frame {
                     ip,
                     module: Some(Arc::clone(path)),
                     offset: offset + u64::from(address.is_return),

@@ -106,8 +106,8 @@ struct Region {
 enum Code {
     /// With what to subtract from an address for it to become one of the file.
     Module(Arc<Module>, u64),
-    /// A file that cannot be read.
-    Unreadable(Arc<Path>),
+    /// A file that cannot be read, and why.
+    Unreadable(Arc<Path>, Arc<str>),
     /// Made at run time: code without a file, or in a file that is no ELF file.
     Jit,
 }
@@ -195,9 +195,11 @@ impl Space {
             Code::Module(module, bias) => {
                 Place::Module { module: Arc::clone(module), address: address.wrapping_sub(*bias) }
             }
-            Code::Unreadable(path) => {
-                Place::File { path: Arc::clone(path), offset: address - mapping.start + mapping.offset }
-            }
+            Code::Unreadable(path, why) => Place::File {
+                path: Arc::clone(path),
+                offset: address - mapping.start + mapping.offset,
+                why: Arc::clone(why),
+            },
             Code::Jit => Place::Jit,
         })
     }
@@ -221,16 +223,16 @@ fn open(pid: u32, mapping: &Mapping<'_>, modules: &mut Modules) -> Code {
         }
         None => return Code::Jit,
     };
-    let unreadable = || Code::Unreadable(path.into());
+    let unreadable = |why: &str| Code::Unreadable(path.into(), why.into());
     match module {
         Ok(module) => match module.bias(mapping.start, mapping.end, mapping.offset) {
             Some(bias) => Code::Module(module, bias),
-            None => unreadable(),
+            None => unreadable("no segment of it belongs there"),
         },
         Err(ImageError::NotElf) => Code::Jit,
         Err(error) => {
             tracing::debug!(pid, path = ?path, %error, "failed to read a mapped file");
-            unreadable()
+            unreadable(&error.to_string())
         }
     }
 }
@@ -244,9 +246,14 @@ fn open_file(pid: u32, mapping: &Mapping<'_>, path: &Path) -> io::Result<File> {
         let found = ((major(stat.st_dev), minor(stat.st_dev)), stat.st_ino);
         Ok((found == (mapping.device, mapping.inode)).then_some(file))
     };
-    files::open_mapped(pid, mapping.start, mapping.end).or_else(|error| {
-        let opened = files::open_in_root(pid, path).or_else(|_| files::open_here(path))?;
-        same(opened)?.ok_or(error)
+    files::open_mapped(pid, mapping.start, mapping.end).or_else(|of_link| {
+        let by_path = files::open_in_root(pid, path).or_else(|error| files::open_here(path).map_err(|_| error));
+        match by_path {
+            Ok(file) => same(file)?.ok_or(of_link),
+            // Only the link would have led there.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Err(of_link),
+            Err(error) => Err(error),
+        }
     })
 }
 

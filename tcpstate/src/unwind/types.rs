@@ -72,6 +72,8 @@ pub enum Place {
         path: Arc<Path>,
         /// Offset in the file; of a call, the last byte of it.
         offset: u64,
+        /// Why not.
+        why: Arc<str>,
     },
     /// Code that was made at run time.
     Jit,
@@ -99,6 +101,8 @@ pub enum Reason {
     NotInMemory,
     /// This file has neither unwind info for the place nor a frame pointer.
     NoUnwindInfo(Arc<Path>),
+    /// This file could not be read, so that nobody knows of unwind info, and no frame pointer leads on; with why not.
+    Unreadable(Arc<Path>, Arc<str>),
     /// Code made at run time does not keep the frame pointer.
     NoFramePointer,
     /// The unwind info of this file is malformed, or needs registers that were not captured.
@@ -138,6 +142,7 @@ impl fmt::Display for Reason {
             Self::OffStack => f.write_str("a frame lies outside of the stack"),
             Self::NotInMemory => f.write_str("a frame lies in a page of the stack that was not in memory"),
             Self::NoUnwindInfo(path) => write!(f, "no unwind info and no frame pointer in `{}`", path.display()),
+            Self::Unreadable(path, why) => write!(f, "`{}` could not be read: {why}", path.display()),
             Self::NoFramePointer => f.write_str("no frame pointer in code made at run time"),
             Self::UnusableUnwindInfo(path) => write!(f, "unusable unwind info in `{}`", path.display()),
             Self::Signal => f.write_str("the frames that a signal interrupted are not followed"),

@@ -134,7 +134,7 @@ impl Walker {
                     by_frame_pointer(frame, regs, thread)
                 }
             },
-            Place::File { path, .. } if frame.is_first => Err(Reason::NoUnwindInfo(Arc::clone(path))),
+            place @ Place::File { .. } if frame.is_first => Err(no_frame_pointer(place)),
             Place::Jit if frame.address.is_return => match by_epilogue(frame, regs, thread) {
                 Some(caller) => Ok(caller),
                 None => by_frame_pointer(frame, regs, thread),
@@ -236,7 +236,7 @@ fn by_epilogue(frame: &Frame<'_>, regs: &mut Regs, thread: &mut Thread<'_>) -> O
 fn no_frame_pointer(place: &Place) -> Reason {
     match place {
         Place::Module { module, .. } => Reason::NoUnwindInfo(Arc::clone(module.path())),
-        Place::File { path, .. } => Reason::NoUnwindInfo(Arc::clone(path)),
+        Place::File { path, why, .. } => Reason::Unreadable(Arc::clone(path), Arc::clone(why)),
         Place::Jit | Place::Unknown => Reason::NoFramePointer,
     }
 }

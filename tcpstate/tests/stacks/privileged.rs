@@ -5,12 +5,17 @@
 mod target;
 
 use std::{
-    fs,
+    fs::{self, Permissions},
+    os::unix::fs::PermissionsExt as _,
     process::{Command, Stdio},
     thread,
     time::{Duration, Instant},
 };
 
+use rustix::{
+    io::Errno,
+    thread::{CapabilitySet, capabilities, set_capabilities},
+};
 use target::{Capture, Result, Target, build, capture, compiled, scratch, wait_for_call};
 use tcpstate::{
     process::stack::MAX_STACK,
@@ -69,6 +74,29 @@ fn replaced_before_it_was_seen() -> Result {
     let capture = target.blocked(libc::SYS_accept)?;
     fs::rename(&other, &program)?;
     assert_adjacent(&functions(&capture).0, &["accept_one", "serve", "main"]);
+    Ok(())
+}
+
+/// A tracer without all that root may do: that a program's file is not for it to read is not said of the program.
+#[test]
+fn a_file_that_may_not_be_read() -> Result {
+    let program = build("unreadable", C.0, C.1)?;
+    fs::set_permissions(&program, Permissions::from_mode(0o111))?;
+    let target = Target::start(&program, &["accept"])?;
+    let capture = target.blocked(libc::SYS_accept)?;
+    let unwound = thread::scope(|scope| {
+        let with_less = || {
+            // Of this thread alone.
+            let mut sets = capabilities(None)?;
+            sets.effective = CapabilitySet::SYS_PTRACE;
+            set_capabilities(None, sets)?;
+            Ok::<_, Errno>(Unwinder::new().unwind(&capture.raw()))
+        };
+        scope.spawn(with_less).join()
+    });
+    let stack = unwound.map_err(|_| "the thread panicked")??;
+    let expected = format!("truncated: `{}` could not be read: Permission denied (os error 13)", program.display());
+    assert_eq!(stack.end.to_string(), expected);
     Ok(())
 }
 
