@@ -16,10 +16,7 @@ impl From<anyhow::Error> for Refusal {
             _ => None,
         });
         let reason = match refused {
-            Some((io_error, log)) => match verdict(&log) {
-                Some(verdict) => format!("the verifier refuses it: {verdict}"),
-                None => format!("the kernel refuses to load it: {io_error}"),
-            },
+            Some((io_error, log)) => refused_load(io_error, &log),
             None => error.chain().filter_map(first_line).collect::<Vec<_>>().join(": "),
         };
         // The number is told beside it.
@@ -31,6 +28,28 @@ impl From<anyhow::Error> for Refusal {
 impl From<ProgramError> for Refusal {
     fn from(error: ProgramError) -> Self {
         anyhow::Error::from(error).into()
+    }
+}
+
+fn refused_load(error: &io::Error, log: &str) -> String {
+    match verdict(log) {
+        Some(verdict) if !is_after_the_verifier(error) => format!("the verifier refuses it: {verdict}"),
+        _ => format!("the kernel refuses to load it: {error}{}", remedy(error)),
+    }
+}
+
+/// Whether a program was refused by something else than the verifier, whose last words are then those of a program that it allows
+/// (`bpf_prog_load()`, `kernel/bpf/syscall.c`, Linux 6.18).
+fn is_after_the_verifier(error: &io::Error) -> bool {
+    const OTHERS: [i32; 6] = [libc::EMFILE, libc::ENFILE, libc::ENOMEM, libc::EAGAIN, libc::EINTR, libc::ENOSPC];
+    error.raw_os_error().is_some_and(|errno| OTHERS.contains(&errno))
+}
+
+fn remedy(error: &io::Error) -> &'static str {
+    match error.raw_os_error() {
+        Some(libc::EMFILE) => "; see `ulimit -n`",
+        Some(libc::ENFILE) => "; see `fs.file-max`",
+        _ => "",
     }
 }
 
@@ -57,6 +76,19 @@ mod tests {
         let log = "0: (bf) r1 = r10\n2: (85) call bpf_get_socket_cookie#46\nunknown func bpf_get_socket_cookie#46\nprocessed 3 insns (limit 1000000)\n\0";
         assert_eq!(verdict(log), Some("unknown func bpf_get_socket_cookie#46"));
         assert_eq!(verdict("\0"), None);
+    }
+
+    #[test]
+    fn who_has_the_last_word() {
+        let reason = |errno| {
+            let log = "0: (95) exit\nR0 !read_ok\nprocessed 1 insns (limit 1000000)\n";
+            refused_load(&io::Error::from_raw_os_error(errno), log)
+        };
+        assert_eq!(reason(libc::EACCES), "the verifier refuses it: R0 !read_ok");
+        assert_eq!(
+            reason(libc::EMFILE),
+            "the kernel refuses to load it: Too many open files (os error 24); see `ulimit -n`"
+        );
     }
 
     #[test]
