@@ -8,7 +8,8 @@ use std::{
 use anyhow::{Context as _, Result};
 use aya::{
     Ebpf,
-    maps::{Map, MapData, PerCpuArray, RingBuf},
+    maps::{Map, MapData, MapError, PerCpuArray, RingBuf},
+    sys::SyscallError,
 };
 use tcpstate_common::counters::Counters;
 use tokio::io::{Interest, unix::AsyncFd};
@@ -72,21 +73,50 @@ pub(super) async fn readable(readiness: &AsyncFd<OwnedFd>) -> Result<()> {
 /// Takes a map out of the object.
 pub(super) fn take<T>(ebpf: &mut Ebpf, name: &str) -> Result<T>
 where
-    T: TryFrom<Map, Error = aya::maps::MapError>,
+    T: TryFrom<Map, Error = MapError>,
 {
     ebpf.take_map(name)
         .with_context(|| format!("the BPF object has no map `{name}`"))?
         .try_into()
-        .with_context(|| format!("the map `{name}` of the BPF object is of another type"))
+        .map_err(|error| explain(name, error))
 }
 
 /// Borrows a map of the object.
 pub(super) fn borrow<'a, T>(ebpf: &'a mut Ebpf, name: &str) -> Result<T>
 where
-    T: TryFrom<&'a mut Map, Error = aya::maps::MapError>,
+    T: TryFrom<&'a mut Map, Error = MapError>,
 {
     ebpf.map_mut(name)
         .with_context(|| format!("the BPF object has no map `{name}`"))?
         .try_into()
-        .with_context(|| format!("the map `{name}` of the BPF object is of another type"))
+        .map_err(|error| explain(name, error))
+}
+
+/// A ring buffer is mapped into memory where it is taken.
+fn explain(name: &str, error: MapError) -> anyhow::Error {
+    let what = match &error {
+        MapError::SyscallError(SyscallError { call: "mmap", .. }) => {
+            format!("failed to map the ring buffer `{name}` into memory; see `ulimit -v`, or try a smaller `--buffer`")
+        }
+        MapError::SyscallError(_) | MapError::IoError(_) => format!("failed to read of what kind the map `{name}` is"),
+        _ => format!("the map `{name}` of the BPF object is of another type"),
+    };
+    anyhow::Error::from(error).context(what)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_that_is_refused_is_not_a_type() {
+        let refused = SyscallError { call: "mmap", io_error: io::Error::from_raw_os_error(libc::ENOMEM) };
+        let said = format!("{:#}", explain("EVENTS", refused.into()));
+        assert!(
+            said.starts_with("failed to map the ring buffer `EVENTS`") && said.ends_with("(os error 12)"),
+            "{said}"
+        );
+        let said = format!("{:#}", explain("EVENTS", MapError::InvalidMapType { map_type: 1 }));
+        assert!(said.contains("is of another type"), "{said}");
+    }
 }
