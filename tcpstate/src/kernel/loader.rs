@@ -1,5 +1,7 @@
 //! From the embedded object to maps and programs.
 
+use std::io;
+
 use anyhow::{Context as _, Result, anyhow};
 use aya::{Btf, Ebpf, EbpfError, EbpfLoader, VerifierLogLevel, include_bytes_aligned};
 use tcpstate_common::{ABI_SYMBOL, ABI_VERSION, config::Config, layout::Layout};
@@ -54,19 +56,35 @@ pub(super) fn load(btf: &Btf, config: &Config, layout: &Layout, sizes: &Sizes, l
 }
 
 fn explain(error: EbpfError) -> anyhow::Error {
-    let hint = match &error {
-        EbpfError::ParseError(_) => Some(
-            "the embedded BPF object does not fit this program; rebuild it with `cargo clean -p tcpstate && cargo xtask build`",
-        ),
-        EbpfError::MapError(_) => Some(
-            "the kernel refused a map; with `--buffer` set, try a smaller one, or see `ulimit -l` on kernels before 5.11",
-        ),
-        _ => None,
-    };
+    let is_malformed = matches!(error, EbpfError::ParseError(_));
     let error = anyhow!(error);
+    let errno = error.chain().find_map(|cause| cause.downcast_ref::<io::Error>()?.raw_os_error());
+    let hint = if is_malformed {
+        Some(
+            "the embedded BPF object does not fit this program; rebuild it with `cargo clean -p tcpstate && cargo xtask build`",
+        )
+    } else {
+        errno.and_then(remedy)
+    };
     match hint {
         Some(hint) => error.context(format!("failed to load the BPF programs: {hint}")),
         None => error.context("failed to load the BPF programs"),
+    }
+}
+
+/// What helps where the kernel refuses a map (`map_create()`, `kernel/bpf/syscall.c`, Linux 6.18).
+fn remedy(errno: i32) -> Option<&'static str> {
+    match errno {
+        // Before 5.11 also what `bpf_charge_memlock()` returns.
+        libc::EPERM => Some(
+            "the kernel does not let this process make a map; `tcpstate doctor` says what it may, and before Linux 5.11 `ulimit -l` \
+             may be too low",
+        ),
+        libc::ENOMEM => Some("the kernel has no memory for a map; with `--buffer` set, try a smaller one"),
+        libc::E2BIG => Some("a map is larger than this kernel allows; with `--buffer` set, try a smaller one"),
+        libc::EMFILE => Some("this process may not open more files; see `ulimit -n`"),
+        libc::ENFILE => Some("the system may not open more files; see `fs.file-max`"),
+        _ => None,
     }
 }
 
@@ -85,4 +103,27 @@ where
 pub(super) fn raise_memlock_limit() {
     use rustix::process::{Resource, Rlimit, setrlimit};
     let _ = setrlimit(Resource::Memlock, Rlimit { current: None, maximum: None });
+}
+
+#[cfg(test)]
+mod tests {
+    use aya::maps::MapError;
+
+    use super::*;
+
+    #[test]
+    fn the_remedy_is_for_the_error() {
+        for (errno, remedy) in [
+            (libc::EPERM, "tcpstate doctor"),
+            (libc::ENOMEM, "--buffer"),
+            (libc::EMFILE, "ulimit -n"),
+            (libc::EINVAL, "BPF"),
+        ] {
+            let io_error = io::Error::from_raw_os_error(errno);
+            let error = EbpfError::MapError(MapError::CreateError { name: "EVENTS".to_owned(), io_error });
+            let said = format!("{:#}", explain(error));
+            assert!(said.starts_with("failed to load the BPF programs: ") && said.contains(remedy), "{said}");
+            assert_eq!(said.contains("--buffer"), errno == libc::ENOMEM, "{said}");
+        }
+    }
 }
