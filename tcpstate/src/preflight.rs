@@ -1,5 +1,7 @@
 //! What this user may do, checked before anything is attached, so that the kernel's bare `EPERM` is never the answer.
 
+use std::{fs, os::unix::fs::MetadataExt as _};
+
 use anyhow::{Context as _, Result, bail};
 use rustix::{
     process::{Resource, Rlimit, getrlimit, setrlimit},
@@ -12,12 +14,21 @@ const NEEDED: [(CapabilitySet, &str, &str); 2] = [
     (CapabilitySet::PERFMON, "CAP_PERFMON", "attaching them to kernel tracepoints"),
 ];
 
+/// Inode number of the initial user namespace (`PROC_USER_INIT_INO`, `include/linux/proc_ns.h`).
+const INITIAL_USER_NAMESPACE: u64 = 0xefff_fffd;
+
 /// Makes sure that the process has the capabilities that tracing needs.
 ///
 /// # Errors
 ///
 /// Names the capabilities that are missing, what each is for, and how to get them.
 pub fn check_capabilities() -> Result<()> {
+    if !in_initial_user_namespace() {
+        bail!(
+            "no capability counts for BPF in a user namespace other than the host's (`/proc/self/ns/user`): run it on the host, \
+             outside of `unshare --user` and of rootless containers"
+        );
+    }
     let effective = capabilities(None).context("failed to read the capabilities of this process")?.effective;
     let missing = missing(effective);
     if missing.is_empty() {
@@ -32,8 +43,15 @@ pub fn check_capabilities() -> Result<()> {
     bail!("missing capability {list}: {hint}")
 }
 
-/// Lets this process open as many files as it may: stacks keep the files open that their code is in. Best effort: what cannot
-/// be opened has no names.
+/// Whether capabilities are those that `capable()` asks for (`kernel/capability.c`), as `bpf_capable()` does. A kernel without user
+/// namespaces has one only, which is the initial one.
+#[must_use]
+pub fn in_initial_user_namespace() -> bool {
+    fs::metadata("/proc/self/ns/user").map_or(true, |namespace| namespace.ino() == INITIAL_USER_NAMESPACE)
+}
+
+/// Lets this process open as many files as it may: stacks keep the files open that their code is in, and each process that is
+/// followed is a descriptor. Best effort: what cannot be opened has no names.
 pub fn raise_descriptor_limit() {
     let limit = getrlimit(Resource::Nofile);
     let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });

@@ -25,7 +25,11 @@ const CAPABILITIES: [(CapabilitySet, &str, &str, bool); 6] = [
 ];
 
 pub(super) fn look(host: &Host) -> Machine {
-    let effective = capabilities(None).map_or(CapabilitySet::empty(), |sets| sets.effective);
+    // What a process may in a user namespace of its own is not what these are for.
+    let effective = match capabilities(None) {
+        Ok(sets) if preflight::in_initial_user_namespace() => sets.effective,
+        _ => CapabilitySet::empty(),
+    };
     let capability = |(set, name, purpose, admin): (CapabilitySet, _, _, bool)| Capability {
         name,
         purpose,

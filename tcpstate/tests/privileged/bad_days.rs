@@ -18,7 +18,7 @@ use crate::support::{
 pub(crate) fn trials() -> Vec<Trial> {
     trials![
         "bad_days";
-        not_root, without_cap_bpf, without_cap_perfmon, with_only_what_it_takes, no_btf, no_tracefs,
+        not_root, in_a_user_namespace, without_cap_bpf, without_cap_perfmon, with_only_what_it_takes, no_btf, no_tracefs,
         no_mount_left_behind, no_such_process, unparsable_arguments, buffer_is_rounded_up, second_instance, killed,
     ]
 }
@@ -26,6 +26,16 @@ pub(crate) fn trials() -> Vec<Trial> {
 fn not_root() -> Result<()> {
     let launch = Launch { uid: Some(65_534), ..Launch::default() };
     refused(&Setup::default().launch(launch), &["CAP_BPF", "CAP_PERFMON", "sudo"])
+}
+
+/// There root has every capability, and none that counts.
+fn in_a_user_namespace() -> Result<()> {
+    if fs::metadata("/proc/self/ns/user").is_err() {
+        // A kernel without them.
+        return Ok(());
+    }
+    let launch = Launch { new_users: true, ..Launch::default() };
+    refused(&Setup::default().launch(launch), &["user namespace", "/proc/self/ns/user", "on the host"])
 }
 
 fn without_cap_bpf() -> Result<()> {

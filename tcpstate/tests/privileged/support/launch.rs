@@ -17,7 +17,7 @@ use anyhow::{Context, Result, ensure};
 use rustix::{
     fs::{Gid, Uid},
     mount::{MountFlags, MountPropagationFlags, mount, mount_change},
-    process::{Signal, set_parent_process_death_signal},
+    process::{Resource, Rlimit, Signal, getrlimit, set_parent_process_death_signal, setrlimit},
     thread::{
         CapabilitySet, LinkNameSpaceType, UnshareFlags, move_into_link_name_space, remove_capability_from_bounding_set,
         set_thread_groups, set_thread_res_gid, set_thread_res_uid, unshare_unsafe,
@@ -36,6 +36,10 @@ pub(crate) struct Launch {
     pub(crate) netns: Option<Netns>,
     /// Directories that are empty for this process alone.
     pub(crate) emptied: Vec<PathBuf>,
+    /// A user namespace of its own.
+    pub(crate) new_users: bool,
+    /// Descriptors that it may have as long as it does not ask for more.
+    pub(crate) descriptors: Option<u64>,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -99,6 +103,13 @@ impl Launch {
             set_thread_res_gid(gid, gid, gid)?;
             let uid = Uid::from_raw(id);
             set_thread_res_uid(uid, uid, uid)?;
+        }
+        if let Some(descriptors) = self.descriptors {
+            let limit = getrlimit(Resource::Nofile);
+            setrlimit(Resource::Nofile, Rlimit { current: Some(descriptors), ..limit })?;
+        }
+        if self.new_users {
+            unshare(UnshareFlags::NEWUSER)?;
         }
         // Last, because a change of credentials clears it.
         set_parent_process_death_signal(Some(Signal::KILL))?;
