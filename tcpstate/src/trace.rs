@@ -45,6 +45,7 @@ const WAKEUP_PART: u32 = 4;
 /// When the tracer cannot start, or the output cannot be written; a closed pipe is no error.
 pub async fn run(settings: &TraceSettings, debug: bool) -> Result<()> {
     preflight::check_capabilities()?;
+    preflight::raise_descriptor_limit();
     warn_of_rounding(settings.buffer);
     let mut followed = Followed::new(settings.filter.pids(), settings.filter.children())?;
     let tracer = Tracer::start(&Options {

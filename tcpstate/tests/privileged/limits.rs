@@ -12,6 +12,7 @@ use rustix::process::Signal;
 
 use crate::support::{
     clock,
+    launch::Launch,
     pair::Setting,
     process::Actor,
     protocol::{AcceptCall, Request},
@@ -24,7 +25,7 @@ pub(crate) fn trials() -> Vec<Trial> {
     trials![
         "limits";
         interrupt_and_terminate, count, duration, traced_process_exits, every_traced_process_exits,
-        children_outlive_their_parent, reader_goes_away, reader_is_gone_before_the_start, shown_within_100_ms,
+        children_outlive_their_parent, more_processes_than_descriptors, reader_goes_away, reader_is_gone_before_the_start, shown_within_100_ms,
     ]
 }
 
@@ -112,6 +113,15 @@ fn children_outlive_their_parent() -> Result<()> {
     let shown = trace.of(accepted[0].cookie);
     let owner = child.owner(&accepted[0], "accept");
     ensure!(shown.iter().any(|t| t.owner.as_ref() == Some(&owner)), "not shown under its owner {owner:?}: {shown:?}");
+    Ok(())
+}
+
+/// Each process that is waited for is a descriptor.
+fn more_processes_than_descriptors() -> Result<()> {
+    let parent = Actor::start("ts-parent")?;
+    let _children = (0..150).map(|_| parent.fork()).collect::<Result<Vec<_>>>()?;
+    let launch = Launch { descriptors: Some(128), ..Launch::default() };
+    Setup::new(["--pid", &parent.pid.to_string(), "--children"]).launch(launch).start()?.finish()?;
     Ok(())
 }
 
