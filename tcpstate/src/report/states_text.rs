@@ -117,13 +117,13 @@ fn namespace(row: &NamespaceRow) -> String {
     }
 }
 
-/// What could not be looked at, and what would help.
+/// What could not be looked at, and what that takes: a root that has it may still be refused by a security module.
 fn gaps(survey: &Survey) -> Vec<String> {
     let mut gaps = Vec::new();
     if survey.gaps.processes > 0 {
         gaps.push(format!(
-            "{} could not be looked into, whose descriptors and network namespaces are not known; as root \
-             (`CAP_SYS_PTRACE`) there is more to see",
+            "{} could not be looked into, whose descriptors and network namespaces are not known: it takes \
+             `CAP_SYS_PTRACE` and no security module that forbids it",
             Count(survey.gaps.processes, "process")
         ));
     }

@@ -133,7 +133,7 @@ impl Kind {
             Self::CloseWait { group: GroupKey::NoDescriptor, .. } => {
                 "no program has accepted them: see the backlogs in `tcpstate states`; the accept loop is stuck or too slow".to_owned()
             }
-            Self::CloseWait { .. } => "run as root to see whose they are; no setting closes them".to_owned(),
+            Self::CloseWait { .. } => "it takes `CAP_SYS_PTRACE` and no security module that forbids it to see whose they are; no setting closes them".to_owned(),
             Self::Descriptors(row) => {
                 format!("`ls -l /proc/{}/fd` shows them; `tcpstate leaks --pid {}` finds leaked sockets", row.process.pid, row.process.pid)
             }
@@ -151,7 +151,7 @@ impl Kind {
             Self::Value { name: "net.core.bpf_jit_enable", .. } => "1 compiles BPF programs and prints nothing".to_owned(),
             Self::Value { name, .. } => format!("see `{name}` below"),
             Self::Configured { .. } => "remove the line: it only makes `sysctl --system` complain".to_owned(),
-            Self::Gaps { .. } => "`CAP_SYS_PTRACE` opens other users' processes, `CAP_SYS_ADMIN` other network namespaces".to_owned(),
+            Self::Gaps { .. } => "it takes `CAP_SYS_PTRACE` to look into processes, `CAP_SYS_ADMIN` for other network namespaces, and no security module that forbids it".to_owned(),
             Self::More { .. } => "`tcpstate states --by process --top 10000` lists all".to_owned(),
         }
     }
