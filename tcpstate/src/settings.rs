@@ -54,6 +54,9 @@ pub enum SettingsError {
     /// A whole run.
     #[error(transparent)]
     Run(#[from] run::RunError),
+    /// A recording.
+    #[error(transparent)]
+    Record(#[from] record::RecordError),
     /// A report of a recording.
     #[error(transparent)]
     Replay(#[from] replay::ReplayError),

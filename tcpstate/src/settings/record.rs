@@ -1,8 +1,12 @@
 //! Settings of `tcpstate record`.
 
-use std::{path::PathBuf, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use tcpstate_common::config::{Config, filter};
+use thiserror::Error;
 
 use super::{
     SettingsError,
@@ -17,6 +21,17 @@ use crate::{
     cli::{EndArgs, FilterArgs, record::RecordArgs},
     recording::writer::Rotation,
 };
+
+/// Why a recording cannot be made.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+pub enum RecordError {
+    /// What other programs take for standard output.
+    #[error(
+        "a recording is not written to standard output: `-o -` wants the name of a file, `-o ./-` for that one, or \
+         `-o /dev/stdout --overwrite` for a pipe"
+    )]
+    StandardOutput,
+}
 
 /// Looks at all sockets.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -85,6 +100,9 @@ impl RecordSettings {
     ///
     /// When they name what does not exist, or cannot be done.
     pub fn new(args: &RecordArgs, host: &Host) -> Result<Self, SettingsError> {
+        if args.output == Path::new("-") {
+            return Err(RecordError::StandardOutput.into());
+        }
         check_interval(args.interval)?;
         check_interval(args.states_interval)?;
         let rotation = args
@@ -133,4 +151,27 @@ fn described(args: &FilterArgs) -> Vec<String> {
     words.extend(ipv4.then(|| "-4".to_owned()));
     words.extend(ipv6.then(|| "-6".to_owned()));
     words
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+
+    use super::*;
+    use crate::cli::{Cli, Command};
+
+    #[test]
+    fn a_dash_is_no_file() {
+        let settings = |output| {
+            let cli = Cli::try_parse_from(["tcpstate", "record", "-o", output]).expect("arguments");
+            let Command::Record(args) = cli.command else { panic!("another command") };
+            RecordSettings::new(&args, &Host::detect()).map(|settings| settings.path).map_err(|error| error.to_string())
+        };
+        let error = settings("-").expect_err("standard output");
+        assert!(
+            error.starts_with("a recording is not written to standard output") && error.contains("`-o ./-`"),
+            "{error}"
+        );
+        assert_eq!(settings("./-"), Ok(PathBuf::from("./-")));
+    }
 }
