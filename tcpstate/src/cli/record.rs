@@ -123,9 +123,9 @@ pub struct ReportArgs {
     #[arg(long, help_heading = REPORT, value_name = "TIME", default_value = "1s", value_parser = duration)]
     pub older_than: Duration,
 
-    /// Show this many groups of sockets at most.
-    #[arg(long, help_heading = REPORT, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=10_000))]
-    pub top: u32,
+    /// Show this many groups of sockets at most, of leaks or counts [default: 10].
+    #[arg(long, help_heading = REPORT, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub top: Option<u32>,
 
     /// What to show: the filters of `leaks`, `trace` and `states`, with the names of the recorded host.
     #[command(flatten)]

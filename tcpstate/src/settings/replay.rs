@@ -20,6 +20,9 @@ use crate::{
     report::{clock::TimeStyle, folded::Weight},
 };
 
+/// Groups shown at most where nothing is said of it, as by `leaks` and `states`.
+const TOP: u32 = 10;
+
 /// Why the settings cannot be worked with.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub enum ReplayError {
@@ -35,6 +38,9 @@ pub enum ReplayError {
     /// Groups of what is not counted.
     #[error("`--by` is about counts of sockets: add `--show states`")]
     By,
+    /// A number of groups where none are shown.
+    #[error("`--top` is about groups of leaks or counts, not about transitions: leave it out")]
+    Top,
     /// A moment nobody can read.
     #[error("give a time such as 2026-11-22T03:10:00Z, 03:10, 03:10:00.5 or, from the start, +90s")]
     Moment,
@@ -146,6 +152,9 @@ impl ReplaySettings {
         if args.by.is_some() && args.show != Show::States {
             return Err(ReplayError::By.into());
         }
+        if args.top.is_some() && matches!(args.show, Show::Trace | Show::Summary) {
+            return Err(ReplayError::Top.into());
+        }
         match args.show {
             Show::Leaks if !args.state.is_empty() => return Err(ReplayError::State.into()),
             Show::Leaks | Show::States => {}
@@ -172,7 +181,7 @@ impl ReplaySettings {
             from: args.from,
             to: args.to,
             older_than: args.older_than,
-            top: args.top as usize,
+            top: args.top.unwrap_or(TOP) as usize,
             wanted,
             states,
             output: args.output,

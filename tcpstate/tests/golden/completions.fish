@@ -126,7 +126,7 @@ states\t'Sockets in each state, as `tcpstate states` counts them'"
 complete -c tcpstate -n "__fish_tcpstate_using_subcommand report" -l from -d 'Only what began at this time or later: 2026-11-22T03:10:00Z, 03:10, 03:10:00.5, or +90s from the start' -r
 complete -c tcpstate -n "__fish_tcpstate_using_subcommand report" -l to -d 'Only what happened until this time; leaks as they stood then, the last count of sockets before' -r
 complete -c tcpstate -n "__fish_tcpstate_using_subcommand report" -l older-than -d 'Only sockets that have been in CLOSE_WAIT for this long' -r
-complete -c tcpstate -n "__fish_tcpstate_using_subcommand report" -l top -d 'Show this many groups of sockets at most' -r
+complete -c tcpstate -n "__fish_tcpstate_using_subcommand report" -l top -d 'Show this many groups of sockets at most, of leaks or counts [default: 10]' -r
 complete -c tcpstate -n "__fish_tcpstate_using_subcommand report" -l pid -d 'Only sockets opened by this process; repeat or separate with commas' -r
 complete -c tcpstate -n "__fish_tcpstate_using_subcommand report" -l comm -d 'Only sockets opened by a thread of this name (`/proc/PID/comm`); repeatable' -r
 complete -c tcpstate -n "__fish_tcpstate_using_subcommand report" -l cgroup -d 'Only sockets of this cgroup v2 and those below it' -r -f -a "(__fish_complete_directories)"

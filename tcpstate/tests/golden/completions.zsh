@@ -147,7 +147,7 @@ states\:"Sockets in each state, as \`tcpstate states\` counts them"))' \
 '--from=[Only what began at this time or later\: 2026-11-22T03\:10\:00Z, 03\:10, 03\:10\:00.5, or +90s from the start]:WHEN:_default' \
 '--to=[Only what happened until this time; leaks as they stood then, the last count of sockets before]:WHEN:_default' \
 '--older-than=[Only sockets that have been in CLOSE_WAIT for this long]:TIME:_default' \
-'--top=[Show this many groups of sockets at most]:N:_default' \
+'--top=[Show this many groups of sockets at most, of leaks or counts \[default\: 10\]]:N:_default' \
 '*--pid=[Only sockets opened by this process; repeat or separate with commas]:PID:_default' \
 '*--comm=[Only sockets opened by a thread of this name (\`/proc/PID/comm\`); repeatable]:NAME:_default' \
 '--cgroup=[Only sockets of this cgroup v2 and those below it]:PATH:_files -/' \

@@ -85,6 +85,14 @@ fn filters_and_ranges_choose() {
     assert_eq!(lines(&known, "transition").len(), all.len());
 }
 
+#[test]
+fn groups_are_not_of_transitions() {
+    for show in ["trace", "summary"] {
+        let shown = report(Path::new("/dev/null"), &["--show", show, "--top", "3"]);
+        assert!(!shown.status.success() && shown.stderr.contains("`--top`"), "{}", shown.stderr);
+    }
+}
+
 /// Every hundredth connection is never closed; times are those of the recording's zone.
 #[test]
 fn leaks_are_shown_as_of_the_end_and_of_any_moment() {
