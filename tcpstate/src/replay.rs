@@ -89,6 +89,12 @@ fn show(settings: &ReplaySettings) -> Result<()> {
     let zone = zone(&start);
     let range = range(settings, &start, &zone)?;
     let mut replay = Replay { settings, wanted: settings.wanted.clone(), range, zone, start };
+    if replay.range.to < replay.start.at {
+        bail!(
+            "`--to` is before the recording, which begins at {}",
+            replay.time(TimeStyle::Rfc3339).at(replay.start.at)
+        );
+    }
     replay.say_what_is_missing();
     let mut out = BufWriter::with_capacity(1 << 20, io::stdout().lock());
     match settings.show {
@@ -167,6 +173,9 @@ impl Replay<'_> {
         }
         source.finish();
         self.say_where_it_ended(source, &reached);
+        if self.range.from > reached.at {
+            bail!("`--from` is after the recording, which ends at {}", self.time(TimeStyle::Rfc3339).at(reached.at));
+        }
         if let Some(missing) = self.wanted.unresolved() {
             bail!("{missing}");
         }

@@ -224,7 +224,7 @@ fn where_nothing_was_counted_nothing_is_shown() {
         &["--from", "+1500ms", "--to", "+1600ms"],
         "not counted between `--from` and `--to`, the next time at 2026-",
     );
-    refused(&path, &["--from", "+1h"], "not counted after `--from`");
+    refused(&path, &["--from", "+3500ms"], "not counted after `--from`");
     refused(&path, &["-o", "svg"], "leave out `--show`");
     refused(&path, &["--cgroup", "nowhere"], "/system.slice/nginx.service");
     let old = directory.path().join("old.tcps");

@@ -85,6 +85,27 @@ fn filters_and_ranges_choose() {
     assert_eq!(lines(&known, "transition").len(), all.len());
 }
 
+/// Zeros would look like an answer.
+#[test]
+fn what_is_outside_of_the_recording_is_no_answer() {
+    let directory = tempdir().expect("a directory");
+    let path = directory.path().join("a.tcps");
+    let (_, last) = generate::write(&path, 8_000, 10);
+    for show in ["leaks", "trace", "summary", "states"] {
+        for (range, said) in [
+            (["--from", "+99h"], "`--from` is after the recording, which ends at 2026-09-"),
+            (["--to", "2026-01-01T00:00:00Z"], "`--to` is before the recording, which begins at 2026-09-"),
+        ] {
+            let shown = report(&path, &[&["--show", show], &range[..]].concat());
+            assert_eq!(shown.status.code(), Some(1), "{show} {range:?}: {}", shown.stdout);
+            assert!(shown.stdout.is_empty() && shown.stderr.contains(said), "{show} {range:?}: {}", shown.stderr);
+        }
+    }
+    let end = format!("+{}us", (last.0 - generate::START.0) / 1000);
+    let shown = report(&path, &["--show", "trace", "--from", &end]);
+    assert!(shown.status.success(), "the last moment is in it: {}", shown.stderr);
+}
+
 #[test]
 fn groups_are_not_of_transitions() {
     for show in ["trace", "summary"] {
