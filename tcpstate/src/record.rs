@@ -5,7 +5,7 @@ mod looks;
 mod names;
 mod sink;
 
-use std::{collections::HashMap, fs, io, sync::Arc, time::Duration};
+use std::{collections::HashMap, fs, sync::Arc, time::Duration};
 
 use anyhow::{Context as _, Result};
 use tokio::time::{MissedTickBehavior, interval};
@@ -51,15 +51,7 @@ pub async fn run(settings: &RecordSettings, host: &Host, debug: bool) -> Result<
     warn_of_rounding(settings.buffer);
     let mut followed = Followed::new(settings.filter.pids(), settings.filter.children())?;
     let path = settings.path.display();
-    let writer = Writer::create(&settings.path, settings.overwrite, settings.rotation).map_err(|error| {
-        let exists = error.kind() == io::ErrorKind::AlreadyExists;
-        let error = anyhow::Error::from(error);
-        if exists {
-            error.context(format!("`{path}` is there already: give another name, or `--overwrite`"))
-        } else {
-            error.context(format!("failed to make `{path}`"))
-        }
-    })?;
+    let writer = Writer::create(&settings.path, settings.overwrite, settings.rotation)?;
     let tracer = Tracer::start(&Options {
         config: settings.config(settings.buffer.bytes / WAKEUP_PART),
         pids: followed.pids().to_vec(),

@@ -9,6 +9,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use rustix::{
+    fs::{FlockOperation, flock},
+    io::Errno,
+};
 use serde::Serialize;
 
 use super::{
@@ -28,6 +32,28 @@ pub struct Rotation {
     pub max_size: u64,
     /// Files that are kept, the current one included; `None` for all.
     pub max_files: Option<u32>,
+}
+
+/// Why a recording cannot be begun.
+#[derive(Debug, thiserror::Error)]
+pub enum CreateError {
+    /// This file must not be lost.
+    #[error("`{}` is there already: give another name, or `--overwrite`", .0.display())]
+    Exists(PathBuf),
+    /// Their frames would lie one among the other's.
+    #[error("another `tcpstate record` writes to `{}`: give another name, or end that one", .0.display())]
+    Busy(PathBuf),
+    /// A device or a pipe is not renamed.
+    #[error("`{}` is no regular file, and only such a one can be rotated: leave out `--max-size`", .0.display())]
+    NotRegular(PathBuf),
+    /// Something else.
+    #[error("failed to make `{}`", .path.display())]
+    Failed {
+        /// The file.
+        path: PathBuf,
+        /// The reason.
+        source: io::Error,
+    },
 }
 
 /// An open recording.
@@ -51,14 +77,20 @@ impl Writer {
     ///
     /// # Errors
     ///
-    /// When it exists and is not to be overwritten, or cannot be made.
-    pub fn create(path: &Path, overwrite: bool, rotation: Option<Rotation>) -> io::Result<Self> {
-        if rotation.is_some() && !overwrite && numbered(path, 1).exists() {
-            return Err(io::Error::new(io::ErrorKind::AlreadyExists, "a rotated file `FILE.1` is there already"));
+    /// When it exists and is not to be overwritten, is being written to, or cannot be made; what was made is removed then.
+    pub fn create(path: &Path, overwrite: bool, rotation: Option<Rotation>) -> Result<Self, CreateError> {
+        let failed = |source| CreateError::Failed { path: path.to_owned(), source };
+        let before = numbered(path, 1);
+        if rotation.is_some() && !overwrite && before.exists() {
+            return Err(CreateError::Exists(before));
         }
-        let file = open(path, overwrite)?;
-        if rotation.is_some() && !file.metadata()?.is_file() {
-            return Err(io::Error::other("only a regular file can be rotated: leave out `--max-size`"));
+        let (file, regular) = open(path, overwrite).map_err(|error| match error.kind() {
+            io::ErrorKind::AlreadyExists => CreateError::Exists(path.to_owned()),
+            io::ErrorKind::WouldBlock => CreateError::Busy(path.to_owned()),
+            _ => failed(error),
+        })?;
+        if rotation.is_some() && !regular {
+            return Err(CreateError::NotRegular(path.to_owned()));
         }
         let mut writer = Self {
             path: path.to_owned(),
@@ -70,7 +102,13 @@ impl Writer {
             events: Vec::new(),
             frame: Vec::new(),
         };
-        writer.begin()?;
+        if let Err(error) = writer.begin() {
+            // On a full disk: an empty file would only be in the way. A link is not ours to remove.
+            if fs::symlink_metadata(path).is_ok_and(|file| file.is_file()) {
+                let _ = remove(path);
+            }
+            return Err(failed(error));
+        }
         Ok(writer)
     }
 
@@ -175,7 +213,7 @@ impl Writer {
         } else {
             remove(&self.path)?;
         }
-        self.file = open(&self.path, false)?;
+        (self.file, _) = open(&self.path, false)?;
         self.rotated += 1;
         self.whole = 0;
         self.begin()
@@ -222,19 +260,27 @@ impl Writer {
     }
 }
 
-fn open(path: &Path, overwrite: bool) -> io::Result<File> {
+/// Opens a file to write to, empty and locked, and says whether it is a regular one. What is not, such as `/dev/null` or a pipe, has
+/// no length and is not locked.
+fn open(path: &Path, overwrite: bool) -> io::Result<(File, bool)> {
     let mut options = OpenOptions::new();
     // Readable by its owner only: it says what every process of the machine is connected to.
     options.append(true).mode(0o600);
-    if overwrite {
-        let file = options.create(true).open(path)?;
-        // What is no regular file, such as `/dev/null` or a pipe, has no length.
-        if file.metadata()?.is_file() {
-            file.set_len(0)?;
-        }
-        return Ok(file);
+    let file = if overwrite { options.create(true).open(path)? } else { options.create_new(true).open(path)? };
+    let regular = file.metadata()?.is_file();
+    if regular {
+        lock(&file)?;
+        file.set_len(0)?;
     }
-    options.create_new(true).open(path)
+    Ok((file, regular))
+}
+
+/// Until the file is closed. Some file systems of other machines have no locks; there nobody is kept away.
+fn lock(file: &File) -> io::Result<()> {
+    match flock(file, FlockOperation::NonBlockingLockExclusive) {
+        Err(Errno::NOLCK | Errno::OPNOTSUPP | Errno::NOSYS) => Ok(()),
+        locked => Ok(locked?),
+    }
 }
 
 fn remove(path: &Path) -> io::Result<()> {
@@ -249,4 +295,49 @@ fn numbered(path: &Path, number: u32) -> PathBuf {
     let mut name = OsString::from(path);
     name.push(format!(".{number}"));
     name.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ROTATION: Option<Rotation> = Some(Rotation { max_size: 1 << 20, max_files: None });
+
+    fn refused(path: &Path, overwrite: bool, rotation: Option<Rotation>) -> String {
+        Writer::create(path, overwrite, rotation).expect_err("refused").to_string()
+    }
+
+    #[test]
+    fn a_file_has_one_writer() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("a.tcps");
+        let mut first = Writer::create(&path, false, None).expect("a file");
+        let begun = fs::metadata(&path).expect("a file").len();
+        let error = refused(&path, true, None);
+        assert_eq!(
+            error,
+            format!("another `tcpstate record` writes to `{}`: give another name, or end that one", path.display())
+        );
+        assert_eq!(fs::metadata(&path).expect("a file").len(), begun, "what is in it stays");
+        first.frames(b"frame").expect("disk");
+        drop(first);
+        Writer::create(&path, true, None).expect("it is free again");
+        assert_eq!(fs::metadata(&path).expect("a file").len(), begun);
+    }
+
+    #[test]
+    fn the_file_that_is_there_is_named() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("a.tcps");
+        let before = directory.path().join("a.tcps.1");
+        fs::write(&before, "").expect("a file");
+        let is_there =
+            |path: &Path| format!("`{}` is there already: give another name, or `--overwrite`", path.display());
+        assert_eq!(refused(&path, false, ROTATION), is_there(&before));
+        assert!(!path.exists());
+        drop(Writer::create(&path, false, None).expect("that of before is in nobody's way"));
+        assert_eq!(refused(&path, false, None), is_there(&path));
+        let device = Path::new("/dev/null");
+        assert!(refused(device, true, ROTATION).starts_with("`/dev/null` is no regular file"));
+    }
 }

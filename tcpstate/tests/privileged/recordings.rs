@@ -32,7 +32,7 @@ use crate::support::{
 pub(crate) fn trials() -> Vec<Trial> {
     trials![
         "recordings";
-        filters_of_trace, leaks, counts_of_states, counts_of_few, killed, disk_full, rotated, not_overwritten,
+        filters_of_trace, leaks, counts_of_states, counts_of_few, killed, disk_full, no_room_at_all, rotated, not_overwritten,
     ]
 }
 
@@ -312,6 +312,18 @@ fn disk_full() -> Result<()> {
     let report = report(&path, &format!("--show trace --pid {} -o json", server.pid))?;
     ensure!(report.code == Some(0) && report.stderr.contains("was not ended"), "{}", report.stderr);
     ensure!(lines(&report.stdout, "transition")?.len() > 10, "{}", report.stdout);
+    Ok(())
+}
+
+/// A recording of which nothing was written is in nobody's way.
+fn no_room_at_all() -> Result<()> {
+    let small = Small::new("4k")?;
+    fs::write(small.0.path().join("other"), [0; 4096])?;
+    let path = small.0.path().join("full.tcps");
+    let ended = Command::new(env!("CARGO_BIN_EXE_tcpstate")).args(["record", "-o"]).arg(&path).output()?;
+    let stderr = String::from_utf8_lossy(&ended.stderr);
+    ensure!(ended.status.code() == Some(1) && stderr.contains("No space left"), "{}: {stderr}", ended.status);
+    ensure!(!path.exists(), "an empty file is left");
     Ok(())
 }
 
