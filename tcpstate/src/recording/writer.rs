@@ -231,14 +231,17 @@ impl Writer {
         self.written
     }
 
-    /// Has the kernel bring the file to the disk.
+    /// Has the kernel bring the file to the disk, where it has one: a pipe or a device says `EINVAL` (fsync(2)).
     ///
     /// # Errors
     ///
     /// Those of the file.
     pub fn sync(&mut self) -> io::Result<()> {
         self.flush()?;
-        self.file.sync_data()
+        match self.file.sync_data() {
+            Err(error) if error.kind() == io::ErrorKind::InvalidInput => Ok(()),
+            synced => synced,
+        }
     }
 
     fn begin(&mut self) -> io::Result<()> {
@@ -323,6 +326,12 @@ mod tests {
         drop(first);
         Writer::create(&path, true, None).expect("it is free again");
         assert_eq!(fs::metadata(&path).expect("a file").len(), begun);
+    }
+
+    #[test]
+    fn what_has_no_disk_is_not_brought_there() {
+        let mut writer = Writer::create(Path::new("/dev/null"), true, None).expect("a device");
+        writer.sync().expect("nothing to do");
     }
 
     #[test]
