@@ -1,5 +1,7 @@
 //! The ways to fill each role, in order of preference.
 
+use std::io;
+
 use anyhow::{Context as _, Result};
 use aya::{
     maps::ProgramArray,
@@ -184,15 +186,20 @@ fn syscalls(target: &mut Target<'_>, name: &str, tracepoints: &[&str]) -> Attach
         }
         Ok(())
     });
-    let attached = attached
-        .context(
-            "tracefs is not mounted and could not be mounted privately; run `mount -t tracefs tracefs /sys/kernel/tracing`",
-        )
-        .and_then(|attached| attached);
+    let attached = attached.map_err(no_tracefs).and_then(|attached| attached);
     if attached.is_err() {
         program.unload()?;
     }
     Ok(attached?)
+}
+
+/// Says whether it is the kernel or a privilege that is in the way.
+fn no_tracefs(error: io::Error) -> anyhow::Error {
+    let what = match error.kind() {
+        io::ErrorKind::PermissionDenied => "tracefs is not mounted, and it takes CAP_SYS_ADMIN to mount it privately",
+        _ => "tracefs is not mounted and could not be mounted privately",
+    };
+    anyhow::Error::from(error).context(format!("{what}; run `mount -t tracefs tracefs /sys/kernel/tracing`"))
 }
 
 fn iterator(target: &mut Target<'_>, kind: &str, name: &str) -> Attached {
@@ -205,4 +212,16 @@ fn iterator(target: &mut Target<'_>, kind: &str, name: &str) -> Attached {
 fn iterators(target: &mut Target<'_>, kind: &str, snapshot: &str, leaking: &str) -> Attached {
     iterator(target, kind, snapshot)?;
     if target.hunting { iterator(target, kind, leaking) } else { Ok(()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_missing_privilege_is_not_the_kernels_fault() {
+        let said = |errno| Refusal::from(no_tracefs(io::Error::from_raw_os_error(errno))).reason;
+        assert!(said(libc::EPERM).contains("it takes CAP_SYS_ADMIN"), "{}", said(libc::EPERM));
+        assert!(!said(libc::ENODEV).contains("CAP_SYS_ADMIN"), "{}", said(libc::ENODEV));
+    }
 }
