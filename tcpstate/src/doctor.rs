@@ -3,7 +3,7 @@
 mod gather;
 mod machine;
 
-use std::io::{self, Write as _};
+use std::io::Write as _;
 
 use anyhow::{Result, bail};
 
@@ -11,7 +11,7 @@ use crate::{
     aggregate::doctor::diagnose,
     cli::OutputFormat,
     report::{doctor_json, doctor_text::DoctorText},
-    session::{is_broken_pipe, pages::Pages},
+    session::{is_broken_pipe, pages::Pages, stdout::Stdout},
     settings::{doctor::DoctorSettings, host::Host},
 };
 
@@ -31,7 +31,7 @@ pub fn run(settings: &DoctorSettings, host: &Host) -> Result<()> {
         }
         OutputFormat::Json => doctor_json::write(&mut out, &facts, &diagnosis)?,
     }
-    match io::stdout().write_all(&out).map_err(anyhow::Error::from) {
+    match Stdout.write_all(&out).map_err(anyhow::Error::from) {
         Err(error) if !is_broken_pipe(&error) => return Err(error),
         _ => {}
     }

@@ -7,10 +7,7 @@ pub(crate) mod render;
 pub(crate) mod sleepers;
 pub(crate) mod stacks;
 
-use std::{
-    io,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 use tokio::time::{MissedTickBehavior, interval, sleep};
@@ -25,7 +22,8 @@ use crate::{
         stack::Stack,
     },
     session::{
-        Clock, ending::Endings, followed::Followed, is_broken_pipe, log_probes, output::Output, warn_of_rounding,
+        Clock, ending::Endings, followed::Followed, is_broken_pipe, log_probes, output::Output, stdout::Stdout,
+        warn_of_rounding,
     },
     settings::leaks::LeaksSettings,
 };
@@ -65,7 +63,7 @@ pub async fn run(settings: &LeaksSettings, debug: bool) -> Result<()> {
     let mut hunt = Hunt {
         intake: Intake::new(tracer, leaks, clock, settings.stack_bytes)?,
         renderer: Renderer::new(settings, clock.wall, clock.start),
-        output: Output::start(io::stdout())?,
+        output: Output::start(Stdout)?,
         settings,
     };
     let endings = Endings::new(settings.duration, followed)?;

@@ -1,6 +1,6 @@
 //! `tcpstate probes`: what this kernel allows.
 
-use std::io::{self, Write as _};
+use std::io::Write as _;
 
 use anyhow::{Result, bail};
 
@@ -8,7 +8,7 @@ use crate::{
     cli::OutputFormat,
     kernel, preflight,
     report::{probes_json, probes_text},
-    session::is_broken_pipe,
+    session::{is_broken_pipe, stdout::Stdout},
 };
 
 /// Runs the command.
@@ -25,7 +25,7 @@ pub fn run(format: OutputFormat) -> Result<()> {
         OutputFormat::Text => probes_text::write(&mut out, &hooks)?,
         OutputFormat::Json => probes_json::write(&mut out, &hooks)?,
     }
-    match io::stdout().write_all(&out).map_err(anyhow::Error::from) {
+    match Stdout.write_all(&out).map_err(anyhow::Error::from) {
         Err(error) if is_broken_pipe(&error) => return Ok(()),
         written => written?,
     }

@@ -24,7 +24,7 @@ use crate::{
         wanted::Wanted,
     },
     report::clock::{TimeFormat, TimeStyle},
-    session::is_broken_pipe,
+    session::{is_broken_pipe, stdout::Stdout},
     settings::replay::{ReplayError, ReplaySettings},
 };
 
@@ -96,7 +96,7 @@ fn show(settings: &ReplaySettings) -> Result<()> {
         );
     }
     replay.say_what_is_missing();
-    let mut out = BufWriter::with_capacity(1 << 20, io::stdout().lock());
+    let mut out = BufWriter::with_capacity(1 << 20, Stdout);
     match settings.show {
         Show::Leaks => leaks::show(&mut replay, &mut source, &mut out)?,
         Show::Trace | Show::Summary => trace::show(&mut replay, &mut source, &mut out)?,

@@ -12,7 +12,10 @@ use clap_mangen::{
     roff::{Roff, bold, roman},
 };
 
-use crate::cli::{Cli, CompletionsArgs, EXIT_CODES, ManArgs};
+use crate::{
+    cli::{Cli, CompletionsArgs, EXIT_CODES, ManArgs},
+    session::stdout::Stdout,
+};
 
 /// Name of the program in completions and pages.
 const NAME: &str = "tcpstate";
@@ -97,9 +100,8 @@ fn page(command: Command) -> io::Result<Vec<u8>> {
 }
 
 fn print(bytes: &[u8]) -> Result<()> {
-    let mut stdout = io::stdout().lock();
-    match stdout.write_all(bytes).and_then(|()| stdout.flush()) {
+    match Stdout.write_all(bytes) {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        other => other.context("failed to write to standard output"),
+        other => Ok(other?),
     }
 }

@@ -6,8 +6,6 @@ mod namespace;
 mod processes;
 pub(crate) mod render;
 
-use std::io;
-
 use anyhow::Result;
 use tokio::time::{Instant, sleep_until};
 
@@ -15,7 +13,9 @@ use self::render::Renderer;
 use crate::{
     aggregate::states::{Survey, survey},
     report::clock::{TimeFormat, TimeStyle},
-    session::{Clock, ending::Endings, followed::Followed, is_broken_pipe, output::Output, pages::Pages},
+    session::{
+        Clock, ending::Endings, followed::Followed, is_broken_pipe, output::Output, pages::Pages, stdout::Stdout,
+    },
     settings::{host::Host, states::StatesSettings},
 };
 
@@ -30,7 +30,7 @@ pub async fn run(settings: &StatesSettings, host: &Host) -> Result<()> {
     let time = TimeFormat { style: TimeStyle::Local, clock: clock.wall, start: clock.start, zone };
     let pages = Pages::new(settings.watch.is_some());
     let renderer = Renderer::new(settings.output, time, settings.top, settings.color, pages);
-    let mut output = Output::start(io::stdout())?;
+    let mut output = Output::start(Stdout)?;
     match watch(settings, host, &clock, renderer, &mut output).await {
         Err(error) if is_broken_pipe(&error) => Ok(()),
         other => other,

@@ -24,6 +24,7 @@ use crate::{
         followed::Followed,
         is_broken_pipe, log_probes,
         output::Output,
+        stdout::Stdout,
         warn_of_rounding,
     },
     settings::TraceSettings,
@@ -63,7 +64,7 @@ pub async fn run(settings: &TraceSettings, debug: bool) -> Result<()> {
     let mut session = Session {
         tracer,
         renderer: Renderer::new(settings.output, time, settings.color),
-        output: Output::start(io::stdout())?,
+        output: Output::start(Stdout)?,
         dwell: DwellTable::default(),
         totals: Totals::default(),
         left: settings.count.map(u64::from),

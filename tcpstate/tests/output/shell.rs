@@ -119,3 +119,19 @@ fn refusals_say_what_there_is() {
     assert!(said(&["completions", "tcsh"]).contains("bash, elvish, fish, powershell, zsh"));
     assert!(said(&["man", "--dir", "/nonexistent"]).starts_with("error: failed to write `/nonexistent/tcpstate.1`"));
 }
+
+/// "No space left on device" alone could be any file's.
+#[test]
+fn a_full_disk_is_told_of_by_the_name_of_what_could_not_be_written() {
+    for arguments in
+        [&["states"][..], &["states", "-o", "json", "--watch", "100ms"], &["man"], &["completions", "bash"]]
+    {
+        let full = fs::OpenOptions::new().write(true).open("/dev/full").expect("a device");
+        let mut command = Command::new(env!("CARGO_BIN_EXE_tcpstate"));
+        let output = command.args(arguments).stdout(full).output().expect("it runs");
+        let said = String::from_utf8(output.stderr).expect("text is UTF-8");
+        assert_eq!(output.status.code(), Some(1), "{arguments:?}");
+        let expected = "error: failed to write to standard output: No space left on device (os error 28)\n";
+        assert!(said.ends_with(expected), "{arguments:?}: {said}");
+    }
+}

@@ -3,7 +3,7 @@
 use std::{
     fs,
     path::Path,
-    process::{Command, ExitStatus},
+    process::{Command, ExitStatus, Stdio},
 };
 
 use serde_json::Value;
@@ -18,11 +18,16 @@ pub(crate) struct Report {
 }
 
 pub(crate) fn report(path: &Path, arguments: &[&str]) -> Report {
+    report_to(Stdio::piped(), path, arguments)
+}
+
+fn report_to(stdout: impl Into<Stdio>, path: &Path, arguments: &[&str]) -> Report {
     let output = Command::new(env!("CARGO_BIN_EXE_tcpstate"))
         .arg("report")
         .arg(path)
         .args(arguments)
         .env_remove("RUST_LOG")
+        .stdout(stdout)
         .output()
         .expect("tcpstate runs");
     let text = |bytes| String::from_utf8(bytes).expect("UTF-8");
@@ -142,4 +147,18 @@ fn leaks_are_shown_as_of_the_end_and_of_any_moment() {
     assert!(text.stdout.starts_with("2026-09-21T17:") && text.stdout.contains("+02:00"), "{}", &text.stdout[..80]);
     let folded = report(&path, &["--older-than", "1ms", "-o", "folded", "--weight", "sockets"]);
     assert!(folded.status.success() && folded.stdout.contains("nginx"), "{}", folded.stderr);
+}
+
+#[test]
+fn a_full_disk_is_told_of_by_the_name_of_what_could_not_be_written() {
+    let directory = tempdir().expect("a directory");
+    let path = directory.path().join("a.tcps");
+    generate::write(&path, 1000, 0);
+    for show in ["leaks", "trace", "summary"] {
+        let full = fs::OpenOptions::new().write(true).open("/dev/full").expect("a device");
+        let shown = report_to(full, &path, &["--show", show]);
+        assert_eq!(shown.status.code(), Some(1), "{show}: {}", shown.stderr);
+        let expected = "error: failed to write to standard output: No space left on device (os error 28)\n";
+        assert!(shown.stderr.ends_with(expected), "{show}: {}", shown.stderr);
+    }
 }
