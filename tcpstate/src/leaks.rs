@@ -9,7 +9,7 @@ pub(crate) mod stacks;
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 use tokio::time::{MissedTickBehavior, interval, sleep};
 
 use self::{intake::Intake, render::Renderer, stacks::Named};
@@ -22,7 +22,12 @@ use crate::{
         stack::Stack,
     },
     session::{
-        Clock, ending::Endings, followed::Followed, is_broken_pipe, log_probes, output::Output, stdout::Stdout,
+        Clock,
+        ending::{End, Endings},
+        followed::Followed,
+        is_broken_pipe, log_probes,
+        output::Output,
+        stdout::Stdout,
         warn_of_rounding,
     },
     settings::leaks::LeaksSettings,
@@ -83,33 +88,29 @@ struct Hunt<'a> {
 impl Hunt<'_> {
     async fn run(&mut self, mut endings: Endings) -> Result<()> {
         self.intake.reconcile()?;
-        match self.settings.interval {
+        let end = match self.settings.interval {
             Some(every) => {
-                self.watch(&mut endings, every).await?;
+                let end = self.watch(&mut endings, every).await?;
                 self.intake.fetch()?;
                 self.reconcile_if_due()?;
+                end
             }
             None => self.look_once(&mut endings).await?,
-        }
+        };
         let last = self.report().await?;
         self.intake.tracer.detach()?;
+        let progress = self.output.progress();
         let finish = async {
             let mut out = self.output.buffer().await?;
             self.renderer.last(&mut out, &last)?;
             self.output.write(out)?;
-            Ok::<_, anyhow::Error>(self.output.finish().await?)
+            Ok(self.output.finish().await?)
         };
-        tokio::select! {
-            finished = finish => finished?,
-            () = endings.signal() => bail!(
-                "interrupted while the reader of standard output was not reading; the end of the output is missing"
-            ),
-        }
-        Ok(())
+        endings.finish(end, &progress, finish).await
     }
 
     /// Reports at intervals until something ends it.
-    async fn watch(&mut self, endings: &mut Endings, every: Duration) -> Result<()> {
+    async fn watch(&mut self, endings: &mut Endings, every: Duration) -> Result<End> {
         let mut tick = interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut reports = interval(every);
@@ -119,7 +120,7 @@ impl Hunt<'_> {
         loop {
             tokio::select! {
                 biased;
-                _ = endings.next() => return Ok(()),
+                end = endings.next() => return Ok(end),
                 filled = self.intake.tracer.filled() => filled?,
                 _ = reports.tick() => {
                     self.intake.fetch()?;
@@ -141,18 +142,18 @@ impl Hunt<'_> {
     }
 
     /// One look, and a second one where the first does not tell whether a socket is old enough.
-    async fn look_once(&mut self, endings: &mut Endings) -> Result<()> {
+    async fn look_once(&mut self, endings: &mut Endings) -> Result<End> {
         let report = self.report().await?;
         if let Some(wait) = report.survey.settles_in_ns {
             let wait = Duration::from_nanos(wait).min(SECOND_LOOK);
             tokio::select! {
-                _ = endings.next() => return Ok(()),
+                end = endings.next() => return Ok(end),
                 () = sleep(wait) => {}
             }
             self.intake.fetch()?;
             self.intake.reconcile()?;
         }
-        Ok(())
+        Ok(End::Counted)
     }
 
     fn reconcile_if_due(&mut self) -> Result<()> {

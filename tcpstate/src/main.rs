@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::Parser as _;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tcpstate::{
     cli::{Cli, Command},
     doctor, leaks, probes, record, replay, run,
@@ -21,7 +22,7 @@ fn main() -> ExitCode {
     match execute(&cli) {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("error: {error:#}");
+            say(&error);
             ExitCode::FAILURE
         }
     }
@@ -50,6 +51,16 @@ fn execute(cli: &Cli) -> Result<ExitCode> {
     // A writer whose reader has stopped reading must not keep us.
     runtime.shutdown_background();
     result.map(|()| ExitCode::SUCCESS)
+}
+
+/// Says what failed, unless nobody reads that, either: standard error may be the very pipe whose reader has stopped.
+fn say(error: &anyhow::Error) {
+    let stderr = rustix::stdio::stderr();
+    let patience = Timespec { tv_sec: 1, tv_nsec: 0 };
+    let mut room = [PollFd::new(&stderr, PollFlags::OUT)];
+    if !matches!(poll(&mut room, Some(&patience)), Ok(0)) {
+        eprintln!("error: {error:#}");
+    }
 }
 
 /// Warnings always; `-v` what was chosen, `-vv` everything, the BPF programs' own words included.

@@ -14,7 +14,13 @@ use crate::{
     aggregate::states::{Survey, survey},
     report::clock::{TimeFormat, TimeStyle},
     session::{
-        Clock, ending::Endings, followed::Followed, is_broken_pipe, output::Output, pages::Pages, stdout::Stdout,
+        Clock,
+        ending::{End, Endings},
+        followed::Followed,
+        is_broken_pipe,
+        output::Output,
+        pages::Pages,
+        stdout::Stdout,
     },
     settings::{host::Host, states::StatesSettings},
 };
@@ -48,24 +54,31 @@ async fn watch(
     let mut before: Option<Survey> = None;
     let mut left = settings.count.map(u64::from);
     let mut next = Instant::now();
-    loop {
+    let end = loop {
         let found = look::take(settings, host)?;
         let mut now = survey(&found, &settings.filter, settings.by, clock.now());
         if let Some(before) = &before {
             now.compare(before);
         }
-        let mut buffer = output.buffer().await?;
+        let mut buffer = tokio::select! {
+            biased;
+            buffer = output.buffer() => buffer?,
+            end = endings.next() => break end,
+        };
         renderer.report(&mut buffer, &now)?;
         output.write(buffer)?;
         before = Some(now);
         left = left.map(|left| left - 1);
-        let Some(interval) = settings.watch.filter(|_| left != Some(0)) else { break };
+        let Some(interval) = settings.watch.filter(|_| left != Some(0)) else {
+            break End::Counted;
+        };
         // A look that takes longer than the interval is followed by the next at once, not by those that were missed.
         next = (next + interval).max(Instant::now());
         tokio::select! {
             () = sleep_until(next) => {}
-            _ = endings.next() => break,
+            end = endings.next() => break end,
         }
-    }
-    Ok(output.finish().await?)
+    };
+    let progress = output.progress();
+    endings.finish(end, &progress, async { Ok(output.finish().await?) }).await
 }

@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 use tokio::time::{MissedTickBehavior, interval};
 
 use self::render::Renderer;
@@ -98,13 +98,8 @@ impl Session {
         let end = self.follow(&mut endings).await?;
         let elapsed = self.clock.began.elapsed();
         self.tracer.detach()?;
-        // What is left is written as fast as the output's reader reads, but not against the user's will.
-        tokio::select! {
-            finished = self.finish(elapsed, end == End::Counted) => finished,
-            () = endings.signal() => bail!(
-                "interrupted while the reader of standard output was not reading; the end of the output is missing"
-            ),
-        }
+        let progress = self.output.progress();
+        endings.finish(end, &progress, self.finish(elapsed, end == End::Counted)).await
     }
 
     /// Shows records as they come.

@@ -2,17 +2,19 @@
 
 use std::{pin::Pin, time::Duration};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
     time::{Instant, Sleep, sleep_until},
 };
 
-use super::followed::Followed;
+use super::{followed::Followed, output::Progress};
 use crate::kernel::Tracer;
 
 /// After the last followed process has gone, its last segments are still being answered.
 const GRACE: Duration = Duration::from_millis(100);
+/// How long the reader of the output may rest once a signal has asked for the end: less than supervisors wait before they kill.
+const PATIENCE: Duration = Duration::from_secs(2);
 /// Far enough to never come.
 const NEVER: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 
@@ -23,7 +25,7 @@ pub(crate) enum End {
     Signal,
     /// `--duration` is over, or no followed process is left.
     Time,
-    /// `--count` is reached.
+    /// `--count` is reached, or one look was all.
     Counted,
 }
 
@@ -61,8 +63,34 @@ impl Endings {
         }
     }
 
+    /// Writes the rest after the end has come, as fast as the output's reader reads, but not against the user's will: after a signal
+    /// only for as long as it does read, and until the next signal.
+    pub(crate) async fn finish(
+        &mut self,
+        end: End,
+        progress: &Progress,
+        rest: impl Future<Output = Result<()>>,
+    ) -> Result<()> {
+        let given_up = async {
+            if end != End::Signal {
+                self.signal().await;
+            }
+            tokio::select! {
+                () = self.signal() => {}
+                () = progress.stalls(PATIENCE) => {}
+            }
+        };
+        tokio::select! {
+            biased;
+            finished = rest => finished,
+            () = given_up => {
+                bail!("interrupted while the reader of standard output was not reading: the end of the output is missing")
+            }
+        }
+    }
+
     /// The next signal; cancellation-safe.
-    pub(crate) async fn signal(&mut self) {
+    async fn signal(&mut self) {
         tokio::select! {
             _ = self.interrupt.recv() => {}
             _ = self.terminate.recv() => {}

@@ -3,15 +3,18 @@
 
 use std::{
     io::{self, Write},
-    sync::mpsc as sync,
+    sync::{Arc, Mutex, PoisonError, mpsc as sync},
     thread,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, Result};
-use tokio::sync::mpsc;
+use tokio::{sync::mpsc, time::sleep};
 
 /// Buffers in circulation: one is filled while the other is written. A third would only be more to throw away.
 const BUFFERS: usize = 2;
+/// Bytes written at a time: whoever takes so many within the patience of [`Progress::stalls()`] does read.
+const PART: usize = 16 << 10;
 
 /// Writes buffers in order.
 pub(crate) struct Output {
@@ -21,15 +24,26 @@ pub(crate) struct Output {
     spare: Vec<Vec<u8>>,
     /// Buffers with the writer.
     writing: usize,
+    progress: Progress,
+}
+
+/// Whether what is written is taken.
+#[derive(Clone, Default)]
+pub(crate) struct Progress {
+    /// Since when the writer has been in its latest write; `None` between two.
+    since: Arc<Mutex<Option<Instant>>>,
 }
 
 impl Output {
     pub(crate) fn start(mut out: impl Write + Send + 'static) -> Result<Self> {
         let (full, to_write) = sync::channel::<Vec<u8>>();
         let (written, empty) = mpsc::unbounded_channel();
+        let progress = Progress::default();
+        let told = progress.clone();
         let work = move || {
             for mut buffer in to_write {
-                let result = out.write_all(&buffer).and_then(|()| out.flush());
+                let mut write = |part: &[u8]| told.during(|| out.write_all(part));
+                let result = buffer.chunks(PART).try_for_each(&mut write).and_then(|()| told.during(|| out.flush()));
                 buffer.clear();
                 if written.send(result.map(|()| buffer)).is_err() {
                     return;
@@ -40,7 +54,7 @@ impl Output {
             .name("tcpstate-out".into())
             .spawn(work)
             .context("failed to start the output's thread")?;
-        Ok(Self { full, empty, spare: (0..BUFFERS).map(|_| Vec::new()).collect(), writing: 0 })
+        Ok(Self { full, empty, spare: (0..BUFFERS).map(|_| Vec::new()).collect(), writing: 0, progress })
     }
 
     /// An empty buffer, as soon as there is one; cancellation-safe.
@@ -80,6 +94,11 @@ impl Output {
         Ok(())
     }
 
+    /// How the writing goes on.
+    pub(crate) fn progress(&self) -> Progress {
+        self.progress.clone()
+    }
+
     /// Waits until everything is written; cancellation-safe.
     pub(crate) async fn finish(&mut self) -> io::Result<()> {
         while self.writing > 0 {
@@ -97,5 +116,72 @@ impl Output {
         self.writing -= 1;
         self.spare.push(written?);
         Ok(())
+    }
+}
+
+impl Progress {
+    /// Comes when, from now on, nothing is taken for so long that was to be written; cancellation-safe.
+    pub(crate) async fn stalls(&self, patience: Duration) {
+        let asked = Instant::now();
+        loop {
+            let since = *self.since.lock().unwrap_or_else(PoisonError::into_inner);
+            let waited = since.map_or(Duration::ZERO, |since| since.max(asked).elapsed());
+            if waited >= patience {
+                return;
+            }
+            sleep(patience - waited).await;
+        }
+    }
+
+    fn during<T>(&self, write: impl FnOnce() -> T) -> T {
+        let set = |since| *self.since.lock().unwrap_or_else(PoisonError::into_inner) = since;
+        set(Some(Instant::now()));
+        let written = write();
+        set(None);
+        written
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::{runtime, time::timeout};
+
+    use super::*;
+
+    /// Takes so many bytes at a time, and waits before each of them.
+    struct Slow(usize, Duration);
+
+    impl Write for Slow {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            thread::sleep(self.1);
+            Ok(bytes.len().min(self.0))
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    /// Whether so many bytes are written before they are taken to stall.
+    fn written(bytes: usize, slow: Slow, patience: Duration) -> bool {
+        let runtime = runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
+        let result = runtime.block_on(async {
+            let mut output = Output::start(slow).expect("a thread");
+            let progress = output.progress();
+            assert!(timeout(2 * patience, progress.stalls(patience)).await.is_err(), "there is nothing to write");
+            output.write(vec![0; bytes]).expect("a writer");
+            tokio::select! {
+                finished = output.finish() => finished.map(|()| true),
+                () = progress.stalls(patience) => Ok(false),
+            }
+        });
+        result.expect("nothing fails")
+    }
+
+    #[test]
+    fn slow_is_not_stalled() {
+        // A second in all.
+        assert!(written(50 * PART, Slow(PART, Duration::from_millis(20)), Duration::from_millis(400)));
+        assert!(!written(PART, Slow(PART, Duration::from_secs(5)), Duration::from_millis(100)));
     }
 }

@@ -23,6 +23,7 @@ mod recordings;
 mod scenarios;
 mod sequences;
 mod simultaneous;
+mod stalled;
 mod states;
 mod stories;
 mod support;
@@ -78,6 +79,7 @@ fn trials() -> Vec<Trial> {
     [
         sequences::trials(),
         simultaneous::trials(),
+        stalled::trials(),
         owners::trials(),
         stories::trials(),
         listeners::trials(),
