@@ -1,7 +1,7 @@
 //! Signals that are meant for the command.
 //!
-//! What a terminal sends goes to its whole foreground process group, so the command has it already; what a process sends to us
-//! is passed on.
+//! What a terminal sends goes to its whole foreground process group, so the command has it already, unless it has left ours, as
+//! `timeout` and `setsid` do; what a process sends to us is passed on.
 
 use std::{
     io, mem,
@@ -10,6 +10,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
+use rustix::process::{Pid, getpgid, getpgrp};
 use tokio::io::{Interest, unix::AsyncFd};
 
 /// Signals that end programs, and those that programs give a meaning to.
@@ -79,8 +80,12 @@ impl Watched {
                 Ok(_) => {
                     // SAFETY: plain data of that size, which the kernel has written.
                     let info: libc::signalfd_siginfo = unsafe { mem::transmute(info) };
-                    let by_kernel = info.ssi_code == libc::SI_KERNEL;
-                    if !by_kernel && info.ssi_pid != command {
+                    let has_it = if info.ssi_code == libc::SI_KERNEL {
+                        is_in_our_group(command)
+                    } else {
+                        info.ssi_pid == command
+                    };
+                    if !has_it {
                         return Ok(info.ssi_signo.cast_signed());
                     }
                 }
@@ -90,4 +95,10 @@ impl Watched {
             }
         }
     }
+}
+
+/// Whether what went to our process group went to this process, too. One that has ended needs nothing more.
+fn is_in_our_group(process: u32) -> bool {
+    let process = Pid::from_raw(process.cast_signed());
+    process.is_none_or(|process| getpgid(Some(process)).map_or(true, |group| group == getpgrp()))
 }

@@ -5,7 +5,8 @@
                                        stopped is continued in the foreground.
     terminal.py raw OWN END            sets raw modes; OWN makes itself the foreground process group (`own`), or does not (`same`);
                                        then END: `exit`, `kill` (itself, by SIGKILL), `wait` (for what comes)
-    terminal.py count                  says how many SIGINTs came until half a second after the first
+    terminal.py count OWN              says how many SIGINTs came until half a second after the first; OWN is a process group in the
+                                       background (`own`), a session (`session`), or nothing (`same`)
     terminal.py stop                   waits to be stopped and continued, and says so
 """
 
@@ -69,7 +70,11 @@ def raw(own, end):
         sys.exit(1)
 
 
-def count():
+def count(own):
+    if own == "own":
+        os.setpgid(0, 0)
+    if own == "session":
+        os.setsid()
     came = []
     signal.signal(signal.SIGINT, lambda *_: came.append(time.monotonic()))
     print("ready", flush=True)
