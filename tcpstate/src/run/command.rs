@@ -99,13 +99,13 @@ impl Waiting {
         let mut command = Command::new(program);
         command.args(arguments);
         let our_end = go.as_raw_fd();
-        let mut unblock = signals.unblock();
+        let mut restore = signals.restore();
         // SAFETY: between fork and exec only system calls are made, on descriptors that the child has as copies of its own.
         unsafe {
             command.pre_exec(move || {
                 // Its copy would keep the pipe open if we died.
                 libc::close(our_end);
-                unblock()?;
+                restore()?;
                 rustix::io::write(&say, &getpid().as_raw_nonzero().get().to_ne_bytes())?;
                 let mut byte = [0];
                 loop {

@@ -21,15 +21,20 @@ pub(super) struct Signals {
     descriptor: OwnedFd,
     /// The signals that were blocked before.
     before: libc::sigset_t,
+    /// Whether the ends of children were ignored before.
+    children_ignored: bool,
 }
 
 /// The same while a runtime watches it.
 pub(super) struct Watched(AsyncFd<OwnedFd>);
 
 impl Signals {
-    /// Blocks the signals in this thread, and in those that it starts from now on.
+    /// Blocks the signals in this thread, and in those that it starts from now on; and has the ends of children told, of which
+    /// `wait()` knows nothing where SIGCHLD is ignored, as whoever started us may have it (`do_notify_parent()` of
+    /// `kernel/signal.c`, Linux 6.18).
     pub(super) fn block() -> Result<Self> {
-        // SAFETY: a set of signals is plain data that `sigemptyset()` initializes; the calls read and write nothing else.
+        // SAFETY: a set of signals is plain data that `sigemptyset()` initializes; the calls read and write nothing else, and set no
+        // handler.
         unsafe {
             let mut before: libc::sigset_t = mem::zeroed();
             let mut set: libc::sigset_t = mem::zeroed();
@@ -45,16 +50,22 @@ impl Signals {
             }
             let descriptor = OwnedFd::from_raw_fd(descriptor);
             match libc::pthread_sigmask(libc::SIG_BLOCK, &raw const set, &raw mut before) {
-                0 => Ok(Self { descriptor, before }),
-                error => Err(io::Error::from_raw_os_error(error)).context("failed to block signals"),
+                0 => {}
+                error => return Err(io::Error::from_raw_os_error(error)).context("failed to block signals"),
             }
+            let children_ignored = libc::signal(libc::SIGCHLD, libc::SIG_DFL) == libc::SIG_IGN;
+            Ok(Self { descriptor, before, children_ignored })
         }
     }
 
-    /// What a child has to do before it executes another program.
-    pub(super) fn unblock(&self) -> impl FnMut() -> io::Result<()> + Send + Sync + 'static {
-        let before = self.before;
+    /// What a child has to do before it executes another program, which has to find signals as we found them.
+    pub(super) fn restore(&self) -> impl FnMut() -> io::Result<()> + Send + Sync + 'static {
+        let Self { before, children_ignored, .. } = *self;
         move || {
+            if children_ignored {
+                // SAFETY: no handler is set; async-signal-safe.
+                unsafe { libc::signal(libc::SIGCHLD, libc::SIG_IGN) };
+            }
             // SAFETY: reads a set of signals that is initialized; async-signal-safe.
             match unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &raw const before, ptr::null_mut()) } {
                 0 => Ok(()),

@@ -1,6 +1,6 @@
 //! The command is left alone: its exit code, signals, input and output are its own.
 
-use std::fs;
+use std::{fs, os::unix::process::CommandExt as _};
 
 use anyhow::{Context, Result, ensure};
 use libtest_mimic::Trial;
@@ -18,6 +18,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         trial("gate::passing::input_and_output", input_and_output),
         trial("gate::passing::signals", signals),
         trial("gate::passing::limits", limits),
+        trial("gate::passing::children_ignored", children_ignored),
         trial("gate::passing::without_privilege", without_privilege),
     ]
 }
@@ -71,6 +72,30 @@ fn limits() -> Result<()> {
     let plain = String::from_utf8_lossy(&plain.stdout).into_owned();
     ensure!(plain.lines().count() == 3, "{plain:?}");
     ensure!(ended.stdout == plain, "{:?} instead of {plain:?}", ended.stdout);
+    Ok(())
+}
+
+/// Who ignores the ends of children has what it starts ignore them, too. The command still does, but its own end is told.
+fn children_ignored() -> Result<()> {
+    let sed = ["sed", "-n", "s/^SigIgn:.//p", "/proc/self/status"];
+    let ignored = |words: &[&str]| -> Result<std::process::Output> {
+        let mut command = std::process::Command::new(words[0]);
+        command.args(&words[1..]);
+        // SAFETY: only a system call is made between fork and exec, which sets no handler.
+        unsafe {
+            command.pre_exec(|| {
+                libc::signal(libc::SIGCHLD, libc::SIG_IGN);
+                Ok(())
+            });
+        }
+        Ok(command.output()?)
+    };
+    let (plain, ended) =
+        (ignored(&sed)?, ignored(&[&[env!("CARGO_BIN_EXE_tcpstate"), "run", "--"], &sed[..]].concat())?);
+    ensure!(ended.status.success(), "{ended:?}");
+    let mask = u64::from_str_radix(String::from_utf8_lossy(&plain.stdout).trim(), 16)?;
+    ensure!(mask & 1 << (libc::SIGCHLD - 1) != 0, "{plain:?}");
+    ensure!(ended.stdout == plain.stdout, "{ended:?} instead of {plain:?}");
     Ok(())
 }
 
