@@ -36,8 +36,8 @@ pub enum HostError {
     },
     /// We run in a pid namespace of our own.
     #[error(
-        "`--pid` and this process are of a nested pid namespace, where ids differ from the kernel's: run tcpstate in the \
-         initial one (`nsenter --target 1 --pid`, or a container with the host's pid namespace)"
+        "this is a nested pid namespace, where process ids differ from the kernel's: run tcpstate in the initial one \
+         (`nsenter --target 1 --pid`, or a container with the host's pid namespace)"
     )]
     NestedPids,
     /// No cgroup2 file system.

@@ -19,6 +19,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         trial("gate::passing::signals", signals),
         trial("gate::passing::limits", limits),
         trial("gate::passing::children_ignored", children_ignored),
+        trial("gate::passing::nested_pids", nested_pids),
         trial("gate::passing::without_privilege", without_privilege),
     ]
 }
@@ -96,6 +97,23 @@ fn children_ignored() -> Result<()> {
     let mask = u64::from_str_radix(String::from_utf8_lossy(&plain.stdout).trim(), 16)?;
     ensure!(mask & 1 << (libc::SIGCHLD - 1) != 0, "{plain:?}");
     ensure!(ended.stdout == plain.stdout, "{ended:?} instead of {plain:?}");
+    Ok(())
+}
+
+/// The ids of processes are not the kernel's there, of which `run` needs one as `--pid` does: nobody has given that.
+fn nested_pids() -> Result<()> {
+    let run = |options: &[&str]| {
+        let mut command = std::process::Command::new("unshare");
+        command.args(["--pid", "--fork", "--mount-proc", env!("CARGO_BIN_EXE_tcpstate"), "run"]).args(options);
+        command.args(["--", "sh", "-c", "echo ran; exit 7"]).output()
+    };
+    let refused = run(&[])?;
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    ensure!(refused.status.code() == Some(125) && refused.stdout.is_empty(), "{refused:?}");
+    ensure!(said.starts_with("error: this is a nested pid namespace") && !said.contains("`--pid`"), "{said}");
+    ensure!(said.contains("`--best-effort`"), "{said}");
+    let unchecked = run(&["--best-effort"])?;
+    ensure!(unchecked.status.code() == Some(7) && unchecked.stdout == b"ran\n", "{unchecked:?}");
     Ok(())
 }
 
