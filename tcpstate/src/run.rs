@@ -81,7 +81,7 @@ fn run(settings: &RunSettings, host: &Host, debug: bool) -> Result<u8> {
     };
     let code = exit_code(end, report.leaked(), settings.leak_exit_code);
     write::text(settings, &report, code);
-    reports.write(settings, &report, code)?;
+    reports.write(&report, code)?;
     Ok(code)
 }
 

@@ -1,10 +1,10 @@
 //! Where reports of a run go: standard error, and files that are made before the command runs, so that what cannot be written
-//! is known before.
+//! is known before, and removed where there is nothing to report.
 
 use std::{
-    fs::File,
+    fs::{self, File},
     io::{self, IsTerminal as _, Write as _},
-    path::Path,
+    path::PathBuf,
 };
 
 use anyhow::{Context as _, Result};
@@ -16,32 +16,53 @@ use crate::{
 
 /// Files of `--junit` and `--report`.
 pub(super) struct Files {
-    junit: Option<File>,
-    json: Option<File>,
+    junit: Option<ReportFile>,
+    json: Option<ReportFile>,
+}
+
+/// A file that is removed again unless a report is written to it: whoever collects reports would stumble over an empty one.
+struct ReportFile {
+    file: File,
+    path: PathBuf,
+    written: bool,
 }
 
 impl Files {
     pub(super) fn create(settings: &RunSettings) -> Result<Self> {
-        let create = |path: Option<&Path>| {
-            let create = |path: &Path| {
-                File::create(path).with_context(|| format!("failed to create the report `{}`", path.display()))
-            };
-            path.map(create).transpose()
-        };
-        Ok(Self { junit: create(settings.junit.as_deref())?, json: create(settings.report.as_deref())? })
+        let create = |path: &Option<PathBuf>| path.clone().map(ReportFile::create).transpose();
+        Ok(Self { junit: create(&settings.junit)?, json: create(&settings.report)? })
     }
 
-    pub(super) fn write(&mut self, settings: &RunSettings, report: &RunReport, code: u8) -> Result<()> {
-        if let Some((file, path)) = self.junit.as_mut().zip(settings.junit.as_ref()) {
-            let written = run_junit::render(report).and_then(|text| Ok(file.write_all(text.as_bytes())?));
-            written.with_context(|| format!("failed to write the report `{}`", path.display()))?;
+    pub(super) fn write(&mut self, report: &RunReport, code: u8) -> Result<()> {
+        if let Some(file) = &mut self.junit {
+            file.write(|| Ok(run_junit::render(report)?.into_bytes()))?;
         }
-        if let Some((file, path)) = self.json.as_mut().zip(settings.report.as_ref()) {
-            let written = run_json::render(report, code).map_err(io::Error::from);
-            let written = written.and_then(|text| file.write_all(&text));
-            written.with_context(|| format!("failed to write the report `{}`", path.display()))?;
+        if let Some(file) = &mut self.json {
+            file.write(|| Ok(run_json::render(report, code)?))?;
         }
         Ok(())
+    }
+}
+
+impl ReportFile {
+    fn create(path: PathBuf) -> Result<Self> {
+        let file = File::create(&path).with_context(|| format!("failed to create the report `{}`", path.display()))?;
+        Ok(Self { file, path, written: false })
+    }
+
+    fn write(&mut self, render: impl FnOnce() -> Result<Vec<u8>>) -> Result<()> {
+        let written = render().and_then(|text| Ok(self.file.write_all(&text)?));
+        self.written = written.is_ok();
+        written.with_context(|| format!("failed to write the report `{}`", self.path.display()))
+    }
+}
+
+impl Drop for ReportFile {
+    fn drop(&mut self) {
+        // A device, a pipe or a link is not ours to remove.
+        if !self.written && fs::symlink_metadata(&self.path).is_ok_and(|file| file.is_file()) {
+            let _ = fs::remove_file(&self.path);
+        }
     }
 }
 

@@ -35,6 +35,8 @@ pub(crate) struct Ended {
     /// Null when none was written.
     pub(crate) report: Value,
     pub(crate) junit: String,
+    /// How many files of reports there are, empty ones included.
+    pub(crate) files: usize,
 }
 
 /// The program of many modes.
@@ -104,6 +106,7 @@ impl Run {
             stderr: self.text("stderr")?,
             report,
             junit: self.text("junit")?,
+            files: ["report", "junit"].iter().filter(|name| self.directory.path().join(name).exists()).count(),
         })
     }
 }
