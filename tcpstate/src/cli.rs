@@ -63,6 +63,22 @@ pub enum Command {
     Run(RunArgs),
 }
 
+impl Command {
+    /// Whether text is to be coloured.
+    #[must_use]
+    pub fn color(&self) -> ColorChoice {
+        match self {
+            Self::Trace(args) => args.output.color,
+            Self::Leaks(args) => args.color,
+            Self::Report(args) => args.color,
+            Self::Doctor(args) => args.color,
+            Self::States(args) => args.color,
+            Self::Run(args) => args.color,
+            Self::Record(_) | Self::Probes(_) | Self::Completions(_) | Self::Man(_) => ColorChoice::Auto,
+        }
+    }
+}
+
 const LIMITS: &str = "Limits";
 /// Heading of the options that say what a report shows, and when.
 const REPORT: &str = "Report";

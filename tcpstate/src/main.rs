@@ -1,16 +1,22 @@
 //! `tcpstate`: parse, run, exit code.
 
-use std::process::ExitCode;
+use std::{io::IsTerminal as _, process::ExitCode};
 
 use anyhow::Result;
-use clap::Parser as _;
+use clap::{ColorChoice, Parser as _};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tcpstate::{
     cli::{Cli, Command},
     doctor, leaks, probes, record, replay, run,
     settings::{
-        TraceSettings, doctor::DoctorSettings, host::Host, leaks::LeaksSettings, record::RecordSettings,
-        replay::ReplaySettings, run::RunSettings, states::StatesSettings,
+        TraceSettings,
+        doctor::DoctorSettings,
+        host::{Host, shows_colors},
+        leaks::LeaksSettings,
+        record::RecordSettings,
+        replay::ReplaySettings,
+        run::RunSettings,
+        states::StatesSettings,
     },
     shell, states, trace,
 };
@@ -18,7 +24,7 @@ use tracing::Level;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    log_to_stderr(cli.verbose);
+    log_to_stderr(&cli);
     match execute(&cli) {
         Ok(code) => code,
         Err(error) => {
@@ -64,13 +70,21 @@ fn say(error: &anyhow::Error) {
 }
 
 /// Warnings always; `-v` what was chosen, `-vv` everything, the BPF programs' own words included.
-fn log_to_stderr(verbose: u8) {
-    let level = match verbose {
+fn log_to_stderr(cli: &Cli) {
+    let level = match cli.verbose {
         0 => Level::WARN,
         1 => Level::INFO,
         _ => Level::DEBUG,
     };
+    let stderr = std::io::stderr();
+    let color = match cli.command.color() {
+        // What has to have colours in a file or a pipe is the text, not the log beside it.
+        ColorChoice::Always => stderr.is_terminal(),
+        ColorChoice::Auto => shows_colors(&stderr),
+        ColorChoice::Never => false,
+    };
     tracing_subscriber::fmt()
+        .with_ansi(color)
         .with_writer(std::io::stderr)
         .with_max_level(level)
         .with_target(false)

@@ -11,7 +11,7 @@ use anyhow::{Context as _, Result};
 
 use crate::{
     report::{run::RunReport, run_json, run_junit, run_text::RunText},
-    settings::run::RunSettings,
+    settings::{host::shows_colors, run::RunSettings},
 };
 
 /// Files of `--junit` and `--report`.
@@ -69,12 +69,9 @@ impl Drop for ReportFile {
 /// Writes the text to standard error. Who has closed that does not want it.
 pub(super) fn text(settings: &RunSettings, report: &RunReport, code: u8) {
     let stderr = io::stderr();
-    let set = |name| std::env::var_os(name).is_some_and(|value: std::ffi::OsString| !value.is_empty());
-    let dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
-    let terminal = stderr.is_terminal();
-    let width = terminal.then(|| rustix::termios::tcgetwinsize(&stderr).ok()).flatten();
+    let width = stderr.is_terminal().then(|| rustix::termios::tcgetwinsize(&stderr).ok()).flatten();
     let text = RunText {
-        color: settings.color.unwrap_or(terminal && !set("NO_COLOR") && !dumb),
+        color: settings.color.unwrap_or_else(|| shows_colors(&stderr)),
         width: width.map(|size| usize::from(size.ws_col)).filter(|&columns| columns > 0),
         top: settings.top,
     };

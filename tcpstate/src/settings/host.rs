@@ -97,14 +97,12 @@ impl Host {
     /// This machine and this process's environment.
     #[must_use]
     pub fn detect() -> Self {
-        let set = |name| env::var_os(name).is_some_and(|value| !value.is_empty());
-        let dumb = env::var_os("TERM").is_some_and(|term| term == "dumb");
         Self {
             proc: PathBuf::from("/proc"),
             netns_names: PathBuf::from("/run/netns"),
             initial_pids: fs::metadata("/proc/self/ns/pid").is_ok_and(|ns| ns.ino() == INITIAL_PID_NAMESPACE),
             page_size: u32::try_from(rustix::param::page_size()).unwrap_or(u32::MAX),
-            colors: io::stdout().is_terminal() && !set("NO_COLOR") && !dumb,
+            colors: shows_colors(&io::stdout()),
         }
     }
 
@@ -175,6 +173,14 @@ impl Host {
             Err(HostError::NoCgroup { path: path.to_owned(), mount })
         }
     }
+}
+
+/// Whether a stream is a terminal that understands colours and is to have them.
+#[must_use]
+pub fn shows_colors(stream: &impl IsTerminal) -> bool {
+    let unwanted = env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    let dumb = env::var_os("TERM").is_some_and(|term| term == "dumb");
+    stream.is_terminal() && !unwanted && !dumb
 }
 
 /// Inode number of a directory on a cgroup2 file system.

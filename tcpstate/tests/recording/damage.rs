@@ -84,6 +84,10 @@ fn a_report_of_what_is_left_says_so() {
     let killed = report(&path, &["--show", "trace"]);
     assert!(killed.status.success() && killed.stderr.contains("was not ended"), "{}", killed.stderr);
     assert_eq!(killed.stdout, cut.stdout);
+    for color in ["auto", "always"] {
+        let told = report(&path, &["--show", "summary", "--color", color]);
+        assert!(told.stderr.contains("WARN") && !told.stderr.contains('\x1b'), "{color}: {}", told.stderr);
+    }
 
     let mut damaged = bytes.clone();
     damaged[events[1][0] + 1000] ^= 1;

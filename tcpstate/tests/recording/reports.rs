@@ -27,6 +27,7 @@ fn report_to(stdout: impl Into<Stdio>, path: &Path, arguments: &[&str]) -> Repor
         .arg(path)
         .args(arguments)
         .env_remove("RUST_LOG")
+        .env_remove("NO_COLOR")
         .stdout(stdout)
         .output()
         .expect("tcpstate runs");
