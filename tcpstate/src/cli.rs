@@ -13,6 +13,7 @@ use clap::{ArgAction, Args, ColorChoice, Parser, Subcommand, ValueEnum, builder:
 use tcpstate_common::state::TcpState;
 
 use self::run::RunArgs;
+pub(crate) use self::shell::EXIT_CODES_HEADING;
 pub use self::{
     doctor::DoctorArgs,
     filter::{EndArgs, FilterArgs},

@@ -1,6 +1,6 @@
 //! `tcpstate`: parse, run, exit code.
 
-use std::{io::IsTerminal as _, process::ExitCode};
+use std::{env, io::IsTerminal as _, process::ExitCode};
 
 use anyhow::Result;
 use clap::{ColorChoice, Parser as _};
@@ -9,7 +9,7 @@ use tcpstate::{
     cli::{Cli, Command},
     doctor, leaks, probes, record, replay, run,
     settings::{
-        TraceSettings,
+        SettingsError, TraceSettings,
         doctor::DoctorSettings,
         host::{Host, shows_colors},
         leaks::LeaksSettings,
@@ -22,15 +22,37 @@ use tcpstate::{
 };
 use tracing::Level;
 
+/// Exit code when the command line is wrong, as of clap.
+const USAGE: u8 = 2;
+
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return refuse(&error),
+    };
     log_to_stderr(&cli);
     match execute(&cli) {
         Ok(code) => code,
         Err(error) => {
             say(&error);
-            ExitCode::FAILURE
+            match error.downcast_ref::<SettingsError>() {
+                Some(error) if error.is_usage() => USAGE.into(),
+                _ => ExitCode::FAILURE,
+            }
         }
+    }
+}
+
+/// Says what clap has to say: what is wrong with the command line, or the help.
+fn refuse(error: &clap::Error) -> ExitCode {
+    // Who has closed the stream does not want it.
+    let _ = error.print();
+    // No option before the command has a value.
+    let command = env::args_os().skip(1).find(|word| !word.as_encoded_bytes().starts_with(b"-"));
+    match error.exit_code() {
+        0 => ExitCode::SUCCESS,
+        _ if command.is_some_and(|command| command == "run") => run::FAILED.into(),
+        _ => USAGE.into(),
     }
 }
 

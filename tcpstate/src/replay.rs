@@ -25,7 +25,10 @@ use crate::{
     },
     report::clock::{TimeFormat, TimeStyle},
     session::{is_broken_pipe, stdout::Stdout},
-    settings::replay::{ReplayError, ReplaySettings},
+    settings::{
+        SettingsError,
+        replay::{ReplayError, ReplaySettings},
+    },
 };
 
 /// Runs the command to its end.
@@ -87,7 +90,7 @@ fn show(settings: &ReplaySettings) -> Result<()> {
         Err(error) => bail!("`{}` cannot be read: {error}", path.display()),
     };
     let zone = zone(&start);
-    let range = range(settings, &start, &zone)?;
+    let range = range(settings, &start, &zone).map_err(SettingsError::from)?;
     let mut replay = Replay { settings, wanted: settings.wanted.clone(), range, zone, start };
     if replay.range.to < replay.start.at {
         bail!(

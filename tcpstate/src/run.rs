@@ -25,8 +25,8 @@ use crate::{
     settings::{SettingsError, host::Host, run::RunSettings},
 };
 
-/// Exit code when tcpstate itself failed, as of `timeout` and `env`.
-const FAILED: u8 = 125;
+/// Exit code when tcpstate itself failed or its command line is wrong, as of `timeout` and `env`: others may be the command's own.
+pub const FAILED: u8 = 125;
 
 /// Runs the command to its end. The exit code says how that went.
 #[must_use]

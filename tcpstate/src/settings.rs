@@ -60,6 +60,14 @@ pub enum SettingsError {
     /// A report of a recording.
     #[error(transparent)]
     Replay(#[from] replay::ReplayError),
+    /// A page of what there is none of.
+    #[error("no command `{given}`: there are {known}")]
+    NoCommand {
+        /// What was given.
+        given: String,
+        /// All commands.
+        known: String,
+    },
     /// A state that is never the old or the new one of a transition.
     #[error("no transition leaves or enters `{}`: {remedy}", .state.name())]
     StateNotTraced {
@@ -68,6 +76,14 @@ pub enum SettingsError {
         /// What to ask for instead.
         remedy: &'static str,
     },
+}
+
+impl SettingsError {
+    /// Whether the command line is wrong wherever it is given, and not only about what there is here.
+    #[must_use]
+    pub fn is_usage(&self) -> bool {
+        !matches!(self, Self::Host(_) | Self::Filter(FilterError::Host(_)) | Self::Run(run::RunError::Allow(_)))
+    }
 }
 
 /// Settings of `tcpstate trace`.

@@ -5,7 +5,7 @@ use std::{
     io::{self, Write as _},
 };
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result};
 use clap::{Command, CommandFactory as _, builder::Resettable};
 use clap_mangen::{
     Man,
@@ -13,8 +13,9 @@ use clap_mangen::{
 };
 
 use crate::{
-    cli::{Cli, CompletionsArgs, EXIT_CODES, ManArgs},
+    cli::{Cli, CompletionsArgs, EXIT_CODES, EXIT_CODES_HEADING, ManArgs},
     session::stdout::Stdout,
+    settings::SettingsError,
 };
 
 /// Name of the program in completions and pages.
@@ -52,7 +53,10 @@ pub fn man(args: &ManArgs) -> Result<()> {
     let names = names.join(", ");
     match commands.into_iter().find(|(name, _)| *name == wanted) {
         Some((_, command)) => print(&page(command)?),
-        None => bail!("no command `{}`: there are {names}", args.command.as_deref().unwrap_or_default()),
+        None => {
+            let given = args.command.clone().unwrap_or_default();
+            Err(SettingsError::NoCommand { given, known: names }.into())
+        }
     }
 }
 
@@ -66,9 +70,11 @@ fn pages() -> Vec<(String, Command)> {
     std::iter::once((NAME.to_owned(), program)).chain(commands).collect()
 }
 
-/// Renders a page. What follows the help becomes sections of their own; exit codes are the same for every command.
+/// Renders a page. What follows the help becomes sections of their own.
 fn page(command: Command) -> io::Result<Vec<u8>> {
     let after = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+    // That of `run` is the exit code of what it runs.
+    let has_common_codes = command.get_name() != "run";
     let mut out = Vec::new();
     Man::new(command.after_help(Resettable::Reset)).section("1").render(&mut out)?;
     let mut roff = Roff::new();
@@ -79,24 +85,32 @@ fn page(command: Command) -> io::Result<Vec<u8>> {
         roff.text([roman(line)]);
     }
     roff.control("fi", []);
-    let notes: Vec<_> = notes.into_iter().filter(|part| !part.is_empty() && !part.starts_with("Exit codes:")).collect();
+    let notes = notes.into_iter().filter(|part| !part.is_empty() && !part.starts_with(EXIT_CODES_HEADING));
+    let (codes, notes): (Vec<_>, Vec<_>) = notes.partition(|part| part.starts_with("Exit code"));
     if !notes.is_empty() {
         roff.control("SH", ["NOTES"]);
     }
-    for note in notes {
+    paragraphs(&mut roff, &notes);
+    roff.control("SH", ["EXIT STATUS"]);
+    if has_common_codes {
+        for (code, meaning) in EXIT_CODES {
+            roff.control("TP", []);
+            roff.text([bold(code.to_string())]);
+            roff.text([roman(meaning)]);
+        }
+    }
+    paragraphs(&mut roff, &codes);
+    roff.to_writer(&mut out)?;
+    Ok(out)
+}
+
+fn paragraphs(roff: &mut Roff, texts: &[&str]) {
+    for text in texts {
         roff.control("PP", []);
-        note.lines().for_each(|line| {
+        text.lines().for_each(|line| {
             roff.text([roman(line)]);
         });
     }
-    roff.control("SH", ["EXIT STATUS"]);
-    for (code, meaning) in EXIT_CODES {
-        roff.control("TP", []);
-        roff.text([bold(code.to_string())]);
-        roff.text([roman(meaning)]);
-    }
-    roff.to_writer(&mut out)?;
-    Ok(out)
 }
 
 fn print(bytes: &[u8]) -> Result<()> {

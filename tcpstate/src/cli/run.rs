@@ -22,7 +22,8 @@ CLOSE_WAIT, or has left it without a close; when it is still there at the end of
 --max-dwell, when it was closed too late. What leaked is shown on standard error.
 
 Exit code: CMD's own, 128+N when signal N ended it; 99 when CMD succeeded and sockets leaked; 125
-when nothing could be checked, 126 or 127 when CMD could not be started or was not found.";
+when nothing could be checked or these options are wrong, 126 or 127 when CMD could not be started
+or was not found.";
 
 /// `tcpstate run`.
 #[derive(Args, Debug)]
@@ -76,6 +77,6 @@ pub struct RunArgs {
     pub buffer: u64,
 
     /// The command to run, with its arguments.
-    #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true, value_name = "CMD", value_hint = ValueHint::CommandWithArguments)]
+    #[arg(required = true, trailing_var_arg = true, value_name = "CMD", value_hint = ValueHint::CommandWithArguments)]
     pub command: Vec<OsString>,
 }

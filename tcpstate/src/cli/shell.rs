@@ -5,12 +5,15 @@ use std::path::PathBuf;
 use clap::{Args, ValueHint};
 use clap_complete::Shell;
 
-/// What the exit code of every command says.
+/// What the exit code of every command but `run` says.
 pub const EXIT_CODES: [(u8, &str); 3] = [
     (0, "done; also after Ctrl-C, SIGTERM, and when the reader of the output has gone"),
     (1, "failed, for the reason on standard error"),
     (2, "the command line is wrong; nothing was done"),
 ];
+
+/// Above them in the help of tcpstate itself.
+pub(crate) const EXIT_CODES_HEADING: &str = "Exit codes of every command but `run`:";
 
 const COMPLETIONS_EXAMPLES: &str = "\
 Examples:
@@ -55,9 +58,10 @@ pub(super) fn after_help() -> String {
   tcpstate trace --pid 4242              every transition of the sockets of process 4242
   tcpstate states                        how many sockets are in each state, and whose
 
-Exit codes:
 ",
     );
+    text.push_str(EXIT_CODES_HEADING);
+    text.push('\n');
     for (code, meaning) in EXIT_CODES {
         text.push_str(&format!("  {code}  {meaning}\n"));
     }

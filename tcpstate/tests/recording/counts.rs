@@ -225,13 +225,18 @@ fn where_nothing_was_counted_nothing_is_shown() {
         "not counted between `--from` and `--to`, the next time at 2026-",
     );
     refused(&path, &["--from", "+3500ms"], "not counted after `--from`");
-    refused(&path, &["-o", "svg"], "leave out `--show`");
     refused(&path, &["--cgroup", "nowhere"], "/system.slice/nginx.service");
     let old = directory.path().join("old.tcps");
     generate::write(&old, 10, 0);
     refused(&old, &[], "has no counts of sockets");
-    let by = report(&path, &["--by", "process"]);
-    assert!(by.status.code() == Some(1) && by.stderr.contains("add `--show states`"), "{}", by.stderr);
+    for (arguments, words) in [
+        (&["--by", "process"][..], "add `--show states`"),
+        (&["--show", "states", "-o", "svg"], "leave out `--show`"),
+        (&["--show", "states", "--from", "+2s", "--to", "+1s"], "`--to` is before `--from`"),
+    ] {
+        let wrong = report(&path, arguments);
+        assert!(wrong.status.code() == Some(2) && wrong.stderr.contains(words), "{arguments:?}: {}", wrong.stderr);
+    }
 }
 
 /// Seeds of the fuzzer, a byte for the kind and a payload each, are of this format by a program of long ago. `UPDATE_GOLDEN=1` writes

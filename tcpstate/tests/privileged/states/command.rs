@@ -47,17 +47,17 @@ pub(super) fn watched() -> Result<()> {
 }
 
 pub(super) fn refusals() -> Result<()> {
-    for (arguments, words) in [
-        (&["--netns", "no-such-namespace"][..], "ip netns"),
-        (&["--netns", "4294967295"], "give its path"),
-        (&["--netns", "/dev/null"], "is no network namespace"),
-        (&["--pid", "4194304"], "no process `4194304`"),
-        (&["--cgroup", "/no/such/cgroup"], "no cgroup"),
-        (&["--watch", "1ms"], "at least 100ms"),
+    for (arguments, code, words) in [
+        (&["--netns", "no-such-namespace"][..], 1, "ip netns"),
+        (&["--netns", "4294967295"], 1, "give its path"),
+        (&["--netns", "/dev/null"], 1, "is no network namespace"),
+        (&["--pid", "4194304"], 1, "no process `4194304`"),
+        (&["--cgroup", "/no/such/cgroup"], 1, "no cgroup"),
+        (&["--watch", "1ms"], 2, "at least 100ms"),
     ] {
         let output = run(&Launch::default(), arguments)?;
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
-        ensure!(output.status.code() == Some(1) && output.stdout.is_empty(), "{arguments:?}: {output:?}");
+        ensure!(output.status.code() == Some(code) && output.stdout.is_empty(), "{arguments:?}: {output:?}");
         ensure!(
             said.starts_with("error: ") && said.contains(words) && said.lines().count() == 1,
             "{arguments:?}: {said}"
