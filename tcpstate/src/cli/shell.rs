@@ -7,7 +7,7 @@ use clap_complete::Shell;
 
 /// What the exit code of every command but `run` says.
 pub const EXIT_CODES: [(u8, &str); 3] = [
-    (0, "done; also after Ctrl-C, SIGTERM, and when the reader of the output has gone"),
+    (0, "done; also when Ctrl-C or SIGTERM has ended a watch, or the reader of the output has gone"),
     (1, "failed, for the reason on standard error"),
     (2, "the command line is wrong; nothing was done"),
 ];
