@@ -76,7 +76,8 @@ fn page(command: Command) -> io::Result<Vec<u8>> {
     // That of `run` is the exit code of what it runs.
     let has_common_codes = command.get_name() != "run";
     let mut out = Vec::new();
-    Man::new(command.after_help(Resettable::Reset)).section("1").render(&mut out)?;
+    let source = concat!("tcpstate ", env!("CARGO_PKG_VERSION"));
+    Man::new(command.after_help(Resettable::Reset)).section("1").source(source).render(&mut out)?;
     let mut roff = Roff::new();
     let (examples, notes): (Vec<_>, Vec<_>) = after.split("\n\n").partition(|part| part.starts_with(EXAMPLES));
     roff.control("SH", ["EXAMPLES"]);

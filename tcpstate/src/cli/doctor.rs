@@ -12,8 +12,8 @@ Examples:
   tcpstate doctor --netns blue           the sockets and settings of one network namespace
   tcpstate doctor -o json | jq .findings
 
-Changes nothing. Every hook is attached for a moment and taken away again. Without privileges it shows
-what it can, and says what it could not look into.
+Changes nothing. Every hook is attached for a moment and taken away again. Without privileges it
+shows what it can, and says what it could not look into.
 
 Exit codes: 0 when tcpstate can trace here, whatever the findings; 1 when it cannot (the report is
 written all the same) or the machine could not be looked at.";

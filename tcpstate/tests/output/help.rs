@@ -28,6 +28,16 @@ fn golden() {
     }
 }
 
+/// What comes after the options has line breaks of its own, to which clap adds others where a line is longer than it allows.
+#[test]
+fn no_line_is_broken_twice() {
+    for command in Cli::command().get_subcommands().chain([&Cli::command()]) {
+        let after = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+        let long = after.lines().find(|line| line.chars().count() > 100);
+        assert_eq!(long, None, "{}", command.get_name());
+    }
+}
+
 #[test]
 fn clap_finds_no_contradiction() {
     Cli::command().debug_assert();

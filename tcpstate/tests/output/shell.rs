@@ -82,6 +82,7 @@ fn every_command_has_a_page_with_its_options_and_an_example() {
         for section in [".SH OPTIONS", ".SH EXAMPLES", ".SH \"EXIT STATUS\""] {
             assert!(text.contains(section), "{section} of {page}");
         }
+        assert!(text.contains(concat!("\"tcpstate ", env!("CARGO_PKG_VERSION"), "\"")), "the footer of {page}");
         if let Some(command) = page.strip_prefix("tcpstate-").and_then(|name| name.strip_suffix(".1")) {
             assert_eq!(versionless(&text), versionless(&stdout(&["man", command])));
             assert!(stdout(&[command, "--help"]).contains("Examples:"), "{command}");
