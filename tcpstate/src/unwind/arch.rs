@@ -49,52 +49,9 @@ fn operand(modrm: u8, sib: Option<u8>) -> usize {
     2 + usize::from(has_sib) + displacement
 }
 
-/// Where the end of a function finds what it returns with, in bytes from the stack pointer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Epilogue {
-    pub(super) return_address: u64,
-    pub(super) saved_fp: Option<u64>,
-}
-
-/// Reads `code` as the end of a function: `add $n,%rsp` and `pop`, up to `ret`. `None`: it does anything else.
-pub(super) fn epilogue(mut code: &[u8]) -> Option<Epilogue> {
-    let mut offset = 0;
-    let mut saved_fp = None;
-    loop {
-        (offset, code) = match code {
-            [0xc3, ..] => return Some(Epilogue { return_address: offset, saved_fp }),
-            [0x48, 0x83, 0xc4, n @ 0..0x80, rest @ ..] => (offset + u64::from(*n), rest),
-            [0x48, 0x81, 0xc4, a, b, c, d @ 0..0x80, rest @ ..] => {
-                (offset + u64::from(u32::from_le_bytes([*a, *b, *c, *d])), rest)
-            }
-            [0x5d, rest @ ..] => {
-                saved_fp = Some(offset);
-                (offset + 8, rest)
-            }
-            // Not `pop %rsp`.
-            [0x58..=0x5b | 0x5e..=0x5f, rest @ ..] | [0x41, 0x58..=0x5f, rest @ ..] => (offset + 8, rest),
-            _ => return None,
-        };
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn ends_of_functions() {
-        let end = |return_address, saved_fp| Some(Epilogue { return_address, saved_fp });
-        assert_eq!(epilogue(b"\xc3"), end(0, None));
-        assert_eq!(epilogue(b"\x48\x83\xc4\x08\xc3\xcc"), end(8, None));
-        assert_eq!(epilogue(b"\x48\x81\xc4\x00\x01\x00\x00\x5b\x5d\x41\x5c\xc3"), end(256 + 24, Some(256 + 8)));
-        assert_eq!(epilogue(b"\x5d\xc3"), end(8, Some(0)));
-        for other in
-            [&b""[..], b"\x90\xc3", b"\x5c\xc3", b"\x48\x83\xc4\xf8\xc3", b"\xc9\xc3", b"\x5d\x5d", b"\x48\x83\xc4"]
-        {
-            assert_eq!(epilogue(other), None, "{other:x?}");
-        }
-    }
 
     #[test]
     fn calls_of_every_length() {

@@ -5,6 +5,10 @@
 //! question, and if on that way the function pushes exactly what lies below the word. Old words that a stack is full of do not
 //! pass that; a call through a register has no target to follow and is not found.
 
+mod ending;
+
+pub(super) use ending::{Ending, ending};
+
 use std::collections::{HashMap, HashSet};
 
 use iced_x86::{Decoder, DecoderOptions, FlowControl, Instruction, Mnemonic, OpKind, Register};
@@ -18,7 +22,7 @@ const MAX_INSTRUCTIONS: usize = 4096;
 /// Longest instruction, bytes (Intel SDM, volume 2, 2.3.11).
 const MAX_LENGTH: usize = 15;
 /// Bytes read at a time.
-const PIECE: usize = 1024;
+pub(super) const PIECE: usize = 1024;
 /// How many ways are remembered.
 const MAX_KNOWN: usize = 16 * 1024;
 
@@ -60,7 +64,7 @@ impl Reader {
 /// Where the call leads that ends before `end`: `call rel32`, or `call *table(%rip)`.
 pub(super) fn called(module: &Module, end: u64) -> Option<Target> {
     [5, 6].into_iter().find_map(|length| {
-        let call = Code::new(module).at(end.checked_sub(length)?)?;
+        let call = of_file(module).at(end.checked_sub(length)?)?;
         if call.mnemonic() != Mnemonic::Call || call.next_ip() != end {
             return None;
         }
@@ -74,7 +78,7 @@ pub(super) fn called(module: &Module, end: u64) -> Option<Target> {
 
 /// The table entry that the code at `address` jumps by, if it does nothing else.
 fn stub_of(module: &Module, address: u64) -> Option<Target> {
-    let mut code = Code::new(module);
+    let mut code = of_file(module);
     let mut instruction = code.at(address)?;
     if instruction.mnemonic() == Mnemonic::Endbr64 {
         instruction = code.at(instruction.next_ip())?;
@@ -101,7 +105,7 @@ struct Step {
 }
 
 fn follow(module: &Module, start: u64, at: u64) -> Option<Pushed> {
-    let mut code = Code::new(module);
+    let mut code = of_file(module);
     let mut ways = vec![Step { address: start, depth: 0, saved_fp: None }];
     let mut seen = HashSet::new();
     while let Some(mut step) = ways.pop() {
@@ -115,7 +119,7 @@ fn follow(module: &Module, start: u64, at: u64) -> Option<Pushed> {
                 break;
             }
             let Some(instruction) = code.at(step.address) else { break };
-            let Some(after) = execute(&instruction, step) else { break };
+            let Some(after) = execute(&instruction, step).filter(|after| after.depth >= 0) else { break };
             match instruction.flow_control() {
                 FlowControl::Next | FlowControl::Call | FlowControl::IndirectCall => step = after,
                 FlowControl::UnconditionalBranch => match leads_to(&instruction) {
@@ -172,7 +176,7 @@ fn execute(instruction: &Instruction, step: Step) -> Option<Step> {
         }
         _ => {}
     }
-    (after.depth >= 0 && after.depth % WORD == 0).then_some(after)
+    (after.depth % WORD == 0).then_some(after)
 }
 
 fn immediate(instruction: &Instruction) -> Option<i64> {
@@ -181,19 +185,24 @@ fn immediate(instruction: &Instruction) -> Option<i64> {
     is_immediate.then(|| instruction.immediate(1).cast_signed())
 }
 
-/// Code of a file, decoded where it is asked for.
-struct Code<'a> {
-    module: &'a Module,
+/// The code of a file, by its addresses.
+fn of_file(module: &Module) -> Code<impl FnMut(u64) -> Option<Vec<u8>>> {
+    Code::new(|address| module.code(address, PIECE))
+}
+
+/// Code, decoded where it is asked for.
+struct Code<R> {
+    /// Gives the code from an address on, up to [`PIECE`].
+    read: R,
     start: u64,
     bytes: Vec<u8>,
 }
 
-impl<'a> Code<'a> {
-    fn new(module: &'a Module) -> Self {
-        Self { module, start: 0, bytes: Vec::new() }
+impl<R: FnMut(u64) -> Option<Vec<u8>>> Code<R> {
+    fn new(read: R) -> Self {
+        Self { read, start: 0, bytes: Vec::new() }
     }
 
-    /// The instruction at an address of the file.
     fn at(&mut self, address: u64) -> Option<Instruction> {
         let within = |code: &Self| {
             let into = usize::try_from(address.checked_sub(code.start)?).ok()?;
@@ -202,7 +211,7 @@ impl<'a> Code<'a> {
         let into = match within(self) {
             Some(into) => into,
             None => {
-                self.bytes = self.module.code(address, PIECE)?;
+                self.bytes = (self.read)(address)?;
                 self.start = address;
                 0
             }

@@ -1,19 +1,12 @@
 //! The code that one process can execute: which file each address belongs to.
 
-use std::{
-    collections::{HashMap, HashSet},
-    fs::File,
-    io,
-    os::unix::fs::FileExt,
-    path::Path,
-    sync::Arc,
-};
+use std::{collections::HashMap, fs::File, io, os::unix::fs::FileExt, path::Path, sync::Arc};
 
 use rustix::fs::{fstat, major, minor};
 
 use super::{
     Place,
-    arch::{self, Epilogue},
+    code::{self, Ending},
     debug_file,
     image::ImageError,
     module::{Module, Modules},
@@ -27,7 +20,7 @@ const MAX_VDSO: u64 = 64 * 1024;
 const MAX_PROCESSES: usize = 128;
 
 /// How many addresses of code made at run time are remembered for a process.
-const MAX_BODIES: usize = 4096;
+const MAX_ENDINGS: usize = 4096;
 
 /// The processes that were seen lately.
 #[derive(Debug, Default)]
@@ -90,10 +83,12 @@ pub(super) struct Space {
     /// By address.
     regions: Vec<Region>,
     perf_map: Arc<PerfMapFile>,
-    /// Addresses where a function does not return at once. Only these are remembered: a runtime may put other code there, and
-    /// then it would be wrong to take it for the end of a function, but not the other way round.
-    bodies: HashSet<u64>,
+    /// How functions end that go on at these addresses, with the code that was there: a runtime may put other code there.
+    endings: HashMap<u64, (Mark, Option<Ending>)>,
 }
+
+/// What code is known again by.
+type Mark = [u8; 32];
 
 #[derive(Debug)]
 struct Region {
@@ -122,7 +117,7 @@ impl Space {
             memory,
             regions: regions(pid)?,
             perf_map: Arc::new(PerfMapFile::new(pid)),
-            bodies: HashSet::new(),
+            endings: HashMap::new(),
         })
     }
 
@@ -136,21 +131,29 @@ impl Space {
         !matches!(self.memory.as_ref().map(|memory| memory.read_at(&mut [0], 4096)), Some(Ok(0)))
     }
 
-    /// How the function returns to which `ip` is returned to, if it does nothing else after that. Read from the process.
-    pub(super) fn epilogue(&mut self, ip: u64) -> Option<Epilogue> {
-        if self.bodies.contains(&ip) {
-            return None;
+    /// How the function gives back its frame that goes on at `ip`. Read from the process; as it was read, when that has ended.
+    pub(super) fn ending(&mut self, ip: u64) -> Option<Ending> {
+        let memory = self.memory.as_ref()?;
+        let mut mark = Mark::default();
+        let is_there = memory.read_exact_at(&mut mark, ip).is_ok();
+        if let Some((known, ending)) = self.endings.get(&ip)
+            && (!is_there || *known == mark)
+        {
+            return *ending;
         }
-        let mut code = [0; 32];
-        let length = self.memory.as_ref()?.read_at(&mut code, ip).ok()?;
-        let epilogue = arch::epilogue(&code[..length]);
-        if epilogue.is_none() && length > 0 {
-            if self.bodies.len() >= MAX_BODIES {
-                self.bodies.clear();
+        let ending = code::ending(ip, |address| {
+            let mut code = vec![0; code::PIECE];
+            let length = memory.read_at(&mut code, address).ok()?;
+            code.truncate(length);
+            Some(code)
+        });
+        if is_there {
+            if self.endings.len() >= MAX_ENDINGS {
+                self.endings.clear();
             }
-            self.bodies.insert(ip);
+            self.endings.insert(ip, (mark, ending));
         }
-        epilogue
+        ending
     }
 
     /// A word of the memory of the process, while that lasts.

@@ -1,6 +1,7 @@
 //! From the innermost frame to the outermost, one at a time.
 
 mod by_code;
+mod by_ending;
 
 use std::{collections::HashMap, mem, ops::Range, sync::Arc};
 
@@ -135,11 +136,7 @@ impl Walker {
                 }
             },
             place @ Place::File { .. } if frame.is_first => Err(no_frame_pointer(place)),
-            Place::Jit if frame.address.is_return => match by_epilogue(frame, regs, thread) {
-                Some(caller) => Ok(caller),
-                None => by_frame_pointer(frame, regs, thread),
-            },
-            _ => by_frame_pointer(frame, regs, thread),
+            _ => self.by_ending(frame, regs, thread),
         }
     }
 
@@ -192,13 +189,15 @@ impl Walker {
 }
 
 /// Code that keeps frame pointers has the caller's at `[fp]` and the return address above it. 0 marks the outermost frame
-/// (System V ABI for x86-64, 3.4.1); in code that uses the register otherwise it means nothing.
+/// (System V ABI for x86-64, 3.4.1); in code that uses the register otherwise it means nothing, and code made at run time is
+/// never the outermost.
 fn by_frame_pointer(frame: &Frame<'_>, regs: &mut Regs, thread: &Thread<'_>) -> Result<Caller, Reason> {
     let place = &frame.address.place;
     let fp = regs.bp();
     if fp == 0 {
         let is_entry = matches!(place, Place::Module { module, address } if module.is_entry(*address));
-        return if is_entry || frame.by_frame_pointer { Ok(Caller::None) } else { Err(no_frame_pointer(place)) };
+        let is_outermost = is_entry || (frame.by_frame_pointer && *place != Place::Jit);
+        return if is_outermost { Ok(Caller::None) } else { Err(no_frame_pointer(place)) };
     }
     if fp < regs.sp() || !fp.is_multiple_of(WORD) {
         return Err(no_frame_pointer(place));
@@ -215,22 +214,6 @@ fn by_frame_pointer(frame: &Frame<'_>, regs: &mut Regs, thread: &Thread<'_>) -> 
     regs.set_sp(fp + 2 * WORD);
     regs.set_bp(caller_fp);
     Ok(Caller::Guess(ip))
-}
-
-/// Code made at run time has no unwind info, and not all of it keeps the frame pointer: Python's perf trampoline does not
-/// (`Python/asm_trampoline.S`, 3.12). Where nothing but the end of the function follows the call, that says where the caller
-/// is. The process must still be alive.
-fn by_epilogue(frame: &Frame<'_>, regs: &mut Regs, thread: &mut Thread<'_>) -> Option<Caller> {
-    let epilogue = thread.space.epilogue(frame.address.ip)?;
-    let sp = regs.sp();
-    let ip = thread.read(sp.checked_add(epilogue.return_address)?).ok()?;
-    let fp = match epilogue.saved_fp {
-        Some(offset) => thread.read(sp.checked_add(offset)?).ok()?,
-        None => regs.bp(),
-    };
-    regs.set_sp(sp + epilogue.return_address + WORD);
-    regs.set_bp(fp);
-    Some(Caller::Certain(ip))
 }
 
 fn no_frame_pointer(place: &Place) -> Reason {

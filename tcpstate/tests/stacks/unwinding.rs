@@ -4,7 +4,7 @@ use std::{fs, io::Write as _, path::Path, process::Command};
 
 use tcpstate::{
     symbolize::{Frame, Symbolizer},
-    unwind::{End, Place, Reason, Stack, Unwinder, fold},
+    unwind::{End, Place, RawStack, Reason, Stack, Unwinder, fold},
 };
 
 use crate::{
@@ -247,9 +247,38 @@ fn code_made_at_run_time_without_frame_pointer() -> Result {
     assert_adjacent(&frames, &["session", "called_by_jit", &format!("[unknown] 0x{:x}", jit.ip), "jit", "main"]);
     assert_complete(&stack, &frames);
 
+    let mut too_late = Unwinder::new();
+    too_late.unwind(&RawStack { stack: &[], ..capture.raw() });
     target.end()?;
-    let late = unwinder.unwind(&capture.raw());
-    assert_eq!(late.end, End::Truncated(Reason::NoFramePointer), "its code is gone");
+    assert_eq!(unwinder.unwind(&capture.raw()).end, End::Complete, "its code was read");
+    assert_eq!(too_late.unwind(&capture.raw()).end, End::Truncated(Reason::NoFramePointer), "its code is gone");
+    Ok(())
+}
+
+/// As Java has it by default, in a program that keeps frame pointers: the one of `jit` leads to `main`.
+#[test]
+fn code_made_at_run_time_that_leaves_the_frame_pointer_alone() -> Result {
+    let program = build("jit-fixed", "blocked.c", "gcc -O2 -fno-omit-frame-pointer -pthread")?;
+    let target = Target::start(&program, &["fixed"])?;
+    let (stack, frames) = resolve(&target.blocked(libc::SYS_read)?);
+    let jit = stack.frames.iter().find(|address| address.place == Place::Jit).ok_or("no such frame")?;
+    assert_adjacent(&frames, &["called_by_jit", &format!("[unknown] 0x{:x}", jit.ip), "jit", "main"]);
+    assert_complete(&stack, &frames);
+    Ok(())
+}
+
+/// Neither does code tell where the caller is, nor is the frame pointer its own.
+#[test]
+fn frames_are_not_left_out_unseen() -> Result {
+    let program = build("jit-opaque", "blocked.c", "gcc -O2 -fno-omit-frame-pointer -pthread")?;
+    for (how, made_at_run_time) in [("opaque", 1), ("zero", 2)] {
+        let target = Target::start(&program, &[how])?;
+        let (stack, frames) = resolve(&target.blocked(libc::SYS_read)?);
+        assert_eq!(stack.end, End::Truncated(Reason::NoFramePointer), "{how}: {:#?}", names(&frames));
+        assert_adjacent(&frames, &["session", "called_by_jit"]);
+        let last = &stack.frames[stack.frames.len() - made_at_run_time..];
+        assert!(last.iter().all(|address| address.place == Place::Jit), "{how}: {:#?}", names(&frames));
+    }
     Ok(())
 }
 

@@ -114,7 +114,7 @@ NOINLINE static int recurse(int depth)
 	return got + 1;
 }
 
-/* Code made at run time that calls its argument, with a frame pointer and without. */
+/* Code made at run time that calls its argument, with a frame pointer and without. Some does not say how large its frame is. */
 static const unsigned char jit_code[] = {
 	0x55,             /* push %rbp */
 	0x48, 0x89, 0xe5, /* mov %rsp,%rbp */
@@ -128,6 +128,46 @@ static const unsigned char trampoline_code[] = {
 	0xff, 0xd7,             /* call *%rdi */
 	0x48, 0x83, 0xc4, 0x08, /* add $8,%rsp */
 	0xc3,                   /* ret */
+};
+
+/* As a compiler of Java makes it. */
+static const unsigned char fixed_code[] = {
+	0x48, 0x83, 0xec, 0x18,                   /* sub $24,%rsp */
+	0x48, 0x89, 0x6c, 0x24, 0x10,             /* mov %rbp,16(%rsp) */
+	0xff, 0xd7,                               /* call *%rdi */
+	0x85, 0xc0,                               /* test %eax,%eax */
+	0x75, 0x02,                               /* jne over the next */
+	0x31, 0xed,                               /* xor %ebp,%ebp */
+	0x48, 0x83, 0xc4, 0x10,                   /* add $16,%rsp */
+	0x5d,                                     /* pop %rbp */
+	0x49, 0x89, 0xe2,                         /* mov %rsp,%r10 */
+	0xc3,                                     /* ret */
+};
+
+static const unsigned char opaque_code[] = {
+	0x53,             /* push %rbx */
+	0x48, 0x89, 0xe3, /* mov %rsp,%rbx */
+	0xff, 0xd7,       /* call *%rdi */
+	0x48, 0x89, 0xdc, /* mov %rbx,%rsp */
+	0x5b,             /* pop %rbx */
+	0xc3,             /* ret */
+};
+
+/* Uses the frame pointer otherwise, below code that keeps it. */
+static const unsigned char zero_code[] = {
+	0x55,                               /* push %rbp */
+	0x53,                               /* push %rbx */
+	0x52,                               /* push %rdx */
+	0x48, 0x89, 0xe3,                   /* mov %rsp,%rbx */
+	0x31, 0xed,                         /* xor %ebp,%ebp */
+	0xe8, 0x07, 0x00, 0x00, 0x00,       /* call what keeps it */
+	0x48, 0x89, 0xdc,                   /* mov %rbx,%rsp */
+	0x5a,                               /* pop %rdx */
+	0x5b,                               /* pop %rbx */
+	0x5d,                               /* pop %rbp */
+	0xc3,                               /* ret */
+	0x55, 0x48, 0x89, 0xe5, 0xff, 0xd7, /* push %rbp; mov %rsp,%rbp; call *%rdi */
+	0xc9, 0xc3,                         /* leave; ret */
 };
 
 NOINLINE static int called_by_jit(void)
@@ -218,6 +258,12 @@ int main(int argc, char **argv)
 		result = jit(jit_code, sizeof jit_code, path);
 	else if (!strcmp(how, "trampoline"))
 		result = jit(trampoline_code, sizeof trampoline_code, path);
+	else if (!strcmp(how, "fixed"))
+		result = jit(fixed_code, sizeof fixed_code, path);
+	else if (!strcmp(how, "opaque"))
+		result = jit(opaque_code, sizeof opaque_code, path);
+	else if (!strcmp(how, "zero"))
+		result = jit(zero_code, sizeof zero_code, path);
 	else if (!strcmp(how, "signal"))
 		result = interrupted();
 	else if (!strcmp(how, "plugin"))

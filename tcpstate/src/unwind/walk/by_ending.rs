@@ -1,0 +1,66 @@
+//! The caller of code that is in no file that can be read: made at run time, mostly.
+//!
+//! Such code has no unwind info, and much of it does not keep the frame pointer: what Java compiles (unless started with
+//! `-XX:+PreserveFramePointer`), or Python's perf trampoline (`Python/asm_trampoline.S`, 3.12). The register then has whatever
+//! a caller left there: often a frame pointer of one further out, and following it would leave out all frames between,
+//! unseen. So the end of the function is asked first.
+
+use super::{Caller, Frame, Reason, Thread, WORD, Walker, by_frame_pointer, no_frame_pointer};
+use crate::unwind::{Place, arch::Regs, code::Ending};
+
+impl Walker {
+    pub(super) fn by_ending(
+        &mut self,
+        frame: &Frame<'_>,
+        regs: &mut Regs,
+        thread: &mut Thread<'_>,
+    ) -> Result<Caller, Reason> {
+        match thread.space.ending(frame.address.ip) {
+            Some(Ending::FramePointer) => by_frame_pointer(frame, regs, thread),
+            Some(Ending::StackPointer { return_address, saved_fp }) => {
+                let at = regs.sp().checked_add(return_address).ok_or(Reason::OffStack)?;
+                let ip = thread.read(at)?;
+                if !self.may_be_returned_to(ip, thread) {
+                    return Err(no_frame_pointer(&frame.address.place));
+                }
+                if let Some(offset) = saved_fp {
+                    regs.set_bp(thread.read(regs.sp().checked_add(offset).ok_or(Reason::OffStack)?)?);
+                }
+                regs.set_sp(at + WORD);
+                Ok(Caller::Certain(ip))
+            }
+            None => self.by_frame_pointer_of_its_own(frame, regs, thread),
+        }
+    }
+
+    /// A frame that lies between this one and that which the frame pointer belongs to has its return address between the
+    /// two. Where there is none, the frame pointer is this one's.
+    fn by_frame_pointer_of_its_own(
+        &mut self,
+        frame: &Frame<'_>,
+        regs: &mut Regs,
+        thread: &mut Thread<'_>,
+    ) -> Result<Caller, Reason> {
+        let sp = regs.sp();
+        let fp = regs.bp();
+        let caller = by_frame_pointer(frame, regs, thread)?;
+        let mut at = sp;
+        while at <= fp {
+            if self.may_be_returned_to(thread.read(at)?, thread) {
+                return Err(no_frame_pointer(&frame.address.place));
+            }
+            at += WORD;
+        }
+        Ok(caller)
+    }
+
+    /// Whether `ip` may be a return address. In code made at run time it need not follow a call: Java's interpreter pushes the
+    /// one of its own choice (`TemplateTable::prepare_invoke()`, JDK 17).
+    fn may_be_returned_to(&mut self, ip: u64, thread: &mut Thread<'_>) -> bool {
+        match thread.place(ip.wrapping_sub(1)) {
+            Some(place @ Place::Module { .. }) => self.is_call(&place),
+            Some(_) => true,
+            None => false,
+        }
+    }
+}
