@@ -5,11 +5,21 @@ use std::{
     fs::{self, File},
     io,
     os::unix::fs::MetadataExt,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::OnceLock,
+    time::{Duration, SystemTime},
+};
+
+use rustix::{
+    param::clock_ticks_per_second,
+    time::{ClockId, clock_gettime},
 };
 
 use super::files;
+
+/// How much earlier than the process a map may seem to be: its start is known to a clock tick, and file systems stamp files
+/// with the time of the last tick (`current_time()`, `fs/inode.c`) or round it to a second.
+const TOLERANCE: Duration = Duration::from_secs(2);
 
 /// The perf map of one process, if it writes one.
 ///
@@ -19,6 +29,17 @@ use super::files;
 pub struct PerfMapFile {
     pid: u32,
     held: OnceLock<File>,
+}
+
+/// Why there is no perf map.
+#[derive(Debug, thiserror::Error)]
+pub enum PerfMapError {
+    /// There is no such file, or no such process any more.
+    #[error("no perf map")]
+    None,
+    /// There is a file, and this is why it is not believed.
+    #[error("{0}")]
+    Unfit(String),
 }
 
 impl PerfMapFile {
@@ -44,25 +65,65 @@ impl PerfMapFile {
         }
     }
 
-    /// The file as it is now, or as it was held. `None`: there is none.
-    #[must_use]
-    pub fn open(&self) -> Option<File> {
+    /// The file as it is now, or as it was held.
+    ///
+    /// # Errors
+    ///
+    /// Why there is none.
+    pub fn open(&self) -> Result<File, PerfMapError> {
         self.hold();
-        match open(self.pid) {
-            Ok(file) => Some(file),
-            Err(_) => self.held.get().and_then(|file| file.try_clone().ok()),
-        }
+        open(self.pid).or_else(|error| self.held.get().and_then(|file| file.try_clone().ok()).ok_or(error))
     }
 }
 
-/// Opens the map of a living process. A file that belongs neither to the process's user nor to root is refused, as perf
-/// does: `/tmp` is everybody's.
-fn open(pid: u32) -> io::Result<File> {
+impl From<io::Error> for PerfMapError {
+    fn from(_: io::Error) -> Self {
+        Self::None
+    }
+}
+
+/// Opens the map of a living process.
+///
+/// A file that belongs neither to the process's user nor to root is refused, as perf does: `/tmp` is everybody's. So is one
+/// that was last written before the process began: it is of an earlier one that had the same pid, as the first processes of
+/// a container have each time. A process keeps its start when it executes another program, so what it wrote before that is
+/// believed.
+fn open(pid: u32) -> Result<File, PerfMapError> {
     let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
-    let (inner_pid, uid) = identity(&status).ok_or(io::ErrorKind::InvalidData)?;
-    let file = files::open_in_root(pid, &PathBuf::from(format!("/tmp/perf-{inner_pid}.map")))?;
-    let owner = file.metadata()?.uid();
-    if owner == uid || owner == 0 { Ok(file) } else { Err(io::ErrorKind::PermissionDenied.into()) }
+    let (inner_pid, uid) = identity(&status).ok_or(PerfMapError::None)?;
+    let path = PathBuf::from(format!("/tmp/perf-{inner_pid}.map"));
+    let file = files::open_in_root(pid, &path)?;
+    let metadata = file.metadata()?;
+    let owner = metadata.uid();
+    if owner != uid && owner != 0 {
+        return Err(unfit(&path, &format!("belongs to user {owner}, not to that of the process")));
+    }
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
+    let started = started(&stat).ok_or(PerfMapError::None)?;
+    if metadata.modified()? + TOLERANCE < started {
+        return Err(unfit(&path, "is older than the process"));
+    }
+    Ok(file)
+}
+
+fn unfit(path: &Path, why: &str) -> PerfMapError {
+    PerfMapError::Unfit(format!("`{}` {why} and is not read", path.display()))
+}
+
+/// When the process began, by the clock that stamps files, from `/proc/PID/stat`: that counts from the start of the system,
+/// in the time namespace of who reads it (`do_task_stat()`, `fs/proc/array.c`, Linux 6.18), as `CLOCK_BOOTTIME` does.
+fn started(stat: &str) -> Option<SystemTime> {
+    let ticks = start_ticks(stat)?;
+    let rate = clock_ticks_per_second();
+    let after_boot =
+        Duration::from_secs(ticks / rate) + Duration::from_secs(ticks % rate) / u32::try_from(rate).ok()?;
+    let since_boot = Duration::try_from(clock_gettime(ClockId::Boottime)).ok()?;
+    SystemTime::now().checked_sub(since_boot.checked_sub(after_boot)?)
+}
+
+/// Field 22. The name of the program, in parentheses, may contain both spaces and parentheses.
+fn start_ticks(stat: &str) -> Option<u64> {
+    stat.rsplit_once(')')?.1.split_ascii_whitespace().nth(19)?.parse().ok()
 }
 
 /// The pid in the innermost namespace and the effective uid, from `/proc/PID/status`.
@@ -75,6 +136,8 @@ fn identity(status: &str) -> Option<(u32, u32)> {
 
 #[cfg(test)]
 mod tests {
+    use std::process;
+
     use super::*;
 
     #[test]
@@ -87,6 +150,41 @@ mod tests {
 
     #[test]
     fn no_map_is_none() {
-        assert!(PerfMapFile::new(u32::MAX).open().is_none());
+        assert!(matches!(PerfMapFile::new(u32::MAX).open(), Err(PerfMapError::None)));
+    }
+
+    #[test]
+    fn own_start() {
+        let stat = fs::read_to_string("/proc/self/stat").expect("own stat");
+        let started = started(&stat).expect("own start");
+        let age = SystemTime::now().duration_since(started).expect("it is in the past");
+        assert!(age < Duration::from_secs(3600), "{age:?}");
+    }
+
+    #[test]
+    fn the_name_of_a_program_is_anything() {
+        let after = "S 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 4711 23\n";
+        assert_eq!(start_ticks(&format!("7 (sh) {after}")), Some(4711));
+        assert_eq!(start_ticks(&format!("7 (a) S 1 (b c) {after}")), Some(4711));
+        assert_eq!(start_ticks("7 (sh) S 1\n"), None);
+    }
+
+    #[test]
+    fn a_map_of_an_earlier_process_is_refused() {
+        let path = format!("/tmp/perf-{}.map", process::id());
+        fs::write(&path, "1000 10 old\n").expect("`/tmp` is writable");
+        let write = |modified: SystemTime| {
+            let file = File::options().write(true).open(&path).expect("own file");
+            file.set_modified(modified).expect("own file");
+        };
+        let map = PerfMapFile::new(process::id());
+        write(SystemTime::now() - Duration::from_secs(7 * 24 * 3600));
+        let refused = map.open();
+        write(SystemTime::now());
+        let accepted = map.open();
+        fs::remove_file(&path).expect("own file");
+        let error = refused.expect_err("it is old").to_string();
+        assert_eq!(error, format!("`{path}` is older than the process and is not read"));
+        accepted.expect("it is new");
     }
 }

@@ -2,7 +2,10 @@
 
 use std::path::Path;
 
-use crate::unwind::{End, Place, Reason, Stack};
+use crate::{
+    process::perf_map::PerfMapError,
+    unwind::{End, Place, Reason, Stack},
+};
 
 /// A runtime that can write a perf map.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,11 +26,15 @@ pub fn hint(stack: &Stack) -> Option<String> {
         Place::File { path, .. } => Interpreter::of(path),
         Place::Jit | Place::Unknown => None,
     })?;
-    if stack.perf_map.open().is_none() {
-        return Some(interpreter.hint(stack.perf_map.pid()));
+    let pid = stack.perf_map.pid();
+    match stack.perf_map.open() {
+        Err(PerfMapError::None) => Some(interpreter.hint(pid)),
+        Err(PerfMapError::Unfit(why)) => Some(format!("{why}; {}", interpreter.hint(pid))),
+        Ok(_) if stack.end == End::Truncated(Reason::NoFramePointer) && interpreter == Interpreter::Java => {
+            Some("start java with `-XX:+PreserveFramePointer` to see the callers".to_owned())
+        }
+        Ok(_) => None,
     }
-    let lost = stack.end == End::Truncated(Reason::NoFramePointer) && interpreter == Interpreter::Java;
-    lost.then(|| "start java with `-XX:+PreserveFramePointer` to see the callers".to_owned())
 }
 
 /// Whether a file runs programs of others, or comes with one that does: its own functions say little where theirs have names.

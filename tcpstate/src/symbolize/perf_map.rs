@@ -29,7 +29,7 @@ type Version = (u64, u64, u64, Option<SystemTime>);
 impl PerfMaps {
     /// The map of a process as it is now. `None`: it has none.
     pub(super) fn get(&mut self, file: &PerfMapFile) -> Option<&PerfMap> {
-        let mut open = file.open()?;
+        let mut open = file.open().ok()?;
         let metadata = open.metadata().ok()?;
         let version = (metadata.dev(), metadata.ino(), metadata.len(), metadata.modified().ok());
         if self.known.get(&file.pid()).is_none_or(|(known, _)| *known != version) {
