@@ -55,7 +55,7 @@ impl Unwinder {
         match self.spaces.get(raw.pid, raw.start_stack) {
             Ok(space) => {
                 let (frames, end) = self.walker.walk(raw, space, &mut self.modules);
-                Stack { frames, end, perf_map: Arc::clone(space.perf_map()) }
+                Stack { frames, end, perf_map: Arc::clone(space.perf_map()), mapped: Arc::clone(space.mapped()) }
             }
             Err(unknown) => {
                 let reason = match unknown {
@@ -67,6 +67,7 @@ impl Unwinder {
                     frames: vec![Address { ip: raw.registers.ip, is_return: false, place: Place::Unknown }],
                     end: End::Truncated(reason),
                     perf_map: Arc::new(PerfMapFile::new(raw.pid)),
+                    mapped: [].into(),
                 }
             }
         }

@@ -157,7 +157,7 @@ mod tests {
 
     fn unnamed() -> Unnamed {
         let perf_map = Arc::new(PerfMapFile::new(u32::MAX));
-        let stack = unwind::Stack { frames: Vec::new(), end: End::Complete, perf_map };
+        let stack = unwind::Stack { frames: Vec::new(), end: End::Complete, perf_map, mapped: [].into() };
         Unnamed { stack, kernel: Vec::new(), varying: true, asleep: false }
     }
 

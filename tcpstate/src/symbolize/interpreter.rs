@@ -4,7 +4,7 @@ use std::path::Path;
 
 use crate::{
     process::perf_map::PerfMapError,
-    unwind::{End, Place, Reason, Stack},
+    unwind::{Address, End, Place, Reason, Stack},
 };
 
 /// A runtime that can write a perf map.
@@ -21,16 +21,13 @@ enum Interpreter {
 /// `None` when there is no interpreter, or when the process writes a perf map already and the stack is complete.
 #[must_use]
 pub fn hint(stack: &Stack) -> Option<String> {
-    let interpreter = stack.frames.iter().find_map(|frame| match &frame.place {
-        Place::Module { module, .. } => Interpreter::of(module.path()),
-        Place::File { path, .. } => Interpreter::of(path),
-        Place::Jit | Place::Unknown => None,
-    })?;
+    let interpreter = Interpreter::on(stack)?;
+    let lost = stack.end == End::Truncated(Reason::NoFramePointer);
     let pid = stack.perf_map.pid();
     match stack.perf_map.open() {
-        Err(PerfMapError::None) => Some(interpreter.hint(pid)),
-        Err(PerfMapError::Unfit(why)) => Some(format!("{why}; {}", interpreter.hint(pid))),
-        Ok(_) if stack.end == End::Truncated(Reason::NoFramePointer) && interpreter == Interpreter::Java => {
+        Err(PerfMapError::None) => Some(interpreter.hint(pid, lost)),
+        Err(PerfMapError::Unfit(why)) => Some(format!("{why}; {}", interpreter.hint(pid, lost))),
+        Ok(_) if lost && interpreter == Interpreter::Java => {
             Some("start java with `-XX:+PreserveFramePointer` to see the callers".to_owned())
         }
         Ok(_) => None,
@@ -46,6 +43,20 @@ pub fn is_interpreter(path: &Path) -> bool {
 }
 
 impl Interpreter {
+    /// The one that a stack leads through. Of a stack with code made at run time that does not get as far as the runtime
+    /// itself, the one that the process maps.
+    fn on(stack: &Stack) -> Option<Self> {
+        let of_frame = |frame: &Address| match &frame.place {
+            Place::Module { module, .. } => Self::of(module.path()),
+            Place::File { path, .. } => Self::of(path),
+            Place::Jit | Place::Unknown => None,
+        };
+        stack.frames.iter().find_map(of_frame).or_else(|| {
+            let has_jit = stack.frames.iter().any(|frame| frame.place == Place::Jit);
+            if has_jit { stack.mapped.iter().find_map(|path| Self::of(path)) } else { None }
+        })
+    }
+
     fn of(path: &Path) -> Option<Self> {
         let name = path.file_name()?.to_str()?;
         if name.starts_with("libjvm.so") {
@@ -62,7 +73,8 @@ impl Interpreter {
         minor.parse().ok().map(|minor| Self::Python(Some(minor)))
     }
 
-    fn hint(self, pid: u32) -> String {
+    /// How to start it. `lost`: its code hides its callers.
+    fn hint(self, pid: u32, lost: bool) -> String {
         match self {
             Self::Node => {
                 "start node with `--perf-basic-prof --interpreted-frames-native-stack` to see JavaScript functions"
@@ -76,16 +88,20 @@ impl Interpreter {
             Self::Python(_) => {
                 "start Python 3.12 or later with `-X perf` or `PYTHONPERFSUPPORT=1` to see its functions".to_owned()
             }
-            Self::Java => format!(
+            Self::Java if lost => format!(
                 "start java with `-XX:+PreserveFramePointer` and run `jcmd {pid} Compiler.perfmap` to see Java methods"
             ),
+            Self::Java => format!("run `jcmd {pid} Compiler.perfmap` to see Java methods"),
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::{path::PathBuf, sync::Arc};
+
     use super::*;
+    use crate::process::perf_map::PerfMapFile;
 
     #[test]
     fn interpreters_by_their_file() {
@@ -114,8 +130,33 @@ mod tests {
 
     #[test]
     fn hints_name_the_remedy() {
-        assert!(Interpreter::Python(Some(11)).hint(7).contains("3.11 cannot"));
-        assert!(Interpreter::Python(Some(12)).hint(7).starts_with("start Python"));
-        assert!(Interpreter::Java.hint(7).contains("jcmd 7 Compiler.perfmap"));
+        assert!(Interpreter::Python(Some(11)).hint(7, false).contains("3.11 cannot"));
+        assert!(Interpreter::Python(Some(12)).hint(7, false).starts_with("start Python"));
+        assert!(Interpreter::Java.hint(7, false).starts_with("run `jcmd 7 Compiler.perfmap`"));
+        assert!(Interpreter::Java.hint(7, true).starts_with("start java with `-XX:+PreserveFramePointer`"));
+    }
+
+    /// A stack of two frames in a process that maps Java.
+    fn truncated_in(place: Place) -> Stack {
+        let frames = [Place::File { path: Path::new("/lib/libc.so.6").into(), offset: 0 }, place];
+        let address = |place| Address { ip: 4096, is_return: true, place };
+        Stack {
+            frames: frames.map(address).into(),
+            end: End::Truncated(Reason::NoFramePointer),
+            perf_map: Arc::new(PerfMapFile::new(u32::MAX)),
+            mapped: ["/usr/bin/java", "/usr/lib/jvm/lib/server/libjvm.so"].map(PathBuf::from).into(),
+        }
+    }
+
+    #[test]
+    fn a_stack_that_ends_before_the_runtime() {
+        let hint = hint(&truncated_in(Place::Jit)).expect("a hint");
+        assert!(hint.contains("PreserveFramePointer") && hint.contains("perfmap"), "{hint}");
+    }
+
+    #[test]
+    fn a_program_with_a_runtime_in_it_has_stacks_of_its_own() {
+        let native = Place::File { path: Path::new("/usr/bin/postgres").into(), offset: 0 };
+        assert_eq!(hint(&truncated_in(native)), None);
     }
 }

@@ -1,6 +1,13 @@
 //! The code that one process can execute: which file each address belongs to.
 
-use std::{collections::HashMap, fs::File, io, os::unix::fs::FileExt, path::Path, sync::Arc};
+use std::{
+    collections::HashMap,
+    fs::File,
+    io,
+    os::unix::fs::FileExt,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use rustix::fs::{fstat, major, minor};
 
@@ -82,6 +89,8 @@ pub(super) struct Space {
     memory: Option<File>,
     /// By address.
     regions: Vec<Region>,
+    /// The files of `regions`.
+    mapped: Arc<[PathBuf]>,
     perf_map: Arc<PerfMapFile>,
     /// How functions end that go on at these addresses, with the code that was there: a runtime may put other code there.
     endings: HashMap<u64, (Mark, Option<Ending>)>,
@@ -111,11 +120,13 @@ impl Space {
     /// Reads the mappings of a living process; opens none of its files yet.
     pub(super) fn load(pid: u32) -> Result<Self, ProcessError> {
         let memory = File::open(thread::file(pid, "mem")).ok();
+        let regions = regions(pid)?;
         Ok(Self {
             pid,
             start_stack: program::start_stack(pid),
             memory,
-            regions: regions(pid)?,
+            mapped: mapped(&regions),
+            regions,
             perf_map: Arc::new(PerfMapFile::new(pid)),
             endings: HashMap::new(),
         })
@@ -123,6 +134,11 @@ impl Space {
 
     pub(super) fn perf_map(&self) -> &Arc<PerfMapFile> {
         &self.perf_map
+    }
+
+    /// The files whose code is mapped.
+    pub(super) fn mapped(&self) -> &Arc<[PathBuf]> {
+        &self.mapped
     }
 
     /// Whether the process still has the memory whose mappings these are: it neither ended nor executed another program.
@@ -177,6 +193,7 @@ impl Space {
                 region.code = self.regions[known].code.take();
             }
         }
+        self.mapped = mapped(&fresh);
         self.regions = fresh;
     }
 
@@ -212,6 +229,12 @@ fn regions(pid: u32) -> Result<Vec<Region>, ProcessError> {
     let text = maps::read(pid)?;
     let executable = maps::parse(&text).filter(|mapping| mapping.executable);
     Ok(executable.map(|mapping| Region { mapping: mapping.into_owned(), code: None }).collect())
+}
+
+fn mapped(regions: &[Region]) -> Arc<[PathBuf]> {
+    let mut paths: Vec<_> = regions.iter().filter_map(|region| Some(region.mapping.file()?.path.to_owned())).collect();
+    paths.dedup();
+    paths.into()
 }
 
 fn open(pid: u32, mapping: &Mapping<'_>, modules: &mut Modules) -> Code {

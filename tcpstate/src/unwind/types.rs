@@ -1,6 +1,11 @@
 //! What goes in and what comes out.
 
-use std::{fmt, ops::Range, path::Path, sync::Arc};
+use std::{
+    fmt,
+    ops::Range,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use super::Module;
 use crate::process::perf_map::PerfMapFile;
@@ -43,6 +48,9 @@ pub struct Stack {
     pub end: End,
     /// Names of code that the process makes at run time; also says which process it is.
     pub perf_map: Arc<PerfMapFile>,
+    /// The files whose code the process maps, in its mount namespace: which runtime it is, even where no frame of that was
+    /// reached.
+    pub mapped: Arc<[PathBuf]>,
 }
 
 /// An address of code, and what it belongs to.
