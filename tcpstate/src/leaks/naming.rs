@@ -113,14 +113,16 @@ fn name(symbolizer: &mut Symbolizer, kernel: &mut KernelSymbols, unnamed: &Unnam
         End::Complete => None,
         End::Truncated(reason) => Some(reason.to_string()),
     };
-    let mut frames: Vec<Frame> = symbolizer.symbolize(&unnamed.stack).iter().flat_map(frames).collect();
+    let named = symbolizer.symbolize(&unnamed.stack);
+    let hint = hint(&unnamed.stack, &named);
+    let mut frames: Vec<Frame> = named.iter().flat_map(frames).collect();
     if frames.iter().any(|frame| frame.module.is_none() && frame.function.is_some()) {
         for frame in &mut frames {
             frame.runtime = frame.module.as_deref().is_some_and(is_interpreter);
         }
     }
     let functions = if unnamed.asleep { kernel.names_asleep(&unnamed.kernel) } else { kernel.names(&unnamed.kernel) };
-    Stack { frames, kernel: functions, truncated, hint: hint(&unnamed.stack) }
+    Stack { frames, kernel: functions, truncated, hint }
 }
 
 /// Functions that were inlined are frames of their own.

@@ -2,10 +2,15 @@
 
 use std::path::Path;
 
+use super::Frame;
 use crate::{
     process::perf_map::PerfMapError,
     unwind::{Address, End, Place, Reason, Stack},
 };
+
+/// What runs functions that V8 has not compiled: one for all, unless each has a copy of its own
+/// (`--interpreted-frames-native-stack`).
+const NODE_INTERPRETER: &str = "Builtins_InterpreterEntryTrampoline";
 
 /// A runtime that can write a perf map.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,23 +19,21 @@ enum Interpreter {
     /// With the 12 of 3.12, where the file's name says so.
     Python(Option<u32>),
     Java,
+    Erlang,
 }
 
 /// How to get the names of the interpreted functions, where a stack leads through an interpreter that does not say them.
 ///
-/// `None` when there is no interpreter, or when the process writes a perf map already and the stack is complete.
+/// `frames` are its names. `None` when there is no interpreter, or when the process writes a perf map already that says all.
 #[must_use]
-pub fn hint(stack: &Stack) -> Option<String> {
+pub fn hint(stack: &Stack, frames: &[Frame]) -> Option<String> {
     let interpreter = Interpreter::on(stack)?;
     let lost = stack.end == End::Truncated(Reason::NoFramePointer);
     let pid = stack.perf_map.pid();
     match stack.perf_map.open() {
         Err(PerfMapError::None) => Some(interpreter.hint(pid, lost)),
         Err(PerfMapError::Unfit(why)) => Some(format!("{why}; {}", interpreter.hint(pid, lost))),
-        Ok(_) if lost && interpreter == Interpreter::Java => {
-            Some("start java with `-XX:+PreserveFramePointer` to see the callers".to_owned())
-        }
-        Ok(_) => None,
+        Ok(_) => interpreter.hint_beyond_map(lost, frames).map(str::to_owned),
     }
 }
 
@@ -62,6 +65,9 @@ impl Interpreter {
         if name.starts_with("libjvm.so") {
             return Some(Self::Java);
         }
+        if name == "beam.smp" {
+            return Some(Self::Erlang);
+        }
         if name == "node" || name == "nodejs" || name.starts_with("libnode.so") {
             return Some(Self::Node);
         }
@@ -71,6 +77,18 @@ impl Interpreter {
         }
         let minor: String = version.strip_prefix("3.")?.chars().take_while(char::is_ascii_digit).collect();
         minor.parse().ok().map(|minor| Self::Python(Some(minor)))
+    }
+
+    /// What to add when it writes a perf map already.
+    fn hint_beyond_map(self, lost: bool, frames: &[Frame]) -> Option<&'static str> {
+        let mut names = frames.iter().flat_map(|frame| &*frame.functions).map(|function| &*function.name);
+        match self {
+            Self::Java if lost => Some("start java with `-XX:+PreserveFramePointer` to see the callers"),
+            Self::Node if names.any(|name| name == NODE_INTERPRETER) => Some(
+                "start node with `--interpreted-frames-native-stack`, too, to see JavaScript functions not yet compiled",
+            ),
+            _ => None,
+        }
     }
 
     /// How to start it. `lost`: its code hides its callers.
@@ -92,6 +110,7 @@ impl Interpreter {
                 "start java with `-XX:+PreserveFramePointer` and run `jcmd {pid} Compiler.perfmap` to see Java methods"
             ),
             Self::Java => format!("run `jcmd {pid} Compiler.perfmap` to see Java methods"),
+            Self::Erlang => "start erl with `+JPperf true` to see Erlang functions".to_owned(),
         }
     }
 }
@@ -101,7 +120,7 @@ mod tests {
     use std::{path::PathBuf, sync::Arc};
 
     use super::*;
-    use crate::process::perf_map::PerfMapFile;
+    use crate::{process::perf_map::PerfMapFile, symbolize::Function};
 
     #[test]
     fn interpreters_by_their_file() {
@@ -113,6 +132,7 @@ mod tests {
             ("/opt/bin/python3", Some(Interpreter::Python(None))),
             ("/usr/bin/python2.7", None),
             ("/usr/lib/jvm/lib/server/libjvm.so", Some(Interpreter::Java)),
+            ("/usr/lib/erlang/erts-13.1.5/bin/beam.smp", Some(Interpreter::Erlang)),
             ("/usr/bin/nodemon", None),
             ("[vdso]", None),
             ("/", None),
@@ -136,6 +156,17 @@ mod tests {
         assert!(Interpreter::Java.hint(7, true).starts_with("start java with `-XX:+PreserveFramePointer`"));
     }
 
+    #[test]
+    fn a_perf_map_that_does_not_say_all() {
+        let function = Function { name: NODE_INTERPRETER.to_owned(), location: None, inlined: false };
+        let frames = [Frame { ip: 4096, module: None, offset: 0, functions: [function].into() }];
+        let hint = Interpreter::Node.hint_beyond_map(false, &frames).expect("a hint");
+        assert!(hint.contains("`--interpreted-frames-native-stack`"), "{hint}");
+        assert_eq!(Interpreter::Node.hint_beyond_map(false, &[]), None);
+        assert_eq!(Interpreter::Java.hint_beyond_map(false, &frames), None);
+        assert!(Interpreter::Java.hint_beyond_map(true, &[]).is_some());
+    }
+
     /// A stack of two frames in a process that maps Java.
     fn truncated_in(place: Place) -> Stack {
         let frames = [Place::File { path: Path::new("/lib/libc.so.6").into(), offset: 0 }, place];
@@ -150,13 +181,13 @@ mod tests {
 
     #[test]
     fn a_stack_that_ends_before_the_runtime() {
-        let hint = hint(&truncated_in(Place::Jit)).expect("a hint");
+        let hint = hint(&truncated_in(Place::Jit), &[]).expect("a hint");
         assert!(hint.contains("PreserveFramePointer") && hint.contains("perfmap"), "{hint}");
     }
 
     #[test]
     fn a_program_with_a_runtime_in_it_has_stacks_of_its_own() {
         let native = Place::File { path: Path::new("/usr/bin/postgres").into(), offset: 0 };
-        assert_eq!(hint(&truncated_in(native)), None);
+        assert_eq!(hint(&truncated_in(native), &[]), None);
     }
 }
