@@ -92,7 +92,8 @@ impl Hunt<'_> {
             Some(every) => {
                 let end = self.watch(&mut endings, every).await?;
                 self.intake.fetch()?;
-                self.reconcile_if_due()?;
+                // Whether one was due or not: no later report makes up for what this one does not know.
+                self.intake.reconcile()?;
                 end
             }
             None => self.look_once(&mut endings).await?,

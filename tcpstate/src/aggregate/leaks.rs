@@ -62,7 +62,7 @@ const CLOSE_TAKES_NS: u64 = 100_000_000;
 pub struct Options {
     /// A socket younger than this is not shown, and one that is closed sooner was not late.
     pub older_than: Duration,
-    /// Whether a hook sees `accept()`.
+    /// Whether a hook sees every `accept()`.
     pub accept_hook: bool,
     /// Whether a hook sees receives.
     pub receive_hook: bool,

@@ -299,6 +299,43 @@ fn without_an_accept_hook_the_listener_is_not_blamed() {
     );
 }
 
+/// A listener's connection that some hook may have missed the `accept()` of.
+fn at_a_listener(scene: &mut Scene) -> Socket {
+    scene.fin(Opener { pid: 12, comm: "srv", source: OwnerSource::Listen, port: 80, place: None })
+}
+
+#[test]
+fn what_reads_a_socket_has_accepted_it() {
+    let mut scene = Scene::new();
+    let socket = at_a_listener(&mut scene);
+    assert_eq!(verdicts(&scene.watch(1)), [(Verdict::NeverAccepted, 1)]);
+    scene.read_eof(socket, 13, 14, "worker", 2);
+    let survey = scene.survey();
+    let group = only(&survey);
+    assert_eq!(group.verdict, Verdict::EofRead, "newer than the snapshot that found it in the backlog");
+    assert_eq!(group.process.map(|process| process.pid), Some(13), "who reads it, for who listens need not accept");
+    assert_eq!((group.held.unknown, group.held.by_nobody), (1, 0), "nobody has looked for its descriptors");
+    scene.found(socket).unaccepted = false;
+    scene.found(socket).holders = vec![Holder { pid: 13, fd: 4 }];
+    let survey = scene.watch(1);
+    assert_eq!((only(&survey).verdict, only(&survey).held.by.len()), (Verdict::EofRead, 1));
+}
+
+#[test]
+fn where_an_accept_may_be_missed_no_ghost_is_seen_before_its_descriptor() {
+    let older_than = std::time::Duration::from_secs(1);
+    let options = Options { older_than, accept_hook: false, receive_hook: true, descriptors: true };
+    let mut scene = Scene::with(options);
+    let socket = at_a_listener(&mut scene);
+    scene.wait_ms(1_500);
+    scene.reset(socket);
+    scene.wait_ms(1_500);
+    assert_eq!(verdicts(&scene.survey()), [], "reset in the backlog, as far as is known");
+    scene.found(socket).unaccepted = false;
+    scene.found(socket).holders = vec![Holder { pid: 13, fd: 4 }];
+    assert_eq!(verdicts(&scene.watch(1)), [(Verdict::GhostFd, 1)]);
+}
+
 #[test]
 fn ghosts_after_a_reset_or_a_shutdown() {
     let mut scene = Scene::new();

@@ -45,8 +45,10 @@ impl Leaks {
                 let confirmed =
                     socket.listed == self.generation && self.snapshot.is_some_and(|(taken, _)| left.at <= taken);
                 let closing = !confirmed && now.0.saturating_sub(left.at.0) < CLOSE_TAKES_NS;
-                // A connection that was reset in the backlog has no descriptor yet.
-                if closing || self.is_unaccepted(socket) {
+                // A connection that was reset in the backlog has no descriptor yet; where an accept may have been missed, a
+                // snapshot has to find one.
+                let unseen = socket.is_of_listener() && socket.listed == 0 && !socket.was_accepted();
+                if closing || unseen || self.is_unaccepted(socket) {
                     return None;
                 }
             }
@@ -90,8 +92,7 @@ impl Leaks {
         if socket.listed != 0 {
             return socket.unaccepted;
         }
-        let of_listener = socket.owner.is_some_and(|owner| owner.source == OwnerSource::Listen);
-        of_listener && self.options.accept_hook
+        socket.is_of_listener() && self.options.accept_hook
     }
 
     /// The verdict on a socket of which somebody else knows who holds it.
@@ -136,8 +137,9 @@ impl Leaks {
             Holding::Others { told: true } => (told, owner),
             Holding::Others { told: false } => (first, owner),
             _ if self.is_unaccepted(socket) => (owner.or_else(|| self.listener_of(socket)), None),
-            _ if socket.was_accepted() => (owner, None),
-            _ => (first.or(owner), None),
+            _ if socket.has_opener() => (owner, None),
+            // Who listens need not be who accepts.
+            _ => (first.or(told).or(owner), None),
         }
     }
 
@@ -162,7 +164,8 @@ impl Leaks {
         let read_at = socket.told.map(|told| told.at);
         Facts {
             ghost: matches!(socket.phase, Phase::Ghost(_)),
-            unaccepted: self.is_unaccepted(socket),
+            // Who holds it has accepted it, whatever the last snapshot found.
+            unaccepted: self.is_unaccepted(socket) && !matches!(holding, Holding::Owner | Holding::Others { .. }),
             holding,
             eof_read: socket.eof_read,
             queues: socket.load.map(|load| queues(socket, &load, now)),

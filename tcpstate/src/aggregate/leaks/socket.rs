@@ -105,9 +105,19 @@ impl Socket {
         }
     }
 
-    /// Whether the program itself, and not a listener in its place, is known to have got it.
-    pub(super) fn was_accepted(&self) -> bool {
+    /// Whether the program itself, and not a listener in its place, is known to have opened it.
+    pub(super) fn has_opener(&self) -> bool {
         rank(self.owner.as_ref()) > rank_of(OwnerSource::Listen)
+    }
+
+    /// Whether the program is known to have got it: only who has accepted a socket can read it.
+    pub(super) fn was_accepted(&self) -> bool {
+        self.has_opener() || self.eof_read
+    }
+
+    /// Whether all that is known is at which listener it was made.
+    pub(super) fn is_of_listener(&self) -> bool {
+        self.owner.is_some_and(|owner| owner.source == OwnerSource::Listen)
     }
 
     /// Whether a snapshot has looked for its descriptors: not for those of a socket that was in a backlog then and has been

@@ -11,6 +11,7 @@ pub(crate) struct Report {
     pub(crate) losses: Losses,
     /// What this kernel hides.
     pub(crate) unseen: Vec<String>,
+    pub(crate) snapshot_age_ns: Option<u64>,
     pub(crate) totals: Totals,
     pub(crate) groups: Vec<Group>,
     pub(crate) groups_left_out: usize,
