@@ -1,5 +1,6 @@
 //! `tcpstate run`: a command, traced from before its first instruction, and whether it left sockets behind.
 
+mod clean_up;
 mod command;
 mod signals;
 mod terminal;

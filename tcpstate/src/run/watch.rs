@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use tokio::time::{Interval, MissedTickBehavior, interval, sleep};
 
-use super::command::End;
+use super::{clean_up::is_at_exit, command::End};
 use crate::{
     aggregate::leaks::{Leaks, Observed},
     kernel::{Options, Tracer},
@@ -20,7 +20,6 @@ use crate::{
     report::{
         leaks::{LeakReport, Surroundings},
         run::{Allowance, RunReport},
-        stack::Frame,
     },
     session::{Clock, log_probes},
     settings::run::RunSettings,
@@ -32,11 +31,6 @@ const GRACE: Duration = Duration::from_millis(200);
 const NO_STACK: PlaceId = PlaceId(0);
 /// Closed sockets that wait for their stacks to be named.
 const UNSETTLED: usize = 4096;
-/// Functions that run programs' clean-up at their end: of C (`exit()`, and what it runs), and of Python, which gives up all its
-/// objects.
-const CLEAN_UP: [&str; 5] = ["exit", "__run_exit_handlers", "Py_FinalizeEx", "Py_Finalize", "_Py_Finalize"];
-/// That of Node.
-const NODE_CLEAN_UP: &str = "node::FreeEnvironment";
 /// How often that is looked at.
 const LOOK: Duration = Duration::from_millis(5);
 
@@ -170,10 +164,5 @@ fn settle(intake: &mut Intake) {
     let Intake { leaks, stacks, .. } = intake;
     stacks.name(&leaks.unsettled());
     let book = stacks.book();
-    leaks.settle(|place| book.get(place).is_some_and(|stack| stack.frames.iter().any(ends_process)));
-}
-
-/// Whether everything that this function calls is done because the process ends.
-fn ends_process(frame: &Frame) -> bool {
-    frame.function.as_deref().is_some_and(|name| CLEAN_UP.contains(&name) || name.starts_with(NODE_CLEAN_UP))
+    leaks.settle(|place| book.get(place).is_some_and(|stack| is_at_exit(stack)));
 }

@@ -24,6 +24,7 @@ pub(crate) const INAPPLICABLE: &[Inapplicable] = &[
             "gate::leaks::closed_late",
             "gate::leaks::ghosts",
             "gate::suites::node",
+            "gate::suites::perl",
             "gate::suites::pytest",
             "hunts::callers::*",
             "hunts::changes::never_accepted_then_accepted",

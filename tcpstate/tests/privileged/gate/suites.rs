@@ -1,4 +1,4 @@
-//! Test suites of three languages: with the bug they leak and fail the gate, without they pass.
+//! Test suites of three languages, and a program in another: with the bug they leak and fail the gate, without they pass.
 
 use std::{ffi::OsString, path::PathBuf};
 
@@ -12,7 +12,12 @@ use crate::{
 };
 
 pub(crate) fn trials() -> Vec<Trial> {
-    vec![trial("gate::suites::pytest", pytest), trial("gate::suites::rust", rust), trial("gate::suites::node", node)]
+    vec![
+        trial("gate::suites::pytest", pytest),
+        trial("gate::suites::rust", rust),
+        trial("gate::suites::node", node),
+        trial("gate::suites::perl", perl),
+    ]
 }
 
 fn both(command: &[OsString]) -> Result<[Ended; 2]> {
@@ -62,4 +67,13 @@ fn node() -> Result<()> {
     leaking.check(99, 1)?;
     leaking.check_all("/verdict", "eof-read")?;
     leaking.check_all("/process/comm", "node")
+}
+
+fn perl() -> Result<()> {
+    let client = compile::source("run/client.pl").into_os_string();
+    let [leaking, _] = both(&[installed("perl")?.into_os_string(), client])?;
+    leaking.check(99, 1)?;
+    leaking.check_all("/fate", "closed-at-exit")?;
+    leaking.check_all("/verdict", "eof-read")?;
+    leaking.check_stack("/shut_down/0/stack", "perl_destruct")
 }
