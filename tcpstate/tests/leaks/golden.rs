@@ -285,6 +285,23 @@ fn said(scene: &mut Scene) -> String {
     text(&LeakReport::new(survey, &scene.stacks, surroundings), None, false)
 }
 
+/// Only one of the threads is kept.
+#[test]
+fn one_of_many_threads_stands_for_them() {
+    for (sockets, said_of) in
+        [(1, "told        thread worker[100], of"), (3, "told        such as thread worker[100], of")]
+    {
+        let mut scene = Scene::new();
+        names(&mut scene);
+        for n in 0..sockets {
+            let socket = scene.fin(accepts(500, "server", 8443, 20));
+            scene.read_eof(socket, 500, 100 + n, "worker", 31);
+        }
+        let text = said(&mut scene);
+        assert!(text.contains(said_of), "{text}");
+    }
+}
+
 #[test]
 fn recursion_is_shown_once() {
     let mut scene = Scene::new();
