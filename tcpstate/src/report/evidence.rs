@@ -98,8 +98,8 @@ pub fn advice(group: &Group) -> &'static str {
             "the accept loop is stuck or too slow: see where the listener's threads sleep, and compare backlog and limit"
         }
         Verdict::EofUnread => {
-            "a read was never issued, or EPOLLIN/EPOLLRDHUP is ignored or no longer watched: read until 0, then close; see where \
-             the threads sleep"
+            "nothing has read to the end: EPOLLIN/EPOLLRDHUP is ignored or not watched, or TLS (close_notify) or a peek (MSG_PEEK) \
+             told of it already: read until 0, then close; see where the threads sleep"
         }
         Verdict::EofRead => {
             "the code below was told of the end (a read of 0) and has to close the socket, on every path"
@@ -161,7 +161,7 @@ fn fin_consumed(group: &Group) -> String {
     let before = group.sockets - group.watched;
     let seen = "Recv-Q 0, but no receive was seen to return 0";
     match (group.watched, before) {
-        (_, 0) => format!("{seen}: a read took the last data together with the FIN"),
+        (_, 0) => format!("{seen}: one took the FIN with the last data, or was of length 0"),
         (0, _) => "Recv-Q 0: drained; whether a read returned 0 was not observed".to_owned(),
         (_, before) => format!("{seen}; of {before} of them that was not observed"),
     }

@@ -89,6 +89,7 @@ fn unopened(group: &Group) -> String {
     let why = match group.origin.opening {
         Opening::NotTaken => "stack not taken",
         Opening::NotAccepted => "not accepted",
+        Opening::NotSeen => "accept not seen",
         Opening::BeforeTrace | Opening::Seen(_) | Opening::Inferred(_) => "before the trace",
     };
     let (side, port) = match group.origin.role {

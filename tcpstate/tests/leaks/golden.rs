@@ -1,9 +1,10 @@
 //! Whole reports, as people and programs see them.
 
-use std::{collections::BTreeMap, fs, path::Path, sync::Arc};
+use std::{collections::BTreeMap, fs, path::Path, sync::Arc, time::Duration};
 
 use jiff::tz::TimeZone;
 use tcpstate::{
+    aggregate::leaks::Options,
     model::{
         MonotonicNs, OwnerSource, State,
         leak::{FoundListener, Holder, LeakLosses, PlaceId},
@@ -300,6 +301,35 @@ fn one_of_many_threads_stands_for_them() {
         let text = said(&mut scene);
         assert!(text.contains(said_of), "{text}");
     }
+}
+
+#[test]
+fn an_accept_that_no_hook_saw() {
+    let options =
+        Options { older_than: Duration::from_secs(1), accept_hook: false, receive_hook: true, descriptors: true };
+    let mut scene = Scene::with(options);
+    let socket = scene.fin(Opener { pid: 12, comm: "ring", source: OwnerSource::Listen, port: 80, place: None });
+    scene.found(socket).unaccepted = false;
+    scene.found(socket).holders = vec![Holder { pid: 12, fd: 4 }];
+    let survey = scene.watch(2);
+    let unseen = |unseen| {
+        let surroundings = Surroundings { top: 10, unseen, ..Surroundings::default() };
+        LeakReport::new(survey.clone(), &scene.stacks, surroundings)
+    };
+    let report = unseen(Vec::new());
+    let text_of = |report: &LeakReport| text(report, None, false);
+    assert!(
+        text_of(&report).contains("on port 80: by an accept() that was not seen (io_uring"),
+        "{}",
+        text_of(&report)
+    );
+    let without = text_of(&unseen(vec![Role::Accept.lost()]));
+    assert!(without.contains("on port 80: by an accept() that was not seen (this kernel"), "{without}");
+    let value: serde_json::Value = serde_json::from_str(&json(&report)).expect("JSON");
+    check_schema(&value);
+    let opened = &value["groups"][0]["opened"];
+    assert_eq!((&opened["how"], &opened["known"]), (&"accept".into(), &"before-trace".into()));
+    assert!(folded(&report, Weight::Sockets).contains("[accept not seen: local port 80]"));
 }
 
 #[test]

@@ -292,6 +292,7 @@ fn without_an_accept_hook_the_listener_is_not_blamed() {
     scene.found(socket).holders = vec![Holder { pid: 13, fd: 4 }];
     let survey = scene.watch(1);
     assert_eq!(only(&survey).verdict, Verdict::EofUnread);
+    assert_eq!(only(&survey).origin.opening, Opening::NotSeen, "during the trace, for the listener is known");
     assert_eq!(
         only(&survey).process.map(|process| process.pid),
         Some(13),

@@ -166,7 +166,9 @@ impl Leaks {
             (Some(place), _) => Opening::Seen(place),
             _ if self.is_unaccepted(socket) => Opening::NotAccepted,
             (None, Some(OwnerSource::Connect | OwnerSource::Accept)) => Opening::NotTaken,
-            (None, _) => Opening::BeforeTrace,
+            // Of those that were accepted before the trace only the holder is known.
+            (None, Some(OwnerSource::Listen)) => Opening::NotSeen,
+            (None, Some(OwnerSource::Snapshot) | None) => Opening::BeforeTrace,
         }
     }
 

@@ -39,8 +39,10 @@ pub enum Opening {
     Inferred(PlaceId),
     /// The opening was seen, its stack could not be kept.
     NotTaken,
-    /// It happened before the trace, or was not seen.
+    /// It happened before the trace, or events of it were lost.
     BeforeTrace,
+    /// It happened during the trace, by an `accept()` that no hook sees or that was under way at the start.
+    NotSeen,
     /// It has not happened: nobody has accepted the connection.
     NotAccepted,
 }
@@ -51,7 +53,7 @@ impl Opening {
     pub const fn place(self) -> Option<PlaceId> {
         match self {
             Self::Seen(place) | Self::Inferred(place) => Some(place),
-            Self::NotTaken | Self::BeforeTrace | Self::NotAccepted => None,
+            Self::NotTaken | Self::BeforeTrace | Self::NotSeen | Self::NotAccepted => None,
         }
     }
 }

@@ -64,7 +64,8 @@ pub(super) fn opened(report: &LeakReport, origin: Origin, by: Option<Process>, t
             Opening::Seen(_) => "seen",
             Opening::Inferred(_) => "inferred",
             Opening::NotTaken => "not-taken",
-            Opening::BeforeTrace => "before-trace",
+            // The schema has no other word for what was not seen.
+            Opening::BeforeTrace | Opening::NotSeen => "before-trace",
             Opening::NotAccepted => "not-accepted",
         },
         stack: stack(report, origin.opening.place()),

@@ -10,7 +10,7 @@ use crate::{
         leaks::{ClosedLate, Example, Fate, Group, Growth, Opening, Origin, Peer, Process, Role, Tallied},
         verdict::Verdict,
     },
-    model::{Comm, Protocol, leak::PlaceId},
+    model::{Comm, Protocol, leak::PlaceId, probes},
     report::{
         escape::Escaped,
         evidence::{advice, evidence},
@@ -191,6 +191,10 @@ fn opened<W: io::Write>(
         }
         Opening::NotTaken => "its stack was not taken: see what is incomplete above",
         Opening::BeforeTrace => "before the trace: the next leak of its kind will show where",
+        Opening::NotSeen if report.unseen.contains(&probes::Role::Accept.lost()) => {
+            "by an accept() that was not seen (this kernel has no hook for it)"
+        }
+        Opening::NotSeen => "by an accept() that was not seen (io_uring, a 32-bit program, or under way at the start)",
         Opening::NotAccepted => "not yet",
     };
     page.labelled(label, &intro.glue(":").text(missing))
