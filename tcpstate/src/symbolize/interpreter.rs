@@ -169,7 +169,7 @@ mod tests {
 
     /// A stack of two frames in a process that maps Java.
     fn truncated_in(place: Place) -> Stack {
-        let frames = [Place::File { path: Path::new("/lib/libc.so.6").into(), offset: 0 }, place];
+        let frames = [Place::File { path: Path::new("/lib/libc.so.6").into(), offset: 0, why: "gone".into() }, place];
         let address = |place| Address { ip: 4096, is_return: true, place };
         Stack {
             frames: frames.map(address).into(),
@@ -187,7 +187,7 @@ mod tests {
 
     #[test]
     fn a_program_with_a_runtime_in_it_has_stacks_of_its_own() {
-        let native = Place::File { path: Path::new("/usr/bin/postgres").into(), offset: 0 };
+        let native = Place::File { path: Path::new("/usr/bin/postgres").into(), offset: 0, why: "gone".into() };
         assert_eq!(hint(&truncated_in(native), &[]), None);
     }
 }

@@ -61,7 +61,7 @@ fn closing(scene: &mut Scene, socket: Socket, opener: Opener, place: Option<u64>
         in_close_wait: found.since.is_some(),
         since: found.since,
         eof_read: recv_q == 0,
-        load: found.load.expect("queues"),
+        load: found.load,
     }));
     match place {
         Some(place) => scene.close(socket, place),

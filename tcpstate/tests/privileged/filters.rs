@@ -296,7 +296,7 @@ impl Drop for Cgroup {
             if fs::remove_dir(&self.0).is_ok() {
                 return;
             }
-            std::thread::sleep(std::time::Duration::from_millis(5));
+            std::thread::sleep(Duration::from_millis(5));
         }
         eprintln!("`{}` could not be removed", self.0.display());
     }

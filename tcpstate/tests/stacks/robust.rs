@@ -1,6 +1,6 @@
 //! Whatever is captured, a stack comes out.
 
-use std::{cell::RefCell, process, sync::OnceLock};
+use std::{cell::RefCell, process, slice, sync::OnceLock};
 
 use proptest::prelude::*;
 use tcpstate::{
@@ -114,8 +114,8 @@ fn what_is_not_in_memory_is_not_zero() {
     let sp = capture.registers.sp;
     // Behind the first frame, and all of it.
     for from in [sp + 64, sp] {
-        let missing = [from..u64::MAX];
-        let stack = unwinder.unwind(&RawStack { missing: &missing, ..capture.raw() });
+        let missing = from..u64::MAX;
+        let stack = unwinder.unwind(&RawStack { missing: slice::from_ref(&missing), ..capture.raw() });
         assert_eq!(stack.end, End::Truncated(Reason::NotInMemory));
         assert_eq!(stack.frames, whole.frames[..stack.frames.len()]);
         assert!(stack.frames.len() < whole.frames.len());

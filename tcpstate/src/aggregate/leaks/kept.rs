@@ -162,10 +162,8 @@ impl Leaks {
             return;
         }
         let Closing { at, ref facts, place, load, .. } = *closing;
-        if let Some(socket) = self.find(facts.id, at).filter(|_| closing.in_close_wait) {
-            if let Some(load) = load {
-                socket.look(&load, at, at);
-            }
+        if let (Some(socket), Some(load)) = (self.find(facts.id, at).filter(|_| closing.in_close_wait), load) {
+            socket.look(&load, at, at);
         }
         if let (Some(kept), Some(place)) = (&mut self.kept, place) {
             kept.closers.insert(facts.id.skaddr, (at, place));
