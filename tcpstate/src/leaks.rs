@@ -30,7 +30,7 @@ use crate::{
         stdout::Stdout,
         warn_of_rounding,
     },
-    settings::leaks::LeaksSettings,
+    settings::{host::Host, leaks::LeaksSettings},
 };
 
 /// How often events and stacks are fetched: a stack has to be unwound while its process lives.
@@ -51,6 +51,7 @@ const SECOND_LOOK: Duration = Duration::from_secs(2);
 /// When the tracer cannot start, or the output cannot be written; a closed pipe is no error.
 pub async fn run(settings: &LeaksSettings, debug: bool) -> Result<()> {
     preflight::check_capabilities()?;
+    Host::detect().check_pids()?;
     preflight::raise_descriptor_limit();
     warn_of_rounding(settings.buffer);
     let mut followed = Followed::new(settings.filter.pids(), settings.filter.children())?;

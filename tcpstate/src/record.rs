@@ -47,6 +47,7 @@ const ASLEEP: usize = 100;
 /// When the tracer cannot start, or the file cannot be written.
 pub async fn run(settings: &RecordSettings, host: &Host, debug: bool) -> Result<()> {
     preflight::check_capabilities()?;
+    host.check_pids()?;
     preflight::raise_descriptor_limit();
     warn_of_rounding(settings.buffer);
     let mut followed = Followed::new(settings.filter.pids(), settings.filter.children())?;

@@ -111,8 +111,8 @@ pub fn advice(group: &Group) -> &'static str {
             "where the last data and the FIN came in one read, nothing more wakes the reader: read or splice on until 0, then close"
         }
         Verdict::HeldElsewhere => {
-            "the descriptor was inherited or passed on: open it with SOCK_CLOEXEC/O_CLOEXEC, or close it in the process that \
-             holds it"
+            "the descriptor was inherited or passed on: who was meant to have it has to read and close it; what executes another \
+             program and was not, must not get it (SOCK_CLOEXEC/O_CLOEXEC)"
         }
         Verdict::Sending => "no leak: the peer has closed its side only, and is still being served",
         Verdict::BlockedInSend => {

@@ -112,10 +112,17 @@ impl Host {
     ///
     /// When there is no such process, when it is another process's thread, and when ours are not the kernel's numbers.
     pub fn check_process(&self, pid: u32) -> Result<(), HostError> {
-        if !self.initial_pids {
-            return Err(HostError::NestedPids);
-        }
+        self.check_pids()?;
         self.find_process(pid)
+    }
+
+    /// Makes sure that our process ids are the kernel's. Where they are not, a holder seems to be nobody, or is somebody else.
+    ///
+    /// # Errors
+    ///
+    /// When they are not.
+    pub fn check_pids(&self) -> Result<(), HostError> {
+        if self.initial_pids { Ok(()) } else { Err(HostError::NestedPids) }
     }
 
     /// Makes sure that `pid` is a process of our `/proc`.

@@ -16,7 +16,7 @@ pub(crate) fn trials() -> Vec<Trial> {
     trials![
         "hunts::errors";
         not_root, no_such_process, unusable_options, reader_goes_away, reader_is_gone_before_the_start, process_exits,
-        hostile_names,
+        hostile_names, nested_pids,
     ]
 }
 
@@ -43,6 +43,19 @@ fn unusable_options() -> Result<()> {
         ("--netns", "no-such-namespace", "namespace"),
     ] {
         refused(&Launch::default(), &[option, value], &[value, needle]).with_context(|| option.to_owned())?;
+    }
+    Ok(())
+}
+
+/// Where process ids are not the kernel's, every holder would seem to be nobody, or another process.
+fn nested_pids() -> Result<()> {
+    for command in [&["leaks", "--once"][..], &["record", "-o", "/dev/null"]] {
+        let mut unshare = std::process::Command::new("unshare");
+        unshare.args(["--pid", "--fork", "--mount-proc", env!("CARGO_BIN_EXE_tcpstate")]).args(command);
+        let ended = unshare.output()?;
+        let said = String::from_utf8_lossy(&ended.stderr);
+        ensure!(ended.status.code() == Some(1) && ended.stdout.is_empty(), "{command:?}: {ended:?}");
+        ensure!(said.starts_with("error: this is a nested pid namespace"), "{command:?}: {said}");
     }
     Ok(())
 }
