@@ -74,7 +74,7 @@ fn on_end_of_file<R: Read>(sk: Sock<R>, result: i32, flags: i32, asked_for_nothi
     }
 }
 
-/// Whether the program is in a call that receives. What io_uring completes for it interrupts whatever it does meanwhile
+/// Whether the program is in a call that receives. What `io_uring` completes for it interrupts whatever it does meanwhile
 /// (`io_run_task_work()`, `io_uring/io_uring.h`, Linux 6.18), which was not told of anything.
 #[inline(always)]
 fn is_called() -> bool {

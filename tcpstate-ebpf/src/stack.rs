@@ -34,7 +34,7 @@ pub(crate) const PF_EXITING: u32 = 4;
 pub(crate) const PAGE: u64 = 4096;
 
 /// A piece lies in one page, and the bits of a word are enough for all of them.
-const _: () = assert!(PAGE % STACK_PIECE as u64 == 0 && MAX_STACK / STACK_PIECE <= u64::BITS);
+const _: () = assert!(PAGE.is_multiple_of(STACK_PIECE as u64) && MAX_STACK / STACK_PIECE <= u64::BITS);
 
 /// A place that was met so often is counted in steps as large, so that each CPU may meet it as often without asking [`PLACES`]. A
 /// power of two, or [`is_due`] would be stepped over.
