@@ -27,6 +27,24 @@ const TOP: usize = 3;
 const EXAMPLES: usize = 3;
 const NS_PER_MS: u64 = 1_000_000;
 
+/// Who was told of the end at one place.
+#[derive(Clone, Copy, Debug, Default)]
+struct Told {
+    sockets: u64,
+    /// The first one that is known.
+    by: Option<Actor>,
+    and_others: bool,
+}
+
+impl Told {
+    fn add(&mut self, other: Self) {
+        let same = |thread: fn(Actor) -> u32| self.by.map(thread) == other.by.map(thread);
+        self.and_others |= other.and_others || self.sockets > 0 && !(same(|by| by.pid) && same(|by| by.tid));
+        self.sockets += other.sockets;
+        self.by = self.by.or(other.by);
+    }
+}
+
 /// What adds up to a group.
 #[derive(Debug, Default)]
 pub(super) struct Sum<'a> {
@@ -41,7 +59,7 @@ pub(super) struct Sum<'a> {
     sent_ago_ns: Option<Range>,
     unmoved_ns: Option<Range>,
     watched: u64,
-    told: BTreeMap<Option<PlaceId>, (u64, Option<Actor>)>,
+    told: BTreeMap<Option<PlaceId>, Told>,
     left_by: LeftByCounts,
     shut_down: BTreeMap<PlaceId, u64>,
     peers: HashMap<Peer, u64>,
@@ -70,8 +88,7 @@ impl<'a> Sum<'a> {
         }
         if socket.eof_read {
             let told = self.told.entry(socket.told.and_then(|told| told.place.get())).or_default();
-            told.0 += 1;
-            told.1 = told.1.or(socket.told.map(|told| told.by));
+            told.add(Told { sockets: 1, by: socket.told.map(|told| told.by), and_others: false });
         }
         if let Some(left) = socket.phase.left() {
             match left.by {
@@ -131,15 +148,17 @@ impl<'a> Sum<'a> {
     }
 
     fn told(&self, fold: &dyn Fn(PlaceId) -> PlaceId) -> Tallied<Teller> {
-        let mut folded: BTreeMap<Option<PlaceId>, (u64, Option<Actor>)> = BTreeMap::new();
-        for (&place, &(count, by)) in &self.told {
-            let teller = folded.entry(place.map(fold)).or_default();
-            *teller = (teller.0 + count, teller.1.or(by));
+        let mut folded: BTreeMap<Option<PlaceId>, Told> = BTreeMap::new();
+        for (&place, &told) in &self.told {
+            folded.entry(place.map(fold)).or_default().add(told);
         }
-        let counts = folded.iter().map(|(&place, &(count, _))| (place, count)).collect();
+        let counts = folded.iter().map(|(&place, told)| (place, told.sockets)).collect();
         let (top, others) = top(counts, TOP);
-        let by = |place| folded.get(&place).and_then(|&(_, by)| by);
-        Tallied { top: top.into_iter().map(|(place, n)| (Teller { place, by: by(place) }, n)).collect(), others }
+        let teller = |place| {
+            let Told { by, and_others, .. } = folded.get(&place).copied().unwrap_or_default();
+            Teller { place, by, and_others }
+        };
+        Tallied { top: top.into_iter().map(|(place, sockets)| (teller(place), sockets)).collect(), others }
     }
 
     fn shut_down(&self, fold: &dyn Fn(PlaceId) -> PlaceId) -> Tallied<PlaceId> {
@@ -276,4 +295,30 @@ fn quantile(values: &mut [u64], q: f64) -> u64 {
         return 0;
     }
     *values.select_nth_unstable(index).1
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_thread_stands_for_others_only_where_there_are_others() {
+        let by = |tid| Told {
+            sockets: 1,
+            by: Some(Actor { pid: 7, tid, comm: Comm(*b"worker\0\0\0\0\0\0\0\0\0\0") }),
+            and_others: false,
+        };
+        let told = |tellers: &[Told]| {
+            let mut told = Told::default();
+            tellers.iter().for_each(|&teller| told.add(teller));
+            (told.sockets, told.by.map(|by| by.tid), told.and_others)
+        };
+        assert_eq!(told(&[by(8), by(8), by(8)]), (3, Some(8), false));
+        assert_eq!(told(&[by(8), by(9)]), (2, Some(8), true));
+        let before_the_trace = Told { sockets: 1, ..Told::default() };
+        assert_eq!(told(&[before_the_trace, by(8)]), (2, Some(8), true));
+        let mut folded = by(8);
+        folded.add(Told { sockets: 2, and_others: true, ..by(8) });
+        assert!(folded.and_others);
+    }
 }

@@ -198,6 +198,8 @@ pub struct Teller {
     pub place: Option<PlaceId>,
     /// One of the threads that were told; `None` when that was before the trace.
     pub by: Option<Actor>,
+    /// Whether others were told there, too.
+    pub and_others: bool,
 }
 
 /// The other end of connections.

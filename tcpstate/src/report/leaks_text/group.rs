@@ -36,8 +36,7 @@ pub(in crate::report) fn write<W: io::Write>(
     page.labelled("do", &Paragraph::new().text(advice(group)))?;
     opened(page, report, &group.origin, group.thread)?;
     for &(teller, sockets) in &group.told.top {
-        // Of several sockets one thread is kept: others may have been told of the rest.
-        let one = if sockets == 1 { "" } else { "such as " };
+        let one = if teller.and_others { "such as " } else { "" };
         let by = match teller.by {
             Some(by) => format!("{one}thread {}[{}]", Escaped(by.comm.bytes()), by.tid),
             None => "somebody before the trace".to_owned(),
