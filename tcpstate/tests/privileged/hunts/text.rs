@@ -73,7 +73,7 @@ fn check_whole(report: &str, headline: &str, running: &Running) -> Result<()> {
         &group,
         "why a receive returned 0,",
         "connected to port",
-        "told such as thread relay",
+        "told thread relay",
         "oldest 127.0.0.1:",
     ] {
         ensure!(flat.contains(part), "no `{part}` in:\n{report}");
