@@ -68,14 +68,9 @@ fn check_whole(report: &str, headline: &str, running: &Running) -> Result<()> {
     let flat = report.split_whitespace().collect::<Vec<_>>().join(" ");
     let pid = running.scene.program.pid;
     let group = format!("relay[{pid}] 25 sockets eof-read oldest");
-    for part in [
-        headline,
-        &group,
-        "why a receive returned 0,",
-        "connected to port",
-        "told thread relay",
-        "oldest 127.0.0.1:",
-    ] {
+    for part in
+        [headline, &group, "why a receive returned 0,", "connected to port", "told thread relay", "oldest 127.0.0.1:"]
+    {
         ensure!(flat.contains(part), "no `{part}` in:\n{report}");
     }
     for function in ["upstream_connect", "serve_one", "relay_upstream"] {
