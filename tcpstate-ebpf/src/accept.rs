@@ -16,6 +16,12 @@ use crate::{
     story::{KnownOwner, SINCE_BEFORE, Story, TRACKED},
 };
 
+/// Whether it is one of `accept`, `accept4` and `io_uring_enter`.
+#[inline(always)]
+fn accepts(call: i64) -> bool {
+    matches!(call, 43 | 288 | 426)
+}
+
 /// `inet_csk_accept()` returned a socket, or null. Only its address may be known.
 #[inline(always)]
 pub(crate) fn on_return<R: Read>(ctx: &impl EbpfContext, sk: Sock<R>) {
@@ -53,7 +59,7 @@ fn accepted<R: Read>(ctx: &impl EbpfContext, sk: Sock<R>, story: Option<*mut Sto
     if filtering(filter::PID) && story.is_none() && !owner::followed(owner::process()) {
         return;
     }
-    let place = if filtering(filter::LEAKS) { stack::capture() } else { 0 };
+    let place = if filtering(filter::LEAKS) { stack::capture_in(accepts) } else { 0 };
     let known = KnownOwner { owner: owner::current(), source: owner_source::ACCEPT, place };
     if let Some(story) = story {
         // SAFETY: a value in the map.

@@ -103,9 +103,9 @@ fn running_call() -> Call {
     /// x86-64 numbers of the system calls.
     const CLOSE: i64 = 3;
     const SHUTDOWN: i64 = 48;
-    match stack::running_registers() {
-        Some(user) if user.syscall == CLOSE => Call::Close,
-        Some(user) if user.syscall == SHUTDOWN => Call::Shutdown,
+    match stack::running_call() {
+        CLOSE => Call::Close,
+        SHUTDOWN => Call::Shutdown,
         _ => Call::Other,
     }
 }

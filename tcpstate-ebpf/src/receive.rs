@@ -21,6 +21,13 @@ const MSG_PEEK: i32 = 2;
 const READ: i64 = 0;
 const RECVFROM: i64 = 45;
 
+/// Whether it is one of `read`, `readv`, `sendfile`, `recvfrom`, `recvmsg`, `io_submit`, `splice`, `tee`, `preadv`, `recvmmsg`,
+/// `preadv2` and `io_uring_enter`.
+#[inline(always)]
+fn receives(call: i64) -> bool {
+    matches!(call, READ | 19 | 40 | RECVFROM | 47 | 209 | 275 | 276 | 295 | 299 | 327 | 426)
+}
+
 /// A receive returned `result`, of a length that the hook does not tell.
 #[inline(always)]
 pub(crate) fn on_receive(sk: Sock, result: i32, flags: i32) {
@@ -69,20 +76,8 @@ fn on_end_of_file<R: Read>(sk: Sock<R>, result: i32, flags: i32, asked_for_nothi
             return;
         }
         (*story).marks |= EOF_READ;
-        let place = if is_called() { stack::capture() } else { 0 };
-        leak::eof_read(story, key, place);
+        leak::eof_read(story, key, stack::capture_in(receives));
     }
-}
-
-/// Whether the program is in a call that receives. What `io_uring` completes for it interrupts whatever it does meanwhile
-/// (`io_run_task_work()`, `io_uring/io_uring.h`, Linux 6.18), which was not told of anything.
-#[inline(always)]
-fn is_called() -> bool {
-    /// x86-64 numbers of `read`, `readv`, `sendfile`, `recvfrom`, `recvmsg`, `io_submit`, `splice`, `tee`, `preadv`, `recvmmsg`,
-    /// `preadv2` and `io_uring_enter`.
-    const RECEIVING: [i64; 12] = [READ, 19, 40, RECVFROM, 47, 209, 275, 276, 295, 299, 327, 426];
-    // Other instruction sets have other numbers.
-    stack::running_registers().is_none_or(|user| !user.is_64_bit || RECEIVING.contains(&user.syscall))
 }
 
 /// Whether the running task's system call is a receive of no bytes.

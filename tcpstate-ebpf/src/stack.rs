@@ -184,6 +184,23 @@ pub(crate) fn capture() -> u64 {
     }
 }
 
+/// The same where the running task is in one of these system calls (x86-64 numbers). What `io_uring` does for a task interrupts whatever
+/// call it is in meanwhile (`io_run_task_work()`, `io_uring/io_uring.h`, Linux 6.18), which has nothing to do with the socket.
+#[inline(always)]
+pub(crate) fn capture_in(is_one: impl FnOnce(i64) -> bool) -> u64 {
+    let call = running_call();
+    if call == OTHER_NUMBERS || is_one(call) { capture() } else { 0 }
+}
+
+/// In place of the number of a system call: it cannot be told, or is that of another instruction set.
+const OTHER_NUMBERS: i64 = i64::MIN;
+
+/// The number of the system call that the running task is in. Not inlined: the registers fill a frame.
+#[inline(never)]
+pub(crate) fn running_call() -> i64 {
+    running_registers().filter(|user| user.is_64_bit).map_or(OTHER_NUMBERS, |user| user.syscall)
+}
+
 // Two global functions, as the verifier calls them: each is walked once for each program that calls it, and not once more for each
 // way to each call (`Documentation/bpf/verifier.rst`; from 5.6 on). One after the other rather than one in the other: there is
 // no room for both on the BPF stack.

@@ -166,7 +166,7 @@ fn connecting(seen: &Seen, known: &mut Known) -> bool {
         return false;
     }
     if filtering(set::LEAKS) {
-        known.owner.place = stack::capture();
+        known.owner.place = stack::capture_in(connects);
     }
     known.cookie = seen.sk.cookie();
     let closed_ns = closed_for(seen, known.cookie);
@@ -192,6 +192,13 @@ fn closed_for(seen: &Seen, cookie: u64) -> Option<u64> {
         (its_own && (*story).state == CLOSE && (*story).flags & SINCE_BEFORE == 0)
             .then(|| seen.now.saturating_sub((*story).since_ns))
     }
+}
+
+/// Whether it is `connect` or `io_uring_enter`, or with TCP Fast Open what sends first: `write`, `writev`, `sendfile`, `sendto`, `sendmsg`,
+/// `io_submit`, `splice`, `pwritev`, `sendmmsg` or `pwritev2`.
+#[inline(always)]
+fn connects(call: i64) -> bool {
+    matches!(call, 1 | 20 | 40 | 42 | 44 | 46 | 209 | 275 | 296 | 307 | 328 | 426)
 }
 
 /// From CLOSE to LISTEN, in the context of `listen()`.
