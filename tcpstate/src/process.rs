@@ -9,6 +9,7 @@ pub mod maps;
 pub mod perf_map;
 pub mod program;
 pub mod stack;
+pub mod stat;
 pub mod thread;
 
 use std::{io, path::PathBuf};

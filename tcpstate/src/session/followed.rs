@@ -13,7 +13,7 @@ use rustix::{
     process::{Pid, PidfdFlags, pidfd_open},
 };
 
-use crate::kernel::Descendants;
+use crate::{kernel::Descendants, process::stat::field};
 
 /// Processes held by descriptor, so that a reused pid is not taken for them.
 pub(crate) struct Followed {
@@ -108,23 +108,15 @@ pub(crate) fn descendants(ancestors: &[u32]) -> Vec<u32> {
     found
 }
 
-/// The parent's pid in `/proc/PID/stat`; the name before it may hold anything, parentheses too.
+/// The parent's pid in `/proc/PID/stat`.
 pub(crate) fn parent(stat: &[u8]) -> Option<u32> {
-    let after_name = stat.iter().rposition(|&byte| byte == b')')?;
-    std::str::from_utf8(&stat[after_name + 1..]).ok()?.split_ascii_whitespace().nth(1)?.parse().ok()
+    const PARENT: usize = 4;
+    u32::try_from(field(stat, PARENT)?).ok()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn parents_behind_hostile_names() {
-        assert_eq!(parent(b"812 (nginx) S 1 812 812 0 -1"), Some(1));
-        assert_eq!(parent(b"812 (a) R 7 (b) S 42 812 812"), Some(42));
-        assert_eq!(parent(b"812 (\xff) S 9 1"), Some(9));
-        assert_eq!(parent(b""), None);
-    }
 
     #[test]
     fn a_child_is_a_descendant() {
