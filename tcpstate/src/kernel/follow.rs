@@ -3,7 +3,7 @@
 use anyhow::{Context as _, Result};
 use aya::{
     Ebpf,
-    maps::{HashMap, MapData, PerCpuArray},
+    maps::{HashMap, MapData, MapError, PerCpuArray},
 };
 use rustix::time::{ClockId, clock_gettime};
 use tcpstate_common::config::{MAX_PIDS, follow_count, pid_state};
@@ -44,13 +44,23 @@ pub(super) fn begin(ebpf: &mut Ebpf, pids: &[u32]) -> Result<()> {
 pub(super) fn catch_up(ebpf: &mut Ebpf, pids: &[u32], descendants: Descendants) -> Result<()> {
     let mut map: HashMap<_, u32, u32> = ring::borrow(ebpf, "PIDS")?;
     loop {
-        // What is there already was forked since, and stays what the programs have made of it.
-        let found = descendants(pids);
-        let new = found.into_iter().filter(|pid| map.insert(pid, pid_state::GIVEN, NOEXIST).is_ok());
-        if new.count() == 0 {
+        let mut new = false;
+        for pid in descendants(pids) {
+            match map.insert(pid, pid_state::GIVEN, NOEXIST) {
+                Ok(()) => new = true,
+                // It was forked since, and stays what the programs have made of it.
+                Err(error) if is_known(&error) => {}
+                Err(error) => return Err(error).with_context(|| format!("failed to follow pid {pid}")),
+            }
+        }
+        if !new {
             return Ok(());
         }
     }
+}
+
+fn is_known(error: &MapError) -> bool {
+    matches!(error, MapError::SyscallError(error) if error.io_error.raw_os_error() == Some(libc::EEXIST))
 }
 
 impl Follow {
