@@ -122,6 +122,9 @@ pub const CODE_RANGES: usize = 4;
 /// Processes of which the kernel side knows where their code is, at most.
 pub const MAX_CODE: u32 = 4096;
 
+/// Processes whose threads are asked for at a time, at most.
+pub const MAX_TARGETS: u32 = 4096;
+
 /// Where a process has code: a return address lies in one of these.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(C)]

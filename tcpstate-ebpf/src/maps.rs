@@ -7,7 +7,7 @@ use aya_ebpf::{
 use tcpstate_common::{
     config::{MAX_PIDS, follow_count},
     counters::Counters,
-    leak::{CodeRanges, Found, KernelStack, MAX_CODE},
+    leak::{CodeRanges, Found, KernelStack, MAX_CODE, MAX_TARGETS},
 };
 
 use crate::{
@@ -90,7 +90,7 @@ pub(crate) static BUDGET: PerCpuArray<Budget> = PerCpuArray::with_max_entries(1,
 
 /// Processes whose threads user space asks for.
 #[map]
-pub(crate) static TARGETS: HashMap<u32, u32> = HashMap::with_max_entries(4096, 0);
+pub(crate) static TARGETS: HashMap<u32, u32> = HashMap::with_max_entries(MAX_TARGETS, 0);
 
 /// A kernel stack that an iterator is about to write.
 #[map]

@@ -10,7 +10,7 @@ use aya::{
 };
 use tcpstate_common::{
     config::{Config, filter},
-    leak::{CodeRanges, Found, KernelStack, StackHeader, Thread},
+    leak::{CodeRanges, Found, KernelStack, MAX_TARGETS, StackHeader, Thread},
 };
 use tokio::io::unix::AsyncFd;
 
@@ -36,9 +36,6 @@ pub struct FoundThread {
 
 /// Stacks of the largest size that wait for user space, which fetches them every 50 ms. Their memory is resident, twice.
 const WAITING_STACKS: u32 = 128;
-
-/// Processes that the map `TARGETS` has room for.
-const MAX_TARGETS: usize = 4096;
 
 /// Bytes of the ring buffer of stacks: a page where none are taken.
 pub(super) fn stacks_bytes(config: &Config) -> u32 {
@@ -145,7 +142,7 @@ impl Hunt {
             return Ok(Vec::new());
         }
         let mut threads = Vec::new();
-        for portion in pids.chunks(MAX_TARGETS) {
+        for portion in pids.chunks(MAX_TARGETS as usize) {
             let before: Vec<u32> = self.targets.keys().flatten().collect();
             for pid in before {
                 let _ = self.targets.remove(&pid);
