@@ -49,9 +49,9 @@ const SECOND_LOOK: Duration = Duration::from_secs(2);
 /// # Errors
 ///
 /// When the tracer cannot start, or the output cannot be written; a closed pipe is no error.
-pub async fn run(settings: &LeaksSettings, debug: bool) -> Result<()> {
+pub async fn run(settings: &LeaksSettings, host: &Host, debug: bool) -> Result<()> {
     preflight::check_capabilities()?;
-    Host::detect().check_pids()?;
+    host.check_pids()?;
     preflight::raise_descriptor_limit();
     warn_of_rounding(settings.buffer);
     let mut followed = Followed::new(settings.filter.pids(), settings.filter.children())?;

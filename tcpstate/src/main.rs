@@ -69,7 +69,7 @@ fn execute(cli: &Cli) -> Result<ExitCode> {
         Command::Trace(args) => runtime.block_on(trace::run(&TraceSettings::new(args, &host)?, debug)),
         Command::Record(args) => runtime.block_on(record::run(&RecordSettings::new(args, &host)?, &host, debug)),
         Command::Report(args) => replay::run(&ReplaySettings::new(args, &host)?),
-        Command::Leaks(args) => runtime.block_on(leaks::run(&LeaksSettings::new(args, &host)?, debug)),
+        Command::Leaks(args) => runtime.block_on(leaks::run(&LeaksSettings::new(args, &host)?, &host, debug)),
         Command::Probes(args) => probes::run(args.output),
         Command::Doctor(args) => doctor::run(&DoctorSettings::new(args, &host)?, &host),
         Command::States(args) => runtime.block_on(states::run(&StatesSettings::new(args, &host)?, &host)),
