@@ -47,51 +47,20 @@ pub(super) fn judge(results: &Results) -> Vec<Target> {
         limit: shown(limit, 0),
         met: value.map(|value| value <= most),
     };
+    let fast =
+        |what, load, tracer, floor, least| at_least(what, throughput(load, tracer), throughput(load, floor), least);
+    let cheap = |what, tracer, floor, least| at_least(what, cheaper(tracer), cheaper(floor), least);
+    let json = Tracer::TraceJson;
     vec![
-        at_least(
-            "`leaks`: throughput ≥ 0.97",
-            throughput(Kind::Churn, Tracer::Leaks),
-            throughput(Kind::Churn, of_leaks),
-            0.97,
-        ),
-        at_least(
-            "`leaks`: `tcpstates` costs ≥ 30 times as much in the kernel",
-            cheaper(Tracer::Leaks),
-            cheaper(of_leaks),
-            30.0,
-        ),
-        at_least(
-            "`trace -o json`: throughput ≥ 0.90",
-            throughput(Kind::Churn, Tracer::TraceJson),
-            throughput(Kind::Churn, of_trace),
-            0.90,
-        ),
-        at_least(
-            "`trace -o json`: `tcpstates` costs ≥ 25 times as much in the kernel",
-            cheaper(Tracer::TraceJson),
-            cheaper(of_trace),
-            25.0,
-        ),
+        fast("`leaks`: throughput ≥ 0.97", Kind::Churn, Tracer::Leaks, of_leaks, 0.97),
+        cheap("`leaks`: `tcpstates` costs ≥ 30 times as much in the kernel", Tracer::Leaks, of_leaks, 30.0),
+        fast("`trace -o json`: throughput ≥ 0.90", Kind::Churn, json, of_trace, 0.90),
+        cheap("`trace -o json`: `tcpstates` costs ≥ 25 times as much in the kernel", json, of_trace, 25.0),
         at_most("`trace -o json`: 0 lost", lost(Tracer::TraceJson), None, 0.0),
         at_most("`trace -o text`: 0 lost", lost(Tracer::TraceText), None, 0.0),
-        at_least(
-            "`trace --pid` of an idle process: throughput ≥ 0.99",
-            throughput(Kind::Churn, Tracer::TracePid),
-            throughput(Kind::Churn, of_trace),
-            0.99,
-        ),
-        at_least(
-            "`leaks`, receives: throughput ≥ 0.99",
-            throughput(Kind::Receive, Tracer::Leaks),
-            throughput(Kind::Receive, of_leaks),
-            0.99,
-        ),
-        at_least(
-            "`trace -o json`, receives: throughput ≥ 0.99",
-            throughput(Kind::Receive, Tracer::TraceJson),
-            throughput(Kind::Receive, of_trace),
-            0.99,
-        ),
+        fast("`trace --pid` of an idle process: throughput ≥ 0.99", Kind::Churn, Tracer::TracePid, of_trace, 0.99),
+        fast("`leaks`, receives: throughput ≥ 0.99", Kind::Receive, Tracer::Leaks, of_leaks, 0.99),
+        fast("`trace -o json`, receives: throughput ≥ 0.99", Kind::Receive, json, of_trace, 0.99),
         at_most("`leaks`, idle: RSS ≤ 25 MiB", idle.map(|scale| scale.seen.rss_mib), None, 25.0),
         at_most("`leaks`, 100,000 sockets: RSS ≤ 60 MiB", worse(|memory| Some(memory.rss_mib)), None, 60.0),
         at_most(
