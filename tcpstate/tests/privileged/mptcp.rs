@@ -10,6 +10,7 @@ use crate::{
     support::{
         event::{Endpoint, Transition},
         netns::Namespace,
+        process::Actor,
         protocol::{Socket, Transport},
         run::trials,
         tracer::{Trace, Tracer},
@@ -25,14 +26,7 @@ fn parent_and_subflow() -> Result<()> {
     let namespace = Namespace::new()?;
     let (server, client) = (namespace.actor("ts-server")?, namespace.actor("ts-client")?);
     let tracer = Tracer::start(["--netns", &namespace.path().to_string_lossy()])?;
-    let listener = server.listen_with((Ipv4Addr::LOCALHOST, 0), Transport::Mptcp, false)?;
-    let opened = client.connect_with(Transport::Mptcp, listener.local)?;
-    let accepted = server.accept(&listener)?;
-    // MPTCP is established in both directions once data went; before that a FIN falls back.
-    client.send(&opened, 1)?;
-    server.await_readable(&accepted)?;
-    client.close(&opened)?;
-    server.await_hangup(&accepted)?;
+    let (opened, accepted) = ended_by_client(&server, &client)?;
     tracer.wait_entered("CLOSE_WAIT", &[accepted.cookie])?;
     server.close(&accepted)?;
     tracer.wait_closed(&[opened.cookie, accepted.cookie])?;
@@ -59,19 +53,26 @@ fn parent_and_subflow() -> Result<()> {
     Ok(())
 }
 
+/// A connection that the client has closed after a byte: the client's end and the server's.
+fn ended_by_client(server: &Actor, client: &Actor) -> Result<(Socket, Socket)> {
+    let listener = server.listen_with((Ipv4Addr::LOCALHOST, 0), Transport::Mptcp, false)?;
+    let opened = client.connect_with(Transport::Mptcp, listener.local)?;
+    let accepted = server.accept(&listener)?;
+    // MPTCP is established in both directions once data went; before that a FIN falls back.
+    client.send(&opened, 1)?;
+    server.await_readable(&accepted)?;
+    client.close(&opened)?;
+    server.await_hangup(&accepted)?;
+    Ok((opened, accepted))
+}
+
 /// Queues and times are those of the subflows: none are made up for the parent.
 fn leaked() -> Result<()> {
     let namespace = Namespace::new()?;
     let (server, client) = (namespace.actor("ts-server")?, namespace.actor("ts-client")?);
     let netns = namespace.path();
     let hunt = hunts::json(&["--older-than", "50ms", "--netns", &netns.to_string_lossy()])?;
-    let listener = server.listen_with((Ipv4Addr::LOCALHOST, 0), Transport::Mptcp, false)?;
-    let opened = client.connect_with(Transport::Mptcp, listener.local)?;
-    let accepted = server.accept(&listener)?;
-    client.send(&opened, 1)?;
-    server.await_readable(&accepted)?;
-    client.close(&opened)?;
-    server.await_hangup(&accepted)?;
+    let (_, accepted) = ended_by_client(&server, &client)?;
     server.receive(&accepted, 1)?;
     server.receive(&accepted, 0)?;
     hunt.wait_until("the parent", |report| {

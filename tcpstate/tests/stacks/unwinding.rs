@@ -225,13 +225,7 @@ fn code_made_at_run_time() -> Result {
 
 #[test]
 fn code_made_at_run_time_without_names() -> Result {
-    let program = build("jit-unnamed", "blocked.c", "gcc -O2 -fno-omit-frame-pointer -pthread")?;
-    let target = Target::start(&program, &["jit"])?;
-    let (stack, frames) = resolve(&target.blocked(libc::SYS_read)?);
-    let jit = stack.frames.iter().find(|address| address.place == Place::Jit).ok_or("no such frame")?;
-    assert_adjacent(&frames, &["called_by_jit", &format!("[unknown] 0x{:x}", jit.ip), "jit", "main"]);
-    assert_complete(&stack, &frames);
-    Ok(())
+    assert_complete_through_jit("jit-unnamed", "jit")
 }
 
 /// As Python's perf trampoline, in a program without frame pointers.
@@ -258,8 +252,13 @@ fn code_made_at_run_time_without_frame_pointer() -> Result {
 /// As Java has it by default, in a program that keeps frame pointers: the one of `jit` leads to `main`.
 #[test]
 fn code_made_at_run_time_that_leaves_the_frame_pointer_alone() -> Result {
-    let program = build("jit-fixed", "blocked.c", "gcc -O2 -fno-omit-frame-pointer -pthread")?;
-    let target = Target::start(&program, &["fixed"])?;
+    assert_complete_through_jit("jit-fixed", "fixed")
+}
+
+/// The stack leads through code without a name, in a program that keeps frame pointers.
+fn assert_complete_through_jit(name: &str, how: &str) -> Result {
+    let program = build(name, "blocked.c", "gcc -O2 -fno-omit-frame-pointer -pthread")?;
+    let target = Target::start(&program, &[how])?;
     let (stack, frames) = resolve(&target.blocked(libc::SYS_read)?);
     let jit = stack.frames.iter().find(|address| address.place == Place::Jit).ok_or("no such frame")?;
     assert_adjacent(&frames, &["called_by_jit", &format!("[unknown] 0x{:x}", jit.ip), "jit", "main"]);
