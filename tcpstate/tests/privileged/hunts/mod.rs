@@ -10,6 +10,7 @@ mod flame;
 mod late;
 mod losses;
 mod options;
+mod rings;
 mod scene;
 mod text;
 
@@ -30,6 +31,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         late::trials(),
         losses::trials(),
         options::trials(),
+        rings::trials(),
         text::trials(),
     ]
     .into_iter()
@@ -41,7 +43,8 @@ pub(crate) fn trials() -> Vec<Trial> {
 pub(crate) fn build() -> Result<()> {
     callers::program()?;
     crowded::program()?;
-    executed::programs().map(drop)
+    executed::programs()?;
+    rings::program().map(drop)
 }
 
 /// `tcpstate leaks` with these arguments.
