@@ -29,6 +29,7 @@ pub(crate) const INAPPLICABLE: &[Inapplicable] = &[
             "hunts::callers::*",
             "hunts::changes::never_accepted_then_accepted",
             "hunts::crowded::stacks_do_not_end",
+            "hunts::executed::another_program",
             "hunts::flame::weights_of_a_leak",
             "hunts::late::*",
             "hunts::text::in_a_pipe",
