@@ -184,8 +184,9 @@ pub(crate) fn capture() -> u64 {
     }
 }
 
-/// The same where the running task is in one of these system calls (x86-64 numbers). What `io_uring` does for a task interrupts whatever
-/// call it is in meanwhile (`io_run_task_work()`, `io_uring/io_uring.h`, Linux 6.18), which has nothing to do with the socket.
+/// The same where `is_one` holds of the system call that the running task is in (x86-64 numbers). What `io_uring` does for a task
+/// interrupts whatever call it is in meanwhile (`io_run_task_work()`, `io_uring/io_uring.h`, Linux 6.18), which has nothing to do with
+/// the socket.
 #[inline(always)]
 pub(crate) fn capture_in(is_one: impl FnOnce(i64) -> bool) -> u64 {
     let call = running_call();
