@@ -27,7 +27,6 @@ use crate::{
         followed::Followed,
         is_broken_pipe, log_probes,
         output::Output,
-        stdout::Stdout,
         warn_of_rounding,
     },
     settings::{host::Host, leaks::LeaksSettings},
@@ -69,7 +68,7 @@ pub async fn run(settings: &LeaksSettings, host: &Host, debug: bool) -> Result<(
     let mut hunt = Hunt {
         intake: Intake::new(tracer, leaks, clock, settings.stack_bytes)?,
         renderer: Renderer::new(settings, clock.wall, clock.start),
-        output: Output::start(Stdout)?,
+        output: Output::to_stdout()?,
         settings,
     };
     let endings = Endings::new(settings.duration, followed)?;

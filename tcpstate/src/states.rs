@@ -20,7 +20,6 @@ use crate::{
         is_broken_pipe,
         output::Output,
         pages::Pages,
-        stdout::Stdout,
     },
     settings::{host::Host, states::StatesSettings},
 };
@@ -36,7 +35,7 @@ pub async fn run(settings: &StatesSettings, host: &Host) -> Result<()> {
     let time = TimeFormat { style: TimeStyle::Local, clock: clock.wall, start: clock.start, zone };
     let pages = Pages::new(settings.watch.is_some());
     let renderer = Renderer::new(settings.output, time, settings.top, settings.color, pages);
-    let mut output = Output::start(Stdout)?;
+    let mut output = Output::to_stdout()?;
     match watch(settings, host, &clock, renderer, &mut output).await {
         Err(error) if is_broken_pipe(&error) => Ok(()),
         other => other,

@@ -24,7 +24,6 @@ use crate::{
         followed::Followed,
         is_broken_pipe, log_probes,
         output::Output,
-        stdout::Stdout,
         warn_of_rounding,
     },
     settings::TraceSettings,
@@ -64,7 +63,7 @@ pub async fn run(settings: &TraceSettings, debug: bool) -> Result<()> {
     let mut session = Session {
         tracer,
         renderer: Renderer::new(settings.output, time, settings.color),
-        output: Output::start(Stdout)?,
+        output: Output::to_stdout()?,
         dwell: DwellTable::default(),
         totals: Totals::default(),
         left: settings.count.map(u64::from),

@@ -11,10 +11,10 @@ use std::{
 use anyhow::{Context as _, Result};
 use tokio::{sync::mpsc, time::sleep};
 
+use super::stdout::{self, Stdout};
+
 /// Buffers in circulation: one is filled while the other is written. A third would only be more to throw away.
 const BUFFERS: usize = 2;
-/// Bytes written at a time: whoever takes so many within the patience of [`Progress::stalls()`] does read.
-const PART: usize = 16 << 10;
 
 /// Writes buffers in order.
 pub(crate) struct Output {
@@ -35,7 +35,17 @@ pub(crate) struct Progress {
 }
 
 impl Output {
-    pub(crate) fn start(mut out: impl Write + Send + 'static) -> Result<Self> {
+    /// To standard output.
+    ///
+    /// # Errors
+    ///
+    /// There can be no more threads.
+    pub(crate) fn to_stdout() -> Result<Self> {
+        Self::start(Stdout, stdout::part())
+    }
+
+    /// Writes `part` bytes at a time: whoever takes so many within the patience of [`Progress::stalls()`] does read.
+    fn start(mut out: impl Write + Send + 'static, part: usize) -> Result<Self> {
         let (full, to_write) = sync::channel::<Vec<u8>>();
         let (written, empty) = mpsc::unbounded_channel();
         let progress = Progress::default();
@@ -43,7 +53,7 @@ impl Output {
         let work = move || {
             for mut buffer in to_write {
                 let mut write = |part: &[u8]| told.during(|| out.write_all(part));
-                let result = buffer.chunks(PART).try_for_each(&mut write).and_then(|()| told.during(|| out.flush()));
+                let result = buffer.chunks(part).try_for_each(&mut write).and_then(|()| told.during(|| out.flush()));
                 buffer.clear();
                 if written.send(result.map(|()| buffer)).is_err() {
                     return;
@@ -148,6 +158,8 @@ mod tests {
 
     use super::*;
 
+    const PART: usize = 16 << 10;
+
     /// Takes so many bytes at a time, and waits before each of them.
     struct Slow(usize, Duration);
 
@@ -166,7 +178,7 @@ mod tests {
     fn written(bytes: usize, slow: Slow, patience: Duration) -> bool {
         let runtime = runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
         let result = runtime.block_on(async {
-            let mut output = Output::start(slow).expect("a thread");
+            let mut output = Output::start(slow, PART).expect("a thread");
             let progress = output.progress();
             assert!(timeout(2 * patience, progress.stalls(patience)).await.is_err(), "there is nothing to write");
             output.write(vec![0; bytes]).expect("a writer");

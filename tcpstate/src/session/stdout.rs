@@ -2,8 +2,17 @@
 
 use std::io::{self, Write};
 
-use rustix::stdio;
+use rustix::{
+    fs::{FileType, fstat},
+    stdio,
+};
 use thiserror::Error;
+
+/// Bytes written to a pipe or a terminal at a time.
+const PART: usize = 16 << 10;
+/// The same of a file. No reader can keep us there, and the kernel's part of it is less than half: pages of a file
+/// come in folios as large as what is written at once (`__filemap_get_folio()`, `mm/filemap.c`).
+const PART_OF_FILE: usize = 256 << 10;
 
 /// Standard output.
 #[derive(Clone, Copy, Debug)]
@@ -21,6 +30,12 @@ impl Write for Stdout {
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
+}
+
+/// Bytes to be written at a time.
+pub(super) fn part() -> usize {
+    let is_file = fstat(stdio::stdout()).is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode).is_file());
+    if is_file { PART_OF_FILE } else { PART }
 }
 
 /// Of the same kind, since some kinds are no failure.
