@@ -7,7 +7,7 @@ use clap::{ColorChoice, Parser as _};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tcpstate::{
     cli::{Cli, Command},
-    doctor, leaks, probes, record, replay, run,
+    doctor, leaks, preflight, probes, record, replay, run,
     settings::{
         SettingsError, TraceSettings,
         doctor::DoctorSettings,
@@ -63,6 +63,7 @@ fn execute(cli: &Cli) -> Result<ExitCode> {
         // It forks before there is anything else.
         return Ok(run::main(RunSettings::new(args, &host), &host, debug));
     }
+    preflight::check_descriptor_limit()?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let result = match &cli.command {
         Command::Run(_) => Ok(()),

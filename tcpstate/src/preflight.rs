@@ -14,6 +14,9 @@ const NEEDED: [(CapabilitySet, &str, &str); 2] = [
     (CapabilitySet::PERFMON, "CAP_PERFMON", "attaching them to kernel tracepoints"),
 ];
 
+/// Maps, programs, their links, and what a snapshot opens, some 70; and room for files whose code is named.
+const DESCRIPTORS: u64 = 128;
+
 /// Inode number of the initial user namespace (`PROC_USER_INIT_INO`, `include/linux/proc_ns.h`).
 const INITIAL_USER_NAMESPACE: u64 = 0xefff_fffd;
 
@@ -48,6 +51,22 @@ pub fn check_capabilities() -> Result<()> {
 #[must_use]
 pub fn in_initial_user_namespace() -> bool {
     fs::metadata("/proc/self/ns/user").map_or(true, |namespace| namespace.ino() == INITIAL_USER_NAMESPACE)
+}
+
+/// Makes sure that this process may open what tcpstate itself takes. To be called before there is a runtime, which panics where it
+/// cannot.
+///
+/// # Errors
+///
+/// Names the limit and how to raise it.
+pub fn check_descriptor_limit() -> Result<()> {
+    match getrlimit(Resource::Nofile).maximum {
+        Some(most) if most < DESCRIPTORS => bail!(
+            "this process may open only {most} files, and tcpstate takes up to {DESCRIPTORS} for itself: raise the limit, as with \
+             `ulimit -n 1024`"
+        ),
+        _ => Ok(()),
+    }
 }
 
 /// Lets this process open as many files as it may: stacks keep the files open that their code is in, and each process that is

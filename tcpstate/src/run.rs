@@ -43,7 +43,9 @@ pub fn main(settings: Result<RunSettings, SettingsError>, host: &Host, debug: bo
 }
 
 fn run(settings: &RunSettings, host: &Host, debug: bool) -> Result<u8> {
-    let traceable = preflight::check_capabilities().and_then(|()| Ok(host.check_process(getpid_u32())?));
+    let traceable = preflight::check_descriptor_limit()
+        .and_then(|()| preflight::check_capabilities())
+        .and_then(|()| Ok(host.check_process(getpid_u32())?));
     if let Err(error) = traceable.as_ref().map_err(|error| format!("{error:#}"))
         && !settings.best_effort
     {

@@ -18,7 +18,7 @@ use crate::support::{
 pub(crate) fn trials() -> Vec<Trial> {
     trials![
         "bad_days";
-        not_root, in_a_user_namespace, without_cap_bpf, without_cap_perfmon, with_only_what_it_takes, no_btf, no_tracefs,
+        not_root, in_a_user_namespace, without_cap_bpf, without_cap_perfmon, with_only_what_it_takes, few_files, no_btf, no_tracefs,
         no_mount_left_behind, no_such_process, unparsable_arguments, buffer_is_rounded_up, second_instance, killed,
     ]
 }
@@ -54,6 +54,15 @@ fn with_only_what_it_takes() -> Result<()> {
     let ended = Setup::new(["--duration", "200ms"]).launch(launch).run()?;
     let works = ended.status.success() && ended.stdout.contains("\"kind\":\"summary\"");
     ensure!(works || ended.stderr.contains("CAP_SYS_ADMIN"), "{}\n{}", ended.status, ended.stderr);
+    Ok(())
+}
+
+/// As few as make the runtime panic, and as few as a snapshot fails with.
+fn few_files() -> Result<()> {
+    for most in [6, 64] {
+        let launch = Launch { most_descriptors: Some(most), ..Launch::default() };
+        refused(&Setup::default().launch(launch), &[&format!("only {most} files"), "ulimit -n"])?;
+    }
     Ok(())
 }
 

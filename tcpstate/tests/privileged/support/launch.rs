@@ -40,6 +40,8 @@ pub(crate) struct Launch {
     pub(crate) new_users: bool,
     /// Descriptors that it may have as long as it does not ask for more.
     pub(crate) descriptors: Option<u64>,
+    /// Descriptors that it may have at most.
+    pub(crate) most_descriptors: Option<u64>,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -107,6 +109,9 @@ impl Launch {
         if let Some(descriptors) = self.descriptors {
             let limit = getrlimit(Resource::Nofile);
             setrlimit(Resource::Nofile, Rlimit { current: Some(descriptors), ..limit })?;
+        }
+        if self.most_descriptors.is_some() {
+            setrlimit(Resource::Nofile, Rlimit { current: self.most_descriptors, maximum: self.most_descriptors })?;
         }
         if self.new_users {
             unshare(UnshareFlags::NEWUSER)?;
