@@ -23,6 +23,9 @@ const CLOSE_WAIT: u8 = TcpState::CloseWait as u8;
 const FIN_WAIT2: u8 = TcpState::FinWait2 as u8;
 const LISTEN: u8 = TcpState::Listen as u8;
 
+/// Ticks that a time may be ahead of a clock that was read before it.
+const RACE: u32 = 1000;
+
 /// A descriptor of a task.
 #[inline(always)]
 pub(crate) fn on_file(ctx: *const TaskFileContext) {
@@ -131,6 +134,12 @@ pub(crate) unsafe fn fill_load<R: Read>(found: *mut Found, sk: Sock<R>, state: u
         let distance = ahead.wrapping_sub(behind);
         if distance as i32 > 0 { distance } else { 0 }
     };
+    // Another CPU may have set a time after the clock was read. What is longer ago than half the range is not ahead: a month on
+    // a kernel that counts a thousand ticks a second.
+    let elapsed = |now: u32, then: u32| {
+        let elapsed = now.wrapping_sub(then);
+        if elapsed < u32::MAX - RACE { elapsed } else { 0 }
+    };
     // SAFETY: the caller's promise; a `struct tcp_sock` that `R` can read.
     unsafe {
         let jiffies = bpf_jiffies64();
@@ -146,9 +155,9 @@ pub(crate) unsafe fn fill_load<R: Read>(found: *mut Found, sk: Sock<R>, state: u
             let now = jiffies as u32;
             (*found).recv_q = distance(R::load(tcp, offset!(rcv_nxt)), R::load(tcp, offset!(copied_seq)));
             (*found).send_q = distance(R::load(tcp, offset!(write_seq)), R::load(tcp, offset!(snd_una)));
-            (*found).since_data_recv = distance(now, R::load(tcp, offset!(lrcvtime)));
-            (*found).since_ack_recv = distance(now, R::load(tcp, offset!(rcv_tstamp)));
-            (*found).since_data_sent = distance(now, R::load(tcp, offset!(lsndtime)));
+            (*found).since_data_recv = elapsed(now, R::load(tcp, offset!(lrcvtime)));
+            (*found).since_ack_recv = elapsed(now, R::load(tcp, offset!(rcv_tstamp)));
+            (*found).since_data_sent = elapsed(now, R::load(tcp, offset!(lsndtime)));
         }
     }
 }

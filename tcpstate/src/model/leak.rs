@@ -156,7 +156,8 @@ pub struct SocketLoad {
     pub recv_q: u32,
     /// Bytes sent or waiting to be sent and not acknowledged.
     pub send_q: u32,
-    /// Milliseconds since data was received last (`tcpi_last_data_recv`): an upper bound of the time in CLOSE_WAIT.
+    /// Milliseconds since data was received last (`tcpi_last_data_recv`): an upper bound of the time in CLOSE_WAIT. `u32::MAX` when
+    /// it is longer ago.
     pub last_data_recv_ms: u32,
     /// Milliseconds since an acknowledgement was received last (`tcpi_last_ack_recv`): a lower bound of it.
     pub last_ack_recv_ms: u32,

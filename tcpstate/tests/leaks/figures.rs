@@ -87,6 +87,18 @@ fn the_age_interval_contains_the_truth_and_only_narrows() {
 }
 
 #[test]
+fn what_is_longer_ago_than_can_be_told_has_no_upper_bound() {
+    let mut scene = Scene::new();
+    scene.now += 60 * 24 * 3600 * SECOND;
+    let socket = scene.fin_before(accepts(7, "srv", 80, 1));
+    let load = scene.load(socket);
+    (load.last_data_recv_ms, load.last_ack_recv_ms) = (u32::MAX, u32::MAX);
+    scene.snapshot();
+    let age = only(&scene.survey()).ages.oldest;
+    assert!(age.at_most_ns.is_none() && age.at_least_ns > 49 * 24 * 3600 * SECOND, "{age:?}");
+}
+
+#[test]
 fn openings_before_the_trace_are_inferred_from_later_leaks() {
     let mut scene = Scene::new();
     for _ in 0..3 {

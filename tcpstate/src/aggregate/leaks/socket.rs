@@ -194,7 +194,11 @@ impl Entered {
             return;
         }
         let ns = |ms: u32| u64::from(ms) * NS_PER_MS;
-        let earliest = taken.0.saturating_sub(ns(load.last_data_recv_ms)).saturating_sub(JIFFY_NS);
+        let earliest = match load.last_data_recv_ms {
+            // Longer ago than can be told.
+            u32::MAX => 0,
+            ms => taken.0.saturating_sub(ns(ms)).saturating_sub(JIFFY_NS),
+        };
         let latest = complete.0.saturating_sub(ns(load.last_ack_recv_ms)).saturating_add(JIFFY_NS);
         // A keepalive or a probe makes an acknowledgement young, it never makes one old: the oldest seen is the best.
         self.latest = self.latest.min(latest);
