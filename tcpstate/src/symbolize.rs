@@ -52,18 +52,18 @@ impl Symbolizer {
                     Frame {
                         ip,
                         module: Some(Arc::clone(module.path())),
-                        offset: at + u64::from(address.is_return),
+                        offset: at.wrapping_add(u64::from(address.is_return)),
                         functions,
                     }
                 }
                 Place::File { path, offset, .. } => Frame {
                     ip,
                     module: Some(Arc::clone(path)),
-                    offset: offset + u64::from(address.is_return),
+                    offset: offset.wrapping_add(u64::from(address.is_return)),
                     functions: [].into(),
                 },
                 Place::Jit => {
-                    let name = perf_map.and_then(|map| map.name(ip - u64::from(address.is_return)));
+                    let name = perf_map.and_then(|map| map.name(ip.saturating_sub(u64::from(address.is_return))));
                     Frame { ip, module: None, offset: 0, functions: name.map(perf_map::function).into_iter().collect() }
                 }
                 Place::Unknown => Frame { ip, module: None, offset: 0, functions: [].into() },

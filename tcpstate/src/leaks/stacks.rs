@@ -262,7 +262,9 @@ fn missing(header: &StackHeader) -> Vec<Range<u64>> {
     let start = StackHeader::start(&header.registers);
     let pieces = (0..u64::from(u64::BITS)).filter(|piece| header.missing >> piece & 1 != 0);
     let piece = u64::from(STACK_PIECE);
-    pieces.map(|index| start + index * piece..start + (index + 1) * piece).collect()
+    // Whoever made the system call chose the stack pointer.
+    let begin = |index: u64| start.saturating_add(index * piece);
+    pieces.map(|index| begin(index)..begin(index + 1)).collect()
 }
 
 /// The part of a kernel stack that was filled.

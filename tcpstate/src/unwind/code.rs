@@ -206,7 +206,7 @@ impl<R: FnMut(u64) -> Option<Vec<u8>>> Code<R> {
     fn at(&mut self, address: u64) -> Option<Instruction> {
         let within = |code: &Self| {
             let into = usize::try_from(address.checked_sub(code.start)?).ok()?;
-            (into + MAX_LENGTH <= code.bytes.len()).then_some(into)
+            into.checked_add(MAX_LENGTH).is_some_and(|end| end <= code.bytes.len()).then_some(into)
         };
         let into = match within(self) {
             Some(into) => into,

@@ -182,7 +182,7 @@ impl Leaks {
 
     fn closed_row(&self, origin: Origin, late: &closed::ClosedLate, observed: &Observed<'_>) -> ClosedLate {
         // A bucket is named by its upper end, which may lie beyond the longest time.
-        let quantile = |q| (late.ages.value_at_quantile(q) * NS_PER_US).min(late.oldest_ns);
+        let quantile = |q| late.ages.value_at_quantile(q).saturating_mul(NS_PER_US).min(late.oldest_ns);
         let tallied = |tally: &closed::Tally<_>| {
             let (top, others) = tally.top(TOP, observed.fold);
             Tallied { top, others }
@@ -200,7 +200,10 @@ impl Leaks {
             max_ns: late.oldest_ns,
             histogram: buckets
                 .map(|bucket| {
-                    (bucket.value_iterated_to().saturating_add(1) * NS_PER_US, bucket.count_since_last_iteration())
+                    (
+                        bucket.value_iterated_to().saturating_add(1).saturating_mul(NS_PER_US),
+                        bucket.count_since_last_iteration(),
+                    )
                 })
                 .filter(|&(_, count)| count > 0)
                 .collect(),

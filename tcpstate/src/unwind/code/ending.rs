@@ -158,6 +158,13 @@ mod tests {
     }
 
     #[test]
+    fn no_code_at_the_end_of_all_addresses() {
+        for ip in [u64::MAX, u64::MAX - 14, u64::MAX - 15, 0] {
+            assert_eq!(ending(ip, |_| None), None, "{ip:#x}");
+        }
+    }
+
+    #[test]
     fn nothing_but_the_end() {
         assert_eq!(of(b"\xc3"), by_stack_pointer(0, None));
         assert_eq!(of(b"\x48\x83\xc4\x08\xc3\xcc"), by_stack_pointer(8, None));
