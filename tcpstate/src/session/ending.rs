@@ -1,6 +1,6 @@
 //! What ends a trace.
 
-use std::{pin::Pin, time::Duration};
+use std::{future::pending, mem, pin::Pin, ptr, time::Duration};
 
 use anyhow::{Context as _, Result, bail};
 use tokio::{
@@ -33,7 +33,8 @@ pub(crate) enum End {
 pub(crate) struct Endings {
     interrupt: Signal,
     terminate: Signal,
-    hangup: Signal,
+    /// `None` where whoever started us has it ignored, as `nohup` does.
+    hangup: Option<Signal>,
     deadline: Pin<Box<Sleep>>,
     followed: Followed,
     leaving: bool,
@@ -46,7 +47,7 @@ impl Endings {
         Ok(Self {
             interrupt: listen(SignalKind::interrupt())?,
             terminate: listen(SignalKind::terminate())?,
-            hangup: listen(SignalKind::hangup())?,
+            hangup: if is_ignored(SignalKind::hangup()) { None } else { Some(listen(SignalKind::hangup())?) },
             deadline: Box::pin(sleep_until(deadline)),
             followed,
             leaving: false,
@@ -58,7 +59,7 @@ impl Endings {
         tokio::select! {
             _ = self.interrupt.recv() => End::Signal,
             _ = self.terminate.recv() => End::Signal,
-            _ = self.hangup.recv() => End::Signal,
+            () = next(self.hangup.as_mut()) => End::Signal,
             () = &mut self.deadline => End::Time,
         }
     }
@@ -94,7 +95,7 @@ impl Endings {
         tokio::select! {
             _ = self.interrupt.recv() => {}
             _ = self.terminate.recv() => {}
-            _ = self.hangup.recv() => {}
+            () = next(self.hangup.as_mut()) => {}
         }
     }
 
@@ -108,5 +109,22 @@ impl Endings {
             }
         }
         Ok(())
+    }
+}
+
+/// The next signal, if it is listened to; cancellation-safe.
+async fn next(signal: Option<&mut Signal>) {
+    match signal {
+        Some(signal) => drop(signal.recv().await),
+        None => pending().await,
+    }
+}
+
+/// Whether a signal was ignored when we were executed.
+fn is_ignored(kind: SignalKind) -> bool {
+    // SAFETY: plain data; the call changes nothing and writes no more than that.
+    unsafe {
+        let mut action: libc::sigaction = mem::zeroed();
+        libc::sigaction(kind.as_raw_value(), ptr::null(), &raw mut action) == 0 && action.sa_sigaction == libc::SIG_IGN
     }
 }

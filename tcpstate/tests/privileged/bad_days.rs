@@ -19,7 +19,8 @@ pub(crate) fn trials() -> Vec<Trial> {
     trials![
         "bad_days";
         not_root, in_a_user_namespace, without_cap_bpf, without_cap_perfmon, with_only_what_it_takes, few_files, no_btf, no_tracefs,
-        no_mount_left_behind, no_such_process, unparsable_arguments, buffer_is_rounded_up, second_instance, killed,
+        no_mount_left_behind, no_such_process, unparsable_arguments, buffer_is_rounded_up, second_instance, hung_up,
+        killed,
     ]
 }
 
@@ -163,6 +164,20 @@ fn second_instance() -> Result<()> {
     let trace = second.finish()?;
     connection.check_client(&pair, &trace, "ESTABLISHED CLOSE_WAIT LAST_ACK CLOSE")?;
     connection.check_server(&pair, &trace, "ESTABLISHED FIN_WAIT1 FIN_WAIT2 CLOSE")
+}
+
+/// A terminal that goes away ends a trace, but not one that `nohup` keeps.
+fn hung_up() -> Result<()> {
+    let pair = Setting::Ipv4.pair()?;
+    let launch = Launch { ignores_hangup: true, ..Launch::default() };
+    let kept = Setup::default().launch(launch).start()?;
+    let ended = Tracer::unfiltered()?;
+    kept.signal(Signal::HUP)?;
+    ended.signal(Signal::HUP)?;
+    ended.trace()?;
+    let connection = pair.open()?;
+    kept.wait_entered("ESTABLISHED", &[connection.client.cookie])?;
+    kept.finish().map(drop)
 }
 
 /// After SIGKILL the kernel has none of its programs, maps and links any more: nothing was pinned, nothing stays attached.

@@ -40,6 +40,8 @@ pub(crate) struct Launch {
     pub(crate) new_users: bool,
     /// Descriptors that it may have as long as it does not ask for more.
     pub(crate) descriptors: Option<u64>,
+    /// As `nohup` starts it.
+    pub(crate) ignores_hangup: bool,
     /// Descriptors that it may have at most.
     pub(crate) most_descriptors: Option<u64>,
 }
@@ -109,6 +111,10 @@ impl Launch {
         if let Some(descriptors) = self.descriptors {
             let limit = getrlimit(Resource::Nofile);
             setrlimit(Resource::Nofile, Rlimit { current: Some(descriptors), ..limit })?;
+        }
+        if self.ignores_hangup {
+            // SAFETY: no handler is set.
+            unsafe { libc::signal(libc::SIGHUP, libc::SIG_IGN) };
         }
         if self.most_descriptors.is_some() {
             setrlimit(Resource::Nofile, Rlimit { current: self.most_descriptors, maximum: self.most_descriptors })?;
