@@ -52,20 +52,15 @@ pub async fn run(settings: &RecordSettings, host: &Host, debug: bool) -> Result<
     warn_of_rounding(settings.buffer);
     let mut followed = Followed::new(settings.filter.pids(), settings.filter.children())?;
     let path = settings.path.display();
-    let writer = Writer::create(&settings.path, settings.overwrite, settings.rotation)?;
     let tracer = Tracer::start(&Options {
         config: settings.config(settings.buffer.bytes / WAKEUP_PART),
         pids: followed.pids().to_vec(),
         descendants: followed.descendants(),
         buffer_bytes: settings.buffer.bytes,
         debug,
-    });
-    let tracer = tracer.inspect_err(|_| {
-        // Nothing was recorded: an empty file would only be in the way. A device or a pipe is not ours to remove.
-        if fs::symlink_metadata(&settings.path).is_ok_and(|file| file.is_file()) {
-            let _ = fs::remove_file(&settings.path);
-        }
     })?;
+    // Only now: with `--overwrite` the former recording is gone.
+    let writer = Writer::create(&settings.path, settings.overwrite, settings.rotation)?;
     followed.catch_up()?;
     log_probes(tracer.probes());
     let clock = Clock::start()?;
