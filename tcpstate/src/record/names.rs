@@ -27,7 +27,10 @@ pub(super) struct Named {
 #[derive(Debug)]
 pub(super) struct NameKeeper {
     host: Host,
+    /// Those that were met, with or without a path.
     cgroups: HashSet<u64>,
+    /// Those whose paths were told.
+    told_cgroups: HashSet<u64>,
     netns: HashSet<u32>,
     processes: HashSet<u32>,
     wanted_cgroup: bool,
@@ -40,6 +43,7 @@ impl NameKeeper {
         Self {
             host: host.clone(),
             cgroups: HashSet::new(),
+            told_cgroups: HashSet::new(),
             netns: HashSet::new(),
             processes: HashSet::new(),
             wanted_cgroup: false,
@@ -98,16 +102,18 @@ impl NameKeeper {
     /// Forgets what was told: to another file.
     pub(super) fn forget(&mut self) {
         self.cgroups.clear();
+        self.told_cgroups.clear();
         self.netns.clear();
         self.processes.clear();
     }
 
-    /// All cgroups, by id; the id of a cgroup is the inode number of its directory.
+    /// Cgroups that were not told of yet, by id; the id of a cgroup is the inode number of its directory.
     fn cgroups(&mut self) -> Vec<(u64, Vec<u8>)> {
         // Where cgroup2 is not mounted, there are none.
-        let found: Vec<_> = self.host.cgroup_paths().unwrap_or_default().into_iter().take(MAX_CGROUPS).collect();
+        let mut found: Vec<_> = self.host.cgroup_paths().unwrap_or_default().into_iter().take(MAX_CGROUPS).collect();
         // Those are told with their paths; what is not among them is gone, or beyond the limit.
         self.cgroups.extend(found.iter().map(|&(id, _)| id));
+        found.retain(|&(id, _)| self.told_cgroups.insert(id));
         found
     }
 
