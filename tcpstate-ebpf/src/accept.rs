@@ -25,8 +25,13 @@ fn accepts(call: i64) -> bool {
 /// `inet_csk_accept()` returned a socket, or null. Only its address may be known.
 #[inline(always)]
 pub(crate) fn on_return<R: Read>(ctx: &impl EbpfContext, sk: Sock<R>) {
-    if sk.address() != 0 {
-        accepted(ctx, sk, SOCKETS.get_ptr_mut(sk.address()));
+    if sk.address() == 0 {
+        return;
+    }
+    let story = SOCKETS.get_ptr_mut(sk.address());
+    // DCCP accepts by the same function, up to 6.15, and nothing would tell of the end of its sockets.
+    if story.is_some() || is_of_tcp(sk) {
+        accepted(ctx, sk, story);
     }
 }
 
