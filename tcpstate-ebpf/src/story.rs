@@ -48,7 +48,7 @@ pub(crate) struct Story {
     pub(crate) source: u8,
     /// See [`SINCE_BEFORE`].
     pub(crate) flags: u8,
-    /// [`TRACKED`], [`EOF_READ`].
+    /// [`TRACKED`], [`EOF_READ`], [`EXITED`].
     pub(crate) marks: u8,
     /// Explicit padding.
     pub(crate) pad: [u8; 2],

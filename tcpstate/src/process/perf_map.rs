@@ -89,8 +89,9 @@ impl From<io::Error> for PerfMapError {
 /// a container have each time. A process keeps its start when it executes another program, so what it wrote before that is
 /// believed.
 fn open(pid: u32) -> Result<File, PerfMapError> {
-    let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
-    let (inner_pid, uid) = identity(&status).ok_or(PerfMapError::None)?;
+    // A name need not be UTF-8.
+    let status = fs::read(format!("/proc/{pid}/status"))?;
+    let (inner_pid, uid) = identity(&String::from_utf8_lossy(&status)).ok_or(PerfMapError::None)?;
     let path = PathBuf::from(format!("/tmp/perf-{inner_pid}.map"));
     let file = files::open_in_root(pid, &path)?;
     let metadata = file.metadata()?;

@@ -2,7 +2,7 @@
 
 use std::{ffi::OsString, path::PathBuf, time::Duration};
 
-use tcpstate_common::config::{Config, MAX_STACK, STACK_PIECE, filter};
+use tcpstate_common::config::{Config, filter};
 use thiserror::Error;
 
 use super::{
@@ -10,7 +10,7 @@ use super::{
     allow::{AllowError, AllowList},
     buffer::Buffer,
     host::Host,
-    leaks::LeaksError,
+    leaks::stack_bytes,
 };
 use crate::cli::run::RunArgs;
 
@@ -72,10 +72,7 @@ impl RunSettings {
     ///
     /// When they cannot be worked with.
     pub fn new(args: &RunArgs, host: &Host) -> Result<Self, SettingsError> {
-        let stack_bytes = u32::try_from(args.stack_size)
-            .ok()
-            .filter(|bytes| (STACK_PIECE..=MAX_STACK).contains(bytes))
-            .ok_or(LeaksError::StackSize(args.stack_size))?;
+        let stack_bytes = stack_bytes(args.stack_size)?;
         let older_than = args.older_than;
         if let Some(max_dwell) = args.max_dwell.filter(|&max_dwell| max_dwell <= older_than) {
             return Err(RunError::Dwell { max_dwell, older_than }.into());
@@ -95,7 +92,7 @@ impl RunSettings {
                 clap::ColorChoice::Never => Some(false),
                 clap::ColorChoice::Auto => None,
             },
-            stack_bytes: stack_bytes.next_multiple_of(STACK_PIECE),
+            stack_bytes,
             buffer: Buffer::round_up(args.buffer, host.page_size)?,
         })
     }

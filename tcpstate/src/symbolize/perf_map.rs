@@ -175,6 +175,11 @@ mod tests {
             if let Some(name) = map.name(address) {
                 prop_assert_eq!(Some(name.to_owned()), latest.map(|n| format!("f{n}")));
             }
+            // Nothing comes after it.
+            if let Some((n, (start, _))) = lines.iter().enumerate().next_back() {
+                let last = format!("f{n}");
+                prop_assert_eq!(map.name(*start), Some(last.as_str()));
+            }
         }
 
         #[test]

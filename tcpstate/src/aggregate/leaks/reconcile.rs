@@ -143,13 +143,13 @@ impl Leaks {
         }
     }
 
-    /// Descriptors of a socket as of the last snapshot.
     /// Every descriptor of a leaking socket that the last snapshot found, in no order.
     #[must_use]
     pub fn descriptors(&self) -> &[Holder] {
         &self.holders
     }
 
+    /// Descriptors of a socket as of the last snapshot.
     pub(super) fn holders(&self, socket: &Socket) -> &[Holder] {
         slice(&self.holders, socket.holders)
     }
