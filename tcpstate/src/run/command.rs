@@ -7,6 +7,7 @@ use std::{
         fd::{AsRawFd as _, OwnedFd},
         unix::process::{CommandExt as _, ExitStatusExt as _},
     },
+    path::Path,
     process::{Command, ExitStatus},
     thread,
 };
@@ -81,9 +82,17 @@ pub(super) struct CannotRun {
 
 impl CannotRun {
     fn new(command: &OsStr, source: io::Error) -> Self {
+        // A bare name is looked for in PATH.
+        let by_path = command.as_encoded_bytes().contains(&b'/');
         let (code, remedy) = match source.kind() {
+            io::ErrorKind::NotFound if by_path && Path::new(command).exists() => {
+                (127, ": it is there, but not the interpreter that its first line or its ELF header names")
+            }
             io::ErrorKind::NotFound => (127, ": it is neither a file nor in PATH"),
-            io::ErrorKind::PermissionDenied => (126, ": it is not executable"),
+            io::ErrorKind::PermissionDenied if Path::new(command).is_dir() => (126, ": it is a directory"),
+            io::ErrorKind::PermissionDenied => {
+                (126, ": it is not executable, or a directory on its way may not be entered")
+            }
             _ => (126, ""),
         };
         Self { command: command.to_owned(), code, remedy, source }

@@ -1,6 +1,9 @@
 //! The command is left alone: its exit code, signals, input and output are its own.
 
-use std::{fs, os::unix::process::CommandExt as _};
+use std::{
+    fs,
+    os::unix::{fs::PermissionsExt as _, process::CommandExt as _},
+};
 
 use anyhow::{Context, Result, ensure};
 use libtest_mimic::Trial;
@@ -32,9 +35,17 @@ fn exit_codes() -> Result<()> {
     // That it failed says more than that it leaked.
     let script = format!("{} leak 1; exit 3", leaky()?.display());
     run(&[], &["sh", "-c", &script])?.check(3, 1)?;
-    for (command, code, words) in
-        [("/no/such/command", 127, "neither a file nor in PATH"), ("/etc/passwd", 126, "not executable")]
-    {
+    let directory = tempfile::tempdir()?;
+    let orphaned = directory.path().join("orphaned");
+    fs::write(&orphaned, "#!/no/such/interpreter\n")?;
+    fs::set_permissions(&orphaned, fs::Permissions::from_mode(0o755))?;
+    let orphaned = orphaned.to_str().context("a path in UTF-8")?;
+    for (command, code, words) in [
+        ("/no/such/command", 127, "neither a file nor in PATH"),
+        (orphaned, 127, "not the interpreter"),
+        ("/etc/passwd", 126, "not executable"),
+        ("/etc", 126, "a directory"),
+    ] {
         let ended = run(&[], &[command])?;
         ensure!(ended.code == Some(code) && ended.stderr.contains(words), "{command}: {ended:?}");
         ensure!(ended.files == 0, "reports of nothing: {ended:?}");
