@@ -112,10 +112,9 @@ impl Launch {
             let limit = getrlimit(Resource::Nofile);
             setrlimit(Resource::Nofile, Rlimit { current: Some(descriptors), ..limit })?;
         }
-        if self.ignores_hangup {
-            // SAFETY: no handler is set.
-            unsafe { libc::signal(libc::SIGHUP, libc::SIG_IGN) };
-        }
+        let hangup = if self.ignores_hangup { libc::SIG_IGN } else { libc::SIG_DFL };
+        // SAFETY: no handler is set.
+        unsafe { libc::signal(libc::SIGHUP, hangup) };
         if self.most_descriptors.is_some() {
             setrlimit(Resource::Nofile, Rlimit { current: self.most_descriptors, maximum: self.most_descriptors })?;
         }
