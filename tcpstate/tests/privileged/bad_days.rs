@@ -169,9 +169,11 @@ fn second_instance() -> Result<()> {
 /// A terminal that goes away ends a trace, but not one that `nohup` keeps.
 fn hung_up() -> Result<()> {
     let pair = Setting::Ipv4.pair()?;
-    let launch = Launch { ignores_hangup: true, ..Launch::default() };
-    let kept = Setup::default().launch(launch).start()?;
-    let ended = Tracer::unfiltered()?;
+    let start = |ignored| {
+        let launch = Launch { ignores_hangup: Some(ignored), ..Launch::default() };
+        Setup::default().launch(launch).start()
+    };
+    let (kept, ended) = (start(true)?, start(false)?);
     kept.signal(Signal::HUP)?;
     ended.signal(Signal::HUP)?;
     ended.trace()?;

@@ -40,8 +40,8 @@ pub(crate) struct Launch {
     pub(crate) new_users: bool,
     /// Descriptors that it may have as long as it does not ask for more.
     pub(crate) descriptors: Option<u64>,
-    /// As `nohup` starts it.
-    pub(crate) ignores_hangup: bool,
+    /// Whether it begins with SIGHUP ignored, as under `nohup`; as this process where absent.
+    pub(crate) ignores_hangup: Option<bool>,
     /// Descriptors that it may have at most.
     pub(crate) most_descriptors: Option<u64>,
 }
@@ -112,9 +112,10 @@ impl Launch {
             let limit = getrlimit(Resource::Nofile);
             setrlimit(Resource::Nofile, Rlimit { current: Some(descriptors), ..limit })?;
         }
-        let hangup = if self.ignores_hangup { libc::SIG_IGN } else { libc::SIG_DFL };
-        // SAFETY: no handler is set.
-        unsafe { libc::signal(libc::SIGHUP, hangup) };
+        if let Some(ignored) = self.ignores_hangup {
+            // SAFETY: no handler is set.
+            unsafe { libc::signal(libc::SIGHUP, if ignored { libc::SIG_IGN } else { libc::SIG_DFL }) };
+        }
         if self.most_descriptors.is_some() {
             setrlimit(Resource::Nofile, Rlimit { current: self.most_descriptors, maximum: self.most_descriptors })?;
         }
