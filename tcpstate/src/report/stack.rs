@@ -98,11 +98,12 @@ impl Frame {
 impl Stack {
     /// What a reader can tell the stack from another by: functions, and lines where they are known. How often a function called
     /// itself does not count, nor does code that was made at run time and has no name: an interpreter enters and leaves it as it
-    /// learns.
-    fn look(&self) -> Vec<Frame> {
+    /// learns. Where there is such code, how to get its names does: that may be said of one process, and would be wrong of another.
+    fn look(&self) -> Look {
         let mut frames: Vec<Frame> = self.frames.iter().filter_map(Frame::look).collect();
+        let hint = if frames.len() < self.frames.len() { self.hint.clone() } else { None };
         frames.dedup();
-        frames
+        Look { frames, hint }
     }
 }
 
@@ -116,11 +117,18 @@ impl Frame {
     }
 }
 
+/// See [`Stack::look()`].
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct Look {
+    frames: Vec<Frame>,
+    hint: Option<String>,
+}
+
 /// The stacks of places; places whose stacks look the same are one.
 #[derive(Debug, Default)]
 pub struct StackBook {
     stacks: HashMap<PlaceId, (Arc<Stack>, PlaceId)>,
-    first: HashMap<Vec<Frame>, PlaceId>,
+    first: HashMap<Look, PlaceId>,
 }
 
 impl StackBook {
@@ -174,6 +182,20 @@ mod tests {
         let book = book(&[std::slice::from_ref(&main), &[other.clone(), main.clone()], &[jit, main.clone()]]);
         assert_eq!([1, 2, 3].map(|id| book.fold(PlaceId(id))), [PlaceId(1); 3]);
         assert_eq!(book.get(PlaceId(2)).map(|stack| stack.frames.len()), Some(2), "each is kept as it is");
+    }
+
+    #[test]
+    fn code_without_names_is_not_another_process_s() {
+        let stack = |pid: u32| Stack {
+            frames: vec![frame(None, None, u64::from(pid) << 32), frame(Some("main"), Some("/bin/java"), 0x10)],
+            hint: Some(format!("run `jcmd {pid} Compiler.perfmap` to see Java methods")),
+            ..Stack::default()
+        };
+        let mut book = StackBook::default();
+        for (id, pid) in [(1, 7), (2, 7), (3, 8)] {
+            book.insert(PlaceId(id), stack(pid));
+        }
+        assert_eq!([1, 2, 3].map(|id| book.fold(PlaceId(id))), [1, 1, 3].map(PlaceId));
     }
 
     #[test]
