@@ -122,7 +122,8 @@ fn name(symbolizer: &mut Symbolizer, kernel: &mut KernelSymbols, unnamed: &Unnam
         }
     }
     let functions = if unnamed.asleep { kernel.names_asleep(&unnamed.kernel) } else { kernel.names(&unnamed.kernel) };
-    Stack { frames, kernel: functions, truncated, hint }
+    let process = frames.iter().any(Frame::is_nameless).then(|| unnamed.stack.perf_map.pid());
+    Stack { frames, kernel: functions, truncated, hint, process }
 }
 
 /// Functions that were inlined are frames of their own.

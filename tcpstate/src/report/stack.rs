@@ -23,6 +23,9 @@ pub struct Stack {
     pub truncated: Option<String>,
     /// How to get names that are missing, if there is a way.
     pub hint: Option<String>,
+    /// Whose it is, where code that was made at run time has no name: its addresses mean nothing in another process. `None` in
+    /// recordings, which do not have it.
+    pub process: Option<u32>,
 }
 
 /// A function on a stack. Every name in it was chosen by others: escape it before showing it.
@@ -78,6 +81,12 @@ impl Frame {
         path.starts_with(b"[") || in_system && shared
     }
 
+    /// Whether the code was made at run time and has no name: only its address tells it.
+    #[must_use]
+    pub const fn is_nameless(&self) -> bool {
+        self.function.is_none() && self.module.is_none()
+    }
+
     /// The last part of the module's path.
     #[must_use]
     pub fn module_name(&self) -> Option<&OsStr> {
@@ -98,12 +107,12 @@ impl Frame {
 impl Stack {
     /// What a reader can tell the stack from another by: functions, and lines where they are known. How often a function called
     /// itself does not count, nor does code that was made at run time and has no name: an interpreter enters and leaves it as it
-    /// learns. Where there is such code, how to get its names does: that may be said of one process, and would be wrong of another.
+    /// learns. Where there is such code, whose it is does, and how to get its names, which may be said of one process.
     fn look(&self) -> Look {
         let mut frames: Vec<Frame> = self.frames.iter().filter_map(Frame::look).collect();
         let hint = if frames.len() < self.frames.len() { self.hint.clone() } else { None };
         frames.dedup();
-        Look { frames, hint }
+        Look { frames, hint, process: self.process }
     }
 }
 
@@ -122,6 +131,7 @@ impl Frame {
 struct Look {
     frames: Vec<Frame>,
     hint: Option<String>,
+    process: Option<u32>,
 }
 
 /// The stacks of places; places whose stacks look the same are one.
@@ -186,16 +196,15 @@ mod tests {
 
     #[test]
     fn code_without_names_is_not_another_process_s() {
-        let stack = |pid: u32| Stack {
-            frames: vec![frame(None, None, u64::from(pid) << 32), frame(Some("main"), Some("/bin/java"), 0x10)],
-            hint: Some(format!("run `jcmd {pid} Compiler.perfmap` to see Java methods")),
-            ..Stack::default()
-        };
+        let frames = |pid: u64| vec![frame(None, None, pid << 32), frame(Some("main"), Some("/bin/node"), 0x10)];
+        let live = |pid: u32| Stack { frames: frames(pid.into()), process: Some(pid), ..Stack::default() };
+        let recorded = |pid: u32| Stack { hint: Some(format!("run `jcmd {pid} …`")), process: None, ..live(pid) };
         let mut book = StackBook::default();
-        for (id, pid) in [(1, 7), (2, 7), (3, 8)] {
-            book.insert(PlaceId(id), stack(pid));
+        let stacks = [live(7), live(7), live(8), recorded(7), recorded(7), recorded(8)];
+        for (id, stack) in (1..).zip(stacks) {
+            book.insert(PlaceId(id), stack);
         }
-        assert_eq!([1, 2, 3].map(|id| book.fold(PlaceId(id))), [1, 1, 3].map(PlaceId));
+        assert_eq!([1, 2, 3, 4, 5, 6].map(|id| book.fold(PlaceId(id))), [1, 1, 3, 4, 4, 6].map(PlaceId));
     }
 
     #[test]

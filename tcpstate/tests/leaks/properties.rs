@@ -52,7 +52,7 @@ fn frame() -> impl Strategy<Value = Frame> {
 fn stack() -> impl Strategy<Value = Stack> {
     let kernel = prop::collection::vec(hostile(), 0..3);
     (prop::collection::vec(frame(), 0..6), kernel, prop::option::of(hostile()), prop::option::of(hostile()))
-        .prop_map(|(frames, kernel, truncated, hint)| Stack { frames, kernel, truncated, hint })
+        .prop_map(|(frames, kernel, truncated, hint)| Stack { frames, kernel, truncated, hint, process: None })
 }
 
 /// A socket: its opener, what is known of it, and what becomes of it.

@@ -9,7 +9,7 @@ use tcpstate::{
 
 /// `name file:line`, `name` alone, or `name@module` for a library; `inlined` or `runtime` may come first.
 pub(crate) fn stack(frames: &[&str]) -> Stack {
-    Stack { frames: frames.iter().map(|text| frame(text)).collect(), kernel: Vec::new(), truncated: None, hint: None }
+    Stack { frames: frames.iter().map(|text| frame(text)).collect(), ..Stack::default() }
 }
 
 fn frame(text: &str) -> Frame {

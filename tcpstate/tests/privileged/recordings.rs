@@ -379,6 +379,11 @@ fn not_overwritten() -> Result<()> {
     let stderr = String::from_utf8_lossy(&refused.stderr).into_owned();
     ensure!(refused.status.code() == Some(1) && stderr.contains("--overwrite"), "{stderr}");
     ensure!(fs::read(&path)? == b"precious", "the file was changed");
+    // Nor where nothing can be traced.
+    let launch = Launch { emptied: vec!["/sys/kernel/btf".into()], ..Launch::default() };
+    let mut command = launch.command(env!("CARGO_BIN_EXE_tcpstate"))?;
+    let failed = command.args(["record", "--overwrite", "-o"]).arg(&path).output()?;
+    ensure!(!failed.status.success() && fs::read(&path)? == b"precious", "{failed:?}");
     ensure!(record(&["--overwrite"])?.status.success(), "it may be overwritten");
     ensure!(transitions(&path, "").is_ok(), "it cannot be read");
     Ok(())

@@ -66,6 +66,7 @@ impl From<&StackRecord> for Stack {
             kernel: record.kernel.clone(),
             truncated: record.truncated.clone(),
             hint: record.hint.clone(),
+            process: None,
         }
     }
 }
