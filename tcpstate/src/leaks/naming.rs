@@ -14,7 +14,7 @@ use crate::{
     memory,
     report::stack::{Frame, Source, Stack},
     symbolize::{self, KernelSymbols, Symbolizer, hint, is_interpreter},
-    unwind::{self, End},
+    unwind::{self, End, Place},
 };
 
 /// A stack as it was unwound.
@@ -115,6 +115,10 @@ fn name(symbolizer: &mut Symbolizer, kernel: &mut KernelSymbols, unnamed: &Unnam
     };
     let named = symbolizer.symbolize(&unnamed.stack);
     let hint = hint(&unnamed.stack, &named);
+    let mut code = unnamed.stack.frames.iter().zip(&named);
+    let is_nameless = code.any(|(address, named)| address.place == Place::Jit && named.functions.is_empty());
+    // Not where nothing is known of the code: of hundreds of short-lived processes that would be as many groups.
+    let process = is_nameless.then(|| unnamed.stack.perf_map.pid());
     let mut frames: Vec<Frame> = named.iter().flat_map(frames).collect();
     if frames.iter().any(|frame| frame.module.is_none() && frame.function.is_some()) {
         for frame in &mut frames {
@@ -122,7 +126,6 @@ fn name(symbolizer: &mut Symbolizer, kernel: &mut KernelSymbols, unnamed: &Unnam
         }
     }
     let functions = if unnamed.asleep { kernel.names_asleep(&unnamed.kernel) } else { kernel.names(&unnamed.kernel) };
-    let process = frames.iter().any(Frame::is_nameless).then(|| unnamed.stack.perf_map.pid());
     Stack { frames, kernel: functions, truncated, hint, process }
 }
 

@@ -81,12 +81,6 @@ impl Frame {
         path.starts_with(b"[") || in_system && shared
     }
 
-    /// Whether the code was made at run time and has no name: only its address tells it.
-    #[must_use]
-    pub const fn is_nameless(&self) -> bool {
-        self.function.is_none() && self.module.is_none()
-    }
-
     /// The last part of the module's path.
     #[must_use]
     pub fn module_name(&self) -> Option<&OsStr> {
