@@ -9,7 +9,7 @@ use std::{
     fs,
     net::{Ipv4Addr, Ipv6Addr, SocketAddr},
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result, ensure};
@@ -30,6 +30,7 @@ use crate::support::{
     process::Actor,
     protocol::{Request, Transport},
     run::trials,
+    tracer::PATIENCE,
 };
 
 pub(crate) fn trials() -> Vec<Trial> {
@@ -126,6 +127,11 @@ fn whose_sockets_they_are() -> Result<()> {
         Ok(())
     };
     let port = listener.local.port();
+    // The other end's acknowledgement of the close may be delayed.
+    let deadline = Instant::now() + PATIENCE;
+    while !groups("process")?.iter().any(|group| state_counts(&group["states"]).contains_key("FIN_WAIT2")) {
+        ensure!(Instant::now() < deadline, "no FIN_WAIT2");
+    }
     let process = |actor: &Actor| json!({"what": "process", "pid": actor.pid});
     // Two connections that were not accepted belong to nobody; nor does what the close left in FIN_WAIT2.
     expect(
