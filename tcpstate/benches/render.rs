@@ -8,16 +8,16 @@ use std::{
 
 use criterion::{Criterion, Throughput};
 use jiff::tz::TimeZone;
-use tcpstate::{
-    aggregate::dwell::DwellTable,
-    model::{Comm, Dwell, Endpoint, Family, MonotonicNs, Owner, OwnerSource, Protocol, SocketId, State, Transition},
-    report::{
-        clock::{TimeFormat, TimeStyle, WallClock},
-        trace_json::TraceJson,
-        trace_text::TraceText,
-    },
+use tcpstate::report::{
+    clock::{TimeFormat, TimeStyle, WallClock},
+    trace_json::TraceJson,
+    trace_text::TraceText,
 };
 use tcpstate_common::state::TcpState;
+use tcpstate_core::{
+    aggregate::dwell::DwellTable,
+    model::{Comm, Dwell, Endpoint, Family, MonotonicNs, Owner, OwnerSource, Protocol, SocketId, State, Transition},
+};
 
 /// Transitions in one measured round.
 const ROUND: u64 = 10_000;

@@ -1,4 +1,8 @@
-//! One look at the host: every network namespace that can be entered.
+//! Every socket of the machine and who holds it, at one moment: by netlink in every network namespace that can be entered, and by `/proc`.
+
+mod dump;
+mod namespace;
+mod processes;
 
 use std::{
     collections::BTreeMap,
@@ -9,20 +13,15 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, anyhow};
+use tcpstate_core::model::socket::{FoundNamespace, Gaps, Look};
 
-use super::{
-    namespace::{self, Inside},
-    processes,
-};
+use self::namespace::Inside;
 use crate::{
-    aggregate::states::By,
-    kernel::namespaces::in_network_namespace,
-    model::socket::{FoundNamespace, Gaps, Look},
-    report::escape::Escaped,
-    settings::{
-        host::{self, Host},
-        states::{OnlyNetns, StatesSettings},
+    host::{
+        self, Host,
+        namespaces::{OnlyNetns, in_network_namespace},
     },
+    report::escape::Escaped,
 };
 
 /// A network namespace to look into.
@@ -32,26 +31,12 @@ struct Candidate {
     names: Vec<Vec<u8>>,
 }
 
-/// Looks at what the settings ask for.
+/// Lists the sockets of one network namespace, or of all; without the paths of cgroups.
 ///
 /// # Errors
 ///
 /// When the one namespace that was asked for, or one's own, cannot be looked into.
-pub(super) fn take(settings: &StatesSettings, host: &Host) -> Result<Look> {
-    let mut look = take_in(settings.netns.as_ref(), host)?;
-    if settings.by == Some(By::Cgroup) {
-        // Without a cgroup2 mount the ids have to do.
-        look.cgroups = host.cgroup_paths().unwrap_or_default();
-    }
-    Ok(look)
-}
-
-/// Looks at one network namespace, or at all; without the paths of cgroups.
-///
-/// # Errors
-///
-/// The same.
-pub(crate) fn take_in(only: Option<&OnlyNetns>, host: &Host) -> Result<Look> {
+pub(crate) fn take(only: Option<&OnlyNetns>, host: &Host) -> Result<Look> {
     let own = own_inode(&host.proc)?;
     let wants = |inode| only.is_none_or(|only| only.inode == inode);
     // Side by side, as each takes the kernel long where there are many sockets.

@@ -2,6 +2,8 @@
 
 mod doctor;
 mod filter;
+pub mod moment;
+pub mod parse;
 pub mod record;
 pub mod run;
 mod shell;
@@ -20,9 +22,10 @@ pub use self::{
     shell::{CompletionsArgs, EXIT_CODES, ManArgs},
     states::{SocketFilterArgs, StatesArgs},
 };
+
 use crate::{
+    cli::parse::{byte_count, count, duration, state},
     report::{clock::TimeStyle, folded::Weight},
-    settings::parse::{byte_count, count, duration, state},
 };
 
 /// Traces TCP state transitions and names the code that leaks `CLOSE_WAIT` sockets.

@@ -1,5 +1,11 @@
 //! What the names on the command line mean on this machine: processes, cgroups, network namespaces.
 
+mod cgroups;
+pub(crate) mod memory;
+mod mounts;
+pub mod namespaces;
+pub mod preflight;
+
 use std::{
     env,
     ffi::OsStr,
@@ -219,7 +225,7 @@ pub(crate) fn netns_of(file: &File) -> Option<u32> {
 mod tests {
     use std::{os::unix::fs::symlink, process, thread};
 
-    use super::{super::mounts, *};
+    use super::*;
 
     /// This machine, as one whose process ids are the kernel's.
     fn host() -> Host {

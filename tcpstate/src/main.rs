@@ -7,18 +7,12 @@ use clap::{ColorChoice, Parser as _};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tcpstate::{
     cli::{Cli, Command},
-    doctor, leaks, preflight, probes, record, replay, run,
+    command::{doctor, leaks, probes, record, report, run, shell, states, trace},
+    host::{Host, preflight, shows_colors},
     settings::{
-        SettingsError, TraceSettings,
-        doctor::DoctorSettings,
-        host::{Host, shows_colors},
-        leaks::LeaksSettings,
-        record::RecordSettings,
-        replay::ReplaySettings,
-        run::RunSettings,
-        states::StatesSettings,
+        SettingsError, TraceSettings, doctor::DoctorSettings, leaks::LeaksSettings, record::RecordSettings,
+        report::ReportSettings, run::RunSettings, states::StatesSettings,
     },
-    shell, states, trace,
 };
 use tracing::Level;
 
@@ -69,7 +63,7 @@ fn execute(cli: &Cli) -> Result<ExitCode> {
         Command::Run(_) => Ok(()),
         Command::Trace(args) => runtime.block_on(trace::run(&TraceSettings::new(args, &host)?, debug)),
         Command::Record(args) => runtime.block_on(record::run(&RecordSettings::new(args, &host)?, &host, debug)),
-        Command::Report(args) => replay::run(&ReplaySettings::new(args, &host)?),
+        Command::Report(args) => report::run(&ReportSettings::new(args, &host)?),
         Command::Leaks(args) => runtime.block_on(leaks::run(&LeaksSettings::new(args, &host)?, &host, debug)),
         Command::Probes(args) => probes::run(args.output),
         Command::Doctor(args) => doctor::run(&DoctorSettings::new(args, &host)?, &host),

@@ -24,7 +24,6 @@ pub mod run_json;
 pub mod run_junit;
 pub mod run_text;
 pub mod span;
-pub mod stack;
 pub mod states_json;
 pub mod states_text;
 pub mod summary_text;
@@ -35,7 +34,7 @@ mod words;
 
 use std::time::Duration;
 
-use crate::{aggregate::dwell::DwellRow, model::Totals};
+use tcpstate_core::{aggregate::dwell::DwellRow, model::Totals};
 
 /// What a trace amounts to, at its end.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -10,12 +10,9 @@ use std::{io, time::Instant};
 
 use anyhow::{Context as _, Result};
 use rustix::time::{ClockId, clock_gettime};
+use tcpstate_core::model::{MonotonicNs, probes::Probes};
 
-use crate::{
-    model::{MonotonicNs, probes::Probes},
-    report::clock::WallClock,
-    settings::buffer::Buffer,
-};
+use crate::{report::clock::WallClock, settings::buffer::Buffer};
 
 /// The moment of the start on both clocks.
 #[derive(Clone, Copy, Debug)]

@@ -2,15 +2,11 @@
 
 pub mod allow;
 pub mod buffer;
-mod cgroups;
 pub mod doctor;
 pub mod filter;
-pub mod host;
 pub mod leaks;
-mod mounts;
-pub mod parse;
 pub mod record;
-pub mod replay;
+pub mod report;
 pub mod run;
 pub mod states;
 
@@ -26,10 +22,10 @@ use thiserror::Error;
 use self::{
     buffer::{Buffer, BufferTooLarge},
     filter::{Filter, FilterError},
-    host::Host,
 };
 use crate::{
     cli::{OutputFormat, TraceArgs},
+    host::{Host, HostError},
     report::clock::TimeStyle,
 };
 
@@ -50,7 +46,7 @@ pub enum SettingsError {
     States(#[from] states::StatesError),
     /// What it names does not exist here.
     #[error(transparent)]
-    Host(#[from] host::HostError),
+    Host(#[from] HostError),
     /// A whole run.
     #[error(transparent)]
     Run(#[from] run::RunError),
@@ -59,7 +55,7 @@ pub enum SettingsError {
     Record(#[from] record::RecordError),
     /// A report of a recording.
     #[error(transparent)]
-    Replay(#[from] replay::ReplayError),
+    Report(#[from] report::ReportError),
     /// A page of what there is none of.
     #[error("no command `{given}`: there are {known}")]
     NoCommand {

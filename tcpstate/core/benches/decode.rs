@@ -4,17 +4,17 @@ use std::{hint::black_box, time::Duration};
 
 use bytemuck::Zeroable as _;
 use criterion::{Criterion, Throughput};
-use tcpstate::{
-    aggregate::{
-        dwell::DwellTable,
-        leaks::{Leaks, Options},
-    },
-    decode,
-};
 use tcpstate_common::{
     event::{KIND_TRANSITION, Owner, Transition, owner_source},
     leak::{Entered, KIND_CLOSED, KIND_ENTERED, KIND_EOF_READ, SocketEvent},
     state::{AF_INET, IPPROTO_TCP, TcpState},
+};
+use tcpstate_core::{
+    aggregate::{
+        dwell::DwellTable,
+        leaks::{LeakOptions, Leaks},
+    },
+    decode,
 };
 
 /// Records in one measured round.
@@ -75,7 +75,7 @@ fn main() {
 
     let records: Vec<Vec<u8>> = (0..ROUND / 3).flat_map(life).collect();
     let options =
-        Options { older_than: Duration::from_secs(1), accept_hook: true, receive_hook: true, descriptors: true };
+        LeakOptions { older_than: Duration::from_secs(1), accept_hook: true, receive_hook: true, descriptors: true };
     let mut leaks = Leaks::new(options);
     group.bench_function("leaks", |bencher| {
         bencher.iter(|| {

@@ -10,14 +10,14 @@ use std::{
 };
 
 use criterion::{BatchSize, Criterion, Throughput};
-use tcpstate::{
-    aggregate::leaks::{Leaks, Observed, Options},
+use tcpstate_common::state::TcpState;
+use tcpstate_core::{
+    aggregate::leaks::{LeakOptions, Leaks, Observed},
     model::{
         Comm, Endpoint, Family, MonotonicNs, Owner, OwnerSource, Protocol, SocketId, State,
         leak::{Actor, FoundSocket, Holder, LeakEvent, PlaceId, Snapshot, SocketFacts, SocketLoad},
     },
 };
-use tcpstate_common::state::TcpState;
 
 const SOCKETS: u64 = 1_000_000;
 /// Each of a socket's lives makes four events.
@@ -59,7 +59,7 @@ fn live(leaks: &mut Leaks, n: u64, at: u64) {
 
 fn a_million() -> Leaks {
     let options =
-        Options { older_than: Duration::from_secs(1), accept_hook: true, receive_hook: true, descriptors: true };
+        LeakOptions { older_than: Duration::from_secs(1), accept_hook: true, receive_hook: true, descriptors: true };
     let mut leaks = Leaks::new(options);
     for n in 0..SOCKETS {
         leaks.push(&entered(n, 1_000_000 + n));
@@ -118,8 +118,12 @@ fn main() {
     });
     group.bench_function("add 1M sockets of before the trace", |bencher| {
         let snapshot = snapshot();
-        let options =
-            Options { older_than: Duration::from_secs(1), accept_hook: true, receive_hook: true, descriptors: true };
+        let options = LeakOptions {
+            older_than: Duration::from_secs(1),
+            accept_hook: true,
+            receive_hook: true,
+            descriptors: true,
+        };
         bencher.iter_batched_ref(
             || Leaks::new(options),
             |leaks| black_box(leaks.reconcile(&snapshot)),

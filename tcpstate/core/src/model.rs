@@ -5,6 +5,7 @@ pub mod event;
 pub mod leak;
 pub mod probes;
 pub mod socket;
+pub mod stack;
 
 use std::{fmt, net::IpAddr, num::NonZeroU64};
 

@@ -8,14 +8,14 @@ use std::{
 };
 
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
-use tcpstate::{
-    aggregate::leaks::{Leaks, Observed, Options},
+use tcpstate_common::state::TcpState;
+use tcpstate_core::{
+    aggregate::leaks::{LeakOptions, Leaks, Observed},
     model::{
         Comm, Endpoint, Family, MonotonicNs, Owner, OwnerSource, Protocol, SocketId, State,
         leak::{Actor, FoundSocket, Holder, LeakEvent, PlaceId, Snapshot, SocketFacts, SocketLoad},
     },
 };
-use tcpstate_common::state::TcpState;
 
 #[global_allocator]
 static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
@@ -88,7 +88,7 @@ fn found(n: u64) -> FoundSocket {
 #[test]
 fn a_million_sockets() {
     let options =
-        Options { older_than: Duration::from_secs(1), accept_hook: true, receive_hook: true, descriptors: true };
+        LeakOptions { older_than: Duration::from_secs(1), accept_hook: true, receive_hook: true, descriptors: true };
     let mut leaks = Leaks::new(options);
     let region = Region::new(ALLOCATOR);
     let begun = Instant::now();

@@ -4,16 +4,16 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use tcpstate::recording::{
+use tcpstate_core::{
+    aggregate::states::{By, SocketFilter, survey},
+    model::MonotonicNs,
+};
+use tcpstate_recording::{
     census::{self, Census},
     events,
     frame::{FRAME_HEADER, FrameHeader, HEADER, Kind},
     reader::Reader,
     record::{Counted, End, Look, Names, Sockets, Stacks, Start, decode},
-};
-use tcpstate::{
-    aggregate::states::{By, SocketFilter, survey},
-    model::MonotonicNs,
 };
 
 fuzz_target!(|bytes: &[u8]| {

@@ -12,10 +12,7 @@ use std::{net::IpAddr, num::NonZeroU64};
 use serde::{Deserialize, Serialize};
 
 pub use self::{decode::decode, encode::encode};
-use crate::model::{
-    Comm, Endpoint, Family, OwnerSource, Protocol,
-    leak::{Actor, PlaceId},
-};
+use tcpstate_core::model::{Comm, Endpoint, Family, OwnerSource, Protocol, leak::PlaceId};
 
 /// Kinds of rows.
 mod row {
@@ -108,10 +105,4 @@ struct Block {
     row_whos: Vec<u32>,
     /// Of all rows but `TRANSITION` and `DESTROYED`: one more than the index into `places`, 0 for none.
     row_places: Vec<u32>,
-}
-
-impl From<Actor> for (u32, u32, Comm) {
-    fn from(actor: Actor) -> Self {
-        (actor.pid, actor.tid, actor.comm)
-    }
 }

@@ -9,5 +9,4 @@ pub mod events;
 pub mod frame;
 pub mod reader;
 pub mod record;
-pub mod wanted;
 pub mod writer;

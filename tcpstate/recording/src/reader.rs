@@ -2,13 +2,14 @@
 
 use std::io::{self, Read};
 
+use tcpstate_core::model::event::Event;
+
 use super::{
     census::{self, Census, Part},
     events,
     frame::{FRAME_HEADER, FrameError, FrameHeader, HEADER, HeaderError, Kind, check_header},
     record::{Counted, End, Look, Names, Sockets, Stacks, Start, decode},
 };
-use crate::model::event::Event;
 
 /// What a frame says.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -7,17 +7,17 @@ use std::{collections::BTreeMap, time::Duration};
 use serde::{Deserialize, Serialize};
 
 pub use self::stack::StackRecord;
-use super::frame::FrameError;
-use crate::{
-    aggregate::leaks,
-    leaks::intake,
+use tcpstate_core::{
+    aggregate::leaks::LeakOptions,
     model::{
         Comm, MonotonicNs, Totals,
         leak::{FoundListener, FoundProcess, FoundSocket, LeakLosses, PlaceId},
         probes::Probes,
+        stack::Sleepers,
     },
-    report::{clock::WallClock, leaks::Sleepers},
 };
+
+use super::frame::FrameError;
 
 /// Sockets in one [`Sockets`] at most, so that no frame is too long however many there are.
 pub const SOCKETS_AT_A_TIME: usize = 50_000;
@@ -52,16 +52,10 @@ pub struct Start {
 }
 
 impl Start {
-    /// Wall time of the recording's clock.
-    #[must_use]
-    pub fn clock(&self) -> WallClock {
-        WallClock { offset_ns: self.wall_offset_ns }
-    }
-
     /// What the aggregator has to know of how it was recorded.
     #[must_use]
-    pub fn leak_options(&self, older_than: Duration) -> leaks::Options {
-        intake::options(&self.probes.hooks, older_than)
+    pub fn leak_options(&self, older_than: Duration) -> LeakOptions {
+        LeakOptions::seen_by(&self.probes.hooks, older_than)
     }
 }
 
@@ -75,9 +69,9 @@ pub struct Sockets {
 /// A snapshot without its sockets, which came before.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Taken {
-    /// See [`crate::model::leak::Snapshot::taken`].
+    /// See [`tcpstate_core::model::leak::Snapshot::taken`].
     pub taken: MonotonicNs,
-    /// See [`crate::model::leak::Snapshot::complete`].
+    /// See [`tcpstate_core::model::leak::Snapshot::complete`].
     pub complete: MonotonicNs,
     /// Listeners with a backlog.
     pub listeners: Vec<FoundListener>,

@@ -14,13 +14,13 @@ use rustix::{
     io::Errno,
 };
 use serde::Serialize;
+use tcpstate_core::model::event::Event;
 
 use super::{
     events,
     frame::{self, Kind},
     record,
 };
-use crate::model::event::Event;
 
 /// Events in a block at most: fewer compress worse, more keep a reader from stopping early.
 pub const BLOCK: usize = 65_536;

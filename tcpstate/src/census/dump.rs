@@ -4,8 +4,7 @@ use std::{collections::HashMap, io};
 
 use anyhow::{Context as _, Result, bail};
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, netlink, recv, send, socket_with};
-
-use crate::{
+use tcpstate_core::{
     decode::diag::{self, Ask, Then},
     model::{Family, socket::Listed},
 };

@@ -3,9 +3,9 @@
 use std::{fs, io};
 
 use anyhow::Result;
+use tcpstate_core::model::socket::{EphemeralPorts, Listed};
 
 use super::dump;
-use crate::model::socket::{EphemeralPorts, Listed};
 
 /// What was read.
 #[derive(Debug)]

@@ -16,11 +16,8 @@ use rustix::{
     fs::{Mode, OFlags, RawDir, open, readlinkat_raw},
     io::Errno,
 };
-
-use crate::{
-    model::socket::FoundProcess,
-    process::{descriptors, thread as living},
-};
+use tcpstate_core::model::socket::FoundProcess;
+use tcpstate_stacks::process::{descriptors, thread as living};
 
 /// Enough for `socket:[4294967295]`; longer names are of other files.
 const LINK: usize = 32;

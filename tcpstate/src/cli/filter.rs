@@ -4,8 +4,9 @@ use std::{ffi::OsString, path::PathBuf};
 
 use clap::{Args, ValueHint, builder::RangedI64ValueParser, value_parser};
 use ipnet::IpNet;
+use tcpstate_core::model::Family;
 
-use crate::{model::Family, settings::parse::network};
+use crate::cli::parse::network;
 
 /// Which sockets are of interest; the kernel side rejects the rest.
 #[derive(Args, Debug, Default)]

@@ -5,14 +5,11 @@ use std::{num::NonZeroU32, path::PathBuf, time::Duration};
 use clap::{Args, ColorChoice, ValueEnum, ValueHint};
 use tcpstate_common::state::TcpState;
 
-use super::{FilterArgs, LIMITS, LeaksFormat, REPORT};
+use super::{FilterArgs, LIMITS, LeaksFormat, REPORT, states::ByArg};
 use crate::{
-    aggregate::states::By,
+    cli::moment::{Moment, moment},
+    cli::parse::{byte_count, duration, state},
     report::{clock::TimeStyle, folded::Weight},
-    settings::{
-        parse::{byte_count, duration, state},
-        replay::{Moment, moment},
-    },
 };
 
 const RECORD_EXAMPLES: &str = "\
@@ -133,7 +130,7 @@ pub struct ReportArgs {
 
     /// With --show states: also count the sockets of each process, network namespace, cgroup, local port or remote end.
     #[arg(long, value_enum, value_name = "WHAT", help_heading = REPORT)]
-    pub by: Option<By>,
+    pub by: Option<ByArg>,
 
     /// With --show trace: only transitions out of or into this state; with --show states: only sockets in it.
     #[arg(long, help_heading = "Filters", value_name = "STATE", value_delimiter = ',', value_parser = state)]

@@ -5,7 +5,8 @@ use std::{ffi::OsString, path::PathBuf, time::Duration};
 use clap::{Args, ColorChoice, ValueHint, value_parser};
 
 use super::{LIMITS, REPORT};
-use crate::settings::parse::{byte_count, duration, time};
+
+use crate::cli::parse::{byte_count, duration, time};
 
 /// Heading of the options that say what a leak is.
 const LEAKS: &str = "Leaks";

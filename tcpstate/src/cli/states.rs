@@ -2,14 +2,12 @@
 
 use std::{ffi::OsString, path::PathBuf, time::Duration};
 
-use clap::{Args, ColorChoice, ValueEnum, ValueHint, builder::PossibleValue, value_parser};
+use clap::{Args, ColorChoice, ValueEnum, ValueHint, value_parser};
 use tcpstate_common::state::TcpState;
+use tcpstate_core::aggregate::states::By;
 
 use super::{EndArgs, LIMITS, OutputFormat, REPORT};
-use crate::{
-    aggregate::states::By,
-    settings::parse::{count, duration, state},
-};
+use crate::cli::parse::{count, duration, state};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -28,7 +26,7 @@ network namespace and one's own processes can be seen; the report says what is m
 pub struct StatesArgs {
     /// Also count the sockets of each process, network namespace, cgroup, local port or remote end.
     #[arg(long, value_enum, value_name = "WHAT", help_heading = REPORT)]
-    pub by: Option<By>,
+    pub by: Option<ByArg>,
 
     /// Look again every so often and show what changed, such as every 2s.
     #[arg(long, value_name = "TIME", help_heading = REPORT, value_parser = duration)]
@@ -92,20 +90,29 @@ pub struct SocketFilterArgs {
     pub ends: EndArgs,
 }
 
-impl ValueEnum for By {
-    fn value_variants<'a>() -> &'a [Self] {
-        &[Self::Process, Self::Netns, Self::Cgroup, Self::Lport, Self::Remote]
-    }
+/// What sockets are grouped by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ByArg {
+    /// The processes that hold them
+    Process,
+    /// Their network namespace
+    Netns,
+    /// Their cgroup v2
+    Cgroup,
+    /// Their local port; those that the kernel gave together
+    Lport,
+    /// Their remote end, without a port where it is the client
+    Remote,
+}
 
-    fn to_possible_value(&self) -> Option<PossibleValue> {
-        Some(match self {
-            Self::Process => PossibleValue::new("process").help("The processes that hold them"),
-            Self::Netns => PossibleValue::new("netns").help("Their network namespace"),
-            Self::Cgroup => PossibleValue::new("cgroup").help("Their cgroup v2"),
-            Self::Lport => PossibleValue::new("lport").help("Their local port; those that the kernel gave together"),
-            Self::Remote => {
-                PossibleValue::new("remote").help("Their remote end, without a port where it is the client")
-            }
-        })
+impl From<ByArg> for By {
+    fn from(by: ByArg) -> Self {
+        match by {
+            ByArg::Process => Self::Process,
+            ByArg::Netns => Self::Netns,
+            ByArg::Cgroup => Self::Cgroup,
+            ByArg::Lport => Self::Lport,
+            ByArg::Remote => Self::Remote,
+        }
     }
 }

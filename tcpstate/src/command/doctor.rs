@@ -6,13 +6,14 @@ mod machine;
 use std::io::Write as _;
 
 use anyhow::{Result, bail};
+use tcpstate_core::aggregate::doctor::diagnose;
 
 use crate::{
-    aggregate::doctor::diagnose,
     cli::OutputFormat,
+    host::Host,
     report::{doctor_json, doctor_text::DoctorText},
     session::{is_broken_pipe, pages::Pages, stdout::Stdout},
-    settings::{doctor::DoctorSettings, host::Host},
+    settings::doctor::DoctorSettings,
 };
 
 /// Runs the command.

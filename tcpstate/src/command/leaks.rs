@@ -1,26 +1,22 @@
 //! `tcpstate leaks`: from events, snapshots and stacks to a report every few seconds.
 
-pub(crate) mod intake;
-pub(crate) mod look;
-mod naming;
 pub(crate) mod render;
-pub(crate) mod sleepers;
-pub(crate) mod stacks;
 
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
+use tcpstate_core::{
+    aggregate::leaks::{LeakOptions, Leaks, Observed},
+    model::stack::Stack,
+};
 use tokio::time::{MissedTickBehavior, interval, sleep};
 
-use self::{intake::Intake, render::Renderer, stacks::Named};
+use self::render::Renderer;
 use crate::{
-    aggregate::leaks::{Leaks, Observed},
-    kernel::{Options, Tracer},
-    preflight,
-    report::{
-        leaks::{LeakReport, Surroundings, processes_asleep},
-        stack::Stack,
-    },
+    host::{Host, preflight},
+    hunt::{TICK, WAKEUP_PART, intake::Intake, sleepers, stacks::Named},
+    kernel::{Tracer, TracerOptions},
+    report::leaks::{LeakReport, Surroundings, processes_asleep},
     session::{
         Clock,
         ending::{End, Endings},
@@ -29,15 +25,9 @@ use crate::{
         output::Output,
         warn_of_rounding,
     },
-    settings::{host::Host, leaks::LeaksSettings},
+    settings::leaks::LeaksSettings,
 };
 
-/// How often events and stacks are fetched: a stack has to be unwound while its process lives.
-pub(crate) const TICK: Duration = Duration::from_millis(50);
-/// The buffer fills to this part before its reader is woken ahead of the tick.
-pub(crate) const WAKEUP_PART: u32 = 4;
-/// How often snapshots repair what events may have left wrong, at least.
-pub(crate) const RECONCILE: Duration = Duration::from_secs(10);
 /// So often new stacks may come while others get their names, before a report waits for the last ones without taking events.
 const NAMING_ROUNDS: u32 = 8;
 /// Longest wait of `--once` for a second look, where one does not suffice.
@@ -54,7 +44,7 @@ pub async fn run(settings: &LeaksSettings, host: &Host, debug: bool) -> Result<(
     preflight::raise_descriptor_limit();
     warn_of_rounding(settings.buffer);
     let mut followed = Followed::new(settings.filter.pids(), settings.filter.children())?;
-    let tracer = Tracer::start(&Options {
+    let tracer = Tracer::start(&TracerOptions {
         config: settings.config(settings.buffer.bytes / WAKEUP_PART),
         pids: followed.pids().to_vec(),
         descendants: followed.descendants(),
@@ -64,7 +54,7 @@ pub async fn run(settings: &LeaksSettings, host: &Host, debug: bool) -> Result<(
     followed.catch_up()?;
     log_probes(tracer.probes());
     let clock = Clock::start()?;
-    let leaks = Leaks::new(intake::options(&tracer.probes().hooks, settings.older_than));
+    let leaks = Leaks::new(LeakOptions::seen_by(&tracer.probes().hooks, settings.older_than));
     let mut hunt = Hunt {
         intake: Intake::new(tracer, leaks, clock, settings.stack_bytes)?,
         renderer: Renderer::new(settings, clock.wall, clock.start),

@@ -6,7 +6,8 @@ use anyhow::{Result, bail};
 
 use crate::{
     cli::OutputFormat,
-    kernel, preflight,
+    host::preflight,
+    kernel,
     report::{probes_json, probes_text},
     session::{is_broken_pipe, stdout::Stdout},
 };

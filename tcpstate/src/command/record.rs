@@ -1,13 +1,23 @@
 //! `tcpstate record`: what `leaks` and `trace` would be told, into a file.
 
 mod census;
-mod looks;
+mod checkpoint;
 mod names;
 mod sink;
 
 use std::{collections::HashMap, fs, sync::Arc, time::Duration};
 
 use anyhow::{Context as _, Result};
+use tcpstate_core::{
+    aggregate::leaks::Leaks,
+    decode,
+    model::{Totals, leak::PlaceId, stack::Stack},
+};
+use tcpstate_recording::{
+    frame::Kind,
+    record::{Counted, End, Start},
+    writer::Writer,
+};
 use tokio::time::{MissedTickBehavior, interval};
 
 use self::{
@@ -16,23 +26,14 @@ use self::{
     sink::{Sink, Written},
 };
 use crate::{
-    aggregate::leaks::Leaks,
-    decode,
-    kernel::{Options, Tracer},
-    leaks::{
+    host::{Host, preflight},
+    hunt::{
         TICK, WAKEUP_PART,
         intake::{BATCH, Intake},
     },
-    model::{Totals, leak::PlaceId},
-    preflight,
-    recording::{
-        frame::Kind,
-        record::{Counted, End, Start},
-        writer::Writer,
-    },
-    report::stack::Stack,
+    kernel::{Tracer, TracerOptions},
     session::{Clock, ending::Endings, followed::Followed, log_probes, warn_of_rounding},
-    settings::{host::Host, record::RecordSettings},
+    settings::record::RecordSettings,
 };
 
 /// What a crash costs at most: events are written at least so often.
@@ -52,7 +53,7 @@ pub async fn run(settings: &RecordSettings, host: &Host, debug: bool) -> Result<
     warn_of_rounding(settings.buffer);
     let mut followed = Followed::new(settings.filter.pids(), settings.filter.children())?;
     let path = settings.path.display();
-    let tracer = Tracer::start(&Options {
+    let tracer = Tracer::start(&TracerOptions {
         config: settings.config(settings.buffer.bytes / WAKEUP_PART),
         pids: followed.pids().to_vec(),
         descendants: followed.descendants(),

@@ -4,6 +4,7 @@ mod leaks;
 mod source;
 mod states;
 mod trace;
+mod wanted;
 
 use std::{
     io::{self, BufWriter, IsTerminal as _, Write as _},
@@ -12,22 +13,21 @@ use std::{
 
 use anyhow::{Result, bail};
 use jiff::tz::{Offset, TimeZone};
+use tcpstate_core::model::MonotonicNs;
+use tcpstate_recording::{
+    frame::Kind,
+    reader::{Content, ReadError},
+    record::Start,
+};
 
-use self::source::Source;
+use self::{source::Source, wanted::Wanted};
 use crate::{
-    cli::record::Show,
-    model::MonotonicNs,
-    recording::{
-        frame::Kind,
-        reader::{Content, ReadError},
-        record::Start,
-        wanted::Wanted,
-    },
-    report::clock::{TimeFormat, TimeStyle},
+    cli::{moment::Moment, record::Show},
+    report::clock::{TimeFormat, TimeStyle, WallClock},
     session::{is_broken_pipe, stdout::Stdout},
     settings::{
         SettingsError,
-        replay::{ReplayError, ReplaySettings},
+        report::{ReportError, ReportSettings},
     },
 };
 
@@ -37,7 +37,7 @@ use crate::{
 ///
 /// When the file is no recording, or the output cannot be written; a closed pipe is no error. A recording that is cut off or
 /// damaged is none either: what comes before is shown, and that there is no more is said.
-pub fn run(settings: &ReplaySettings) -> Result<()> {
+pub fn run(settings: &ReportSettings) -> Result<()> {
     match show(settings) {
         Err(error) if is_broken_pipe(&error) => Ok(()),
         other => other,
@@ -46,7 +46,7 @@ pub fn run(settings: &ReplaySettings) -> Result<()> {
 
 /// What is the same for all that can be shown.
 struct Replay<'a> {
-    settings: &'a ReplaySettings,
+    settings: &'a ReportSettings,
     start: Start,
     wanted: Wanted,
     range: Range,
@@ -78,7 +78,7 @@ trait Viewer {
     fn take(&mut self, content: Content, wanted: &mut Wanted) -> Result<bool>;
 }
 
-fn show(settings: &ReplaySettings) -> Result<()> {
+fn show(settings: &ReportSettings) -> Result<()> {
     let path = &settings.file;
     // A progress bar would stand in the midst of columns.
     let progress = io::stderr().is_terminal() && !(settings.show == Show::Trace && io::stdout().is_terminal());
@@ -91,7 +91,7 @@ fn show(settings: &ReplaySettings) -> Result<()> {
     };
     let zone = zone(&start);
     let range = range(settings, &start, &zone).map_err(SettingsError::from)?;
-    let mut replay = Replay { settings, wanted: settings.wanted.clone(), range, zone, start };
+    let mut replay = Replay { settings, wanted: Wanted::new(&settings.filter), range, zone, start };
     if replay.range.to < replay.start.at {
         bail!(
             "`--to` is before the recording, which begins at {}",
@@ -124,21 +124,21 @@ fn zone(start: &Start) -> TimeZone {
     by_name.unwrap_or_else(|| Offset::from_seconds(start.zone_offset_s).map_or(TimeZone::UTC, TimeZone::fixed))
 }
 
-fn range(settings: &ReplaySettings, start: &Start, zone: &TimeZone) -> Result<Range, ReplayError> {
-    let began = start.clock().at(start.at);
-    let monotonic = |moment: crate::settings::replay::Moment| {
+fn range(settings: &ReportSettings, start: &Start, zone: &TimeZone) -> Result<Range, ReportError> {
+    let began = clock(start).at(start.at);
+    let monotonic = |moment: Moment| {
         let ns = moment.resolve(began, zone).as_nanosecond() - i128::from(start.wall_offset_ns);
         MonotonicNs(u64::try_from(ns).unwrap_or(if ns < 0 { 0 } else { u64::MAX }))
     };
     let from = settings.from.map_or(MonotonicNs(0), monotonic);
     let to = settings.to.map_or(MonotonicNs(u64::MAX), monotonic);
-    if to < from { Err(ReplayError::Range) } else { Ok(Range { from, to }) }
+    if to < from { Err(ReportError::Range) } else { Ok(Range { from, to }) }
 }
 
 impl Replay<'_> {
     /// How text output of this recording writes times.
     fn time(&self, style: TimeStyle) -> TimeFormat {
-        TimeFormat { style, clock: self.start.clock(), start: self.start.at, zone: self.zone.clone() }
+        TimeFormat { style, clock: clock(&self.start), start: self.start.at, zone: self.zone.clone() }
     }
 
     /// Hands the frames to a viewer, as far as they can be read and are wanted.
@@ -154,7 +154,7 @@ impl Replay<'_> {
                 }
             };
             let at = match &content {
-                Content::Events(events) => events.iter().map(crate::model::event::Event::at).max(),
+                Content::Events(events) => events.iter().map(tcpstate_core::model::event::Event::at).max(),
                 Content::Look(look) => Some(look.now),
                 Content::Census(census) => Some(census.now),
                 Content::Counted(counted) => Some(counted.at),
@@ -202,7 +202,7 @@ impl Replay<'_> {
         let until = until.at(reached.at);
         if let Some(error) = &reached.error {
             let what = match error {
-                ReadError::Frame { error: crate::recording::frame::FrameError::CutOff, .. } => "is cut off",
+                ReadError::Frame { error: tcpstate_recording::frame::FrameError::CutOff, .. } => "is cut off",
                 _ => "is damaged",
             };
             tracing::warn!("`{path}` {what} {error}; what comes before is shown, until {until}");
@@ -213,6 +213,11 @@ impl Replay<'_> {
             tracing::warn!("{} frames of a later tcpstate were skipped", source.skipped());
         }
     }
+}
+
+/// The recording's clock.
+fn clock(start: &Start) -> WallClock {
+    WallClock { offset_ns: start.wall_offset_ns }
 }
 
 /// The name of a file as messages show it.

@@ -19,11 +19,12 @@ use self::{
     terminal::Terminal,
     watch::Watch,
 };
+
 use crate::{
-    preflight,
+    host::{Host, preflight},
     report::run::RunReport,
     session::warn_of_rounding,
-    settings::{SettingsError, host::Host, run::RunSettings},
+    settings::{SettingsError, run::RunSettings},
 };
 
 /// Exit code when tcpstate itself failed or its command line is wrong, as of `timeout` and `env`: others may be the command's own.

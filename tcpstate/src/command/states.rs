@@ -1,17 +1,15 @@
 //! `tcpstate states`: from what the kernel lists to standard output, once or again and again.
 
-mod dump;
-pub(crate) mod look;
-mod namespace;
-mod processes;
 pub(crate) mod render;
 
 use anyhow::Result;
+use tcpstate_core::aggregate::states::{By, Survey, survey};
 use tokio::time::{Instant, sleep_until};
 
 use self::render::Renderer;
 use crate::{
-    aggregate::states::{Survey, survey},
+    census,
+    host::Host,
     report::clock::{TimeFormat, TimeStyle},
     session::{
         Clock,
@@ -21,7 +19,7 @@ use crate::{
         output::Output,
         pages::Pages,
     },
-    settings::{host::Host, states::StatesSettings},
+    settings::states::StatesSettings,
 };
 
 /// Runs the command to its end.
@@ -54,7 +52,11 @@ async fn watch(
     let mut left = settings.count.map(u64::from);
     let mut next = Instant::now();
     let end = loop {
-        let found = look::take(settings, host)?;
+        let mut found = census::take(settings.netns.as_ref(), host)?;
+        if settings.by == Some(By::Cgroup) {
+            // Without a cgroup2 mount the ids have to do.
+            found.cgroups = host.cgroup_paths().unwrap_or_default();
+        }
         let mut now = survey(&found, &settings.filter, settings.by, clock.now());
         if let Some(before) = &before {
             now.compare(before);

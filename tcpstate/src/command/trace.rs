@@ -8,15 +8,13 @@ use std::{
 };
 
 use anyhow::Result;
+use tcpstate_core::{aggregate::dwell::DwellTable, decode, model::Totals};
 use tokio::time::{MissedTickBehavior, interval};
 
 use self::render::Renderer;
 use crate::{
-    aggregate::dwell::DwellTable,
-    decode,
-    kernel::{Options, Tracer},
-    model::Totals,
-    preflight,
+    host::preflight,
+    kernel::{Tracer, TracerOptions},
     report::{Summary, clock::TimeFormat, summary_text::write_summary},
     session::{
         Clock,
@@ -48,7 +46,7 @@ pub async fn run(settings: &TraceSettings, debug: bool) -> Result<()> {
     preflight::raise_descriptor_limit();
     warn_of_rounding(settings.buffer);
     let mut followed = Followed::new(settings.filter.pids(), settings.filter.children())?;
-    let tracer = Tracer::start(&Options {
+    let tracer = Tracer::start(&TracerOptions {
         config: settings.config(settings.buffer.bytes / WAKEUP_PART),
         pids: followed.pids().to_vec(),
         descendants: followed.descendants(),

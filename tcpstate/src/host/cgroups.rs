@@ -10,10 +10,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{
-    host::{Host, HostError},
-    mounts,
-};
+use super::{Host, HostError, mounts};
 
 /// Far deeper than cgroups are nested; the kernel's own limit is configurable.
 const DEPTH: usize = 64;

@@ -2,6 +2,7 @@
 
 use std::{
     collections::HashSet,
+    ffi::OsStr,
     fs::{self, File},
     io,
     os::{fd::AsFd as _, unix::fs::MetadataExt as _},
@@ -12,12 +13,37 @@ use rustix::{
     mount::{MountFlags, MountPropagationFlags, mount, mount_change},
     thread::{LinkNameSpaceType, UnshareFlags, move_into_link_name_space},
 };
+use tcpstate_stacks::process::thread;
 
-use crate::process::thread;
+use super::{Host, HostError};
 
 const TRACEFS: &str = "/sys/kernel/tracing";
 const SECURITYFS: &str = "/sys/kernel/security";
 const DEBUG_TRACEFS: &str = "/sys/kernel/debug/tracing";
+
+/// The one network namespace that was asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OnlyNetns {
+    /// Its inode number.
+    pub inode: u32,
+    /// What the user called it.
+    pub given: String,
+    /// Where it can be opened, when the user gave a path.
+    pub path: Option<PathBuf>,
+}
+
+impl OnlyNetns {
+    /// Resolves what the user called it.
+    ///
+    /// # Errors
+    ///
+    /// When there is none of that name.
+    pub fn new(given: &OsStr, host: &Host) -> Result<Self, HostError> {
+        let inode = host.netns_inode(given)?;
+        let path = given.as_encoded_bytes().contains(&b'/').then(|| PathBuf::from(given));
+        Ok(Self { inode, given: given.to_string_lossy().into_owned(), path })
+    }
+}
 
 /// Network namespaces other than our own: of every process, and those that `ip netns` keeps without one.
 ///
@@ -59,7 +85,7 @@ pub(crate) fn in_network_namespace<T: Send>(namespace: &File, work: impl FnOnce(
 /// # Errors
 ///
 /// When tracefs is not mounted and cannot be.
-pub(super) fn with_tracefs<T: Send>(work: impl FnOnce() -> T + Send) -> io::Result<T> {
+pub(crate) fn with_tracefs<T: Send>(work: impl FnOnce() -> T + Send) -> io::Result<T> {
     let mounted = [TRACEFS, DEBUG_TRACEFS].iter().any(|path| Path::new(path).join("events").is_dir());
     if mounted { Ok(work()) } else { with_mounted("tracefs", TRACEFS, work) }
 }
@@ -69,7 +95,7 @@ pub(super) fn with_tracefs<T: Send>(work: impl FnOnce() -> T + Send) -> io::Resu
 /// # Errors
 ///
 /// When securityfs is not mounted and cannot be.
-pub(super) fn with_securityfs<T: Send>(work: impl FnOnce() -> T + Send) -> io::Result<T> {
+pub(crate) fn with_securityfs<T: Send>(work: impl FnOnce() -> T + Send) -> io::Result<T> {
     if Path::new(SECURITYFS).join("lsm").exists() { Ok(work()) } else { with_mounted("securityfs", SECURITYFS, work) }
 }
 

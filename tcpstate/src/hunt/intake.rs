@@ -4,19 +4,14 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 use tcpstate_common::counters::Counters;
-
-use super::{RECONCILE, look::look, stacks::Stacks};
-use crate::{
-    aggregate::leaks::{Leaks, Options},
+use tcpstate_core::{
+    aggregate::leaks::Leaks,
     decode,
-    kernel::Tracer,
-    memory,
-    model::{
-        leak::{LeakLosses, Snapshot},
-        probes::{Hooks, Role},
-    },
-    session::Clock,
+    model::leak::{LeakLosses, Snapshot},
 };
+
+use super::{RECONCILE, snapshot::look, stacks::Stacks};
+use crate::{host::memory, kernel::Tracer, session::Clock};
 
 /// Snapshots take at most this part of the time, else they are taken for every report: they also say who holds the sockets and
 /// what is in their queues.
@@ -25,20 +20,6 @@ const SNAPSHOT_PART: u32 = 50;
 const MANY: usize = 10_000;
 /// Events taken at a time.
 pub(crate) const BATCH: usize = 8192;
-
-/// Hooks of system calls: `io_uring` makes none, and those of 32-bit programs on a 64-bit kernel are not traced
-/// (`arch_trace_is_compat_syscall()`, arch/x86/include/asm/ftrace.h, Linux 6.18).
-const SYSCALLS: &str = "tracepoint/syscalls:";
-
-/// What the hunt can see with these hooks.
-pub(crate) fn options(hooks: &Hooks, older_than: Duration) -> Options {
-    Options {
-        older_than,
-        accept_hook: hooks.chosen(Role::Accept).is_some_and(|hook| !hook.starts_with(SYSCALLS)),
-        receive_hook: hooks.chosen(Role::EofReads).is_some(),
-        descriptors: hooks.chosen(Role::Descriptors).is_some(),
-    }
-}
 
 /// A running tracer and what it has told so far.
 pub(crate) struct Intake {
@@ -145,23 +126,5 @@ impl Intake {
     /// Whether events have been lost since the last snapshot was begun.
     pub(crate) fn is_unrepaired(&self) -> bool {
         self.losses.events > self.lost_at_reconcile
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::model::probes::{HookAttempt, RoleProbe};
-
-    #[test]
-    fn hooks_of_system_calls_do_not_see_every_accept() {
-        let sees = |hook: &str| {
-            let attempts = vec![HookAttempt { hook: hook.to_owned(), refused: None }];
-            let roles = vec![RoleProbe { role: Role::Accept, attempts }];
-            let hooks = Hooks { kernel: "6.18.0".to_owned(), lockdown: None, roles };
-            options(&hooks, Duration::ZERO).accept_hook
-        };
-        assert!(sees("fexit/inet_csk_accept") && sees("kretprobe/inet_csk_accept"));
-        assert!(!sees("tracepoint/syscalls:sys_exit_accept{,4}"));
     }
 }

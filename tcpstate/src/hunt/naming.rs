@@ -8,14 +8,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tokio::sync::oneshot;
-
-use crate::{
-    memory,
-    report::stack::{Frame, Source, Stack},
+use tcpstate_core::model::stack::{Frame, Source, Stack};
+use tcpstate_stacks::{
     symbolize::{self, KernelSymbols, Symbolizer, hint, is_interpreter},
     unwind::{self, End, Place},
 };
+use tokio::sync::oneshot;
+
+use crate::host::memory;
 
 /// A stack as it was unwound.
 #[derive(Debug)]
@@ -156,10 +156,10 @@ fn frames(frame: &symbolize::Frame) -> Vec<Frame> {
 mod tests {
     use std::{sync::Arc, time::Duration};
 
+    use tcpstate_stacks::process::perf_map::PerfMapFile;
     use tokio::sync::oneshot::error::TryRecvError;
 
     use super::*;
-    use crate::process::perf_map::PerfMapFile;
 
     fn unnamed() -> Unnamed {
         let perf_map = Arc::new(PerfMapFile::new(u32::MAX));

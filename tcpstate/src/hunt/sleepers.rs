@@ -7,18 +7,21 @@ use std::{
 };
 
 use tcpstate_common::leak::Thread;
+use tcpstate_core::model::{
+    Comm,
+    leak::Holder,
+    stack::{Sleepers, Stack},
+};
+use tcpstate_stacks::{
+    process::stack::read_stack,
+    unwind::{RawStack, fold},
+};
 
 use super::{
     naming::Unnamed,
     stacks::{Stacks, registers},
 };
-use crate::{
-    kernel::FoundThread,
-    model::{Comm, leak::Holder},
-    process::stack::read_stack,
-    report::{leaks::Sleepers, stack::Stack},
-    unwind::{RawStack, fold},
-};
+use crate::kernel::FoundThread;
 
 /// Most bytes of a thread's stack that are read.
 const STACK_BYTES: usize = 64 << 10;

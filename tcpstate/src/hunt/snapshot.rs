@@ -3,14 +3,13 @@
 use std::collections::BTreeSet;
 
 use anyhow::Result;
-
-use crate::{
+use tcpstate_core::{
     decode::leak::Finds,
-    kernel::Tracer,
     model::leak::{FoundProcess, Snapshot},
-    process::descriptors,
-    session::Clock,
 };
+use tcpstate_stacks::process::descriptors;
+
+use crate::{kernel::Tracer, session::Clock};
 
 /// Takes a snapshot of leaking sockets, their holders, and what these may have.
 pub(crate) fn look(tracer: &mut Tracer, clock: &Clock) -> Result<Snapshot> {

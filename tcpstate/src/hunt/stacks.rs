@@ -10,17 +10,18 @@ use tcpstate_common::{
     config::STACK_PIECE,
     leak::{CodeRanges, KernelStack, MAX_CODE, StackHeader},
 };
+use tcpstate_core::model::{
+    leak::PlaceId,
+    stack::{Stack, StackBook},
+};
+use tcpstate_stacks::{
+    process::descriptors,
+    unwind::{self, Address, Place, RawStack, Registers, Unwinder},
+};
 use tokio::sync::oneshot;
 
 use super::naming::{Namer, Unnamed};
-
-use crate::{
-    kernel::Tracer,
-    model::leak::PlaceId,
-    process::descriptors,
-    report::stack::{Stack, StackBook},
-    unwind::{self, Address, Place, RawStack, Registers, Unwinder},
-};
+use crate::kernel::Tracer;
 
 /// Most places that are kept besides those that leak: as many as the kernel side keeps.
 const MOST_PLACES: usize = 16_384;

@@ -6,8 +6,7 @@ use aya::{
 };
 use tcpstate_common::helper;
 
-use super::loader::program;
-use crate::model::probes::Refusal;
+use super::{hooks::Refused, loader::program};
 
 /// Helpers, and the programs that call them.
 const TRIALS: [(u32, &str); 5] = [
@@ -21,7 +20,7 @@ const TRIALS: [(u32, &str); 5] = [
 /// What was found.
 #[derive(Debug)]
 pub(super) struct Helpers {
-    refused: Vec<(u32, Refusal)>,
+    refused: Vec<(u32, Refused)>,
 }
 
 impl Helpers {
@@ -46,7 +45,7 @@ impl Helpers {
     }
 
     /// Why the kernel does not offer this one, if so.
-    pub(super) fn require(&self, helper: u32) -> Result<(), Refusal> {
+    pub(super) fn require(&self, helper: u32) -> Result<(), Refused> {
         match self.refused.iter().find(|(bit, _)| *bit == helper) {
             Some((_, refusal)) => Err(refusal.clone()),
             None => Ok(()),
@@ -54,14 +53,14 @@ impl Helpers {
     }
 }
 
-fn try_tp(ebpf: &mut Ebpf, btf: &Btf, name: &str) -> Result<(), Refusal> {
+fn try_tp(ebpf: &mut Ebpf, btf: &Btf, name: &str) -> Result<(), Refused> {
     let program: &mut BtfTracePoint = program(ebpf, name)?;
     program.load("tcp_destroy_sock", btf)?;
     program.unload()?;
     Ok(())
 }
 
-fn try_iterator(ebpf: &mut Ebpf, btf: &Btf, name: &str) -> Result<(), Refusal> {
+fn try_iterator(ebpf: &mut Ebpf, btf: &Btf, name: &str) -> Result<(), Refused> {
     let program: &mut Iter = program(ebpf, name)?;
     program.load("task_file", btf)?;
     program.unload()?;

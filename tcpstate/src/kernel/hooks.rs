@@ -5,11 +5,12 @@ mod refusal;
 
 use aya::{Btf, Ebpf};
 use tcpstate_common::layout::Layout;
+use tcpstate_core::model::probes::{HookAttempt, Hooks, Role, RoleProbe};
 
 use super::{btf::KernelBtf, helpers::Helpers};
-use crate::model::probes::{HookAttempt, Hooks, Refusal, Role, RoleProbe};
 
 pub(super) use candidates::FUNCTIONS;
+pub(super) use refusal::Refused;
 
 /// What hooks are tried on.
 pub(super) struct Target<'a> {
@@ -34,7 +35,7 @@ pub(super) enum Search {
 /// A way to fill a role.
 struct Candidate {
     hook: &'static str,
-    attach: fn(&mut Target<'_>) -> Result<(), Refusal>,
+    attach: fn(&mut Target<'_>) -> Result<(), Refused>,
     /// It is a substitute within the same programs, chosen when they are loaded: not to be tried where it is not needed.
     substitute: bool,
 }
@@ -56,7 +57,7 @@ pub(super) fn attach(target: &mut Target<'_>, role: Role, search: Search) -> Rol
         if found && (search == Search::First || candidate.substitute) {
             break;
         }
-        let refused = (candidate.attach)(target).err();
+        let refused = (candidate.attach)(target).err().map(|Refused(refusal)| refusal);
         attempts.push(HookAttempt { hook: candidate.hook.to_owned(), refused });
     }
     RoleProbe { role, attempts }

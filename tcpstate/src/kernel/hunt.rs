@@ -12,16 +12,16 @@ use tcpstate_common::{
     config::{Config, filter},
     leak::{CodeRanges, Found, KernelStack, MAX_TARGETS, StackHeader, Thread},
 };
+use tcpstate_core::model::{
+    leak::PlaceId,
+    probes::{Hooks, Role},
+};
 use tokio::io::unix::AsyncFd;
 
 use super::{
     loader::program,
     ring,
     snapshot::{each_record, in_other_namespaces, open, read_records},
-};
-use crate::model::{
-    leak::PlaceId,
-    probes::{Hooks, Role},
 };
 
 /// A thread as the iterator writes it.

@@ -11,12 +11,10 @@ use std::{
 use anyhow::{Context as _, Result};
 use aya::{Ebpf, programs::Iter};
 use bytemuck::AnyBitPattern;
+use tcpstate_core::model::probes::{Hooks, Role};
 
-use super::{
-    loader::program,
-    namespaces::{in_network_namespace, other_network_namespaces},
-};
-use crate::model::probes::{Hooks, Role};
+use super::loader::program;
+use crate::host::namespaces::{in_network_namespace, other_network_namespaces};
 
 /// What the snapshot found.
 #[derive(Clone, Copy, Debug, Default)]

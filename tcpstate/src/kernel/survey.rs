@@ -3,13 +3,13 @@
 use anyhow::Result;
 use bytemuck::Zeroable as _;
 use tcpstate_common::config::{Config, STACK_PIECE, filter};
+use tcpstate_core::model::probes::{Hooks, Role};
 
 use super::{
     hooks::{self, Search, Target},
     loader,
     system::{System, lockdown, release},
 };
-use crate::model::probes::{Hooks, Role};
 
 /// The smallest ring buffer.
 const PAGE: u32 = 4096;

@@ -6,8 +6,8 @@ use anyhow::{Context as _, Result};
 use aya::{Btf, Endianness};
 use tcpstate_common::layout::Layout;
 
-use super::{btf::KernelBtf, hooks, namespaces::with_securityfs};
-use crate::memory;
+use super::{btf::KernelBtf, hooks};
+use crate::host::{memory, namespaces::with_securityfs};
 
 /// Its types, read once.
 pub(super) struct System {

@@ -12,10 +12,14 @@ use tcpstate_common::{
     helper,
     leak::{CodeRanges, Found, KernelStack, StackHeader},
 };
+use tcpstate_core::model::{
+    leak::PlaceId,
+    probes::{Hooks, Probes, Role, RoleProbe},
+};
 
 use super::{
     follow::{self, Descendants, Follow},
-    hooks::{self, Search, Target},
+    hooks::{self, Refused, Search, Target},
     hunt::{self, FoundThread, Hunt},
     loader,
     missed::Missed,
@@ -23,13 +27,7 @@ use super::{
     snapshot,
     system::{System, lockdown, release},
 };
-use crate::{
-    memory,
-    model::{
-        leak::PlaceId,
-        probes::{Hooks, Probes, Role, RoleProbe},
-    },
-};
+use crate::host::memory;
 
 /// Fewest sockets that there is room for: 17 MiB of kernel memory.
 const MIN_SOCKETS: u32 = 131_072;
@@ -40,7 +38,7 @@ const SPARE_SOCKETS: u32 = 24_576;
 
 /// How to trace.
 #[derive(Clone, Debug)]
-pub struct Options {
+pub struct TracerOptions {
     /// Filters and settings of the BPF side.
     pub config: Config,
     /// Processes to follow, when [`filter::PID`] is set.
@@ -78,7 +76,7 @@ impl Tracer {
     ///
     /// When there is no tokio runtime, or the kernel lacks what the programs need, with what and why. Optional hooks that are refused are no errors: see
     /// [`Tracer::probes`].
-    pub fn start(options: &Options) -> Result<Self> {
+    pub fn start(options: &TracerOptions) -> Result<Self> {
         let system = System::read()?;
         loader::raise_memlock_limit();
         let sizes = loader::Sizes {
@@ -91,7 +89,7 @@ impl Tracer {
             loader::load(&system.btf, &options.config, &system.layout, &sizes, log_level)?;
         follow::begin(&mut ebpf, &options.pids)?;
         if options.config.filters & filter::KERNEL_STACK != 0
-            && let Err(refusal) = helpers.require(helper::TASK_REGISTERS)
+            && let Err(Refused(refusal)) = helpers.require(helper::TASK_REGISTERS)
         {
             tracing::warn!(
                 "no kernel stack of a call: it takes Linux 5.15 ({}); those of sleeping threads are shown",

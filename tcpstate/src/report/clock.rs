@@ -6,8 +6,7 @@ use std::{
 };
 
 use jiff::{Timestamp, tz::TimeZone};
-
-use crate::model::MonotonicNs;
+use tcpstate_core::model::MonotonicNs;
 
 /// Maps `CLOCK_MONOTONIC` to wall time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -145,9 +144,9 @@ impl fmt::Display for FormattedTime<'_> {
 #[cfg(test)]
 mod tests {
     use jiff::{Timestamp, tz::TimeZone};
+    use tcpstate_core::model::MonotonicNs;
 
     use super::{TimeFormat, TimeStyle, WallClock};
-    use crate::model::MonotonicNs;
 
     const CLOCK: WallClock = WallClock { offset_ns: 1_790_000_000_000_000_000 };
 

@@ -1,16 +1,17 @@
 //! Sentences of `tcpstate doctor`, the same in both formats.
 
-use super::{
-    escape::Escaped,
-    summary_text::Count,
-    words::{AgeText, EndpointText, ProcessText},
-};
-use crate::{
+use tcpstate_core::{
     aggregate::{
         doctor::{Finding, Kind},
         states::{GroupKey, StateRow},
     },
     model::doctor::{Limit, Machine},
+};
+
+use super::{
+    escape::Escaped,
+    summary_text::Count,
+    words::{AgeText, EndpointText, ProcessText},
 };
 
 /// Since this version BPF counts against the memory cgroup, not against `RLIMIT_MEMLOCK`

@@ -3,14 +3,14 @@
 use std::io;
 
 use serde::Serialize;
+use tcpstate_core::{
+    aggregate::doctor::{Diagnosis, Facts, Finding, Help, Kind, SettingRow},
+    model::doctor::{Capability, Limit, Reading},
+};
 
 use super::{
     doctor::sentence,
     probes_json::{self, RoleBody},
-};
-use crate::{
-    aggregate::doctor::{Diagnosis, Facts, Finding, Help, Kind, SettingRow},
-    model::doctor::{Capability, Limit, Reading},
 };
 
 /// Version of the schema. Fields, kinds of findings and settings may be added within a version; a field that changes its meaning or

@@ -3,15 +3,15 @@
 use std::{fmt, io};
 
 use anstyle::{AnsiColor, Color, Style};
+use tcpstate_core::{
+    aggregate::doctor::{Diagnosis, Facts, Help, SettingRow, Severity},
+    model::doctor::Reading,
+};
 
 use super::{
     doctor::{limit, memlock, sentence},
     page::{Page, Paragraph},
     probes_text,
-};
-use crate::{
-    aggregate::doctor::{Diagnosis, Facts, Help, SettingRow, Severity},
-    model::doctor::Reading,
 };
 
 const BOLD: Style = Style::new().bold();

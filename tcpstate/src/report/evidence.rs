@@ -2,19 +2,20 @@
 
 use std::{collections::BTreeMap, fmt::Write as _};
 
+use tcpstate_core::{
+    aggregate::{
+        leaks::{Fate, Group, LeftByCounts, Range},
+        verdict::Verdict,
+    },
+    model::Protocol,
+};
+
 use super::{
     escape::Escaped,
     leaks::LeakReport,
     span::Span,
     summary_text::Count,
     words::{Bytes, ProcessText},
-};
-use crate::{
-    aggregate::{
-        leaks::{Fate, Group, LeftByCounts, Range},
-        verdict::Verdict,
-    },
-    model::Protocol,
 };
 
 /// What was observed of a group that makes its verdict.

@@ -2,12 +2,13 @@
 
 use std::{collections::BTreeMap, io};
 
+use tcpstate_core::aggregate::leaks::{Group, Opening, Role};
+
 use super::{
     escape::Escaped,
     leaks::{LeakReport, verdict_name},
     words::ProcessText,
 };
-use crate::aggregate::leaks::{Group, Opening, Role};
 
 /// What a stack weighs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -4,9 +4,9 @@ use std::net::IpAddr;
 
 use jiff::Timestamp;
 use serde::{Serialize, Serializer};
+use tcpstate_core::model::{Age, Endpoint, MonotonicNs, Protocol};
 
 use super::{clock::WallClock, escape::Escaped};
-use crate::model::{Age, Endpoint, MonotonicNs, Protocol};
 
 /// One line: what every object begins with, and its own fields.
 #[derive(Serialize)]

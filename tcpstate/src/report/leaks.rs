@@ -2,15 +2,14 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use super::stack::{Stack, StackBook};
-use crate::{
+use tcpstate_core::{
     aggregate::{
         leaks::{ClosedLate, Group, Opening, Survey},
         verdict::Verdict,
     },
     model::{
-        Comm,
         leak::{LeakLosses, PlaceId},
+        stack::{Sleepers, Stack, StackBook},
     },
 };
 
@@ -31,23 +30,6 @@ pub struct LeakReport {
     pub unseen: Vec<&'static str>,
     /// How many groups are shown at most.
     pub top: usize,
-}
-
-/// Threads that sleep at the same place.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Sleepers {
-    /// How many.
-    pub threads: u64,
-    /// Id of one of them.
-    pub tid: u32,
-    /// Process.
-    pub pid: u32,
-    /// Name of the one thread.
-    pub comm: Comm,
-    /// The system call that they sleep in, such as `futex`; `None` when they are in none, or in one of unknown number.
-    pub syscall: Option<String>,
-    /// Where.
-    pub stack: Arc<Stack>,
 }
 
 /// What is known beside the sockets.

@@ -6,6 +6,7 @@ pub(super) mod group;
 use std::io;
 
 use anstyle::{AnsiColor, Color, Style};
+use tcpstate_core::aggregate::leaks::{Forecast, ProcessRow};
 
 use super::{
     clock::TimeFormat,
@@ -15,7 +16,6 @@ use super::{
     summary_text::Count,
     words::ProcessText,
 };
-use crate::aggregate::leaks::{Forecast, ProcessRow};
 
 /// Renders reports of leaks for people.
 #[derive(Clone, Debug)]

@@ -3,8 +3,7 @@
 use std::io;
 
 use serde::Serialize;
-
-use crate::model::probes::{HookAttempt, Hooks, RoleProbe};
+use tcpstate_core::model::probes::{HookAttempt, Hooks, RoleProbe};
 
 /// Version of the schema. Fields and roles may be added within a version; a field that changes its meaning or goes away makes a
 /// new one.

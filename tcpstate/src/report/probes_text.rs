@@ -3,12 +3,12 @@
 use std::{fmt, io};
 
 use anstyle::Style;
+use tcpstate_core::model::probes::{HookAttempt, Hooks, Refusal, RoleProbe};
 
 use super::{
     columns::{Align, Column, Columns},
     errno::Errno,
 };
-use crate::model::probes::{HookAttempt, Hooks, Refusal, RoleProbe};
 
 const ROLE: usize = 0;
 const HOOK: usize = 1;

@@ -2,12 +2,13 @@
 
 use std::{ffi::OsString, path::PathBuf, time::Duration};
 
-use super::{clock::WallClock, leaks::LeakReport, words::ProcessText};
-use crate::{
+use tcpstate_core::{
     aggregate::leaks::{Fate, Finding, Outcome},
     model::MonotonicNs,
-    run::End,
 };
+
+use super::{clock::WallClock, leaks::LeakReport, words::ProcessText};
+use crate::command::run::End;
 
 /// A command's end and the sockets that it leaked.
 #[derive(Clone, Debug)]

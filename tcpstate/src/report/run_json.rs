@@ -3,6 +3,7 @@
 use std::os::unix::ffi::OsStrExt as _;
 
 use serde::Serialize;
+use tcpstate_core::aggregate::leaks::Finding;
 
 use super::{
     escape::Escaped,
@@ -10,7 +11,7 @@ use super::{
     leaks_json::body::{GroupBody, Losses, group_body, losses},
     run::RunReport,
 };
-use crate::{aggregate::leaks::Finding, run::End};
+use crate::command::run::End;
 
 /// Version of the schema. Fields may be added within a version; a field that changes its meaning or goes away makes a new one.
 pub const SCHEMA: u32 = 1;

@@ -4,6 +4,7 @@ use std::{os::unix::ffi::OsStrExt as _, time::Duration};
 
 use anyhow::{Context as _, Result};
 use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus, TestSuite};
+use tcpstate_core::aggregate::leaks::{Finding, Group};
 
 use super::{
     escape::Escaped,
@@ -14,7 +15,6 @@ use super::{
     run::{RunReport, fate_text, processes},
     summary_text::Count,
 };
-use crate::aggregate::leaks::{Finding, Group};
 
 /// The text of a report.
 ///

@@ -10,7 +10,8 @@ use super::{
     span::Span,
     summary_text::Count,
 };
-use crate::run::End;
+
+use crate::command::run::End;
 
 /// Renders reports of runs for people.
 #[derive(Clone, Copy, Debug)]

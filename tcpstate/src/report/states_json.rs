@@ -7,16 +7,16 @@ mod key;
 use std::{io, net::IpAddr};
 
 use serde::Serialize;
+use tcpstate_core::aggregate::{
+    leaks::Process,
+    states::{By, DestinationRow, GroupRow, ListenerRow, NamespaceRow, ProcessRow, StateRow, Survey, is_near},
+};
 
 use self::key::Key;
 use super::{
     clock::WallClock,
     escape::Escaped,
     json::{AgeBody, EndpointBody, Line},
-};
-use crate::aggregate::{
-    leaks::Process,
-    states::{By, DestinationRow, GroupRow, ListenerRow, NamespaceRow, ProcessRow, StateRow, Survey, is_near},
 };
 
 /// Version of the schema, in every object. Fields may be added within a version; a field that changes its meaning or goes

@@ -6,6 +6,10 @@ mod table;
 use std::io;
 
 use anstyle::{AnsiColor, Color, Style};
+use tcpstate_core::{
+    aggregate::states::{By, GroupKey, GroupRow, NamespaceRow, StateRow, Survey},
+    model::Age,
+};
 
 use self::{
     limits::{descriptors, listeners, ports},
@@ -18,10 +22,6 @@ use super::{
     page::{Page, Paragraph},
     summary_text::Count,
     words::{AgeText, PeerText},
-};
-use crate::{
-    aggregate::states::{By, GroupKey, GroupRow, NamespaceRow, StateRow, Survey},
-    model::Age,
 };
 
 /// Renders counts of sockets for people.
@@ -160,7 +160,7 @@ fn states(survey: &Survey) -> Table {
 fn state_style(row: &StateRow) -> Style {
     use tcpstate_common::state::TcpState::CloseWait;
     match row.state {
-        crate::model::State::Known(CloseWait) if row.sockets > 0 => BOLD,
+        tcpstate_core::model::State::Known(CloseWait) if row.sockets > 0 => BOLD,
         _ => PLAIN,
     }
 }

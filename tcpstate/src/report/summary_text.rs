@@ -3,12 +3,12 @@
 use std::{fmt, io};
 
 use anstyle::Style;
+use tcpstate_core::{aggregate::dwell::DwellRow, model::Totals};
 
 use super::{
     Summary,
     columns::{Align, Column, Columns},
 };
-use crate::{aggregate::dwell::DwellRow, model::Totals};
 
 /// Writes what was counted, what is missing and how to get it, and how long sockets stayed in each state.
 ///

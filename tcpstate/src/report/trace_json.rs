@@ -8,17 +8,16 @@ mod transition;
 use std::io;
 
 use serde::{Serialize, Serializer};
-
-use self::transition::TransitionLine;
-
-use super::{Summary, clock::WallClock, json::Line};
-use crate::{
+use tcpstate_core::{
     aggregate::dwell::DwellRow,
     model::{
         MonotonicNs, State, Transition,
         probes::{HookAttempt, Hooks, Probes, Refusal, Role, RoleProbe},
     },
 };
+
+use self::transition::TransitionLine;
+use super::{Summary, clock::WallClock, json::Line};
 
 /// Version of the schema, in every object. Fields may be added within a version; a field that changes its meaning or goes
 /// away makes a new one.

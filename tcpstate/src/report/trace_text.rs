@@ -4,6 +4,7 @@ use std::{fmt, io};
 
 use anstyle::{AnsiColor, Color, Style};
 use tcpstate_common::state::TcpState;
+use tcpstate_core::model::{Dwell, Family, Owner, Protocol, State, Transition};
 
 use super::{
     clock::{TimeFormat, TimeStyle},
@@ -11,7 +12,6 @@ use super::{
     escape::Escaped,
     words::EndpointText,
 };
-use crate::model::{Dwell, Family, Owner, Protocol, State, Transition};
 
 // Indices of the columns.
 const TIME: usize = 0;

@@ -3,12 +3,12 @@
 use std::{fmt, net::IpAddr};
 
 use itoa::Buffer;
-
-use super::{escape::Escaped, span::Span};
-use crate::{
+use tcpstate_core::{
     aggregate::leaks::{Peer, Process},
     model::{Age, Endpoint},
 };
+
+use super::{escape::Escaped, span::Span};
 
 /// `192.0.2.1:80`, `[::1]:80`; `*` for port 0.
 pub(super) struct EndpointText(pub(super) Endpoint);

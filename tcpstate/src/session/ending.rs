@@ -9,6 +9,7 @@ use tokio::{
 };
 
 use super::{followed::Followed, output::Progress};
+
 use crate::kernel::Tracer;
 
 /// After the last followed process has gone, its last segments are still being answered.

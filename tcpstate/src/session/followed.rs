@@ -12,8 +12,9 @@ use rustix::{
     io::Errno,
     process::{Pid, PidfdFlags, pidfd_open},
 };
+use tcpstate_stacks::process::stat::field;
 
-use crate::{kernel::Descendants, process::stat::field};
+use crate::kernel::Descendants;
 
 /// Processes held by descriptor, so that a reused pid is not taken for them.
 pub(crate) struct Followed {

@@ -11,15 +11,17 @@ use std::{
 
 use ipnet::IpNet;
 use serde::Deserialize;
+use tcpstate_core::{
+    aggregate::{leaks::Suspect, verdict::Verdict},
+    model::{
+        Endpoint,
+        leak::PlaceId,
+        stack::{Frame, Stack},
+    },
+};
 use thiserror::Error;
 use toml::Spanned;
 use wildmatch::WildMatch;
-
-use crate::{
-    aggregate::{leaks::Suspect, verdict::Verdict},
-    model::{Endpoint, leak::PlaceId},
-    report::stack::{Frame, Stack},
-};
 
 /// Why the file cannot be worked with.
 #[derive(Debug, Error)]

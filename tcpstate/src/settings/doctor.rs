@@ -1,7 +1,11 @@
 //! Settings of `tcpstate doctor`.
 
-use super::{SettingsError, host::Host, states::OnlyNetns, wants_color};
-use crate::cli::{DoctorArgs, OutputFormat};
+use super::{SettingsError, wants_color};
+
+use crate::{
+    cli::{DoctorArgs, OutputFormat},
+    host::{Host, namespaces::OnlyNetns},
+};
 
 /// What was asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -8,10 +8,13 @@ use tcpstate_common::{
     config::{Config, MAX_COMMS, MAX_PIDS, MAX_PORTS, Network, Ports, filter},
     state::{AF_INET, AF_INET6},
 };
+use tcpstate_core::model::Family;
 use thiserror::Error;
 
-use super::host::{Host, HostError};
-use crate::{cli::FilterArgs, model::Family};
+use crate::{
+    cli::FilterArgs,
+    host::{Host, HostError},
+};
 
 /// Why a filter was refused.
 #[derive(Debug, Error)]

@@ -5,9 +5,10 @@ use std::time::Duration;
 use tcpstate_common::config::{Config, MAX_STACK, STACK_PIECE, filter};
 use thiserror::Error;
 
-use super::{SettingsError, buffer::Buffer, filter::Filter, host::Host, wants_color};
+use super::{SettingsError, buffer::Buffer, filter::Filter, wants_color};
 use crate::{
     cli::{LeaksArgs, LeaksFormat},
+    host::Host,
     report::folded::Weight,
 };
 

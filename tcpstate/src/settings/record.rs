@@ -6,20 +6,20 @@ use std::{
 };
 
 use tcpstate_common::config::{Config, filter};
+use tcpstate_core::aggregate::states::SocketFilter;
+use tcpstate_recording::writer::Rotation;
 use thiserror::Error;
 
 use super::{
     SettingsError,
     buffer::Buffer,
     filter::Filter,
-    host::Host,
     leaks::{check_interval, hunting, stack_bytes},
-    states::{OnlyNetns, socket_filter},
+    states::socket_filter,
 };
 use crate::{
-    aggregate::states::SocketFilter,
     cli::{EndArgs, FilterArgs, record::RecordArgs},
-    recording::writer::Rotation,
+    host::{Host, namespaces::OnlyNetns},
 };
 
 /// Why a recording cannot be made.

@@ -9,10 +9,9 @@ use super::{
     SettingsError,
     allow::{AllowError, AllowList},
     buffer::Buffer,
-    host::Host,
     leaks::stack_bytes,
 };
-use crate::cli::run::RunArgs;
+use crate::{cli::run::RunArgs, host::Host};
 
 /// Stacks that one CPU copies in a tenth of a second at most: many more processes begin in a run than in a hunt.
 const STACKS_PER_WINDOW: u32 = 256;

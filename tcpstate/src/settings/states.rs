@@ -1,24 +1,21 @@
 //! Settings of `tcpstate states`.
 
-use std::{
-    ffi::{OsStr, OsString},
-    num::NonZeroU64,
-    path::PathBuf,
-    time::Duration,
-};
+use std::{ffi::OsString, num::NonZeroU64, time::Duration};
 
+use tcpstate_core::{
+    aggregate::states::{By, SocketFilter},
+    model::{Comm, State},
+};
 use thiserror::Error;
 
 use super::{
     SettingsError,
     filter::{FilterError, comm, family_of_blocks},
-    host::{Host, HostError},
     wants_color,
 };
 use crate::{
-    aggregate::states::{By, SocketFilter},
     cli::{EndArgs, OutputFormat, SocketFilterArgs, StatesArgs},
-    model::{Comm, State},
+    host::{Host, namespaces::OnlyNetns},
 };
 
 /// Shortest time between two looks: each reads every socket and every descriptor of the machine.
@@ -30,30 +27,6 @@ pub enum StatesError {
     /// Looks too close to each other.
     #[error("`--watch {0:?}` is too short: ask for at least {MIN_WATCH:?}")]
     Watch(Duration),
-}
-
-/// The one network namespace that was asked for.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct OnlyNetns {
-    /// Its inode number.
-    pub inode: u32,
-    /// What the user called it.
-    pub given: String,
-    /// Where it can be opened, when the user gave a path.
-    pub path: Option<PathBuf>,
-}
-
-impl OnlyNetns {
-    /// Resolves what the user called it.
-    ///
-    /// # Errors
-    ///
-    /// When there is none of that name.
-    pub fn new(given: &OsStr, host: &Host) -> Result<Self, HostError> {
-        let inode = host.netns_inode(given)?;
-        let path = given.as_encoded_bytes().contains(&b'/').then(|| PathBuf::from(given));
-        Ok(Self { inode, given: given.to_string_lossy().into_owned(), path })
-    }
 }
 
 /// What was asked for.
@@ -91,7 +64,7 @@ impl StatesSettings {
         }
         let netns = args.filter.netns.as_deref().map(|given| OnlyNetns::new(given, host));
         Ok(Self {
-            by: args.by,
+            by: args.by.map(By::from),
             filter: filter(&args.filter, host)?,
             netns: netns.transpose()?,
             top: args.top as usize,
@@ -131,10 +104,10 @@ pub(super) fn socket_filter(pids: &[u32], comms: &[OsString], ends: &EndArgs) ->
 mod tests {
     use clap::Parser;
     use tcpstate_common::state::TcpState;
+    use tcpstate_core::model::Family;
 
     use super::*;
     use crate::cli::{Cli, Command};
-    use crate::model::Family;
 
     fn settings(arguments: &str) -> Result<StatesSettings, String> {
         let arguments = ["tcpstate", "states"].into_iter().chain(arguments.split_whitespace());
@@ -167,7 +140,7 @@ mod tests {
     #[test]
     fn a_path_of_a_namespace_is_kept_for_opening() {
         let own = settings("--netns /proc/self/ns/net").expect("our own").netns.expect("one");
-        assert_eq!(own.path, Some(PathBuf::from("/proc/self/ns/net")));
+        assert_eq!(own.path, Some(std::path::PathBuf::from("/proc/self/ns/net")));
         let by_number = settings(&format!("--netns {}", own.inode)).expect("a number").netns.expect("one");
         assert_eq!((by_number.inode, by_number.path), (own.inode, None));
     }

@@ -3,23 +3,24 @@
 use std::{collections::BTreeMap, fs, path::Path, sync::Arc, time::Duration};
 
 use jiff::tz::TimeZone;
-use tcpstate::{
-    aggregate::leaks::Options,
+use tcpstate::report::{
+    clock::{TimeFormat, TimeStyle, WallClock},
+    folded::{self, Weight},
+    leaks::{LeakReport, Surroundings},
+    leaks_json::LeaksJson,
+    leaks_text::LeaksText,
+    svg,
+};
+use tcpstate_common::state::TcpState;
+use tcpstate_core::{
+    aggregate::leaks::LeakOptions,
     model::{
         MonotonicNs, OwnerSource, State,
         leak::{FoundListener, Holder, LeakLosses, PlaceId},
         probes::Role,
-    },
-    report::{
-        clock::{TimeFormat, TimeStyle, WallClock},
-        folded::{self, Weight},
-        leaks::{LeakReport, Sleepers, Surroundings},
-        leaks_json::LeaksJson,
-        leaks_text::LeaksText,
-        svg,
+        stack::Sleepers,
     },
 };
-use tcpstate_common::state::TcpState;
 
 use super::{
     scene::{Opener, Scene, accepts, connects, name},
@@ -306,7 +307,7 @@ fn one_of_many_threads_stands_for_them() {
 #[test]
 fn an_accept_that_no_hook_saw() {
     let options =
-        Options { older_than: Duration::from_secs(1), accept_hook: false, receive_hook: true, descriptors: true };
+        LeakOptions { older_than: Duration::from_secs(1), accept_hook: false, receive_hook: true, descriptors: true };
     let mut scene = Scene::with(options);
     let socket = scene.fin(Opener { pid: 12, comm: "ring", source: OwnerSource::Listen, port: 80, place: None });
     scene.found(socket).unaccepted = false;

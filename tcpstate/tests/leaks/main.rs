@@ -1,9 +1,8 @@
-//! Leak hunting without a kernel: events and snapshots in, verdicts and reports out.
+//! Reports of leaks without a kernel: events and snapshots in, every format out.
 
-mod figures;
 mod golden;
 mod properties;
 mod run;
+#[path = "../../core/tests/leaks/scene.rs"]
 mod scene;
 mod stacks;
-mod verdicts;

@@ -4,20 +4,18 @@ use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 
 use jiff::tz::TimeZone;
 use proptest::prelude::*;
-use tcpstate::{
-    model::{
-        MonotonicNs, OwnerSource,
-        leak::{LeakLosses, PlaceId},
-    },
-    report::{
-        clock::{TimeFormat, TimeStyle, WallClock},
-        folded::{self, Weight},
-        leaks::{LeakReport, Sleepers, Surroundings},
-        leaks_json::LeaksJson,
-        leaks_text::LeaksText,
-        stack::{Frame, Source, Stack},
-        svg,
-    },
+use tcpstate::report::{
+    clock::{TimeFormat, TimeStyle, WallClock},
+    folded::{self, Weight},
+    leaks::{LeakReport, Surroundings},
+    leaks_json::LeaksJson,
+    leaks_text::LeaksText,
+    svg,
+};
+use tcpstate_core::model::{
+    MonotonicNs, OwnerSource,
+    leak::{LeakLosses, PlaceId},
+    stack::{Frame, Sleepers, Source, Stack},
 };
 
 use super::scene::{Opener, Scene, name};

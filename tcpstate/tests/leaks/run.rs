@@ -5,14 +5,7 @@ use std::{path::PathBuf, time::Duration};
 use quick_xml::{Reader, events::Event};
 use serde_json::Value;
 use tcpstate::{
-    aggregate::{
-        leaks::{Observed, Options, Suspect},
-        verdict::Verdict,
-    },
-    model::{
-        MonotonicNs,
-        leak::{Actor, Closing, LeakEvent, LeakLosses, PlaceId, SocketLoad},
-    },
+    command::run::End,
     report::{
         clock::WallClock,
         leaks::{LeakReport, Surroundings},
@@ -20,7 +13,16 @@ use tcpstate::{
         run_json, run_junit,
         run_text::RunText,
     },
-    run::End,
+};
+use tcpstate_core::{
+    aggregate::{
+        leaks::{LeakOptions, Observed, Suspect},
+        verdict::Verdict,
+    },
+    model::{
+        MonotonicNs,
+        leak::{Actor, Closing, LeakEvent, LeakLosses, PlaceId, SocketLoad},
+    },
 };
 
 use super::{
@@ -35,7 +37,7 @@ const BEGAN: u64 = 1_000 * SECOND;
 const CLEAN_UP: u64 = 22;
 
 fn scene() -> Scene {
-    let options = Options { older_than: Duration::ZERO, accept_hook: true, receive_hook: true, descriptors: true };
+    let options = LeakOptions { older_than: Duration::ZERO, accept_hook: true, receive_hook: true, descriptors: true };
     let mut scene = Scene::with(options);
     scene.leaks = scene.leaks.keeping(Some(Duration::from_secs(5)));
     names(&mut scene);

@@ -1,7 +1,9 @@
 //! `tcpstate doctor`, in both formats.
 
 use serde_json::Value;
-use tcpstate::{
+use tcpstate::report::{doctor_json, doctor_text::DoctorText};
+use tcpstate_common::state::TcpState;
+use tcpstate_core::{
     aggregate::{
         doctor::{
             Facts, diagnose,
@@ -14,9 +16,7 @@ use tcpstate::{
         doctor::{Capability, Configured, Limit, Machine, Reading},
         socket::{EphemeralPorts, FoundNamespace, FoundProcess, Gaps, Listed, Look},
     },
-    report::{doctor_json, doctor_text::DoctorText},
 };
-use tcpstate_common::state::TcpState;
 
 use crate::{golden::assert_golden, sample::hooks, schema::assert_documented};
 

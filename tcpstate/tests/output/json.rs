@@ -5,12 +5,10 @@ use std::collections::BTreeSet;
 use jsonschema::Validator;
 use proptest::prelude::*;
 use serde_json::{Value, json};
-use tcpstate::{
-    model::{
-        Dwell, Endpoint, Family, Protocol, State, Totals, Transition,
-        probes::{Probes, Role},
-    },
-    report::{escape::Escaped, trace_json::TraceJson},
+use tcpstate::report::{escape::Escaped, trace_json::TraceJson};
+use tcpstate_core::model::{
+    Dwell, Endpoint, Family, Protocol, State, Totals, Transition,
+    probes::{Probes, Role},
 };
 
 use crate::{

@@ -1,10 +1,8 @@
 //! `tcpstate probes`, in both formats.
 
 use serde_json::Value;
-use tcpstate::{
-    model::probes::{Hooks, Role},
-    report::{probes_json, probes_text},
-};
+use tcpstate::report::{probes_json, probes_text};
+use tcpstate_core::model::probes::{Hooks, Role};
 
 use crate::{
     golden::assert_golden,

@@ -2,15 +2,15 @@
 
 use std::{net::IpAddr, num::NonZeroU64, time::Duration};
 
-use tcpstate::{
+use tcpstate::report::{Summary, clock::WallClock};
+use tcpstate_common::{COMM_LEN, state::TcpState};
+use tcpstate_core::{
     aggregate::dwell::DwellTable,
     model::{
         Comm, Dwell, Endpoint, Family, MonotonicNs, Owner, OwnerSource, Protocol, SocketId, State, Totals, Transition,
         probes::{HookAttempt, Hooks, Probes, Refusal, Role, RoleProbe},
     },
-    report::{Summary, clock::WallClock},
 };
-use tcpstate_common::{COMM_LEN, state::TcpState};
 
 /// 2026-09-21T14:13:20Z is the boot.
 pub(crate) const CLOCK: WallClock = WallClock { offset_ns: 1_790_000_000_000_000_000 };

@@ -5,19 +5,19 @@ use std::{collections::BTreeMap, num::NonZeroU64};
 use jiff::tz::TimeZone;
 use proptest::prelude::*;
 use serde_json::{Value, json};
-use tcpstate::{
+use tcpstate::report::{
+    clock::{TimeFormat, TimeStyle},
+    states_json::StatesJson,
+    states_text::StatesText,
+};
+use tcpstate_common::state::TcpState;
+use tcpstate_core::{
     aggregate::states::{By, SocketFilter, Survey, survey},
     model::{
         Age, Family, MonotonicNs, State,
         socket::{EphemeralPorts, FoundNamespace, FoundProcess, Gaps, Listed, Look},
     },
-    report::{
-        clock::{TimeFormat, TimeStyle},
-        states_json::StatesJson,
-        states_text::StatesText,
-    },
 };
-use tcpstate_common::state::TcpState;
 
 use crate::{
     golden::assert_golden,

@@ -6,10 +6,10 @@ use std::{
 };
 
 use proptest::{collection::vec, option, prelude::*};
-use tcpstate::model::{
+use tcpstate_common::COMM_LEN;
+use tcpstate_core::model::{
     Comm, Dwell, Endpoint, Family, MonotonicNs, Owner, OwnerSource, Protocol, SocketId, State, Transition,
 };
-use tcpstate_common::COMM_LEN;
 
 /// Any bytes, but more often those that terminals obey.
 fn comm() -> impl Strategy<Value = Comm> {

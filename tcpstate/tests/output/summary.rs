@@ -1,9 +1,7 @@
 //! The summary on standard error.
 
-use tcpstate::{
-    model::Totals,
-    report::{Summary, summary_text::write_summary},
-};
+use tcpstate::report::{Summary, summary_text::write_summary};
+use tcpstate_core::model::Totals;
 
 use crate::{golden::assert_golden, sample};
 

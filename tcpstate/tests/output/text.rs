@@ -4,13 +4,11 @@ use std::{io, str};
 
 use jiff::tz::TimeZone;
 use proptest::{collection::vec, prelude::*};
-use tcpstate::{
-    model::Transition,
-    report::{
-        clock::{TimeFormat, TimeStyle},
-        trace_text::TraceText,
-    },
+use tcpstate::report::{
+    clock::{TimeFormat, TimeStyle},
+    trace_text::TraceText,
 };
+use tcpstate_core::model::Transition;
 use unicode_width::UnicodeWidthChar;
 
 use crate::{

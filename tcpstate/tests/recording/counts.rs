@@ -3,21 +3,21 @@
 use std::{net::IpAddr, num::NonZeroU64, path::Path};
 
 use serde_json::Value;
-use tcpstate::{
+use tcpstate::report::{clock::WallClock, states_json::StatesJson};
+use tcpstate_common::state::TcpState;
+use tcpstate_core::{
     aggregate::states::{By, SocketFilter, Survey, survey},
     model::{
         Age, Comm, Endpoint, Family, MonotonicNs, State,
         socket::{EphemeralPorts, FoundNamespace, FoundProcess, Gaps, Listed, Look},
     },
-    recording::{
-        census::{self, Census, payloads},
-        frame::Kind,
-        record::{Counted, End, decode},
-        writer::Writer,
-    },
-    report::states_json::StatesJson,
 };
-use tcpstate_common::state::TcpState;
+use tcpstate_recording::{
+    census::{self, Census, payloads},
+    frame::Kind,
+    record::{Counted, End, decode},
+    writer::Writer,
+};
 use tempfile::tempdir;
 
 use crate::{
@@ -116,7 +116,7 @@ fn write(path: &Path) {
         }
         writer.flush().expect("disk");
         write_look(&mut writer, u16::try_from(second * 10).expect("small"), at(second));
-        let totals = tcpstate::model::Totals::default();
+        let totals = tcpstate_core::model::Totals::default();
         writer.record(Kind::Counted, &Counted { at: MonotonicNs(at(second).0 + 1), totals }).expect("disk");
     }
     writer.record(Kind::End, &End { at: at(4), rotated: false }).expect("disk");
@@ -135,7 +135,9 @@ fn live(leaked: u16, now: MonotonicNs, filter: &SocketFilter, by: Option<By>, on
 
 fn json(survey: &Survey) -> Value {
     let mut out = Vec::new();
-    StatesJson::new(generate::start().clock(), 10).report(&mut out, survey).expect("a Vec takes it");
+    StatesJson::new(WallClock { offset_ns: generate::start().wall_offset_ns }, 10)
+        .report(&mut out, survey)
+        .expect("a Vec takes it");
     serde_json::from_slice(&out).expect("JSON")
 }
 

@@ -3,7 +3,7 @@
 use std::{env, fs, path::Path};
 
 use proptest::prelude::*;
-use tcpstate::recording::{
+use tcpstate_recording::{
     frame::{FrameHeader, HEADER},
     reader::{Content, ReadError, Reader},
 };
@@ -124,7 +124,7 @@ fn unknown_frames_are_skipped() {
     let bytes = recording(10);
     let after_start = boundaries(&bytes)[1];
     let mut frame = Vec::new();
-    tcpstate::recording::frame::write(&mut frame, tcpstate::recording::frame::Kind::End, b"later").expect("small");
+    tcpstate_recording::frame::write(&mut frame, tcpstate_recording::frame::Kind::End, b"later").expect("small");
     frame[8] = 200;
     let checksum = crc32c::crc32c_append(crc32c::crc32c(&frame[..12]), &frame[16..]);
     frame[12..16].copy_from_slice(&checksum.to_le_bytes());
@@ -177,7 +177,7 @@ proptest! {
     /// A file that promises much and holds little takes no more memory than it is long, but for a fixed amount.
     #[test]
     fn promises_cost_nothing(compressed in any::<u32>(), payload in any::<u32>(), kind in 0..12_u16) {
-        let mut bytes = tcpstate::recording::frame::header().to_vec();
+        let mut bytes = tcpstate_recording::frame::header().to_vec();
         bytes.extend(compressed.to_le_bytes());
         bytes.extend(payload.to_le_bytes());
         bytes.extend(kind.to_le_bytes());

@@ -6,22 +6,20 @@ use std::{
     path::Path,
 };
 
-use tcpstate::{
-    model::{
-        Comm, Dwell, Endpoint, Family, MonotonicNs, Owner, OwnerSource, Protocol, SocketId, State, Totals, Transition,
-        event::Event,
-        leak::{LeakEvent, LeakLosses, PlaceId},
-        probes::{HookAttempt, Hooks, Probes, Role, RoleProbe},
-        socket::{self, FoundNamespace, FoundProcess, Listed},
-    },
-    recording::{
-        census::payloads,
-        frame::Kind,
-        record::{Counted, End, Look, Names, Start, Taken},
-        writer::Writer,
-    },
-};
 use tcpstate_common::state::TcpState::{Close, CloseWait, Established, LastAck, Listen, SynRecv};
+use tcpstate_core::model::{
+    Comm, Dwell, Endpoint, Family, MonotonicNs, Owner, OwnerSource, Protocol, SocketId, State, Totals, Transition,
+    event::Event,
+    leak::{LeakEvent, LeakLosses, PlaceId},
+    probes::{HookAttempt, Hooks, Probes, Role, RoleProbe},
+    socket::{self, FoundNamespace, FoundProcess, Listed},
+};
+use tcpstate_recording::{
+    census::payloads,
+    frame::Kind,
+    record::{Counted, End, Look, Names, Start, Taken},
+    writer::Writer,
+};
 
 /// When generated recordings begin.
 pub(crate) const START: MonotonicNs = MonotonicNs(5_000_000_000_000);

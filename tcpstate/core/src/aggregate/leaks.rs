@@ -11,6 +11,7 @@ mod closed;
 mod group;
 mod infer;
 mod kept;
+mod options;
 mod origin;
 mod reconcile;
 mod socket;
@@ -24,7 +25,6 @@ mod world;
 use std::{
     collections::{BTreeMap, BTreeSet},
     hash::Hash,
-    time::Duration,
 };
 
 use hashbrown::HashSet;
@@ -40,6 +40,7 @@ use self::{
 };
 pub use self::{
     kept::{Fate, Finding, Outcome, Suspect},
+    options::LeakOptions,
     origin::{Opening, Origin, Role},
     reconcile::Reconciled,
     trend::{Forecast, Growth},
@@ -57,23 +58,10 @@ use crate::model::{
 /// A socket out of CLOSE_WAIT for less than this may just be on its way through `close()`, nanoseconds.
 const CLOSE_TAKES_NS: u64 = 100_000_000;
 
-/// What the hunt looks for, and what it can see.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Options {
-    /// A socket younger than this is not shown, and one that is closed sooner was not late.
-    pub older_than: Duration,
-    /// Whether a hook sees every `accept()`.
-    pub accept_hook: bool,
-    /// Whether a hook sees receives.
-    pub receive_hook: bool,
-    /// Whether snapshots list descriptors: without, nobody knows who holds a socket.
-    pub descriptors: bool,
-}
-
 /// Every socket in CLOSE_WAIT, and every one that has left it without being closed.
 #[derive(Debug)]
 pub struct Leaks {
-    options: Options,
+    options: LeakOptions,
     sockets: Table,
     /// Descriptors of all sockets, as of the last snapshot.
     holders: Vec<Holder>,
@@ -103,7 +91,7 @@ struct Watched {
 impl Leaks {
     /// An empty one.
     #[must_use]
-    pub fn new(options: Options) -> Self {
+    pub fn new(options: LeakOptions) -> Self {
         Self {
             options,
             sockets: Table::default(),

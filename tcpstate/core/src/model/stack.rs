@@ -10,7 +10,7 @@ use std::{
 
 use hashbrown::HashMap;
 
-use crate::model::leak::PlaceId;
+use super::{Comm, leak::PlaceId};
 
 /// A stack with names, innermost frame first. Equal ones are shown as one.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
@@ -52,6 +52,23 @@ pub struct Source {
     pub file: PathBuf,
     /// `None` when only the file is known.
     pub line: Option<u32>,
+}
+
+/// Threads that sleep at the same place.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sleepers {
+    /// How many.
+    pub threads: u64,
+    /// Id of one of them.
+    pub tid: u32,
+    /// Process.
+    pub pid: u32,
+    /// Name of the one thread.
+    pub comm: Comm,
+    /// The system call that they sleep in, such as `futex`; `None` when they are in none, or in one of unknown number.
+    pub syscall: Option<String>,
+    /// Where.
+    pub stack: Arc<Stack>,
 }
 
 /// Directories of libraries that the system brings.

@@ -1,19 +1,22 @@
 //! What is said besides the verdict: late closes, ages, where sockets came from, growth, and what a loss leaves.
 
-use tcpstate::{
+use tcpstate_common::state::TcpState;
+use tcpstate_core::{
     aggregate::{
-        leaks::{Opening, Options, Role},
+        leaks::{LeakOptions, Opening, Role},
         verdict::Verdict,
     },
     model::{State, leak::PlaceId},
 };
-use tcpstate_common::state::TcpState;
 
-use super::scene::{SECOND, Scene, accepts, connects, only, verdicts};
+use super::{
+    scene::{SECOND, Scene, accepts, connects},
+    survey::{only, verdicts},
+};
 
 #[test]
 fn closed_late_with_who_told_and_who_closed() {
-    let options = Options {
+    let options = LeakOptions {
         older_than: std::time::Duration::from_millis(40),
         accept_hook: true,
         receive_hook: true,

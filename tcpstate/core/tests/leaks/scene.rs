@@ -7,21 +7,18 @@ use std::{
     time::Duration,
 };
 
-use tcpstate::{
-    aggregate::{
-        leaks::{Group, Leaks, Observed, Options, Survey},
-        verdict::Verdict,
-    },
+use tcpstate_common::{COMM_LEN, state::TcpState};
+use tcpstate_core::{
+    aggregate::leaks::{LeakOptions, Leaks, Observed, Survey},
     model::{
         Comm, Endpoint, Family, MonotonicNs, Owner, OwnerSource, Protocol, SocketId, State,
         leak::{
             Actor, FoundListener, FoundProcess, FoundSocket, Holder, LeakEvent, PlaceId, Snapshot, SocketFacts,
             SocketLoad,
         },
+        stack::StackBook,
     },
-    report::stack::StackBook,
 };
-use tcpstate_common::{COMM_LEN, state::TcpState};
 
 pub(crate) const SECOND: u64 = 1_000_000_000;
 pub(crate) const NETNS: u32 = 4_026_531_840;
@@ -63,7 +60,7 @@ pub(crate) struct Scene {
 
 impl Scene {
     pub(crate) fn new() -> Self {
-        Self::with(Options {
+        Self::with(LeakOptions {
             older_than: Duration::from_secs(1),
             accept_hook: true,
             receive_hook: true,
@@ -71,7 +68,7 @@ impl Scene {
         })
     }
 
-    pub(crate) fn with(options: Options) -> Self {
+    pub(crate) fn with(options: LeakOptions) -> Self {
         Self {
             now: 1_000 * SECOND,
             leaks: Leaks::new(options),
@@ -258,19 +255,7 @@ impl Scene {
     }
 }
 
-/// The only group of leaks.
-pub(crate) fn only(survey: &Survey) -> &Group {
-    match survey.groups.as_slice() {
-        [group] => group,
-        groups => panic!("one group expected: {groups:#?}"),
-    }
-}
-
-/// Verdicts and numbers of all groups, half-closes in use included.
-pub(crate) fn verdicts(survey: &Survey) -> Vec<(Verdict, u64)> {
-    survey.groups.iter().chain(&survey.sending).map(|group| (group.verdict, group.sockets)).collect()
-}
-
+/// The name of a thread.
 pub(crate) fn name(text: &str) -> Comm {
     let mut comm = [0; COMM_LEN];
     let len = text.len().min(COMM_LEN - 1);

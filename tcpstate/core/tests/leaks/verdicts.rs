@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use tcpstate::{
+use tcpstate_common::state::TcpState;
+use tcpstate_core::{
     aggregate::{
-        leaks::{Opening, Options, Role},
+        leaks::{LeakOptions, Opening, Role},
         verdict::Verdict,
     },
     model::{
@@ -12,9 +13,11 @@ use tcpstate::{
         leak::{FoundListener, Holder, PlaceId},
     },
 };
-use tcpstate_common::state::TcpState;
 
-use super::scene::{Opener, SECOND, Scene, Socket, accepts, connects, name, only, verdicts};
+use super::{
+    scene::{Opener, SECOND, Scene, Socket, accepts, connects, name},
+    survey::{only, verdicts},
+};
 
 #[test]
 fn end_of_file_never_read() {
@@ -208,7 +211,8 @@ fn blocked_at_the_first_look() {
     let mut scene = Scene::new();
     let socket = scene.fin_before(accepts(7, "srv", 80, 1));
     scene.wait_ms(30_000);
-    *scene.load(socket) = tcpstate::model::leak::SocketLoad { recv_q: 0, send_q: 2_000_000, ..*scene.load(socket) };
+    *scene.load(socket) =
+        tcpstate_core::model::leak::SocketLoad { recv_q: 0, send_q: 2_000_000, ..*scene.load(socket) };
     scene.load(socket).last_data_sent_ms = 29_000;
     scene.load(socket).last_ack_recv_ms = 4_000;
     scene.snapshot();
@@ -220,7 +224,8 @@ fn one_look_does_not_tell_whether_a_send_queue_moves() {
     let mut scene = Scene::new();
     let socket = scene.fin_before(accepts(7, "srv", 80, 1));
     scene.wait_ms(30_000);
-    *scene.load(socket) = tcpstate::model::leak::SocketLoad { recv_q: 0, send_q: 2_000_000, ..*scene.load(socket) };
+    *scene.load(socket) =
+        tcpstate_core::model::leak::SocketLoad { recv_q: 0, send_q: 2_000_000, ..*scene.load(socket) };
     scene.load(socket).last_data_sent_ms = 900;
     scene.load(socket).last_ack_recv_ms = 900;
     scene.snapshot();
@@ -252,9 +257,9 @@ fn in_the_backlog_until_somebody_accepts() {
     assert_eq!(group.backlogs.first().map(|backlog| (backlog.waiting, backlog.limit)), Some((20, 128)));
 
     // At last it wakes up; the event is newer than what the snapshot saw.
-    let owner = tcpstate::model::Owner { source: OwnerSource::Accept, ..found.owner.expect("an owner") };
-    scene.leaks.push(&tcpstate::model::leak::LeakEvent::Accepted {
-        at: tcpstate::model::MonotonicNs(scene.now),
+    let owner = tcpstate_core::model::Owner { source: OwnerSource::Accept, ..found.owner.expect("an owner") };
+    scene.leaks.push(&tcpstate_core::model::leak::LeakEvent::Accepted {
+        at: tcpstate_core::model::MonotonicNs(scene.now),
         socket: found.facts.id,
         owner,
         opened: Some(PlaceId(9)),
@@ -266,7 +271,7 @@ fn in_the_backlog_until_somebody_accepts() {
 #[test]
 fn where_descriptors_cannot_be_listed_nobody_is_said_to_hold_nothing() {
     let older_than = std::time::Duration::from_secs(1);
-    let options = Options { older_than, accept_hook: true, receive_hook: true, descriptors: false };
+    let options = LeakOptions { older_than, accept_hook: true, receive_hook: true, descriptors: false };
     let mut scene = Scene::with(options);
     let socket = scene.fin(accepts(7, "srv", 80, 1));
     scene.found(socket).holders = Vec::new();
@@ -278,7 +283,7 @@ fn where_descriptors_cannot_be_listed_nobody_is_said_to_hold_nothing() {
 
 #[test]
 fn without_an_accept_hook_the_listener_is_not_blamed() {
-    let options = Options {
+    let options = LeakOptions {
         older_than: std::time::Duration::from_secs(1),
         accept_hook: false,
         receive_hook: true,
@@ -325,7 +330,7 @@ fn what_reads_a_socket_has_accepted_it() {
 #[test]
 fn where_an_accept_may_be_missed_no_ghost_is_seen_before_its_descriptor() {
     let older_than = std::time::Duration::from_secs(1);
-    let options = Options { older_than, accept_hook: false, receive_hook: true, descriptors: true };
+    let options = LeakOptions { older_than, accept_hook: false, receive_hook: true, descriptors: true };
     let mut scene = Scene::with(options);
     let socket = at_a_listener(&mut scene);
     scene.wait_ms(1_500);
@@ -353,6 +358,27 @@ fn ghosts_after_a_reset_or_a_shutdown() {
     scene.close(sockets[0], 5);
     assert_eq!(scene.survey().totals.ghosts, 1);
     assert_eq!(scene.survey().totals.closed_late, 1);
+}
+
+#[test]
+fn who_shuts_down_and_keeps_the_descriptor_is_named() {
+    let mut scene = Scene::new();
+    let socket = scene.fin(accepts(7, "srv", 80, 1));
+    scene.wait_ms(5_000);
+    scene.shut_down(socket, 21);
+    let survey = scene.watch(1);
+    assert_eq!(verdicts(&survey), [(Verdict::GhostFd, 1)]);
+    assert_eq!(only(&survey).shut_down.top, [(PlaceId(21), 1)]);
+}
+
+#[test]
+fn what_no_snapshot_finds_is_gone() {
+    let mut scene = Scene::new();
+    let socket = scene.fin(accepts(7, "srv", 80, 1));
+    scene.wait_ms(5_000);
+    assert_eq!(scene.watch(1).totals.close_wait, 1);
+    scene.gone(socket);
+    assert_eq!(scene.watch(1).totals.close_wait, 0);
 }
 
 #[test]

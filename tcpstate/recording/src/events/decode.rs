@@ -2,17 +2,15 @@
 
 use std::{net::IpAddr, num::NonZeroU64};
 
+use crate::frame::FrameError;
 use hashbrown::HashMap;
+use tcpstate_core::model::{
+    Dwell, Endpoint, Family, MonotonicNs, Owner, SocketId, State, Transition,
+    event::Event,
+    leak::{Actor, LeakEvent, PlaceId},
+};
 
 use super::{Block, Common, Rest, Who, dwell, row};
-use crate::{
-    model::{
-        Dwell, Endpoint, Family, MonotonicNs, Owner, SocketId, State, Transition,
-        event::Event,
-        leak::{Actor, LeakEvent, PlaceId},
-    },
-    recording::frame::FrameError,
-};
 
 /// Decodes a block of events.
 ///

@@ -1,16 +1,14 @@
 //! Events → bytes.
 
+use crate::dictionary::Dictionary;
 use hashbrown::HashMap;
+use tcpstate_core::model::{
+    Comm, Dwell, MonotonicNs, Owner, OwnerSource, SocketId, Transition,
+    event::Event,
+    leak::{Actor, LeakEvent, PlaceId},
+};
 
 use super::{Block, Common, Rest, Sockets, Who, dwell, row};
-use crate::{
-    model::{
-        Comm, Dwell, MonotonicNs, Owner, OwnerSource, SocketId, Transition,
-        event::Event,
-        leak::{Actor, LeakEvent, PlaceId},
-    },
-    recording::dictionary::Dictionary,
-};
 
 /// A socket as a dictionary has it.
 type SocketKey = (SocketId, Option<Rest>);
@@ -158,7 +156,7 @@ impl Encoder {
     }
 
     fn actor(&mut self, actor: Option<Actor>) {
-        let who = actor.map(|actor| self.who(actor.into(), None));
+        let who = actor.map(|Actor { pid, tid, comm }| self.who((pid, tid, comm), None));
         let index = self.whos.optional(who);
         self.block.row_whos.push(index);
     }

@@ -1,13 +1,13 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use proptest::{collection::vec, option, prelude::*};
-
-use super::{decode, encode};
-use crate::model::{
+use tcpstate_core::model::{
     Comm, Dwell, Endpoint, Family, MonotonicNs, Owner, OwnerSource, Protocol, SocketId, Transition,
     event::Event,
     leak::{Actor, LeakEvent, PlaceId},
 };
+
+use super::{decode, encode};
 
 fn socket() -> impl Strategy<Value = SocketId> {
     (0..4_u64, any::<u64>(), 0..3_u64).prop_map(|(cookie, skaddr, few)| SocketId {

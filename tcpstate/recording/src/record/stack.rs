@@ -7,8 +7,7 @@ use std::{
 };
 
 use serde::{Deserialize, Serialize};
-
-use crate::report::stack::{Frame, Source, Stack};
+use tcpstate_core::model::stack::{Frame, Source, Stack};
 
 /// A stack with names, innermost frame first.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -9,9 +9,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
-
-use super::machine;
-use crate::{
+use tcpstate_core::{
     aggregate::{
         doctor::{
             Facts,
@@ -19,14 +17,21 @@ use crate::{
         },
         states::{By, SocketFilter, survey},
     },
-    kernel::namespaces::{in_network_namespace, other_network_namespaces},
     model::{
         doctor::{Configured, Reading},
         socket::Look,
     },
+};
+
+use super::machine;
+use crate::{
+    census,
+    host::{
+        Host,
+        namespaces::{OnlyNetns, in_network_namespace, other_network_namespaces},
+    },
     session::Clock,
-    settings::{doctor::DoctorSettings, host::Host, states::OnlyNetns},
-    states::look,
+    settings::doctor::DoctorSettings,
 };
 
 /// Where `sysctl --system` looks (`sysctl.d(5)`).
@@ -43,7 +48,7 @@ pub(super) fn facts(settings: &DoctorSettings, host: &Host) -> Result<Facts> {
     let own = fs::metadata("/proc/self/ns/net").context("failed to read `/proc/self/ns/net`")?.ino();
     let own = u32::try_from(own)?;
     let netns = settings.netns.as_ref().map_or(own, |only| only.inode);
-    let look = look::take_in(settings.netns.as_ref(), host)?;
+    let look = census::take(settings.netns.as_ref(), host)?;
     let now = clock.now();
     let judge = |look: &Look| survey(look, &SocketFilter::default(), Some(By::Process), now);
     let sockets = judge(&look);

@@ -6,12 +6,11 @@ use rustix::{
     process::{Resource, getrlimit},
     thread::{CapabilitySet, capabilities},
 };
+use tcpstate_core::model::doctor::{Capability, Limit, Machine};
 
 use crate::{
+    host::{Host, preflight},
     kernel,
-    model::doctor::{Capability, Limit, Machine},
-    preflight,
-    settings::host::Host,
 };
 
 /// Capability, what it is for, and whether `CAP_SYS_ADMIN` stands for it (capabilities(7)).

@@ -2,9 +2,10 @@
 
 use std::io;
 
+use tcpstate_core::model::MonotonicNs;
+
 use crate::{
     cli::LeaksFormat,
-    model::MonotonicNs,
     report::{
         clock::{TimeFormat, TimeStyle, WallClock},
         folded::{self, Weight},

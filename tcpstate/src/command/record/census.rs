@@ -8,18 +8,19 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, anyhow};
+use tcpstate_core::model::socket::Look;
+use tcpstate_recording::{
+    census::payloads,
+    frame::{self, Kind},
+};
 use tokio::sync::mpsc;
 
 use super::names::Named;
 use crate::{
-    model::socket::Look,
-    recording::{
-        census::payloads,
-        frame::{self, Kind},
-    },
+    census,
+    host::Host,
     session::{Clock, followed::descendants},
-    settings::{host::Host, record::CensusSettings},
-    states::look,
+    settings::record::CensusSettings,
 };
 
 /// Looks take one part in so many of the time.
@@ -112,7 +113,7 @@ fn pause(every: Duration, took: Duration, bytes: u64) -> Duration {
 
 fn take(settings: &CensusSettings, host: &Host, clock: &Clock) -> Result<Found> {
     let began = Instant::now();
-    let look = look::take_in(settings.netns.as_ref(), host)?;
+    let look = census::take(settings.netns.as_ref(), host)?;
     let now = clock.now();
     let mut filter = settings.filter.clone();
     if settings.children {

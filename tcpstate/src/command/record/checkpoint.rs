@@ -7,16 +7,18 @@ use std::{
 };
 
 use anyhow::Result;
+use tcpstate_core::{
+    aggregate::leaks::Observed,
+    model::leak::{PlaceId, Snapshot},
+};
+use tcpstate_recording::{
+    frame::Kind,
+    record::{self, Look, SOCKETS_AT_A_TIME, SleepersRecord, Sockets, Taken},
+};
 
 use super::{ASLEEP, Recorder};
 use crate::{
-    aggregate::leaks::Observed,
-    leaks::{intake::Intake, sleepers},
-    model::leak::{PlaceId, Snapshot},
-    recording::{
-        frame::Kind,
-        record::{self, Look, SOCKETS_AT_A_TIME, SleepersRecord, Sockets, Taken},
-    },
+    hunt::{intake::Intake, sleepers},
     report::leaks::processes_asleep,
 };
 

@@ -6,7 +6,10 @@ use std::{
     os::unix::{ffi::OsStrExt as _, fs::MetadataExt as _},
 };
 
-use crate::{model::Transition, recording::record::Names, session::followed::parent, settings::host::Host};
+use tcpstate_core::model::Transition;
+use tcpstate_recording::record::Names;
+
+use crate::{host::Host, session::followed::parent};
 
 /// Cgroups that are told of, at most, for each search.
 const MAX_CGROUPS: usize = 50_000;

@@ -15,16 +15,13 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 use serde::Serialize;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
-
-use crate::{
-    model::event::Event,
-    recording::{
-        frame::Kind,
-        record,
-        writer::{BLOCK, Writer},
-    },
+use tcpstate_core::model::event::Event;
+use tcpstate_recording::{
+    frame::Kind,
+    record,
+    writer::{BLOCK, Writer},
 };
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
 /// What may wait to be written, KiB.
 const ROOM: usize = 64 << 10;
@@ -213,14 +210,15 @@ fn named(what: &str, error: &io::Error) -> io::Error {
 mod tests {
     use std::{fs::File, io::Read as _, process::Command};
 
-    use super::*;
-    use crate::recording::{
+    use tcpstate_recording::{
         reader::{Content, Reader},
         record::Counted,
     };
 
+    use super::*;
+
     fn counted(at: u64) -> Counted {
-        Counted { at: crate::model::MonotonicNs(at), totals: crate::model::Totals::default() }
+        Counted { at: tcpstate_core::model::MonotonicNs(at), totals: tcpstate_core::model::Totals::default() }
     }
 
     /// As a disk that does not take anything for a while: what waits has a bound, and nothing of it is lost.
@@ -287,7 +285,7 @@ mod tests {
     async fn a_full_file_is_left_once() {
         let directory = tempfile::tempdir().expect("a directory");
         let path = directory.path().join("a.tcps");
-        let rotation = crate::recording::writer::Rotation { max_size: 100, max_files: None };
+        let rotation = tcpstate_recording::writer::Rotation { max_size: 100, max_files: None };
         let writer = Writer::create(&path, true, Some(rotation)).expect("a file");
         let mut sink = Sink::start(writer).expect("a thread");
         while !sink.is_full() {

@@ -3,28 +3,29 @@
 use std::{collections::BTreeMap, io::Write};
 
 use anyhow::{Result, bail};
-
-use super::{Range, Replay, Viewer, source::Source};
-use crate::{
+use tcpstate_core::{
     aggregate::leaks::{Leaks, Observed, Survey},
-    cli::LeaksFormat,
-    leaks::render::Renderer,
     model::{
         MonotonicNs,
         event::Event,
         leak::{FoundSocket, LeakLosses, Snapshot},
+        stack::StackBook,
     },
-    recording::{
-        reader::Content,
-        record::{Look, Taken},
-        wanted::Wanted,
-    },
+};
+use tcpstate_recording::{
+    reader::Content,
+    record::{Look, Taken},
+};
+
+use super::{Range, Replay, Viewer, source::Source};
+use crate::{
+    cli::LeaksFormat,
+    command::{leaks::render::Renderer, report::wanted::Wanted},
     report::{
         clock::TimeStyle,
         leaks::{LeakReport, Surroundings},
         leaks_json::LeaksJson,
         leaks_text::LeaksText,
-        stack::StackBook,
     },
     session::pages::Pages,
 };
@@ -158,7 +159,7 @@ pub(super) fn show(replay: &mut Replay<'_>, source: &mut Source, out: &mut impl 
 fn renderer(replay: &Replay<'_>) -> Renderer {
     let settings = replay.settings;
     match settings.output {
-        LeaksFormat::Json => Renderer::Json(LeaksJson::new(replay.start.clock())),
+        LeaksFormat::Json => Renderer::Json(LeaksJson::new(super::clock(&replay.start))),
         LeaksFormat::Folded => Renderer::Folded(settings.weight),
         LeaksFormat::Svg => Renderer::Svg(settings.weight),
         LeaksFormat::Text => {

@@ -14,12 +14,12 @@ use std::{
 
 use anyhow::{Context as _, Result};
 use indicatif::{ProgressBar, ProgressStyle};
-
-use super::named;
-use crate::recording::{
+use tcpstate_recording::{
     frame::Kind,
     reader::{Content, ReadError, Reader},
 };
+
+use super::named;
 
 /// Frames that are decoded ahead.
 const AHEAD: usize = 4;

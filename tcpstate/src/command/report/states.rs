@@ -3,22 +3,23 @@
 use std::io::Write;
 
 use anyhow::{Result, bail};
+use tcpstate_core::{
+    aggregate::states::{By, SocketFilter, Survey, survey},
+    model::{MonotonicNs, socket::Look},
+};
+use tcpstate_recording::{
+    census::{Census, Part},
+    reader::Content,
+    record::Names,
+};
 
 use super::{Range, Replay, Viewer, named, source::Source};
 use crate::{
-    aggregate::states::{By, SocketFilter, Survey, survey},
     cli::{LeaksFormat, OutputFormat},
-    model::{MonotonicNs, socket::Look},
-    recording::{
-        census::{Census, Part},
-        reader::Content,
-        record::Names,
-        wanted::Wanted,
-    },
+    command::{report::wanted::Wanted, states::render::Renderer},
     report::clock::TimeStyle,
     session::pages::Pages,
-    settings::replay::StatesView,
-    states::render::Renderer,
+    settings::report::StatesView,
 };
 
 /// Sees looks, and shows them: the last before the end of the range, or where the range has a beginning each of them with what

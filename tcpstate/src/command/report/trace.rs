@@ -6,15 +6,17 @@ use std::{
 };
 
 use anyhow::Result;
+use tcpstate_core::{
+    aggregate::dwell::DwellTable,
+    model::{MonotonicNs, Totals},
+};
+use tcpstate_recording::reader::Content;
 
 use super::{Range, Replay, Viewer, source::Source};
 use crate::{
-    aggregate::dwell::DwellTable,
     cli::{LeaksFormat, OutputFormat, record::Show},
-    model::{MonotonicNs, Totals},
-    recording::{reader::Content, wanted::Wanted},
+    command::{report::wanted::Wanted, trace::render::Renderer},
     report::{Summary, summary_text::write_summary},
-    trace::render::Renderer,
 };
 
 /// Bytes that are rendered before they are written.

@@ -3,10 +3,8 @@
 
 use std::{
     collections::{BTreeSet, HashMap, HashSet},
-    ffi::OsStr,
     net::IpAddr,
     os::unix::ffi::OsStrExt,
-    path::Path,
 };
 
 use tcpstate_common::{
@@ -14,19 +12,20 @@ use tcpstate_common::{
     config::{Config, Network, Ports, filter},
     state::{AF_INET, AF_INET6, TcpState},
 };
-
-use super::record::Names;
-use crate::model::{
+use tcpstate_core::model::{
     Comm, Endpoint, Family, Owner, State, Transition,
     leak::{FoundListener, FoundSocket, SocketFacts},
 };
+use tcpstate_recording::record::Names;
+
+use crate::settings::report::RecordedFilter;
 
 /// Most generations that descent is followed through: a wrong chain of recorded parents has to end.
 const GENERATIONS: usize = 64;
 
 /// Which sockets and transitions are wanted.
 #[derive(Clone, Debug)]
-pub struct Wanted {
+pub(super) struct Wanted {
     config: Config,
     pids: HashSet<u32>,
     parents: HashMap<u32, u32>,
@@ -44,27 +43,27 @@ struct Named<T> {
 }
 
 impl Wanted {
-    /// Filters as the kernel side would get them, processes, and what can be resolved only with the recording.
-    #[must_use]
-    pub fn new(config: Config, pids: &[u32], cgroup: Option<&Path>, netns: Option<&OsStr>) -> Self {
+    /// What the filters say, before the recording has explained any name.
+    pub(super) fn new(filter: &RecordedFilter) -> Self {
+        let RecordedFilter { config, pids, cgroup, netns } = filter;
         let named = |name: &[u8]| Named { name: name.to_vec(), numbers: HashSet::new(), known: Vec::new() };
-        let netns = netns.map(|name| {
+        let netns = netns.as_ref().map(|name| {
             let named: Named<u32> =
                 Named { name: name.as_bytes().to_vec(), numbers: HashSet::new(), known: Vec::new() };
             let inode = name.to_str().and_then(|name| name.parse().ok());
             Named { numbers: inode.into_iter().collect(), ..named }
         });
         Self {
-            config,
+            config: *config,
             pids: pids.iter().copied().collect(),
             parents: HashMap::new(),
-            cgroup: cgroup.map(|path| named(below_mount(path.as_os_str().as_bytes()))),
+            cgroup: cgroup.as_ref().map(|path| named(below_mount(path.as_os_str().as_bytes()))),
             netns,
         }
     }
 
     /// Learns what the recording says of names.
-    pub fn learn(&mut self, names: &Names) {
+    pub(super) fn learn(&mut self, names: &Names) {
         self.parents.extend(names.parents.iter().copied());
         if let Some(cgroup) = &mut self.cgroup {
             for (id, path) in &names.cgroups {
@@ -85,8 +84,7 @@ impl Wanted {
     }
 
     /// What the recording does not know of what was asked for, in words.
-    #[must_use]
-    pub fn unresolved(&self) -> Option<String> {
+    pub(super) fn unresolved(&self) -> Option<String> {
         let missing = |what: &str, name: &[u8], known: &[Vec<u8>]| {
             let mut known: Vec<_> = known.iter().map(|name| name.escape_ascii().to_string()).collect();
             known.sort_unstable();
@@ -108,55 +106,47 @@ impl Wanted {
     }
 
     /// Whether a transition is wanted.
-    #[must_use]
-    pub fn transition(&self, transition: &Transition) -> bool {
+    pub(super) fn transition(&self, transition: &Transition) -> bool {
         self.states(transition.old, transition.new)
             && self.owner(transition.owner.as_ref())
             && self.socket(&SocketFacts::from(transition))
     }
 
     /// Whether a socket that a snapshot found is wanted: also one that a wanted process holds.
-    #[must_use]
-    pub fn found(&self, found: &FoundSocket) -> bool {
+    pub(super) fn found(&self, found: &FoundSocket) -> bool {
         let held = || self.filtering(filter::PID) && found.holders.iter().any(|holder| self.followed(holder.pid));
         (self.owner(found.owner.as_ref()) || held()) && self.socket(&found.facts)
     }
 
     /// Whether a listener that a snapshot found is wanted.
-    #[must_use]
-    pub fn listener(&self, found: &FoundListener) -> bool {
+    pub(super) fn listener(&self, found: &FoundListener) -> bool {
         self.owner(found.owner.as_ref()) && self.socket(&found.facts)
     }
 
     /// Whether sockets of this owner are wanted.
-    #[must_use]
-    pub fn owner(&self, owner: Option<&Owner>) -> bool {
+    pub(super) fn owner(&self, owner: Option<&Owner>) -> bool {
         let pid = || owner.is_some_and(|owner| self.followed(owner.pid));
         let comm = || owner.map_or(self.named(&Comm([0; 16])), |owner| self.named(&owner.comm));
         (!self.filtering(filter::PID) || pid()) && (!self.filtering(filter::COMM) || comm())
     }
 
     /// Whether a process is one whose sockets are wanted, itself or as a descendant.
-    #[must_use]
-    pub fn follows(&self, pid: u32) -> bool {
+    pub(super) fn follows(&self, pid: u32) -> bool {
         self.followed(pid)
     }
 
     /// The cgroups whose sockets are wanted; `None` for any.
-    #[must_use]
-    pub fn cgroups(&self) -> Option<BTreeSet<u64>> {
+    pub(super) fn cgroups(&self) -> Option<BTreeSet<u64>> {
         self.cgroup.as_ref().map(|named| named.numbers.iter().copied().collect())
     }
 
     /// Whether sockets of this network namespace are wanted.
-    #[must_use]
-    pub fn wants_netns(&self, inode: u32) -> bool {
+    pub(super) fn wants_netns(&self, inode: u32) -> bool {
         self.netns.as_ref().is_none_or(|named| named.numbers.contains(&inode))
     }
 
     /// The same of one that goes by its name, or by its number where it has none.
-    #[must_use]
-    pub fn may_want_netns(&self, name: &str) -> bool {
+    pub(super) fn may_want_netns(&self, name: &str) -> bool {
         let by_number = || name.parse().is_ok_and(|inode| self.wants_netns(inode));
         self.netns.as_ref().is_none_or(|named| named.name == name.as_bytes()) || by_number()
     }
@@ -263,7 +253,8 @@ mod tests {
     fn descent_ends_even_in_a_circle() {
         let args = FilterArgs { pid: vec![7], children: true, ..FilterArgs::default() };
         let filter = Filter::elsewhere(&args).expect("valid");
-        let mut wanted = Wanted::new(filter.to_config(0), filter.pids(), None, None);
+        let (config, pids) = (filter.to_config(0), filter.pids().to_vec());
+        let mut wanted = Wanted::new(&RecordedFilter { config, pids, cgroup: None, netns: None });
         let parents = vec![(9, 8), (8, 7), (20, 21), (21, 20)];
         wanted.learn(&Names { parents, ..Names::default() });
         assert_eq!([7, 8, 9, 20, 1].map(|pid| wanted.followed(pid)), [true, true, true, false, false]);

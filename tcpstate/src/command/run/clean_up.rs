@@ -5,7 +5,7 @@
 
 use std::{ffi::OsStr, os::unix::ffi::OsStrExt};
 
-use crate::report::stack::{Frame, Stack};
+use tcpstate_core::model::stack::{Frame, Stack};
 
 /// Files of the C library: glibc's, also by its version (`libc-2.31.so`), and musl's.
 const LIBC: [&str; 2] = ["libc", "ld-musl-"];

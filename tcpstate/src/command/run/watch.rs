@@ -3,20 +3,19 @@
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
-use tokio::time::{Interval, MissedTickBehavior, interval, sleep};
-
-use super::{clean_up::is_at_exit, command::End};
-use crate::{
-    aggregate::leaks::{Leaks, Observed},
-    kernel::{Options, Tracer},
-    leaks::{
-        RECONCILE, TICK, WAKEUP_PART,
-        intake::{self, Intake},
-    },
+use tcpstate_core::{
+    aggregate::leaks::{LeakOptions, Leaks, Observed},
     model::{
         leak::PlaceId,
         probes::{Hooks, Role},
     },
+};
+use tokio::time::{Interval, MissedTickBehavior, interval, sleep};
+
+use super::{clean_up::is_at_exit, command::End};
+use crate::{
+    hunt::{RECONCILE, TICK, WAKEUP_PART, intake::Intake},
+    kernel::{Tracer, TracerOptions},
     report::{
         leaks::{LeakReport, Surroundings},
         run::{Allowance, RunReport},
@@ -55,7 +54,7 @@ fn unseen(hooks: &Hooks) -> Vec<&'static str> {
 impl Watch {
     /// Everything is attached when it returns.
     pub(super) fn start(settings: &RunSettings, pid: u32, debug: bool) -> Result<Self> {
-        let tracer = Tracer::start(&Options {
+        let tracer = Tracer::start(&TracerOptions {
             config: settings.config(settings.buffer.bytes / WAKEUP_PART),
             pids: vec![pid],
             descendants: None,
@@ -65,7 +64,7 @@ impl Watch {
         log_probes(tracer.probes());
         let clock = Clock::start()?;
         let leaks =
-            Leaks::new(intake::options(&tracer.probes().hooks, settings.older_than)).keeping(settings.max_dwell);
+            Leaks::new(LeakOptions::seen_by(&tracer.probes().hooks, settings.older_than)).keeping(settings.max_dwell);
         let mut intake = Intake::new(tracer, leaks, clock, settings.stack_bytes)?;
         intake.reconcile()?;
         let mut tick = interval(TICK);

@@ -10,8 +10,9 @@ use std::{
 use anyhow::{Context as _, Result};
 
 use crate::{
+    host::shows_colors,
     report::{run::RunReport, run_json, run_junit, run_text::RunText},
-    settings::{host::shows_colors, run::RunSettings},
+    settings::run::RunSettings,
 };
 
 /// Files of `--junit` and `--report`.

@@ -2,8 +2,9 @@
 
 use std::io;
 
+use tcpstate_core::aggregate::states::Survey;
+
 use crate::{
-    aggregate::states::Survey,
     cli::OutputFormat,
     report::{clock::TimeFormat, states_json::StatesJson, states_text::StatesText},
     session::pages::Pages,

@@ -2,9 +2,10 @@
 
 use std::io;
 
+use tcpstate_core::model::{MonotonicNs, Transition, probes::Probes};
+
 use crate::{
     cli::OutputFormat,
-    model::{MonotonicNs, Transition, probes::Probes},
     report::{Summary, clock::TimeFormat, trace_json::TraceJson, trace_text::TraceText},
 };
 

@@ -8,14 +8,12 @@ use aya::{
     programs::{BtfTracePoint, FEntry, FExit, Iter, KProbe, TracePoint},
 };
 use tcpstate_common::{helper, layout::ABSENT};
+use tcpstate_core::model::probes::{Refusal, Role};
 
-use super::{
-    super::{loader::program, namespaces::with_tracefs},
-    Candidate, Target,
-};
-use crate::model::probes::{Refusal, Role};
+use super::{super::loader::program, Candidate, Refused, Target};
+use crate::host::namespaces::with_tracefs;
 
-type Attached = Result<(), Refusal>;
+type Attached = Result<(), Refused>;
 
 const ACCEPT: &str = "inet_csk_accept";
 const GRAFT: &str = "security_sock_graft";
@@ -98,7 +96,7 @@ pub(super) fn of(role: Role) -> Vec<Candidate> {
 fn field(offset: u32, name: &str) -> Attached {
     if offset == ABSENT {
         let reason = format!("this kernel's BTF has no field `{name}`");
-        return Err(Refusal { errno: None, reason });
+        return Err(Refused(Refusal { errno: None, reason }));
     }
     Ok(())
 }
@@ -220,7 +218,7 @@ mod tests {
 
     #[test]
     fn a_missing_privilege_is_not_the_kernels_fault() {
-        let said = |errno| Refusal::from(no_tracefs(io::Error::from_raw_os_error(errno))).reason;
+        let said = |errno| Refused::from(no_tracefs(io::Error::from_raw_os_error(errno))).0.reason;
         assert!(said(libc::EPERM).contains("it takes CAP_SYS_ADMIN"), "{}", said(libc::EPERM));
         assert!(!said(libc::ENODEV).contains("CAP_SYS_ADMIN"), "{}", said(libc::ENODEV));
     }

@@ -3,10 +3,13 @@
 use std::io;
 
 use aya::programs::ProgramError;
+use tcpstate_core::model::probes::Refusal;
 
-use crate::model::probes::Refusal;
+/// A [`Refusal`] in the making: what `?` turns the errors of aya and of the system into.
+#[derive(Clone, Debug)]
+pub(in crate::kernel) struct Refused(pub(in crate::kernel) Refusal);
 
-impl From<anyhow::Error> for Refusal {
+impl From<anyhow::Error> for Refused {
     /// The causes, without the verifier's log but for its verdict. `-vv` shows all of it.
     fn from(error: anyhow::Error) -> Self {
         tracing::debug!("{error:?}");
@@ -21,11 +24,11 @@ impl From<anyhow::Error> for Refusal {
         };
         // The number is told beside it.
         let number = errno.map(|errno| format!(" (os error {errno})")).unwrap_or_default();
-        Self { errno, reason: if number.is_empty() { reason } else { reason.replace(&number, "") } }
+        Self(Refusal { errno, reason: if number.is_empty() { reason } else { reason.replace(&number, "") } })
     }
 }
 
-impl From<ProgramError> for Refusal {
+impl From<ProgramError> for Refused {
     fn from(error: ProgramError) -> Self {
         anyhow::Error::from(error).into()
     }
@@ -94,9 +97,9 @@ mod tests {
     #[test]
     fn causes_in_one_line_with_their_errno() {
         let cause = io::Error::from_raw_os_error(1);
-        let refusal = Refusal::from(Err::<(), _>(cause).context("tracefs\nand more").expect_err("an error"));
+        let Refused(refusal) = Refused::from(Err::<(), _>(cause).context("tracefs\nand more").expect_err("an error"));
         assert_eq!(refusal.errno, Some(1));
         assert!(refusal.reason.starts_with("tracefs: Operation not permitted"), "{}", refusal.reason);
-        assert_eq!(Refusal::from(anyhow::anyhow!("no such function")).errno, None);
+        assert_eq!(Refused::from(anyhow::anyhow!("no such function")).0.errno, None);
     }
 }

@@ -3,19 +3,21 @@
 use std::num::NonZeroU64;
 
 use serde::Serialize;
-
-use super::super::{
-    escape::Escaped,
-    evidence::{advice, evidence},
-    json::{AgeBody, EndpointBody, hexadecimal, protocol},
-    leaks::{LeakReport, Sleepers},
-};
-use super::stack::{CountedStack, OpenedBody, ProcessBody, StackBody, counted, name, opened, stack};
-use crate::{
+use tcpstate_core::{
     aggregate::leaks::{
         Backlog, ClosedLate, Example, Forecast, Group, Growth, Peer, Process, ProcessRow, Range, Tallied, Teller,
     },
-    model::{Family, Protocol},
+    model::{Family, Protocol, stack::Sleepers},
+};
+
+use super::{
+    super::{
+        escape::Escaped,
+        evidence::{advice, evidence},
+        json::{AgeBody, EndpointBody, hexadecimal, protocol},
+        leaks::LeakReport,
+    },
+    stack::{CountedStack, OpenedBody, ProcessBody, StackBody, counted, name, opened, stack},
 };
 
 /// What an object holds beside the moment.

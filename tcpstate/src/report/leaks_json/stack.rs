@@ -3,16 +3,19 @@
 use std::os::unix::ffi::OsStrExt as _;
 
 use serde::Serialize;
+use tcpstate_core::{
+    aggregate::leaks::{Opening, Origin, Process, Role, Tallied},
+    model::{
+        Comm,
+        leak::PlaceId,
+        stack::{Frame, Stack},
+    },
+};
 
 use super::super::{
     escape::Escaped,
     json::{escaped, hexadecimal},
     leaks::LeakReport,
-    stack::{Frame, Stack},
-};
-use crate::{
-    aggregate::leaks::{Opening, Origin, Process, Role, Tallied},
-    model::{Comm, leak::PlaceId},
 };
 
 #[derive(Serialize)]

@@ -2,12 +2,10 @@
 
 use std::{io, os::unix::ffi::OsStrExt};
 
+use tcpstate_core::model::stack::{Frame, Stack};
+
 use super::{DIM, PLAIN, Page, Paragraph, WARNING};
-use crate::report::{
-    escape::Escaped,
-    stack::{Frame, Stack},
-    summary_text::Count,
-};
+use crate::report::{escape::Escaped, summary_text::Count};
 
 /// Writes a stack beside a label, innermost function of the user first; `intro` is the line before it, if any.
 pub(super) fn write<W: io::Write>(

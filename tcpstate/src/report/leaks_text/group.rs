@@ -3,23 +3,23 @@
 use std::io;
 
 use anstyle::Style;
-
-use super::{BAD, BOLD, DIM, GOOD, PLAIN, Page, Paragraph, WARNING, frames};
-use crate::{
+use tcpstate_core::{
     aggregate::{
         leaks::{ClosedLate, Example, Fate, Group, Growth, Opening, Origin, Peer, Process, Role, Tallied},
         verdict::Verdict,
     },
-    model::{Comm, Protocol, leak::PlaceId, probes},
-    report::{
-        escape::Escaped,
-        evidence::{advice, evidence},
-        leaks::{LeakReport, Sleepers, verdict_name},
-        run::fate_text,
-        span::Span,
-        summary_text::Count,
-        words::{AgeText, EndpointText, PeerText, ProcessText},
-    },
+    model::{Comm, Protocol, leak::PlaceId, probes, stack::Sleepers},
+};
+
+use super::{BAD, BOLD, DIM, GOOD, PLAIN, Page, Paragraph, WARNING, frames};
+use crate::report::{
+    escape::Escaped,
+    evidence::{advice, evidence},
+    leaks::{LeakReport, verdict_name},
+    run::fate_text,
+    span::Span,
+    summary_text::Count,
+    words::{AgeText, EndpointText, PeerText, ProcessText},
 };
 
 /// Descriptors of one socket that are listed; the rest is counted.

@@ -3,8 +3,7 @@
 use std::net::IpAddr;
 
 use serde::Serialize;
-
-use crate::aggregate::states::GroupKey;
+use tcpstate_core::aggregate::states::GroupKey;
 
 /// Its kind, and what belongs to that kind.
 #[derive(Default, Serialize)]

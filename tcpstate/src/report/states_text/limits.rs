@@ -1,14 +1,13 @@
 //! What has a limit: backlogs, descriptors, ports.
 
+use tcpstate_core::aggregate::states::{DestinationRow, ListenerRow, ProcessRow, Survey, is_near};
+
 use super::{BAD, PLAIN, Table, WARNING};
-use crate::{
-    aggregate::states::{DestinationRow, ListenerRow, ProcessRow, Survey, is_near},
-    report::{
-        columns::Align,
-        escape::Escaped,
-        summary_text::Count,
-        words::{EndpointText, ProcessText},
-    },
+use crate::report::{
+    columns::Align,
+    escape::Escaped,
+    summary_text::Count,
+    words::{EndpointText, ProcessText},
 };
 
 /// Beside what is near its limit, so that it is marked without colours, too.

@@ -5,6 +5,7 @@ use std::io;
 use anstyle::Style;
 
 use super::{BOLD, DIM};
+
 use crate::report::{
     columns::{Align, Column, Columns},
     summary_text::Count,

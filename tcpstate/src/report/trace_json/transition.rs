@@ -9,13 +9,11 @@ use std::{
 
 use itoa::{Buffer, Integer};
 use serde::Serializer as _;
+use tcpstate_core::model::{Dwell, Endpoint, Family, Owner, Protocol, State, Transition};
 
-use crate::{
-    model::{Dwell, Endpoint, Family, Owner, Protocol, State, Transition},
-    report::{
-        clock::{Nanoseconds, WallClock},
-        escape::Escaped,
-    },
+use crate::report::{
+    clock::{Nanoseconds, WallClock},
+    escape::Escaped,
 };
 
 /// Writes lines of transitions.

@@ -26,13 +26,13 @@ fn soft_limit(limits: &str) -> Option<u64> {
 
 /// Name of a process: that of its first thread.
 #[must_use]
-pub fn comm(pid: u32) -> Option<crate::model::Comm> {
+pub fn comm(pid: u32) -> Option<tcpstate_core::model::Comm> {
     let text = fs::read(format!("/proc/{pid}/comm")).ok()?;
     let name = text.strip_suffix(b"\n").unwrap_or(&text);
     let mut comm = [0; tcpstate_common::COMM_LEN];
     let len = name.len().min(comm.len() - 1);
     comm[..len].copy_from_slice(&name[..len]);
-    Some(crate::model::Comm(comm))
+    Some(tcpstate_core::model::Comm(comm))
 }
 
 /// Whether there is a process of this number, be it one that nobody has waited for yet.

@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tcpstate::{
+use tcpstate_stacks::{
     process::{descriptors, files, program as executed, stack::MAX_STACK, thread::living},
     symbolize::{Frame, Symbolizer},
     unwind::{End, Place, Reason, Unwinder},

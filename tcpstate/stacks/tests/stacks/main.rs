@@ -13,7 +13,7 @@ use std::{
 };
 
 use target::{Capture, Result, Target};
-use tcpstate::{
+use tcpstate_stacks::{
     symbolize::{Frame, Symbolizer},
     unwind::{End, Stack, Unwinder},
 };

@@ -17,7 +17,7 @@ use rustix::{
     thread::{CapabilitySet, capabilities, set_capabilities},
 };
 use target::{Capture, Result, Target, build, capture, compiled, scratch, wait_for_call};
-use tcpstate::{
+use tcpstate_stacks::{
     process::stack::MAX_STACK,
     symbolize::{Frame, Symbolizer},
     unwind::{End, Unwinder},

@@ -3,7 +3,7 @@
 use std::{cell::RefCell, process, slice, sync::OnceLock};
 
 use proptest::prelude::*;
-use tcpstate::{
+use tcpstate_stacks::{
     process::program::start_stack,
     symbolize::Symbolizer,
     unwind::{End, Place, RawStack, Reason, Registers, Unwinder},

@@ -18,7 +18,7 @@ use nix::{
     },
     unistd::Pid,
 };
-use tcpstate::{
+use tcpstate_stacks::{
     process::stack::{MAX_STACK, read_stack},
     unwind::{RawStack, Registers},
 };

@@ -2,7 +2,7 @@
 
 use std::{fs, io::Write as _, path::Path, process::Command};
 
-use tcpstate::{
+use tcpstate_stacks::{
     symbolize::{Frame, Symbolizer},
     unwind::{End, Place, RawStack, Reason, Stack, Unwinder, fold},
 };

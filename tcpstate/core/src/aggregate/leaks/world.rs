@@ -12,7 +12,7 @@ use proptest::prelude::*;
 use tcpstate_common::{COMM_LEN, state::TcpState};
 
 use super::{
-    Leaks, Options,
+    LeakOptions, Leaks,
     socket::{Entered, Phase},
 };
 use crate::model::{
@@ -110,7 +110,7 @@ struct World {
 
 impl World {
     fn new(cookies: bool) -> Self {
-        let options = Options {
+        let options = LeakOptions {
             older_than: Duration::from_millis(100),
             accept_hook: true,
             receive_hook: true,

@@ -2,9 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use tcpstate::{
-    model::leak::PlaceId,
-    report::stack::{Frame, Source, Stack, StackBook},
+use tcpstate_core::model::{
+    leak::PlaceId,
+    stack::{Frame, Source, Stack, StackBook},
 };
 
 /// `name file:line`, `name` alone, or `name@module` for a library; `inlined` or `runtime` may come first.
