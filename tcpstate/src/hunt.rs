@@ -1,16 +1,23 @@
-//! The engine of `leaks`, `run` and `record`.
+//! The engine under `leaks`, `run` and `record`: a tracer in leak mode, and what it has told so far.
+//!
+//! [`start()`] attaches; [`Hunt::fetch()`] takes what waits; [`Hunt::reconcile()`] repairs with a snapshot what lost events left wrong;
+//! [`Hunt::survey()`] says how things stand, with names. A command adds its loop, its settings and its renderer.
 
-pub(crate) mod intake;
+mod engine;
 mod naming;
-pub(crate) mod sleepers;
-mod snapshot;
-pub(crate) mod stacks;
+mod reconcile;
+mod sleepers;
+mod stacks;
+mod start;
+mod survey;
+
+pub(crate) use self::{
+    engine::{BATCH, Hunt},
+    start::start,
+    survey::{Fetch, Surveyed},
+};
 
 use std::time::Duration;
 
 /// How often events and stacks are fetched: a stack has to be unwound while its process lives.
 pub(crate) const TICK: Duration = Duration::from_millis(50);
-/// The buffer fills to this part before its reader is woken ahead of the tick.
-pub(crate) const WAKEUP_PART: u32 = 4;
-/// How often snapshots repair what events may have left wrong, at least.
-pub(crate) const RECONCILE: Duration = Duration::from_secs(10);

@@ -4,6 +4,7 @@ pub(crate) mod ending;
 pub(crate) mod followed;
 pub(crate) mod output;
 pub(crate) mod pages;
+pub(crate) mod start;
 pub(crate) mod stdout;
 
 use std::{io, time::Instant};

@@ -20,7 +20,7 @@ use crate::{
 /// closed pipe.
 pub fn run(format: OutputFormat) -> Result<()> {
     preflight::check_capabilities()?;
-    let hooks = kernel::survey()?;
+    let hooks = kernel::probe()?;
     let mut out = Vec::new();
     match format {
         OutputFormat::Text => probes_text::write(&mut out, &hooks)?,

@@ -23,7 +23,6 @@ use self::{
 use crate::{
     host::{Host, preflight},
     report::run::RunReport,
-    session::warn_of_rounding,
     settings::{SettingsError, run::RunSettings},
 };
 
@@ -61,8 +60,7 @@ fn run(settings: &RunSettings, host: &Host, debug: bool) -> Result<u8> {
     preflight::raise_descriptor_limit();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let result = runtime.block_on(async {
-        warn_of_rounding(settings.buffer);
-        let watch = match traceable.and_then(|()| Watch::start(settings, waiting.pid(), debug)) {
+        let watch = match traceable.and_then(|()| Watch::start(settings, host, waiting.pid(), debug)) {
             Ok(watch) => Some(watch),
             Err(error) if settings.best_effort => {
                 tracing::warn!("nothing is checked: {error:#}");

@@ -14,15 +14,14 @@ use tokio::time::{MissedTickBehavior, interval};
 use self::render::Renderer;
 use crate::{
     host::preflight,
-    kernel::{Tracer, TracerOptions},
+    kernel::Tracer,
     report::{Summary, clock::TimeFormat, summary_text::write_summary},
     session::{
         Clock,
         ending::{End, Endings},
-        followed::Followed,
-        is_broken_pipe, log_probes,
+        is_broken_pipe,
         output::Output,
-        warn_of_rounding,
+        start::{Started, Tracing, start},
     },
     settings::TraceSettings,
 };
@@ -33,8 +32,6 @@ const TICK: Duration = Duration::from_millis(50);
 const BATCH: usize = 2048;
 /// How often losses are spoken of at most.
 const LOSS_INTERVAL: Duration = Duration::from_secs(1);
-/// The buffer fills to this part before its reader is woken ahead of the tick.
-const WAKEUP_PART: u32 = 4;
 
 /// Runs the command to its end.
 ///
@@ -43,19 +40,13 @@ const WAKEUP_PART: u32 = 4;
 /// When the tracer cannot start, or the output cannot be written; a closed pipe is no error.
 pub async fn run(settings: &TraceSettings, debug: bool) -> Result<()> {
     preflight::check_capabilities()?;
-    preflight::raise_descriptor_limit();
-    warn_of_rounding(settings.buffer);
-    let mut followed = Followed::new(settings.filter.pids(), settings.filter.children())?;
-    let tracer = Tracer::start(&TracerOptions {
-        config: settings.config(settings.buffer.bytes / WAKEUP_PART),
-        pids: followed.pids().to_vec(),
-        descendants: followed.descendants(),
-        buffer_bytes: settings.buffer.bytes,
+    let Started { tracer, followed, clock } = start(&Tracing {
+        config: settings.config(settings.buffer.watermark()),
+        pids: settings.filter.pids(),
+        children: settings.filter.children(),
+        buffer: settings.buffer,
         debug,
     })?;
-    followed.catch_up()?;
-    log_probes(tracer.probes());
-    let clock = Clock::start()?;
     let zone = jiff::tz::TimeZone::system();
     let time = TimeFormat { style: settings.time, clock: clock.wall, start: clock.start, zone };
     let mut session = Session {

@@ -204,11 +204,6 @@ impl Stacks {
         Unnamed { stack: self.unwinder.unwind(raw), kernel: addresses(kernel).to_vec(), varying: false, asleep: true }
     }
 
-    /// Names such stacks, and waits for that.
-    pub(crate) fn name_threads(&mut self, stacks: Vec<Unnamed>) -> Vec<Stack> {
-        if stacks.is_empty() { Vec::new() } else { self.namer.name(stacks) }
-    }
-
     /// Has such stacks named while the caller does something else.
     pub(crate) fn begin_to_name_threads(&mut self, stacks: Vec<Unnamed>) -> Named {
         self.namer.begin(stacks)

@@ -18,7 +18,7 @@ use crate::host::namespaces::{in_network_namespace, other_network_namespaces};
 
 /// What the snapshot found.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Found {
+pub(super) struct OpeningSnapshot {
     pub(super) sockets: u64,
     pub(super) namespaces: u32,
     /// Namespaces whose sockets without a descriptor could not be listed.
@@ -26,8 +26,8 @@ pub(super) struct Found {
 }
 
 /// Takes the snapshot as far as the kernel allows: first by descriptors, which name an owner, then the sockets that have none.
-pub(super) fn take(ebpf: &mut Ebpf, hooks: &Hooks) -> Result<Found> {
-    let mut found = Found { sockets: 0, namespaces: 1, refused: 0 };
+pub(super) fn take(ebpf: &mut Ebpf, hooks: &Hooks) -> Result<OpeningSnapshot> {
+    let mut found = OpeningSnapshot { sockets: 0, namespaces: 1, refused: 0 };
     if hooks.chosen(Role::Descriptors).is_some() {
         found.sockets += count(open(program(ebpf, "snapshot_files")?)?)?;
     }

@@ -20,7 +20,7 @@ use tcpstate_core::model::{
 use super::{
     follow::{self, Descendants, Follow},
     hooks::{self, Refused, Search, Target},
-    hunt::{self, FoundThread, Hunt},
+    leaks::{self, FoundThread, LeakMaps},
     loader,
     missed::Missed,
     ring::{self, Ring},
@@ -58,7 +58,7 @@ pub struct Tracer {
     ring: Ring,
     missed: Missed,
     follow: Follow,
-    hunt: Option<Hunt>,
+    leaks: Option<LeakMaps>,
     logger: Option<EbpfLogger<&'static dyn log::Log>>,
     probes: Probes,
 }
@@ -81,7 +81,7 @@ impl Tracer {
         loader::raise_memlock_limit();
         let sizes = loader::Sizes {
             buffer_bytes: options.buffer_bytes,
-            stacks_bytes: hunt::stacks_bytes(&options.config),
+            stacks_bytes: leaks::stacks_bytes(&options.config),
             sockets: room_for_sockets(),
         };
         let log_level = if options.debug { aya_log::Level::Debug as u8 } else { 0 };
@@ -133,7 +133,7 @@ impl Tracer {
             missed: Missed::watch(&mut ebpf)?,
             ring: Ring::take(&mut ebpf)?,
             follow: Follow::new(&mut ebpf)?,
-            hunt: if hunting { Some(Hunt::new(&mut ebpf, &hooks)?) } else { None },
+            leaks: if hunting { Some(LeakMaps::new(&mut ebpf, &hooks)?) } else { None },
             logger,
             probes: Probes {
                 hooks,
@@ -210,8 +210,8 @@ impl Tracer {
     ///
     /// When the runtime is shutting down.
     pub async fn stack_came(&self) -> Result<()> {
-        match &self.hunt {
-            Some(hunt) => hunt.stack_came().await,
+        match &self.leaks {
+            Some(leaks) => leaks.stack_came().await,
             None => std::future::pending().await,
         }
     }
@@ -219,8 +219,8 @@ impl Tracer {
     /// Hands out the stacks that wait: what precedes each, its kernel stack, and its bytes from
     /// [`StackHeader::start`] on.
     pub fn stacks(&mut self, stack: impl FnMut(&StackHeader, &KernelStack, &[u8])) {
-        if let Some(hunt) = &mut self.hunt {
-            hunt.stacks(stack);
+        if let Some(leaks) = &mut self.leaks {
+            leaks.stacks(stack);
         }
     }
 
@@ -230,7 +230,7 @@ impl Tracer {
     ///
     /// When the kernel refuses to change a map.
     pub fn enter_code(&mut self, pid: u32, code: &CodeRanges) -> Result<()> {
-        self.hunt.as_mut().map_or(Ok(()), |hunt| hunt.enter_code(pid, code))
+        self.leaks.as_mut().map_or(Ok(()), |leaks| leaks.enter_code(pid, code))
     }
 
     /// Has the kernel side forget places: when it meets one again, it copies the stack.
@@ -239,7 +239,7 @@ impl Tracer {
     ///
     /// When the kernel refuses to change a map.
     pub fn forget_places(&mut self, places: &[PlaceId]) -> Result<()> {
-        self.hunt.as_mut().map_or(Ok(()), |hunt| hunt.forget_places(places))
+        self.leaks.as_mut().map_or(Ok(()), |leaks| leaks.forget_places(places))
     }
 
     /// How leaking sockets stand: a record for each of their descriptors, one for each by itself, and the listeners with a
@@ -249,8 +249,8 @@ impl Tracer {
     ///
     /// When an iterator cannot run.
     pub fn found(&mut self, found: impl FnMut(&Found) + Send) -> Result<()> {
-        match (&mut self.hunt, &mut self.ebpf) {
-            (Some(hunt), Some(ebpf)) => hunt.found(ebpf, found),
+        match (&mut self.leaks, &mut self.ebpf) {
+            (Some(leaks), Some(ebpf)) => leaks.found(ebpf, found),
             _ => Ok(()),
         }
     }
@@ -261,8 +261,8 @@ impl Tracer {
     ///
     /// When the iterator cannot run.
     pub fn found_descriptors(&mut self, found: impl FnMut(&Found) + Send) -> Result<()> {
-        match (&mut self.hunt, &mut self.ebpf) {
-            (Some(hunt), Some(ebpf)) => hunt.found_descriptors(ebpf, found),
+        match (&mut self.leaks, &mut self.ebpf) {
+            (Some(leaks), Some(ebpf)) => leaks.found_descriptors(ebpf, found),
             _ => Ok(()),
         }
     }
@@ -273,8 +273,8 @@ impl Tracer {
     ///
     /// When the iterator cannot run.
     pub fn threads(&mut self, pids: &[u32]) -> Result<Vec<FoundThread>> {
-        match (&mut self.hunt, &mut self.ebpf) {
-            (Some(hunt), Some(ebpf)) => hunt.threads(ebpf, pids),
+        match (&mut self.leaks, &mut self.ebpf) {
+            (Some(leaks), Some(ebpf)) => leaks.threads(ebpf, pids),
             _ => Ok(Vec::new()),
         }
     }

@@ -20,6 +20,9 @@ pub struct Buffer {
 #[error("a buffer of `{0}` bytes is too large: ask for at most {MAX_BYTES} (`--buffer 1G`)")]
 pub struct BufferTooLarge(pub u64);
 
+/// The buffer fills to this part before its reader is woken ahead of its tick.
+const WAKEUP_PART: u32 = 4;
+
 impl Buffer {
     /// Rounds a number of bytes up to what the kernel takes. `page_size` is a power of two, bytes.
     ///
@@ -33,6 +36,12 @@ impl Buffer {
         let bytes = requested.max(u64::from(page_size)).next_power_of_two();
         let rounded_from = (bytes != requested).then_some(requested);
         u32::try_from(bytes).map(|bytes| Self { bytes, rounded_from }).map_err(|_| BufferTooLarge(requested))
+    }
+
+    /// Bytes that wait when the reader is woken: [`Config::wakeup_bytes`](tcpstate_common::config::Config::wakeup_bytes).
+    #[must_use]
+    pub fn watermark(self) -> u32 {
+        self.bytes / WAKEUP_PART
     }
 }
 

@@ -36,7 +36,7 @@ pub(super) fn look(host: &Host) -> Machine {
     };
     // Limits are read before the hooks are tried, which raises one of them.
     let (memlock, nofile) = (limit(Resource::Memlock), limit(Resource::Nofile));
-    let hooks = preflight::check_capabilities().and_then(|()| kernel::survey());
+    let hooks = preflight::check_capabilities().and_then(|()| kernel::probe());
     let tracefs = ["/sys/kernel/tracing/events", "/sys/kernel/debug/tracing/events"];
     Machine {
         kernel: kernel::release(),

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use tcpstate_core::{
-    aggregate::leaks::{LeakOptions, Leaks, Observed},
+    aggregate::leaks::Observed,
     model::{
         leak::PlaceId,
         probes::{Hooks, Role},
@@ -14,13 +14,13 @@ use tokio::time::{Interval, MissedTickBehavior, interval, sleep};
 
 use super::{clean_up::is_at_exit, command::End};
 use crate::{
-    hunt::{RECONCILE, TICK, WAKEUP_PART, intake::Intake},
-    kernel::{Tracer, TracerOptions},
+    host::Host,
+    hunt::{self, Hunt, TICK},
     report::{
         leaks::{LeakReport, Surroundings},
         run::{Allowance, RunReport},
     },
-    session::{Clock, log_probes},
+    session::start::Tracing,
     settings::run::RunSettings,
 };
 
@@ -30,12 +30,12 @@ const GRACE: Duration = Duration::from_millis(200);
 const NO_STACK: PlaceId = PlaceId(0);
 /// Closed sockets that wait for their stacks to be named.
 const UNSETTLED: usize = 4096;
-/// How often that is looked at.
-const LOOK: Duration = Duration::from_millis(5);
+/// How often it is asked whether they are gone.
+const POLL: Duration = Duration::from_millis(5);
 
 /// A tracer of one process and its descendants.
 pub(super) struct Watch {
-    intake: Intake,
+    hunt: Hunt,
     tick: Interval,
     settings: RunSettings,
     pid: u32,
@@ -53,54 +53,50 @@ fn unseen(hooks: &Hooks) -> Vec<&'static str> {
 
 impl Watch {
     /// Everything is attached when it returns.
-    pub(super) fn start(settings: &RunSettings, pid: u32, debug: bool) -> Result<Self> {
-        let tracer = Tracer::start(&TracerOptions {
-            config: settings.config(settings.buffer.bytes / WAKEUP_PART),
-            pids: vec![pid],
-            descendants: None,
-            buffer_bytes: settings.buffer.bytes,
+    pub(super) fn start(settings: &RunSettings, host: &Host, pid: u32, debug: bool) -> Result<Self> {
+        let tracing = Tracing {
+            config: settings.config(settings.buffer.watermark()),
+            pids: &[pid],
+            children: false,
+            buffer: settings.buffer,
             debug,
-        })?;
-        log_probes(tracer.probes());
-        let clock = Clock::start()?;
-        let leaks =
-            Leaks::new(LeakOptions::seen_by(&tracer.probes().hooks, settings.older_than)).keeping(settings.max_dwell);
-        let mut intake = Intake::new(tracer, leaks, clock, settings.stack_bytes)?;
-        intake.reconcile()?;
+        };
+        let (mut hunt, _) = hunt::start(host, &tracing, settings.older_than)?;
+        hunt.leaks = hunt.leaks.keeping(settings.max_dwell);
+        hunt.reconcile()?;
         let mut tick = interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        Ok(Self { intake, tick, settings: settings.clone(), pid })
+        Ok(Self { hunt, tick, settings: settings.clone(), pid })
     }
 
     /// Waits until there is something to take, and takes it; cancellation-safe.
     pub(super) async fn next(&mut self) -> Result<()> {
-        let Self { intake, tick, .. } = self;
+        let Self { hunt, tick, .. } = self;
         tokio::select! {
             biased;
-            came = intake.tracer.stack_came() => came?,
-            filled = intake.tracer.filled() => filled?,
-            _ = tick.tick() => intake.tracer.tend()?,
+            came = hunt.tracer.stack_came() => came?,
+            filled = hunt.tracer.filled() => filled?,
+            _ = tick.tick() => hunt.tracer.tend()?,
         }
-        intake.fetch()?;
-        if intake.leaks.unsettled_count() >= UNSETTLED {
-            settle(intake);
+        hunt.fetch()?;
+        if hunt.leaks.unsettled_count() >= UNSETTLED {
+            settle(hunt);
         }
-        let due = intake.reconciled.is_none_or(|(last, _)| last.elapsed() >= RECONCILE);
-        if due || intake.is_unrepaired() { intake.reconcile() } else { Ok(()) }
+        hunt.reconcile_if_needed()
     }
 
     /// Judges what the command left.
     pub(super) async fn finish(mut self, end: End) -> Result<RunReport> {
-        let ended = self.intake.clock.now();
+        let ended = self.hunt.clock.now();
         let left = self.wait_for_the_dying().await?;
-        let intake = &mut self.intake;
-        intake.fetch()?;
-        intake.reconcile()?;
-        intake.tracer.detach()?;
-        intake.fetch()?;
+        let hunt = &mut self.hunt;
+        hunt.fetch()?;
+        hunt.reconcile()?;
+        hunt.tracer.detach()?;
+        hunt.fetch()?;
 
-        settle(intake);
-        let Intake { tracer, leaks, stacks, clock, losses, .. } = intake;
+        settle(hunt);
+        let Hunt { tracer, leaks, stacks, clock, losses, .. } = hunt;
         stacks.name(&leaks.places());
         let book = stacks.book();
         // Places whose stack is missing look the same: there may be as many as there were processes.
@@ -148,19 +144,19 @@ impl Watch {
     async fn wait_for_the_dying(&mut self) -> Result<u64> {
         let began = Instant::now();
         loop {
-            let live = self.intake.tracer.live_children()?;
+            let live = self.hunt.tracer.live_children()?;
             if live == 0 || began.elapsed() >= GRACE {
                 return Ok(live);
             }
-            self.intake.fetch()?;
-            sleep(LOOK).await;
+            self.hunt.fetch()?;
+            sleep(POLL).await;
         }
     }
 }
 
 /// Finds out which sockets were closed as their process cleaned up at its exit.
-fn settle(intake: &mut Intake) {
-    let Intake { leaks, stacks, .. } = intake;
+fn settle(hunt: &mut Hunt) {
+    let Hunt { leaks, stacks, .. } = hunt;
     stacks.name(&leaks.unsettled());
     let book = stacks.book();
     leaks.settle(|place| book.get(place).is_some_and(|stack| is_at_exit(stack)));

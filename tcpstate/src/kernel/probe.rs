@@ -19,7 +19,7 @@ const PAGE: u32 = 4096;
 /// # Errors
 ///
 /// When the kernel has no BTF, or refuses the maps.
-pub fn survey() -> Result<Hooks> {
+pub fn probe() -> Result<Hooks> {
     let system = System::read()?;
     loader::raise_memlock_limit();
     // All that a hunt and a followed process need has to pass the verifier, too. No stack is copied meanwhile.

@@ -44,7 +44,7 @@ pub(super) fn stacks_bytes(config: &Config) -> u32 {
 }
 
 /// Maps of leak hunting, and which of its iterators are loaded.
-pub(super) struct Hunt {
+pub(super) struct LeakMaps {
     stacks: RingBuf<MapData>,
     readiness: AsyncFd<OwnedFd>,
     code: HashMap<MapData, u32, CodeRanges>,
@@ -58,7 +58,7 @@ pub(super) struct Hunt {
     asleep: bool,
 }
 
-impl Hunt {
+impl LeakMaps {
     pub(super) fn new(ebpf: &mut Ebpf, hooks: &Hooks) -> Result<Self> {
         let stacks = ring::take(ebpf, "STACKS")?;
         Ok(Self {

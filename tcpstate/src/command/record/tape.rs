@@ -1,0 +1,206 @@
+//! What goes into the file, in its order: events, and before them what filters have to know of them.
+
+use std::{
+    collections::{BTreeSet, HashMap},
+    fs,
+    sync::Arc,
+    time::Duration,
+};
+
+use anyhow::Result;
+use serde::Serialize;
+use tcpstate_core::{
+    decode,
+    model::{
+        Totals,
+        leak::PlaceId,
+        stack::{Stack, StackBook},
+    },
+};
+use tcpstate_recording::{
+    frame::Kind,
+    record::{Counted, End, Stacks, Start},
+    writer::Writer,
+};
+
+use super::{
+    census::Found,
+    names::NameKeeper,
+    sink::{Sink, Written},
+};
+use crate::{
+    host::Host,
+    hunt::{BATCH, Fetch, Hunt},
+    session::Clock,
+    settings::record::RecordSettings,
+};
+
+/// Bytes that a stack with names takes, about.
+const STACK_BYTES: usize = 4 << 10;
+
+/// The recording as it grows.
+pub(super) struct Tape {
+    sink: Sink,
+    names: NameKeeper,
+    start: Start,
+    /// Stacks that are in the current file.
+    written: HashMap<PlaceId, Arc<Stack>>,
+    pub(super) totals: Totals,
+}
+
+/// The first frame, but for the number of the file.
+pub(super) fn start(settings: &RecordSettings, hunt: &Hunt) -> Start {
+    let clock = &hunt.clock;
+    let zone = jiff::tz::TimeZone::system();
+    let boot_id = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+    Start {
+        tcpstate: env!("CARGO_PKG_VERSION").to_owned(),
+        host: rustix::system::uname().nodename().to_string_lossy().into_owned(),
+        boot_id: boot_id.trim().to_owned(),
+        at: clock.start,
+        wall_offset_ns: clock.wall.offset_ns,
+        zone: zone.iana_name().map(str::to_owned),
+        zone_offset_s: zone.to_offset(clock.wall.at(clock.start)).seconds(),
+        filters: settings.filters.clone(),
+        late_ns: u64::try_from(settings.older_than.as_nanos()).unwrap_or(u64::MAX),
+        stack_bytes: settings.stack_bytes,
+        file: 0,
+        probes: hunt.tracer.probes().clone(),
+    }
+}
+
+impl Tape {
+    pub(super) fn new(writer: Writer, start: Start, host: &Host) -> Result<Self> {
+        Ok(Self {
+            sink: Sink::start(writer)?,
+            names: NameKeeper::new(host),
+            start,
+            written: HashMap::new(),
+            totals: Totals::default(),
+        })
+    }
+
+    /// Writes a record, which takes about so many bytes, after the events that came before it.
+    pub(super) async fn write(
+        &mut self,
+        kind: Kind,
+        bytes: usize,
+        record: impl Serialize + Send + 'static,
+    ) -> Result<()> {
+        self.flush().await?;
+        self.sink.record(kind, bytes, record).await
+    }
+
+    /// Writes the events that wait, and before them what filters have to know of them.
+    async fn flush(&mut self) -> Result<()> {
+        if let Some(names) = self.names.news() {
+            self.sink.record(Kind::Names, 0, names).await?;
+        }
+        self.sink.flush().await
+    }
+
+    /// Writes a census.
+    pub(super) async fn census(&mut self, found: Option<Found>) -> Result<()> {
+        let Some(Found { frames, named, .. }) = found else { return Ok(()) };
+        self.names.note_all(&named);
+        self.flush().await?;
+        self.sink.frames(frames).await
+    }
+
+    /// Writes the stacks of these places that the file does not have, or has otherwise.
+    pub(super) async fn stacks(&mut self, places: &BTreeSet<PlaceId>, book: &StackBook) -> Result<()> {
+        let mut news = Stacks::default();
+        for place in places {
+            let Some(stack) = book.get(*place) else { continue };
+            if self.written.get(place).is_none_or(|written| written != stack) {
+                news.stacks.push((*place, stack.as_ref().into()));
+                self.written.insert(*place, Arc::clone(stack));
+            }
+        }
+        // A frame has a function, a file and a module; this is about what these take.
+        let bytes = news.stacks.len() * STACK_BYTES;
+        if news.stacks.is_empty() { Ok(()) } else { self.write(Kind::Stacks, bytes, news).await }
+    }
+
+    pub(super) async fn count(&mut self, clock: &Clock) -> Result<()> {
+        self.write(Kind::Counted, 0, Counted { at: clock.now(), totals: self.totals }).await
+    }
+
+    pub(super) async fn begin_file(&mut self, clock: &Clock) -> Result<()> {
+        self.start.file = self.sink.rotated();
+        self.written.clear();
+        self.names.forget();
+        self.sink.record(Kind::Start, 0, self.start.clone()).await?;
+        // Counts go on from file to file: this is where they stood.
+        let counted = Counted { at: clock.now(), totals: self.totals };
+        self.sink.record(Kind::Counted, 0, counted).await
+    }
+
+    pub(super) async fn end_file(&mut self, clock: &Clock, rotated: bool) -> Result<()> {
+        self.write(Kind::End, 0, End { at: clock.now(), rotated }).await?;
+        self.sink.sync().await
+    }
+
+    /// Goes on in another file, which [`Self::begin_file`] begins.
+    pub(super) async fn rotate(&mut self) -> Result<()> {
+        self.sink.rotate().await
+    }
+
+    /// Whether the file is as long as it may be.
+    pub(super) fn is_full(&self) -> bool {
+        self.sink.is_full()
+    }
+
+    /// How long nothing was taken from the kernel because the file was behind.
+    pub(super) fn waited(&self) -> Duration {
+        self.sink.waited()
+    }
+
+    /// Waits until everything is written.
+    pub(super) async fn finish(self) -> Result<Written> {
+        self.sink.finish().await
+    }
+}
+
+impl Fetch for Tape {
+    /// Takes the events and stacks that wait; events go into the file, too.
+    async fn fetch(&mut self, hunt: &mut Hunt) -> Result<()> {
+        // Stacks first: they have to be unwound while their process lives.
+        hunt.fetch_stacks();
+        loop {
+            let Self { names, sink, totals, .. } = self;
+            let Hunt { tracer, leaks, .. } = hunt;
+            let mut result = Ok(());
+            let mut block_full = false;
+            let drained = tracer.drain(BATCH, |record| match decode::leak::any(record) {
+                Ok(event) => {
+                    if let Some(transition) = event.transition() {
+                        totals.seen += 1;
+                        names.note(transition);
+                    }
+                    if let Some(event) = event.leak() {
+                        leaks.push(&event);
+                    }
+                    block_full |= sink.event(event);
+                }
+                Err(error) => result = Err(error),
+            });
+            result?;
+            if block_full {
+                self.flush().await?;
+            }
+            if drained < BATCH {
+                break;
+            }
+        }
+        // Those of the events that came meanwhile: what is written of how things stand may be the last.
+        hunt.fetch_stacks();
+        let counters = hunt.count()?;
+        self.totals.lost = counters.dropped - counters.dropped_beside.min(counters.dropped);
+        self.totals.transitions = self.totals.seen + self.totals.lost;
+        self.totals.filtered = counters.filtered;
+        self.totals.map_full = counters.map_full;
+        self.totals.unknown_state = counters.unknown_state;
+        Ok(())
+    }
+}

@@ -1,0 +1,85 @@
+//! What a hunt takes from the kernel, and where that goes: events to the aggregator, stacks to those of their place.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result};
+use tcpstate_common::counters::Counters;
+use tcpstate_core::{aggregate::leaks::Leaks, decode, model::leak::LeakLosses};
+
+use super::stacks::Stacks;
+use crate::{kernel::Tracer, session::Clock};
+
+/// Events taken at a time.
+pub(crate) const BATCH: usize = 8192;
+
+/// A running tracer and what it has told so far.
+pub(crate) struct Hunt {
+    pub(crate) tracer: Tracer,
+    pub(crate) leaks: Leaks,
+    pub(crate) stacks: Stacks,
+    pub(crate) losses: LeakLosses,
+    pub(crate) clock: Clock,
+    /// When the last snapshot was taken, and how long it took.
+    pub(super) reconciled: Option<(Instant, Duration)>,
+    /// Events that had been lost then.
+    pub(super) lost_at_reconcile: u64,
+    /// Bytes of each user stack that are copied at most.
+    stack_bytes: usize,
+}
+
+impl Hunt {
+    /// # Errors
+    ///
+    /// The system has no thread for the names of stacks.
+    pub(super) fn new(tracer: Tracer, leaks: Leaks, clock: Clock, stack_bytes: u32) -> Result<Self> {
+        let stacks = Stacks::start().context("failed to start the thread that names stacks")?;
+        Ok(Self {
+            tracer,
+            leaks,
+            stacks,
+            losses: LeakLosses::default(),
+            clock,
+            reconciled: None,
+            lost_at_reconcile: 0,
+            stack_bytes: stack_bytes as usize,
+        })
+    }
+
+    /// Takes the events and stacks that wait.
+    ///
+    /// # Errors
+    ///
+    /// When a record is none of ours, or the kernel refuses to read a map.
+    pub(crate) fn fetch(&mut self) -> Result<()> {
+        // Stacks first: they have to be unwound while their process lives.
+        self.fetch_stacks();
+        let Self { tracer, leaks, .. } = self;
+        let mut result = Ok(());
+        while tracer.drain(BATCH, |record| match decode::leak::event(record) {
+            Ok(event) => leaks.push(&event),
+            Err(error) => result = Err(error),
+        }) == BATCH
+        {}
+        result?;
+        // Those of the events that came meanwhile.
+        self.fetch_stacks();
+        self.count()?;
+        Ok(())
+    }
+
+    /// Takes the stacks that wait.
+    pub(crate) fn fetch_stacks(&mut self) {
+        self.stacks.fetch(&mut self.tracer, self.stack_bytes);
+    }
+
+    /// What was counted until now; what was lost of it is kept.
+    ///
+    /// # Errors
+    ///
+    /// When the kernel refuses to read a map.
+    pub(crate) fn count(&mut self) -> Result<Counters> {
+        let counters = self.tracer.counters()?;
+        self.losses = LeakLosses::from(&counters);
+        Ok(counters)
+    }
+}
