@@ -2,6 +2,7 @@
 
 mod doctor;
 mod filter;
+mod hunt;
 pub mod moment;
 pub mod parse;
 pub mod record;
@@ -19,6 +20,7 @@ pub(crate) use self::shell::EXIT_CODES_HEADING;
 pub use self::{
     doctor::DoctorArgs,
     filter::{EndArgs, FilterArgs},
+    hunt::{AgeArgs, HuntArgs},
     shell::{CompletionsArgs, EXIT_CODES, ManArgs},
     states::{SocketFilterArgs, StatesArgs},
 };
@@ -150,9 +152,9 @@ pub struct LeaksArgs {
     #[command(flatten)]
     pub filter: FilterArgs,
 
-    /// Only sockets that have been in CLOSE_WAIT for this long.
-    #[arg(long, help_heading = REPORT, value_name = "TIME", default_value = "1s", value_parser = duration)]
-    pub older_than: Duration,
+    /// From when on they count.
+    #[command(flatten)]
+    pub age: AgeArgs,
 
     /// Time between two reports.
     #[arg(long, help_heading = REPORT, value_name = "TIME", default_value = "2s", value_parser = duration)]
@@ -170,13 +172,9 @@ pub struct LeaksArgs {
     #[arg(long, help_heading = LIMITS, value_name = "TIME", value_parser = duration)]
     pub duration: Option<Duration>,
 
-    /// Bytes of each user stack to copy, up to 64K; K is 1024.
-    #[arg(long, help_heading = LIMITS, value_name = "BYTES", default_value = "16K", value_parser = byte_count)]
-    pub stack_size: u64,
-
-    /// Ring buffer between kernel and tcpstate; K, M and G are powers of 1024.
-    #[arg(long, help_heading = LIMITS, value_name = "BYTES", default_value = "2M", value_parser = byte_count)]
-    pub buffer: u64,
+    /// What the hunt may take.
+    #[command(flatten)]
+    pub hunt: HuntArgs,
 
     /// With each stack also show what the kernel was doing there.
     #[arg(long, help_heading = "Output")]

@@ -4,6 +4,7 @@ pub mod allow;
 pub mod buffer;
 pub mod doctor;
 pub mod filter;
+pub mod hunt;
 pub mod leaks;
 pub mod record;
 pub mod report;
@@ -38,7 +39,10 @@ pub enum SettingsError {
     /// The ring buffer.
     #[error(transparent)]
     Buffer(#[from] BufferTooLarge),
-    /// Leak hunting.
+    /// A hunt.
+    #[error(transparent)]
+    Hunt(#[from] hunt::HuntError),
+    /// Reports of leaks.
     #[error(transparent)]
     Leaks(#[from] leaks::LeaksError),
     /// A count of sockets.

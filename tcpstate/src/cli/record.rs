@@ -2,10 +2,10 @@
 
 use std::{num::NonZeroU32, path::PathBuf, time::Duration};
 
-use clap::{Args, ColorChoice, ValueEnum, ValueHint};
+use clap::{Arg, Args, ColorChoice, ValueEnum, ValueHint};
 use tcpstate_common::state::TcpState;
 
-use super::{FilterArgs, LIMITS, LeaksFormat, REPORT, states::ByArg};
+use super::{AgeArgs, FilterArgs, HuntArgs, LIMITS, LeaksFormat, REPORT, hunt, states::ByArg};
 use crate::{
     cli::moment::{Moment, moment},
     cli::parse::{byte_count, duration, state},
@@ -23,7 +23,7 @@ After a crash or on a full disk everything up to the last second or so can be re
 
 /// `tcpstate record`.
 #[derive(Args, Debug)]
-#[command(after_help = RECORD_EXAMPLES)]
+#[command(after_help = RECORD_EXAMPLES, mut_args(hunt::buffer("16M")), mut_args(hunt::older_than(late_close)))]
 pub struct RecordArgs {
     /// The file to write.
     #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = "Output")]
@@ -61,25 +61,26 @@ pub struct RecordArgs {
     #[arg(long, help_heading = LIMITS, conflicts_with = "states_interval")]
     pub no_states: bool,
 
-    /// Take stacks of closes that come so long after the peer's.
-    #[arg(long, help_heading = LIMITS, value_name = "TIME", default_value = "1s", value_parser = duration)]
-    pub older_than: Duration,
+    /// How late a close is one to take the stack of.
+    #[command(flatten)]
+    pub age: AgeArgs,
 
     /// Stop after this long, such as 30s or 8h.
     #[arg(long, help_heading = LIMITS, value_name = "TIME", value_parser = duration)]
     pub duration: Option<Duration>,
 
-    /// Bytes of each user stack to copy, up to 64K; K is 1024.
-    #[arg(long, help_heading = LIMITS, value_name = "BYTES", default_value = "16K", value_parser = byte_count)]
-    pub stack_size: u64,
-
-    /// Ring buffer between kernel and tcpstate; K, M and G are powers of 1024.
-    #[arg(long, help_heading = LIMITS, value_name = "BYTES", default_value = "16M", value_parser = byte_count)]
-    pub buffer: u64,
+    /// What the hunt may take.
+    #[command(flatten)]
+    pub hunt: HuntArgs,
 
     /// With each stack also take what the kernel was doing there.
     #[arg(long, help_heading = LIMITS)]
     pub kernel_stack: bool,
+}
+
+/// What `--older-than` is for a recording, which has all sockets.
+fn late_close(older_than: Arg) -> Arg {
+    older_than.help("Take stacks of closes that come so long after the peer's").help_heading(LIMITS)
 }
 
 const REPORT_EXAMPLES: &str = "\
@@ -116,9 +117,9 @@ pub struct ReportArgs {
     #[arg(long, value_name = "WHEN", value_parser = moment, help_heading = REPORT)]
     pub to: Option<Moment>,
 
-    /// Only sockets that have been in CLOSE_WAIT for this long.
-    #[arg(long, help_heading = REPORT, value_name = "TIME", default_value = "1s", value_parser = duration)]
-    pub older_than: Duration,
+    /// From when on they count.
+    #[command(flatten)]
+    pub age: AgeArgs,
 
     /// Show this many groups of sockets at most, of leaks or counts [default: 10].
     #[arg(long, help_heading = REPORT, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000))]

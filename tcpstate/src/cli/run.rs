@@ -2,11 +2,11 @@
 
 use std::{ffi::OsString, path::PathBuf, time::Duration};
 
-use clap::{Args, ColorChoice, ValueHint, value_parser};
+use clap::{Arg, Args, ColorChoice, ValueHint, value_parser};
 
-use super::{LIMITS, REPORT};
+use super::{AgeArgs, HuntArgs, REPORT, hunt};
 
-use crate::cli::parse::{byte_count, duration, time};
+use crate::cli::parse::{duration, time};
 
 /// Heading of the options that say what a leak is.
 const LEAKS: &str = "Leaks";
@@ -28,11 +28,11 @@ or was not found.";
 
 /// `tcpstate run`.
 #[derive(Args, Debug)]
-#[command(after_help = RUN_EXAMPLES)]
+#[command(after_help = RUN_EXAMPLES, mut_args(hunt::buffer("8M")), mut_args(hunt::older_than(at_exit)))]
 pub struct RunArgs {
-    /// Only sockets that had been in CLOSE_WAIT for this long at the exit of their process, or at the end.
-    #[arg(long, help_heading = LEAKS, value_name = "TIME", default_value = "0s", value_parser = time)]
-    pub older_than: Duration,
+    /// From when on they count.
+    #[command(flatten)]
+    pub age: AgeArgs,
 
     /// Also sockets that were in CLOSE_WAIT for longer than this at any time, closed or not.
     #[arg(long, help_heading = LEAKS, value_name = "TIME", value_parser = duration)]
@@ -69,15 +69,20 @@ pub struct RunArgs {
     #[arg(long, help_heading = REPORT, value_name = "WHEN", default_value_t = ColorChoice::Auto)]
     pub color: ColorChoice,
 
-    /// Bytes of each user stack to copy, up to 64K; K is 1024.
-    #[arg(long, help_heading = LIMITS, value_name = "BYTES", default_value = "16K", value_parser = byte_count)]
-    pub stack_size: u64,
-
-    /// Ring buffer between kernel and tcpstate; K, M and G are powers of 1024.
-    #[arg(long, help_heading = LIMITS, value_name = "BYTES", default_value = "8M", value_parser = byte_count)]
-    pub buffer: u64,
+    /// What the hunt may take.
+    #[command(flatten)]
+    pub hunt: HuntArgs,
 
     /// The command to run, with its arguments.
     #[arg(required = true, trailing_var_arg = true, value_name = "CMD", value_hint = ValueHint::CommandWithArguments)]
     pub command: Vec<OsString>,
+}
+
+/// What `--older-than` is in a run: a socket that is left a moment after the FIN leaked all the same.
+fn at_exit(older_than: Arg) -> Arg {
+    older_than
+        .help("Only sockets that had been in CLOSE_WAIT for this long at the exit of their process, or at the end")
+        .help_heading(LEAKS)
+        .default_value("0s")
+        .value_parser(time)
 }

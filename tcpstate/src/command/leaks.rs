@@ -16,7 +16,6 @@ use crate::{
         ending::{End, Endings},
         is_broken_pipe,
         output::Output,
-        start::Tracing,
     },
     settings::leaks::LeaksSettings,
 };
@@ -30,14 +29,7 @@ const SECOND_SNAPSHOT: Duration = Duration::from_secs(2);
 ///
 /// When the tracer cannot start, or the output cannot be written; a closed pipe is no error.
 pub async fn run(settings: &LeaksSettings, host: &Host, debug: bool) -> Result<()> {
-    let tracing = Tracing {
-        config: settings.config(settings.buffer.watermark()),
-        pids: settings.filter.pids(),
-        children: settings.filter.children(),
-        buffer: settings.buffer,
-        debug,
-    };
-    let (hunt, followed) = hunt::start(host, &tracing, settings.older_than)?;
+    let (hunt, followed) = hunt::start(host, &settings.hunt, debug)?;
     let mut live = Live {
         renderer: Renderer::new(settings, hunt.clock.wall, hunt.clock.start),
         hunt,

@@ -21,7 +21,7 @@ use self::{
 use crate::{
     host::Host,
     hunt::{self, Fetch as _, Hunt, TICK},
-    session::{Clock, ending::Endings, start::Tracing},
+    session::{Clock, ending::Endings},
     settings::record::RecordSettings,
 };
 
@@ -34,14 +34,7 @@ const FLUSH: Duration = Duration::from_secs(1);
 ///
 /// When the tracer cannot start, or the file cannot be written.
 pub async fn run(settings: &RecordSettings, host: &Host, debug: bool) -> Result<()> {
-    let tracing = Tracing {
-        config: settings.config(settings.buffer.watermark()),
-        pids: settings.filter.pids(),
-        children: settings.filter.children(),
-        buffer: settings.buffer,
-        debug,
-    };
-    let (hunt, followed) = hunt::start(host, &tracing, settings.older_than)?;
+    let (hunt, followed) = hunt::start(host, &settings.hunt, debug)?;
     // Only now: with `--overwrite` the former recording is gone.
     let writer = Writer::create(&settings.path, settings.overwrite, settings.rotation)?;
     let census = settings.census.as_ref().map(|settings| Taker::start(settings, host, hunt.clock)).transpose()?;

@@ -1,7 +1,5 @@
 //! The start of a hunt.
 
-use std::time::Duration;
-
 use anyhow::Result;
 use tcpstate_core::aggregate::leaks::{LeakOptions, Leaks};
 
@@ -12,6 +10,7 @@ use crate::{
         followed::Followed,
         start::{self, Started, Tracing},
     },
+    settings::hunt::HuntSettings,
 };
 
 /// Attaches, and has the aggregator know what these hooks let be seen. The first snapshot is left to the caller, who may have to begin
@@ -21,10 +20,16 @@ use crate::{
 ///
 /// When this user may not trace, process ids are not the kernel's, a process is not there, the kernel lacks what nothing works
 /// without, or the system has no more threads.
-pub(crate) fn start(host: &Host, tracing: &Tracing<'_>, older_than: Duration) -> Result<(Hunt, Followed)> {
+pub(crate) fn start(host: &Host, settings: &HuntSettings, debug: bool) -> Result<(Hunt, Followed)> {
     preflight::check_capabilities()?;
     host.check_pids()?;
-    let Started { tracer, followed, clock } = start::start(tracing)?;
-    let leaks = Leaks::new(LeakOptions::seen_by(&tracer.probes().hooks, older_than));
-    Ok((Hunt::new(tracer, leaks, clock, tracing.config.stack_bytes)?, followed))
+    let Started { tracer, followed, clock } = start::start(&Tracing {
+        config: settings.config(settings.buffer.watermark()),
+        pids: settings.filter.pids(),
+        children: settings.filter.children() && !settings.newborn,
+        buffer: settings.buffer,
+        debug,
+    })?;
+    let leaks = Leaks::new(LeakOptions::seen_by(&tracer.probes().hooks, settings.older_than));
+    Ok((Hunt::new(tracer, leaks, clock, settings.stack_bytes)?, followed))
 }

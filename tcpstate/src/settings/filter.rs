@@ -98,6 +98,12 @@ impl Filter {
         })
     }
 
+    /// The sockets of a process and its descendants, without asking whether it exists.
+    #[must_use]
+    pub fn of_family(pid: u32) -> Self {
+        Self { pids: vec![pid], children: true, ..Self::default() }
+    }
+
     /// The processes whose sockets are wanted; empty means everybody's.
     #[must_use]
     pub fn pids(&self) -> &[u32] {

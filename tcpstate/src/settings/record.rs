@@ -5,16 +5,14 @@ use std::{
     time::Duration,
 };
 
-use tcpstate_common::config::{Config, filter};
 use tcpstate_core::aggregate::states::SocketFilter;
 use tcpstate_recording::writer::Rotation;
 use thiserror::Error;
 
 use super::{
     SettingsError,
-    buffer::Buffer,
     filter::Filter,
-    leaks::{check_interval, hunting, stack_bytes},
+    hunt::{HuntSettings, check_interval},
     states::socket_filter,
 };
 use crate::{
@@ -73,24 +71,16 @@ pub struct RecordSettings {
     pub overwrite: bool,
     /// When to begin another file.
     pub rotation: Option<Rotation>,
-    /// What to record.
-    pub filter: Filter,
-    /// The same as it was given.
+    /// The hunt, which is told of all transitions.
+    pub hunt: HuntSettings,
+    /// What to record, as it was given.
     pub filters: Vec<String>,
     /// Time between two looks.
     pub interval: Duration,
     /// Looks at all sockets; `None` for none.
     pub census: Option<CensusSettings>,
-    /// Stacks are taken of closes that come so late.
-    pub older_than: Duration,
     /// Stop after this long.
     pub duration: Option<Duration>,
-    /// Bytes of each stack to copy.
-    pub stack_bytes: u32,
-    /// Whether to take kernel stacks, too.
-    pub kernel_stack: bool,
-    /// Ring buffer of events.
-    pub buffer: Buffer,
 }
 
 impl RecordSettings {
@@ -105,6 +95,7 @@ impl RecordSettings {
         }
         check_interval(args.interval)?;
         check_interval(args.states_interval)?;
+        let hunt = HuntSettings::new(args.age, args.hunt, host)?;
         let rotation = args
             .max_size
             .map(|max_size| Rotation { max_size, max_files: args.max_files.map(std::num::NonZeroU32::get) });
@@ -112,25 +103,17 @@ impl RecordSettings {
             path: args.output.clone(),
             overwrite: args.overwrite,
             rotation,
-            filter: Filter::new(&args.filter, host)?,
+            hunt: HuntSettings {
+                filter: Filter::new(&args.filter, host)?,
+                transitions: true,
+                kernel_stack: args.kernel_stack,
+                ..hunt
+            },
             filters: described(&args.filter),
             interval: args.interval,
             census: CensusSettings::new(args, host)?,
-            older_than: args.older_than,
             duration: args.duration,
-            stack_bytes: stack_bytes(args.stack_size)?,
-            kernel_stack: args.kernel_stack,
-            buffer: Buffer::round_up(args.buffer, host.page_size)?,
         })
-    }
-
-    /// What the BPF programs are loaded with. `wakeup_bytes` is [`Config::wakeup_bytes`].
-    #[must_use]
-    pub fn config(&self, wakeup_bytes: u32) -> Config {
-        let config = self.filter.to_config(wakeup_bytes);
-        let mut config = hunting(config, self.stack_bytes, self.kernel_stack, self.older_than);
-        config.filters |= filter::TRANSITIONS;
-        config
     }
 }
 

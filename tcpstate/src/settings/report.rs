@@ -150,7 +150,7 @@ impl ReportSettings {
             show: args.show,
             from: args.from,
             to: args.to,
-            older_than: args.older_than,
+            older_than: args.age.older_than,
             top: args.top.unwrap_or(TOP) as usize,
             filter,
             states,

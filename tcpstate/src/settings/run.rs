@@ -2,14 +2,13 @@
 
 use std::{ffi::OsString, path::PathBuf, time::Duration};
 
-use tcpstate_common::config::{Config, filter};
 use thiserror::Error;
 
 use super::{
     SettingsError,
     allow::{AllowError, AllowList},
-    buffer::Buffer,
-    leaks::stack_bytes,
+    filter::Filter,
+    hunt::HuntSettings,
 };
 use crate::{cli::run::RunArgs, host::Host};
 
@@ -40,8 +39,6 @@ pub enum RunError {
 pub struct RunSettings {
     /// The command and its arguments.
     pub command: Vec<OsString>,
-    /// Only sockets that had been in CLOSE_WAIT for this long.
-    pub older_than: Duration,
     /// Sockets that were in CLOSE_WAIT for longer leaked even if they were closed.
     pub max_dwell: Option<Duration>,
     /// Leaks to let pass.
@@ -58,10 +55,7 @@ pub struct RunSettings {
     pub top: usize,
     /// Whether text is coloured; `None` leaves it to the terminal.
     pub color: Option<bool>,
-    /// Bytes of each stack to copy.
-    pub stack_bytes: u32,
-    /// Ring buffer of events.
-    pub buffer: Buffer,
+    hunt: HuntSettings,
 }
 
 impl RunSettings {
@@ -71,14 +65,13 @@ impl RunSettings {
     ///
     /// When they cannot be worked with.
     pub fn new(args: &RunArgs, host: &Host) -> Result<Self, SettingsError> {
-        let stack_bytes = stack_bytes(args.stack_size)?;
-        let older_than = args.older_than;
+        let hunt = HuntSettings::new(args.age, args.hunt, host)?;
+        let older_than = hunt.older_than;
         if let Some(max_dwell) = args.max_dwell.filter(|&max_dwell| max_dwell <= older_than) {
             return Err(RunError::Dwell { max_dwell, older_than }.into());
         }
         Ok(Self {
             command: args.command.clone(),
-            older_than,
             max_dwell: args.max_dwell,
             allow: args.allow.as_deref().map(AllowList::read).transpose().map_err(RunError::from)?,
             leak_exit_code: args.leak_exit_code,
@@ -91,29 +84,33 @@ impl RunSettings {
                 clap::ColorChoice::Never => Some(false),
                 clap::ColorChoice::Auto => None,
             },
-            stack_bytes,
-            buffer: Buffer::round_up(args.buffer, host.page_size)?,
+            hunt: HuntSettings {
+                closers: true,
+                // Whoever closes a socket is told of anyway.
+                late_close: None,
+                stacks_per_window: STACKS_PER_WINDOW,
+                ..hunt
+            },
         })
     }
 
-    /// What the BPF programs are loaded with. `wakeup_bytes` is [`Config::wakeup_bytes`].
+    /// Only sockets that had been in CLOSE_WAIT for this long.
     #[must_use]
-    pub fn config(&self, wakeup_bytes: u32) -> Config {
-        Config {
-            filters: filter::PID | filter::CHILDREN | filter::LEAKS | filter::CLOSERS,
-            wakeup_bytes,
-            stack_bytes: self.stack_bytes,
-            stacks_per_window: STACKS_PER_WINDOW,
-            // Whoever closes a socket is told of anyway.
-            late_ns: u64::MAX,
-            ..Config::NONE
-        }
+    pub fn older_than(&self) -> Duration {
+        self.hunt.older_than
+    }
+
+    /// The hunt, of a process that has not forked yet and its descendants: those of the command.
+    #[must_use]
+    pub fn hunt(&self, pid: u32) -> HuntSettings {
+        HuntSettings { filter: Filter::of_family(pid), newborn: true, ..self.hunt.clone() }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use clap::Parser;
+    use tcpstate_common::config::filter;
 
     use super::*;
     use crate::cli::{Cli, Command};
@@ -131,7 +128,7 @@ mod tests {
         for arguments in ["--top 3 -- pytest -x --top 5", "--top 3 pytest -x --top 5"] {
             let settings = settings(arguments).expect("valid");
             assert_eq!(settings.command, ["pytest", "-x", "--top", "5"], "{arguments}");
-            assert_eq!((settings.top, settings.older_than, settings.leak_exit_code), (3, Duration::ZERO, 99));
+            assert_eq!((settings.top, settings.hunt.older_than, settings.leak_exit_code), (3, Duration::ZERO, 99));
         }
         assert!(settings("--top 3").is_err());
     }
@@ -145,7 +142,7 @@ mod tests {
 
     #[test]
     fn only_the_command_and_its_descendants_are_followed() {
-        let filters = settings("true").expect("valid").config(0).filters;
+        let filters = settings("true").expect("valid").hunt(7).config(0).filters;
         assert_eq!(filters, filter::PID | filter::CHILDREN | filter::LEAKS | filter::CLOSERS);
     }
 }

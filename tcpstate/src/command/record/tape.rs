@@ -62,8 +62,8 @@ pub(super) fn start(settings: &RecordSettings, hunt: &Hunt) -> Start {
         zone: zone.iana_name().map(str::to_owned),
         zone_offset_s: zone.to_offset(clock.wall.at(clock.start)).seconds(),
         filters: settings.filters.clone(),
-        late_ns: u64::try_from(settings.older_than.as_nanos()).unwrap_or(u64::MAX),
-        stack_bytes: settings.stack_bytes,
+        late_ns: u64::try_from(settings.hunt.older_than.as_nanos()).unwrap_or(u64::MAX),
+        stack_bytes: settings.hunt.stack_bytes,
         file: 0,
         probes: hunt.tracer.probes().clone(),
     }

@@ -20,7 +20,6 @@ use crate::{
         leaks::{LeakReport, Surroundings},
         run::{Allowance, RunReport},
     },
-    session::start::Tracing,
     settings::run::RunSettings,
 };
 
@@ -54,14 +53,7 @@ fn unseen(hooks: &Hooks) -> Vec<&'static str> {
 impl Watch {
     /// Everything is attached when it returns.
     pub(super) fn start(settings: &RunSettings, host: &Host, pid: u32, debug: bool) -> Result<Self> {
-        let tracing = Tracing {
-            config: settings.config(settings.buffer.watermark()),
-            pids: &[pid],
-            children: false,
-            buffer: settings.buffer,
-            debug,
-        };
-        let (mut hunt, _) = hunt::start(host, &tracing, settings.older_than)?;
+        let (mut hunt, _) = hunt::start(host, &settings.hunt(pid), debug)?;
         hunt.leaks = hunt.leaks.keeping(settings.max_dwell);
         hunt.reconcile()?;
         let mut tick = interval(TICK);
@@ -130,7 +122,7 @@ impl Watch {
             began: clock.start,
             ended,
             clock: clock.wall,
-            older_than: self.settings.older_than,
+            older_than: self.settings.older_than(),
             max_dwell: self.settings.max_dwell,
             outcome,
             leaks,

@@ -1,0 +1,38 @@
+//! Options that hunting commands share: one declaration of each, with another default or wording where a command has one.
+
+use std::time::Duration;
+
+use clap::{Arg, Args};
+
+use super::{LIMITS, REPORT};
+use crate::cli::parse::{byte_count, duration};
+
+/// From when on a socket in CLOSE_WAIT counts.
+#[derive(Args, Clone, Copy, Debug)]
+pub struct AgeArgs {
+    /// Only sockets that have been in CLOSE_WAIT for this long.
+    #[arg(long, help_heading = REPORT, value_name = "TIME", default_value = "1s", value_parser = duration)]
+    pub older_than: Duration,
+}
+
+/// What a hunt has the kernel side copy, and into how much memory.
+#[derive(Args, Clone, Copy, Debug)]
+pub struct HuntArgs {
+    /// Bytes of each user stack to copy, up to 64K; K is 1024.
+    #[arg(long, help_heading = LIMITS, value_name = "BYTES", default_value = "16K", value_parser = byte_count)]
+    pub stack_size: u64,
+
+    /// Ring buffer between kernel and tcpstate; K, M and G are powers of 1024.
+    #[arg(long, help_heading = LIMITS, value_name = "BYTES", default_value = "2M", value_parser = byte_count)]
+    pub buffer: u64,
+}
+
+/// Changes [`AgeArgs::older_than`] for a command that means something else by it. Leaves other options as they are.
+pub(super) fn older_than(change: impl Fn(Arg) -> Arg) -> impl Fn(Arg) -> Arg {
+    move |arg| if arg.get_id() == "older_than" { change(arg) } else { arg }
+}
+
+/// Gives [`HuntArgs::buffer`] another default. Leaves other options as they are.
+pub(super) fn buffer(bytes: &'static str) -> impl Fn(Arg) -> Arg {
+    move |arg| if arg.get_id() == "buffer" { arg.default_value(bytes) } else { arg }
+}
