@@ -11,6 +11,7 @@ mod leaks;
 mod loader;
 mod missed;
 mod probe;
+mod refusal;
 mod ring;
 mod snapshot;
 mod system;

@@ -1,16 +1,14 @@
 //! Which hooks this kernel allows: tried, not guessed.
 
 mod candidates;
-mod refusal;
 
 use aya::{Btf, Ebpf};
 use tcpstate_common::layout::Layout;
 use tcpstate_core::model::probes::{HookAttempt, Hooks, Role, RoleProbe};
 
-use super::{btf::KernelBtf, helpers::Helpers};
+use super::{btf::KernelBtf, helpers::Helpers, refusal::Refused};
 
 pub(super) use candidates::FUNCTIONS;
-pub(super) use refusal::Refused;
 
 /// What hooks are tried on.
 pub(super) struct Target<'a> {

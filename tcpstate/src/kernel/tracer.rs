@@ -19,10 +19,11 @@ use tcpstate_core::model::{
 
 use super::{
     follow::{self, Descendants, Follow},
-    hooks::{self, Refused, Search, Target},
+    hooks::{self, Search, Target},
     leaks::{self, FoundThread, LeakMaps},
     loader,
     missed::Missed,
+    refusal::Refused,
     ring::{self, Ring},
     snapshot,
     system::{System, lockdown, release},

@@ -10,7 +10,10 @@ use aya::{
 use tcpstate_common::{helper, layout::ABSENT};
 use tcpstate_core::model::probes::{Refusal, Role};
 
-use super::{super::loader::program, Candidate, Refused, Target};
+use super::{
+    super::{loader::program, refusal::Refused},
+    Candidate, Target,
+};
 use crate::host::namespaces::with_tracefs;
 
 type Attached = Result<(), Refused>;

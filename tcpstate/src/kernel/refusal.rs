@@ -7,7 +7,7 @@ use tcpstate_core::model::probes::Refusal;
 
 /// A [`Refusal`] in the making: what `?` turns the errors of aya and of the system into.
 #[derive(Clone, Debug)]
-pub(in crate::kernel) struct Refused(pub(in crate::kernel) Refusal);
+pub(super) struct Refused(pub(super) Refusal);
 
 impl From<anyhow::Error> for Refused {
     /// The causes, without the verifier's log but for its verdict. `-vv` shows all of it.
