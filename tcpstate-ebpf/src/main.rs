@@ -3,30 +3,17 @@
 #![no_main]
 #![feature(asm_experimental_arch)]
 
-mod accept;
 mod atomic;
 mod clock;
-mod closing;
-mod config;
-mod descriptor;
-mod destroy;
-mod filter;
-mod fork;
-mod found;
-mod leak;
-mod listener;
+mod filters;
+mod hooks;
+mod kernel;
+mod leaks;
 mod maps;
-mod nesting;
 mod owner;
-mod place;
-mod receive;
-mod snapshot;
-mod sock;
-mod stack;
-mod story;
-mod threads;
-mod transition;
-mod trial;
+mod rodata;
+mod stacks;
+mod stories;
 
 use core::ffi::c_void;
 
@@ -35,7 +22,13 @@ use aya_ebpf::{
     programs::{BtfTracePointContext, FEntryContext, FExitContext, RetProbeContext, TracePointContext},
 };
 
-use crate::sock::Sock;
+use crate::{
+    hooks::{
+        accept, destroy, leaking as found, nested as nesting, opening as snapshot, process as fork, receive, threads,
+        transition,
+    },
+    kernel::sock::Sock,
+};
 
 /// Every TCP transition (`inet_sk_set_state()`, `net/ipv4/af_inet.c`).
 #[btf_tracepoint(function = "inet_sock_set_state")]

@@ -11,11 +11,11 @@ use tcpstate_common::{
 };
 
 use crate::{
-    listener::{Listener, ListenerKey},
-    nesting::Taken,
-    place::{MEMOS_LEN, Memo, PLACE_WORDS},
-    stack::Budget,
-    story::Story,
+    hooks::nested::Taken,
+    stacks::capture::Budget,
+    stacks::place::{MEMOS_LEN, Memo, PLACE_WORDS},
+    stories::listener::{Listener, ListenerKey},
+    stories::story::Story,
 };
 
 /// Records for user space. The loader sets the size.

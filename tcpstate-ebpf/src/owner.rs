@@ -15,9 +15,9 @@ use tcpstate_common::{
 
 use crate::{
     Opaque,
-    config::{config, filtering, has, offset},
+    kernel::sock::{Probed, Read, Typed, load},
     maps::PIDS,
-    sock::{Probed, Read, Typed, load},
+    rodata::{config, filtering, has, offset},
 };
 
 /// Nobody: nothing that ran in the owner's context was seen.

@@ -6,9 +6,9 @@ use tcpstate_common::{
 };
 
 use crate::{
-    config::{config, filtering},
-    sock::{End, Read, Sock},
-    transition::What,
+    hooks::transition::What,
+    kernel::sock::{End, Read, Sock},
+    rodata::{config, filtering},
 };
 
 const SOCKET_FILTERS: u32 = filter::CGROUP

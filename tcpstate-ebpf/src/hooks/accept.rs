@@ -6,14 +6,14 @@ use tcpstate_common::{config::filter, event::owner_source};
 
 use crate::{
     clock::now_ns,
-    config::filtering,
-    descriptor::{is_of_tcp, socket_of, syscall_result},
-    leak,
+    kernel::file::{is_of_tcp, socket_of, syscall_result},
+    kernel::sock::{Read, Sock},
+    leaks::close_wait as leak,
     maps::SOCKETS,
     owner,
-    sock::{Read, Sock},
-    stack,
-    story::{KnownOwner, SINCE_BEFORE, Story, TRACKED},
+    rodata::filtering,
+    stacks::capture as stack,
+    stories::story::{KnownOwner, SINCE_BEFORE, Story, TRACKED},
 };
 
 /// Whether it is one of `accept`, `accept4` and `io_uring_enter`.

@@ -9,14 +9,14 @@ use tcpstate_common::{
 
 use crate::{
     clock::now_ns,
-    closing,
-    config::{config, filtering},
+    hooks::transition::{Known, Seen, fill, submit},
+    kernel::sock::Sock,
+    leaks::closer as closing,
     maps::{SOCKETS, count},
     owner,
-    sock::Sock,
-    stack,
-    story::{Story, TRACKED},
-    transition::{Known, Seen, fill, submit},
+    rodata::{config, filtering},
+    stacks::capture as stack,
+    stories::story::{Story, TRACKED},
 };
 
 pub(crate) const CLOSE_WAIT: u8 = TcpState::CloseWait as u8;

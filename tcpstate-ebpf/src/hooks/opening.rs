@@ -13,14 +13,14 @@ use tcpstate_common::{
 use crate::{
     Opaque,
     clock::now_ns,
-    config::{filtering, offset},
-    filter::{self, Unset},
-    listener,
+    filters::socket::{self as filter, Unset},
+    hooks::transition::What,
+    kernel::sock::{Probed, Read, Sock, load},
     maps::SOCKETS,
     owner,
-    sock::{Probed, Read, Sock, load},
-    story::{KnownOwner, SINCE_BEFORE, Story},
-    transition::What,
+    rodata::{filtering, offset},
+    stories::listener,
+    stories::story::{KnownOwner, SINCE_BEFORE, Story},
 };
 
 const SOCK_STREAM: u16 = 1;
@@ -148,11 +148,11 @@ fn tcp_stream<R: Read>(sk: Sock<R>) -> Option<Sock<R>> {
 /// Runs `$work` on the TCP socket behind a descriptor, read in the way that this kernel has.
 macro_rules! with_socket {
     ($descriptor:expr, |$sk:ident| $work:expr) => {
-        if $crate::config::has(tcpstate_common::helper::SOCKET_FROM_FILE) {
+        if $crate::rodata::has(tcpstate_common::helper::SOCKET_FROM_FILE) {
             if let Some($sk) = $descriptor.socket() {
                 $work
             }
-        } else if $crate::config::has(tcpstate_common::helper::READ_KERNEL) {
+        } else if $crate::rodata::has(tcpstate_common::helper::READ_KERNEL) {
             if let Some($sk) = $descriptor.socket_by_address() {
                 $work
             }

@@ -38,14 +38,14 @@ pub(crate) fn frozen<T: Copy>(value: &T) -> T {
 /// Reads a setting.
 macro_rules! config {
     ($($field:tt)+) => {
-        $crate::config::frozen(&$crate::config::CONFIG.$($field)+)
+        $crate::rodata::frozen(&$crate::rodata::CONFIG.$($field)+)
     };
 }
 
 /// Reads the offset of a kernel field.
 macro_rules! offset {
     ($field:ident) => {
-        $crate::config::frozen(&$crate::config::LAYOUT.$field)
+        $crate::rodata::frozen(&$crate::rodata::LAYOUT.$field)
     };
 }
 

@@ -11,8 +11,8 @@ use tcpstate_common::{
 
 use crate::{
     Opaque,
-    config::{has, offset},
-    sock::{Probed, Read, Sock, Typed},
+    kernel::sock::{Probed, Read, Sock, Typed},
+    rodata::{has, offset},
 };
 
 /// The socket of any family behind a descriptor of the running task.

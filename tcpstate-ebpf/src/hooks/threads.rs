@@ -8,12 +8,12 @@ use tcpstate_common::{
 
 use crate::{
     Opaque,
-    config::offset,
+    hooks::opening::Meta,
+    kernel::sock::load,
     maps::{KERNEL, TARGETS},
     owner,
-    snapshot::Meta,
-    sock::load,
-    stack,
+    rodata::offset,
+    stacks::capture as stack,
 };
 
 /// `struct bpf_iter__task`.

@@ -17,7 +17,7 @@ use tcpstate_common::{
 
 use crate::{
     Opaque,
-    config::{has, offset},
+    rodata::{has, offset},
 };
 
 /// `RCV_SHUTDOWN` (`include/net/sock.h`): nothing more will be received.

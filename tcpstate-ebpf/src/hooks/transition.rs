@@ -14,14 +14,15 @@ use tcpstate_common::{
 use crate::{
     atomic,
     clock::now_ns,
-    config::{config, filtering},
-    filter::{self, Unset},
-    leak, listener,
+    filters::socket::{self as filter, Unset},
+    kernel::sock::{End, Read, Sock},
+    leaks::close_wait as leak,
     maps::{ARMED, COUNTERS, EVENTS, SOCKETS, count},
     owner,
-    sock::{End, Read, Sock},
-    stack,
-    story::{KnownOwner, SINCE_BEFORE, Story},
+    rodata::{config, filtering},
+    stacks::capture as stack,
+    stories::listener,
+    stories::story::{KnownOwner, SINCE_BEFORE, Story},
 };
 
 /// After so many records of a CPU it looks at how full the buffer is: the look costs more than it is worth for each.

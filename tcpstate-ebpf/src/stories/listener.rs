@@ -14,10 +14,10 @@ use tcpstate_common::{
 
 use crate::{
     atomic,
+    kernel::sock::{Read, Sock},
     maps::{LISTENERS, count},
     owner,
-    sock::{Read, Sock},
-    story::KnownOwner,
+    stories::story::KnownOwner,
 };
 
 /// Where a socket listens.

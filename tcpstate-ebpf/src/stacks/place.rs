@@ -13,11 +13,11 @@ use tcpstate_common::{
 
 use crate::{
     Opaque,
-    config::{has, offset},
+    kernel::sock::{Probed, Read, Typed},
     maps::{CODE, EPOCH, MEMOS, RANGES, SCRATCH},
     owner,
-    sock::{Probed, Read, Typed},
-    stack::PAGE,
+    rodata::{has, offset},
+    stacks::capture::PAGE,
 };
 
 /// Words at the top of a stack that are looked at to tell places apart.

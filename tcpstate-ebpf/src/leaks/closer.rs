@@ -14,15 +14,15 @@ use tcpstate_common::{
 use crate::{
     Opaque,
     clock::now_ns,
-    config::{has, offset},
-    found::fill_load,
-    leak::{beside, mark},
+    hooks::leaking::fill_load,
+    hooks::transition::{Known, Seen, What, fill_socket},
+    kernel::sock::{Probed, Read, Sock, Typed},
+    leaks::close_wait::{beside, mark},
     maps::SOCKETS,
     owner,
-    sock::{Probed, Read, Sock, Typed},
-    stack::{self, PF_EXITING},
-    story::{EOF_READ, EXITED, KnownOwner, Story},
-    transition::{Known, Seen, What, fill_socket},
+    rodata::{has, offset},
+    stacks::capture::{self as stack, PF_EXITING},
+    stories::story::{EOF_READ, EXITED, KnownOwner, Story},
 };
 
 const CLOSE: u8 = TcpState::Close as u8;

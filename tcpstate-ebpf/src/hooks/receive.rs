@@ -5,13 +5,13 @@ use tcpstate_common::state::TcpState;
 
 use crate::{
     Opaque,
-    config::offset,
-    descriptor::{socket_of, syscall_result},
-    leak,
+    kernel::file::{socket_of, syscall_result},
+    kernel::sock::{Read, Sock, load},
+    leaks::close_wait as leak,
     maps::SOCKETS,
-    sock::{Read, Sock, load},
-    stack,
-    story::{EOF_READ, TRACKED},
+    rodata::offset,
+    stacks::capture as stack,
+    stories::story::{EOF_READ, TRACKED},
 };
 
 const CLOSE_WAIT: u8 = TcpState::CloseWait as u8;

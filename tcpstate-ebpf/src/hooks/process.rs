@@ -5,9 +5,9 @@ use tcpstate_common::config::{filter, follow_count, pid_state};
 use crate::{
     Opaque,
     clock::now_ns,
-    config::{filtering, offset},
+    kernel::sock::load,
     maps::{FOLLOW_COUNTS, PIDS, count},
-    sock::load,
+    rodata::{filtering, offset},
 };
 
 /// `sched_process_fork`: a new thread or process.

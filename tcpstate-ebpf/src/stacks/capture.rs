@@ -18,10 +18,10 @@ use tcpstate_common::{
 use crate::{
     Opaque,
     clock::now_ns,
-    config::{config, filtering, has, offset},
+    kernel::sock::{Probed, Read, Typed},
     maps::{BUDGET, PLACES, STACKS, count},
-    place::{Seen, is_familiar, looked_at, make_familiar, remembered, start_stack},
-    sock::{Probed, Read, Typed},
+    rodata::{config, filtering, has, offset},
+    stacks::place::{Seen, is_familiar, looked_at, make_familiar, remembered, start_stack},
 };
 
 /// What precedes the bytes of a user stack.

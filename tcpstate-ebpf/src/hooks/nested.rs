@@ -11,10 +11,10 @@
 use aya_ebpf::programs::BtfTracePointContext;
 
 use crate::{
-    config::is_never,
+    hooks::transition::is_armed,
+    kernel::sock::Sock,
     maps::{NESTED, SOCKETS, TAKEN, TRANSITIONS, count},
-    sock::Sock,
-    transition::is_armed,
+    rodata::is_never,
 };
 
 // No function here takes the work as a closure: that would be another frame on the BPF stack.

@@ -9,7 +9,7 @@ use aya_ebpf::{
     programs::BtfTracePointContext,
 };
 
-use crate::snapshot::TaskFileContext;
+use crate::hooks::opening::TaskFileContext;
 
 #[btf_tracepoint(function = "tcp_destroy_sock")]
 fn trial_socket_cookie(ctx: BtfTracePointContext) -> i32 {

@@ -3,12 +3,12 @@
 use tcpstate_common::config::filter;
 
 use crate::{
-    closing,
-    config::filtering,
-    leak,
+    kernel::sock::Sock,
+    leaks::close_wait as leak,
+    leaks::closer as closing,
     maps::SOCKETS,
-    sock::Sock,
-    story::{EXITED, TRACKED},
+    rodata::filtering,
+    stories::story::{EXITED, TRACKED},
 };
 
 #[inline(always)]

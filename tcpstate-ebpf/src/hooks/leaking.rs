@@ -9,14 +9,14 @@ use tcpstate_common::{
 
 use crate::{
     clock::now_ns,
-    config::{filtering, offset},
-    filter::{self, Unset},
+    filters::socket::{self as filter, Unset},
+    hooks::opening::{Meta, TaskFileContext, TcpContext, descriptor, full_socket, with_socket},
+    hooks::transition::{What, fill_socket},
+    kernel::sock::{Read, Sock},
     maps::{FOUND, SOCKETS},
     owner,
-    snapshot::{Meta, TaskFileContext, TcpContext, descriptor, full_socket, with_socket},
-    sock::{Read, Sock},
-    story::{EOF_READ, KnownOwner, SINCE_BEFORE, Story, TRACKED},
-    transition::{What, fill_socket},
+    rodata::{filtering, offset},
+    stories::story::{EOF_READ, KnownOwner, SINCE_BEFORE, Story, TRACKED},
 };
 
 const CLOSE_WAIT: u8 = TcpState::CloseWait as u8;

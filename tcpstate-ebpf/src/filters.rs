@@ -1,0 +1,3 @@
+//! What of all that happens is wanted.
+
+pub(crate) mod socket;

@@ -1,0 +1,4 @@
+//! What the kernel side keeps of live sockets.
+
+pub(crate) mod listener;
+pub(crate) mod story;
