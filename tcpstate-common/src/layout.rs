@@ -5,6 +5,8 @@
 
 use core::mem::size_of;
 
+use crate::arch::pt_regs;
+
 /// A field to be looked up in the kernel's BTF.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct KernelField {
@@ -22,7 +24,7 @@ pub const ABSENT: u32 = u32::MAX;
 macro_rules! layout {
     (@optional) => { false };
     (@optional optional) => { true };
-    ($($(#[$attribute:meta])* $name:ident = $structure:literal $member:literal $($optional:ident)?,)+) => {
+    ($($(#[$attribute:meta])* $name:ident = $structure:literal $member:tt $($optional:ident)?,)+) => {
         /// Byte offsets of kernel fields in their structures.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         #[repr(C)]
@@ -145,25 +147,24 @@ layout! {
     mm_end_code = "mm_struct" "end_code",
     /// Where the stack of the first thread began: chosen at random by each `execve()`.
     mm_start_stack = "mm_struct" "start_stack",
-    // Registers have other names on other architectures: without them there are no stacks.
     /// User instruction pointer.
-    regs_ip = "pt_regs" "ip" optional,
+    regs_ip = "pt_regs" (pt_regs::IP) optional,
     /// User stack pointer.
-    regs_sp = "pt_regs" "sp" optional,
+    regs_sp = "pt_regs" (pt_regs::SP) optional,
     /// User frame pointer.
-    regs_bp = "pt_regs" "bp" optional,
-    /// User code segment: its lowest bits are 3 in user mode.
-    regs_cs = "pt_regs" "cs" optional,
+    regs_bp = "pt_regs" (pt_regs::BP) optional,
+    /// The mode that the processor was in.
+    regs_mode = "pt_regs" (pt_regs::MODE) optional,
     /// Number of the system call.
-    regs_orig_ax = "pt_regs" "orig_ax" optional,
+    regs_syscall = "pt_regs" (pt_regs::SYSCALL) optional,
     /// First argument of a system call: of those on sockets the descriptor.
-    regs_di = "pt_regs" "di" optional,
+    regs_argument_1 = "pt_regs" (pt_regs::ARGUMENT_1) optional,
     /// Third argument of a system call: of `read()` and `recv()` the length.
-    regs_dx = "pt_regs" "dx" optional,
+    regs_argument_3 = "pt_regs" (pt_regs::ARGUMENT_3) optional,
     /// Fifth argument of a system call: of `splice()` the length.
-    regs_r8 = "pt_regs" "r8" optional,
-    /// User stack segment, the last of the registers that the processor itself saves.
-    regs_ss = "pt_regs" "ss" optional,
+    regs_argument_5 = "pt_regs" (pt_regs::ARGUMENT_5) optional,
+    /// The last register that is there however the kernel was entered.
+    regs_last = "pt_regs" (pt_regs::LAST) optional,
     /// What the threads of a process share.
     task_signal = "task_struct" "signal",
     /// Live threads of a process.

@@ -5,6 +5,7 @@
 //! into enums with `TryFrom` and shows what it does not know as a number.
 #![cfg_attr(not(feature = "user"), no_std)]
 
+pub mod arch;
 pub mod config;
 pub mod counters;
 pub mod event;

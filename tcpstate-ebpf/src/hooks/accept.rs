@@ -2,7 +2,11 @@
 
 use aya_ebpf::{EbpfContext, programs::TracePointContext};
 use aya_log_ebpf::debug;
-use tcpstate_common::{config::filter, event::owner_source};
+use tcpstate_common::{
+    arch::syscall::{ACCEPT, ACCEPT4, IO_URING_ENTER},
+    config::filter,
+    event::owner_source,
+};
 
 use crate::{
     clock::now_ns,
@@ -15,12 +19,6 @@ use crate::{
     stacks::capture as stack,
     stories::story::{KnownOwner, SINCE_BEFORE, Story, TRACKED},
 };
-
-/// Whether it is one of `accept`, `accept4` and `io_uring_enter`.
-#[inline(always)]
-fn accepts(call: i64) -> bool {
-    matches!(call, 43 | 288 | 426)
-}
 
 /// `inet_csk_accept()` returned a socket, or null. Only its address may be known.
 #[inline(always)]
@@ -85,4 +83,10 @@ fn accepted<R: Read>(ctx: &impl EbpfContext, sk: Sock<R>, story: Option<*mut Sto
     let mut story = Story::new(&known, cookie, now_ns(), sk.state(), sk.local(sk.family()).port);
     story.flags = SINCE_BEFORE;
     story.begin_if_absent(key);
+}
+
+/// Whether a system call accepts.
+#[inline(always)]
+fn accepts(call: i64) -> bool {
+    matches!(call, ACCEPT | ACCEPT4 | IO_URING_ENTER)
 }

@@ -1,7 +1,12 @@
 //! The end-of-file read: where the program was told, and did not close.
 
 use aya_ebpf::programs::TracePointContext;
-use tcpstate_common::state::TcpState;
+use tcpstate_common::{
+    arch::syscall::{
+        IO_SUBMIT, IO_URING_ENTER, PREADV, PREADV2, READ, READV, RECVFROM, RECVMMSG, RECVMSG, SENDFILE, SPLICE, TEE,
+    },
+    state::TcpState,
+};
 
 use crate::{
     Opaque,
@@ -16,17 +21,6 @@ use crate::{
 
 const CLOSE_WAIT: u8 = TcpState::CloseWait as u8;
 const MSG_PEEK: i32 = 2;
-
-/// x86-64 numbers of the system calls whose third argument is the length asked for.
-const READ: i64 = 0;
-const RECVFROM: i64 = 45;
-
-/// Whether it is one of `read`, `readv`, `sendfile`, `recvfrom`, `recvmsg`, `io_submit`, `splice`, `tee`, `preadv`, `recvmmsg`,
-/// `preadv2` and `io_uring_enter`.
-#[inline(always)]
-fn receives(call: i64) -> bool {
-    matches!(call, READ | 19 | 40 | RECVFROM | 47 | 209 | 275 | 276 | 295 | 299 | 327 | 426)
-}
 
 /// A receive returned `result`, of a length that the hook does not tell.
 #[inline(always)]
@@ -84,4 +78,23 @@ fn on_end_of_file<R: Read>(sk: Sock<R>, result: i32, flags: i32, asked_for_nothi
 #[inline(always)]
 fn asked_for_nothing() -> bool {
     stack::running_registers().is_some_and(|user| matches!(user.syscall, READ | RECVFROM) && user.length == 0)
+}
+
+/// Whether a system call receives.
+#[inline(always)]
+fn receives(call: i64) -> bool {
+    matches!(
+        call,
+        READ | READV
+            | SENDFILE
+            | RECVFROM
+            | RECVMSG
+            | IO_SUBMIT
+            | SPLICE
+            | TEE
+            | PREADV
+            | RECVMMSG
+            | PREADV2
+            | IO_URING_ENTER
+    )
 }

@@ -195,11 +195,28 @@ fn closed_for(seen: &Seen, cookie: u64) -> Option<u64> {
     }
 }
 
-/// Whether it is `connect` or `io_uring_enter`, or with TCP Fast Open what sends first: `write`, `writev`, `sendfile`, `sendto`, `sendmsg`,
-/// `io_submit`, `splice`, `pwritev`, `sendmmsg` or `pwritev2`.
+/// Whether a system call connects; with TCP Fast Open what sends first does.
 #[inline(always)]
 fn connects(call: i64) -> bool {
-    matches!(call, 1 | 20 | 40 | 42 | 44 | 46 | 209 | 275 | 296 | 307 | 328 | 426)
+    use tcpstate_common::arch::syscall::{
+        CONNECT, IO_SUBMIT, IO_URING_ENTER, PWRITEV, PWRITEV2, SENDFILE, SENDMMSG, SENDMSG, SENDTO, SPLICE, WRITE,
+        WRITEV,
+    };
+    matches!(
+        call,
+        WRITE
+            | WRITEV
+            | SENDFILE
+            | CONNECT
+            | SENDTO
+            | SENDMSG
+            | IO_SUBMIT
+            | SPLICE
+            | PWRITEV
+            | SENDMMSG
+            | PWRITEV2
+            | IO_URING_ENTER
+    )
 }
 
 /// From CLOSE to LISTEN, in the context of `listen()`.

@@ -1,6 +1,7 @@
 //! What leak hunting sends: sockets that enter and leave CLOSE_WAIT, and what happens to them meanwhile.
 
 use tcpstate_common::{
+    arch::syscall,
     config::filter as set,
     event::Owner,
     leak::{Entered, KIND_ACCEPTED, KIND_CLOSED, KIND_DESTROYED, KIND_ENTERED, KIND_EOF_READ, KIND_LEFT, SocketEvent},
@@ -100,12 +101,9 @@ enum Call {
 /// The system call that the running task is in.
 #[inline(always)]
 fn running_call() -> Call {
-    /// x86-64 numbers of the system calls.
-    const CLOSE: i64 = 3;
-    const SHUTDOWN: i64 = 48;
     match stack::running_call() {
-        CLOSE => Call::Close,
-        SHUTDOWN => Call::Shutdown,
+        syscall::CLOSE => Call::Close,
+        syscall::SHUTDOWN => Call::Shutdown,
         _ => Call::Other,
     }
 }

@@ -9,6 +9,7 @@ use aya_ebpf::helpers::{
     },
 };
 use tcpstate_common::{
+    arch,
     config::{MAX_STACK, STACK_PIECE, filter as set},
     helper,
     layout::ABSENT,
@@ -53,8 +54,8 @@ pub(crate) struct Budget {
 /// User registers of a task.
 pub(crate) struct UserRegisters {
     pub(crate) registers: Registers,
-    /// Whether they are those of x86-64 code, and so is the number of the system call.
-    pub(crate) is_64_bit: bool,
+    /// Whether they are those of the kernel's own instruction set, and so is the number of the system call.
+    pub(crate) is_native: bool,
     pub(crate) syscall: i64,
     pub(crate) argument: u64,
     /// Third argument of the system call.
@@ -68,8 +69,6 @@ pub(crate) struct UserRegisters {
 /// `task` has to be a `struct task_struct` that the verifier knows the type of, unless [`helper::TASK_REGISTERS`] is missing.
 #[inline(always)]
 pub(crate) unsafe fn user_registers(task: *const Opaque) -> Option<UserRegisters> {
-    /// `THREAD_SIZE` on x86-64 without KASAN.
-    const KERNEL_STACK: u64 = 16 << 10;
     if offset!(regs_ip) == ABSENT {
         return None;
     }
@@ -82,32 +81,29 @@ pub(crate) unsafe fn user_registers(task: *const Opaque) -> Option<UserRegisters
         if !has(helper::READ_KERNEL) || offset!(task_stack) == ABSENT {
             return None;
         }
-        // `task_pt_regs()`, arch/x86/include/asm/processor.h: at the top of the stack. Since 6.9 not quite (FRED), but
-        // kernels that new have the helper.
+        // At the top of the stack. Since 6.9 not quite on x86-64 (FRED), but kernels that new have the helper.
         let stack: u64 = Probed::load(task, offset!(task_stack));
-        let length = u64::from(offset!(regs_ss)) + size_of::<u64>() as u64;
-        registers::<Probed>((stack + KERNEL_STACK - length) as *const Opaque)
+        let length = u64::from(offset!(regs_last)) + size_of::<u64>() as u64;
+        registers::<Probed>((stack + arch::KERNEL_STACK - length) as *const Opaque)
     }
 }
 
 /// The registers in a `struct pt_regs`, if they are those of user mode.
 #[inline(always)]
 unsafe fn registers<R: Read>(regs: *const Opaque) -> Option<UserRegisters> {
-    /// `__USER_CS` (`arch/x86/include/asm/segment.h`).
-    const USER_CS: u16 = 0x33;
     // SAFETY: a pointer that `R` can read.
     unsafe {
-        let cs: u16 = R::load(regs, offset!(regs_cs));
-        (cs & 3 == 3).then(|| UserRegisters {
+        let mode: arch::Mode = R::load(regs, offset!(regs_mode));
+        arch::is_user(mode).then(|| UserRegisters {
             registers: Registers {
                 ip: R::load(regs, offset!(regs_ip)),
                 sp: R::load(regs, offset!(regs_sp)),
                 bp: R::load(regs, offset!(regs_bp)),
             },
-            is_64_bit: cs == USER_CS,
-            syscall: R::load(regs, offset!(regs_orig_ax)),
-            argument: R::load(regs, offset!(regs_di)),
-            length: R::load(regs, offset!(regs_dx)),
+            is_native: arch::is_native(mode),
+            syscall: R::load(regs, offset!(regs_syscall)),
+            argument: R::load(regs, offset!(regs_argument_1)),
+            length: R::load(regs, offset!(regs_argument_3)),
         })
     }
 }
@@ -155,7 +151,7 @@ pub(crate) fn running_registers() -> Option<UserRegisters> {
 /// The descriptor that the running task's `splice()` reads from, and the length it asked for.
 #[inline(always)]
 pub(crate) fn running_splice() -> Option<(u64, u64)> {
-    if offset!(regs_r8) == ABSENT || !has(helper::TASK_REGISTERS) {
+    if offset!(regs_argument_5) == ABSENT || !has(helper::TASK_REGISTERS) {
         return None;
     }
     // SAFETY: the helpers' results are typed.
@@ -164,7 +160,7 @@ pub(crate) fn running_splice() -> Option<(u64, u64)> {
         if regs.is_null() {
             None
         } else {
-            Some((Typed::load(regs, offset!(regs_di)), Typed::load(regs, offset!(regs_r8))))
+            Some((Typed::load(regs, offset!(regs_argument_1)), Typed::load(regs, offset!(regs_argument_5))))
         }
     }
 }
@@ -184,7 +180,7 @@ pub(crate) fn capture() -> u64 {
     }
 }
 
-/// The same where `is_one` holds of the system call that the running task is in (x86-64 numbers). What `io_uring` does for a task
+/// The same where `is_one` holds of the system call that the running task is in. What `io_uring` does for a task
 /// interrupts whatever call it is in meanwhile (`io_run_task_work()`, `io_uring/io_uring.h`, Linux 6.18), which has nothing to do with
 /// the socket.
 #[inline(always)]
@@ -199,7 +195,7 @@ const OTHER_NUMBERS: i64 = i64::MIN;
 /// The number of the system call that the running task is in. Not inlined: the registers fill a frame.
 #[inline(never)]
 pub(crate) fn running_call() -> i64 {
-    running_registers().filter(|user| user.is_64_bit).map_or(OTHER_NUMBERS, |user| user.syscall)
+    running_registers().filter(|user| user.is_native).map_or(OTHER_NUMBERS, |user| user.syscall)
 }
 
 // Two global functions, as the verifier calls them: each is walked once for each program that calls it, and not once more for each

@@ -7,7 +7,7 @@ use aya::{
     maps::ProgramArray,
     programs::{BtfTracePoint, FEntry, FExit, Iter, KProbe, TracePoint},
 };
-use tcpstate_common::{helper, layout::ABSENT};
+use tcpstate_common::{arch::pt_regs, helper, layout::ABSENT};
 use tcpstate_core::model::probes::{Refusal, Role};
 
 use super::{
@@ -53,7 +53,7 @@ pub(super) fn of(role: Role) -> Vec<Candidate> {
             hook("fexit/tcp_splice_read", |target| fexit(target, SPLICE, &[(5, "splice_fexit")])),
             hook("tracepoint/syscalls:sys_exit_splice", |target| {
                 target.helpers.require(helper::TASK_REGISTERS)?;
-                field(target.layout.regs_r8, "pt_regs.r8")?;
+                register(target.layout.regs_argument_5, pt_regs::ARGUMENT_5)?;
                 syscalls(target, "splice_syscall", &["sys_exit_splice"])
             }),
         ],
@@ -83,11 +83,11 @@ pub(super) fn of(role: Role) -> Vec<Candidate> {
         }
         Role::Registers => vec![
             hook("bpf_task_pt_regs", |target| {
-                field(target.layout.regs_ip, "pt_regs.ip")?;
+                register(target.layout.regs_ip, pt_regs::IP)?;
                 target.helpers.require(helper::TASK_REGISTERS)
             }),
             substitute("task->stack", |target| {
-                field(target.layout.regs_ip, "pt_regs.ip")?;
+                register(target.layout.regs_ip, pt_regs::IP)?;
                 field(target.layout.task_stack, "task_struct.stack")?;
                 target.helpers.require(helper::READ_KERNEL)
             }),
@@ -102,6 +102,10 @@ fn field(offset: u32, name: &str) -> Attached {
         return Err(Refused(Refusal { errno: None, reason }));
     }
     Ok(())
+}
+
+fn register(offset: u32, name: &str) -> Attached {
+    field(offset, &format!("pt_regs.{name}"))
 }
 
 /// Attaches a `tp_btf` program.
