@@ -10,8 +10,6 @@ use crate::{Address, COMM_LEN};
 pub const MAX_PORTS: usize = 16;
 /// How many names a comm filter can name.
 pub const MAX_COMMS: usize = 8;
-/// How deep a cgroup hierarchy is walked upwards to find the cgroup of a filter.
-pub const MAX_CGROUP_DEPTH: usize = 24;
 /// User stacks are copied in pieces of this many bytes: a copy ends at the piece that the stack's top lies in.
 pub const STACK_PIECE: u32 = 1024;
 /// Most bytes of user stack that can be copied.

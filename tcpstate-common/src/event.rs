@@ -34,6 +34,11 @@ pub struct Owner {
     pub comm: [u8; COMM_LEN],
 }
 
+impl Owner {
+    /// Nobody: nothing that ran in the owner's context was seen.
+    pub const UNKNOWN: Self = Self { tgid: 0, tid: 0, comm: [0; COMM_LEN] };
+}
+
 /// [`Transition::flags`]: `in_old_ns` is a lower bound; the tracer came after the socket had entered the old state.
 pub const FLAG_AT_LEAST: u8 = 1 << 0;
 /// [`Transition::flags`]: nothing is known of the time in the old state; `in_old_ns` is 0.

@@ -15,25 +15,24 @@ mod rodata;
 mod stacks;
 mod stories;
 
-use core::ffi::c_void;
-
 use aya_ebpf::{
     macros::{btf_tracepoint, fentry, fexit, kretprobe, tracepoint},
     programs::{BtfTracePointContext, FEntryContext, FExitContext, RetProbeContext, TracePointContext},
 };
 
 use crate::{
-    hooks::{
-        accept, destroy, leaking as found, nested as nesting, opening as snapshot, process as fork, receive, threads,
-        transition,
+    hooks::{accept, destroy, leaking, nested, opening, process, receive, threads, transition},
+    kernel::{
+        iter::{TaskContext, TaskFileContext, TcpContext},
+        sock::Sock,
+        task::Task,
     },
-    kernel::sock::Sock,
 };
 
 /// Every TCP transition (`inet_sk_set_state()`, `net/ipv4/af_inet.c`).
 #[btf_tracepoint(function = "inet_sock_set_state")]
 fn inet_sock_set_state(ctx: BtfTracePointContext) -> i32 {
-    nesting::enter(&ctx);
+    nested::enter(&ctx);
     transition::on_transition(&ctx);
     0
 }
@@ -41,8 +40,8 @@ fn inet_sock_set_state(ctx: BtfTracePointContext) -> i32 {
 /// The same tracepoint once more, for transitions that interrupt the program above.
 #[btf_tracepoint(function = "inet_sock_set_state")]
 fn inet_sock_set_state_nested(ctx: BtfTracePointContext) -> i32 {
-    if nesting::interrupts(&ctx) {
-        nesting::hand_over(&ctx);
+    if nested::interrupts(&ctx) {
+        nested::hand_over(&ctx);
     }
     0
 }
@@ -57,14 +56,14 @@ fn tcp_destroy_sock(ctx: BtfTracePointContext) -> i32 {
 /// A new process of a followed one.
 #[btf_tracepoint(function = "sched_process_fork")]
 fn sched_process_fork(ctx: BtfTracePointContext) -> i32 {
-    fork::on_fork(ctx.arg(0), ctx.arg(1));
+    process::on_fork(Task::new(ctx.arg(0)), Task::new(ctx.arg(1)));
     0
 }
 
 /// The end of a followed process.
 #[btf_tracepoint(function = "sched_process_exit")]
 fn sched_process_exit(ctx: BtfTracePointContext) -> i32 {
-    fork::on_exit(ctx.arg(0));
+    process::on_exit(Task::new(ctx.arg(0)));
     0
 }
 
@@ -151,39 +150,39 @@ fn splice_syscall(ctx: TracePointContext) -> u32 {
 /// aya has no macro for iterators; the section's name is what the loader goes by.
 #[unsafe(no_mangle)]
 #[unsafe(link_section = "iter/task_file")]
-extern "C" fn snapshot_files(ctx: *const snapshot::TaskFileContext) -> i32 {
-    snapshot::on_file(ctx);
+extern "C" fn snapshot_files(ctx: *const TaskFileContext) -> i32 {
+    opening::on_file(ctx);
     0
 }
 
 /// Sockets of one network namespace, also those without a descriptor.
 #[unsafe(no_mangle)]
 #[unsafe(link_section = "iter/tcp")]
-extern "C" fn snapshot_tcp(ctx: *const snapshot::TcpContext) -> i32 {
-    snapshot::on_tcp(ctx);
+extern "C" fn snapshot_tcp(ctx: *const TcpContext) -> i32 {
+    opening::on_tcp(ctx);
     0
 }
 
 /// Descriptors of leaking sockets, of every process and network namespace.
 #[unsafe(no_mangle)]
 #[unsafe(link_section = "iter/task_file")]
-extern "C" fn leaking_files(ctx: *const snapshot::TaskFileContext) -> i32 {
-    found::on_file(ctx);
+extern "C" fn leaking_files(ctx: *const TaskFileContext) -> i32 {
+    leaking::on_file(ctx);
     0
 }
 
 /// Leaking sockets of one network namespace that have no descriptor, and listeners with a backlog.
 #[unsafe(no_mangle)]
 #[unsafe(link_section = "iter/tcp")]
-extern "C" fn leaking_tcp(ctx: *const snapshot::TcpContext) -> i32 {
-    found::on_tcp(ctx);
+extern "C" fn leaking_tcp(ctx: *const TcpContext) -> i32 {
+    leaking::on_tcp(ctx);
     0
 }
 
 /// Threads of the processes that leak.
 #[unsafe(no_mangle)]
 #[unsafe(link_section = "iter/task")]
-extern "C" fn leaking_threads(ctx: *const threads::TaskContext) -> i32 {
+extern "C" fn leaking_threads(ctx: *const TaskContext) -> i32 {
     threads::on_task(ctx);
     0
 }
@@ -199,6 +198,3 @@ fn panic(_info: &core::panic::PanicInfo<'_>) -> ! {
     // The verifier rejects a program that could get here.
     loop {}
 }
-
-/// A kernel object that only offsets from BTF look into.
-type Opaque = c_void;

@@ -6,8 +6,10 @@ use tcpstate_common::{
 };
 
 use crate::{
-    hooks::transition::What,
-    kernel::sock::{End, Read, Sock},
+    kernel::{
+        read::Read,
+        sock::{End, Identity, Sock},
+    },
     rodata::{config, filtering},
 };
 
@@ -30,19 +32,19 @@ pub(crate) enum Unset {
 
 /// Whether the socket is one that the filters want.
 #[inline(always)]
-pub(crate) fn socket<R: Read>(sk: Sock<R>, what: &What, unset: Unset) -> bool {
+pub(crate) fn socket<R: Read>(sk: Sock<R>, socket: &Identity, unset: Unset) -> bool {
     if !filtering(SOCKET_FILTERS) {
         return true;
     }
     let passes = unset == Unset::Passes;
-    let (local, remote) = (&what.local, &what.remote);
-    (!filtering(filter::FAMILY) || what.family == config!(family))
-        && (!filtering(filter::NETNS) || what.netns == config!(netns))
+    let (local, remote) = (&socket.local, &socket.remote);
+    (!filtering(filter::FAMILY) || socket.family == config!(family))
+        && (!filtering(filter::NETNS) || socket.netns == config!(netns))
         && (!filtering(filter::LOCAL_PORT) || if local.port == 0 { passes } else { local_port(local.port) })
         && (!filtering(filter::REMOTE_PORT) || if remote.port == 0 { passes } else { remote_port(remote.port) })
         && (!filtering(filter::LOCAL_NET) || local_net(local) || passes && unspecified(local))
         && (!filtering(filter::REMOTE_NET) || remote_net(remote) || passes && unspecified(remote))
-        && (!filtering(filter::CGROUP) || sk.in_cgroup(config!(cgroup_id)))
+        && (!filtering(filter::CGROUP) || sk.is_in_cgroup(config!(cgroup_id)))
 }
 
 /// Whether the old or the new state is one of `--state`.

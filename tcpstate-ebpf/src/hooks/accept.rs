@@ -10,8 +10,7 @@ use tcpstate_common::{
 
 use crate::{
     clock::now_ns,
-    kernel::file::{is_of_tcp, socket_of, syscall_result},
-    kernel::sock::{Read, Sock},
+    kernel::{current, file::socket_of_current, read::Read, sock::Sock, syscall},
     leaks::close_wait as leak,
     maps::SOCKETS,
     owner,
@@ -28,7 +27,7 @@ pub(crate) fn on_return<R: Read>(ctx: &impl EbpfContext, sk: Sock<R>) {
     }
     let story = SOCKETS.get_ptr_mut(sk.address());
     // DCCP accepts by the same function, up to 6.15, and nothing would tell of the end of its sockets.
-    if story.is_some() || is_of_tcp(sk) {
+    if story.is_some() || sk.is_of_tcp() {
         accepted(ctx, sk, story);
     }
 }
@@ -36,11 +35,11 @@ pub(crate) fn on_return<R: Read>(ctx: &impl EbpfContext, sk: Sock<R>) {
 /// `accept(2)` or `accept4(2)` returns to its caller: from the descriptor to the socket.
 #[inline(always)]
 pub(crate) fn on_syscall_exit(ctx: &TracePointContext) {
-    let Some(fd) = syscall_result(ctx) else { return };
+    let Some(fd) = syscall::result(ctx) else { return };
     if fd < 0 {
         return;
     }
-    let Some(sk) = socket_of(fd as u64) else { return };
+    let Some(sk) = socket_of_current(fd as u64) else { return };
     accepted_unless_told(ctx, sk);
 }
 
@@ -50,7 +49,7 @@ pub(crate) fn on_syscall_exit(ctx: &TracePointContext) {
 pub(crate) fn accepted_unless_told<R: Read>(ctx: &impl EbpfContext, sk: Sock<R>) {
     let story = SOCKETS.get_ptr_mut(sk.address());
     // SAFETY: a value in the map.
-    if story.map_or_else(|| is_of_tcp(sk), |story| unsafe { (*story).source != owner_source::ACCEPT }) {
+    if story.map_or_else(|| sk.is_of_tcp(), |story| unsafe { (*story).source != owner_source::ACCEPT }) {
         accepted(ctx, sk, story);
     }
 }
@@ -59,11 +58,11 @@ pub(crate) fn accepted_unless_told<R: Read>(ctx: &impl EbpfContext, sk: Sock<R>)
 #[inline(always)]
 fn accepted<R: Read>(ctx: &impl EbpfContext, sk: Sock<R>, story: Option<*mut Story>) {
     let key = sk.address();
-    if filtering(filter::PID) && story.is_none() && !owner::followed(owner::process()) {
+    if filtering(filter::PID) && story.is_none() && !owner::followed(current::tgid()) {
         return;
     }
     let place = if filtering(filter::LEAKS) { stack::capture_in(accepts) } else { 0 };
-    let known = KnownOwner { owner: owner::current(), source: owner_source::ACCEPT, place };
+    let known = KnownOwner { owner: current::owner(), source: owner_source::ACCEPT, place };
     if let Some(story) = story {
         // SAFETY: a value in the map.
         unsafe {

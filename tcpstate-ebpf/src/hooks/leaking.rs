@@ -1,27 +1,27 @@
 //! How leaking sockets stand now: iterators over descriptors, and over the sockets that have none.
 
-use aya_ebpf::helpers::generated::{bpf_jiffies64, bpf_seq_write};
+use aya_ebpf::helpers::generated::bpf_jiffies64;
 use tcpstate_common::{
     config::filter as set,
     leak::{FOUND_EOF_READ, FOUND_SINCE, FOUND_UNACCEPTED, Found},
-    state::TcpState,
 };
 
 use crate::{
     clock::now_ns,
     filters::socket::{self as filter, Unset},
-    hooks::opening::{Meta, TaskFileContext, TcpContext, descriptor, full_socket, with_socket},
-    hooks::transition::{What, fill_socket},
-    kernel::sock::{Read, Sock},
+    hooks::transition::fill_socket,
+    kernel::{
+        file::with_socket,
+        iter::{self, Reader, TaskFileContext, TcpContext},
+        read::Read,
+        sock::{Identity, Sock},
+        state::{CLOSE_WAIT, FIN_WAIT2, LISTEN},
+    },
     maps::{FOUND, SOCKETS},
     owner,
     rodata::{filtering, offset},
     stories::story::{EOF_READ, KnownOwner, SINCE_BEFORE, Story, TRACKED},
 };
-
-const CLOSE_WAIT: u8 = TcpState::CloseWait as u8;
-const FIN_WAIT2: u8 = TcpState::FinWait2 as u8;
-const LISTEN: u8 = TcpState::Listen as u8;
 
 /// Ticks that a time may be ahead of a clock that was read before it.
 const RACE: u32 = 1000;
@@ -31,9 +31,9 @@ const RACE: u32 = 1000;
 pub(crate) fn on_file(ctx: *const TaskFileContext) {
     // SAFETY: the iterator's context.
     unsafe {
-        let Some(descriptor) = descriptor(ctx) else { return };
-        let holder = owner::of_task(descriptor.task).tgid;
-        with_socket!(descriptor, |sk| write((*ctx).meta(), sk, holder, (*ctx).fd()));
+        let Some(descriptor) = iter::descriptor(ctx) else { return };
+        let holder = descriptor.task.tgid();
+        with_socket!(descriptor.file, |sk| write(descriptor.reader, sk, holder, descriptor.fd));
     }
 }
 
@@ -42,8 +42,8 @@ pub(crate) fn on_file(ctx: *const TaskFileContext) {
 pub(crate) fn on_tcp(ctx: *const TcpContext) {
     // SAFETY: the iterator's context.
     unsafe {
-        if let Some(sk) = full_socket(ctx) {
-            write((*ctx).meta(), sk, 0, 0);
+        if let Some((sk, reader)) = iter::full_socket(ctx) {
+            write(reader, sk, 0, 0);
         }
     }
 }
@@ -51,17 +51,17 @@ pub(crate) fn on_tcp(ctx: *const TcpContext) {
 /// Writes a socket that is in CLOSE_WAIT, or has been and is still there, or a listener with a backlog, or one that has only
 /// closed its side and waits for the other, which may be a socket in CLOSE_WAIT of this host.
 #[inline(always)]
-unsafe fn write<R: Read>(meta: *const Meta, sk: Sock<R>, holder_tgid: u32, holder_fd: u32) {
+fn write<R: Read>(reader: Reader, sk: Sock<R>, holder_tgid: u32, holder_fd: u32) {
     let state = sk.state();
     let story = SOCKETS.get_ptr_mut(sk.address());
     // SAFETY: a value in the map.
     let tracked = story.is_some_and(|story| unsafe { (*story).marks & TRACKED != 0 });
-    let waiting = state == LISTEN && sk.backlog().0 != 0 && holder_tgid == 0;
+    let waiting = state == LISTEN && sk.backlog() != 0 && holder_tgid == 0;
     let half_closed = state == FIN_WAIT2 && holder_tgid != 0 && sk.receives();
     if !(state == CLOSE_WAIT || tracked || waiting || half_closed) {
         return;
     }
-    let mut socket = What::of(sk);
+    let mut socket = Identity::of(sk);
     let mut known = KnownOwner::UNKNOWN;
     let (mut since_ns, mut flags) = (0, 0);
     if let Some(story) = story {
@@ -95,7 +95,7 @@ unsafe fn write<R: Read>(meta: *const Meta, sk: Sock<R>, holder_tgid: u32, holde
         flags |= FOUND_UNACCEPTED;
     }
     let Some(found) = FOUND.get_ptr_mut(0) else { return };
-    // SAFETY: this CPU's own value, and one iterator runs at a time; the iterator's own `seq_file`.
+    // SAFETY: this CPU's own value, and one iterator runs at a time.
     unsafe {
         let record = &raw mut (*found).socket;
         (*record).kind = 0;
@@ -113,7 +113,7 @@ unsafe fn write<R: Read>(meta: *const Meta, sk: Sock<R>, holder_tgid: u32, holde
         (*found).holder_tgid = holder_tgid;
         (*found).holder_fd = holder_fd;
         fill_load(found, sk, state);
-        bpf_seq_write((*meta).seq(), found.cast(), size_of::<Found>() as u32);
+        reader.write(&*found);
     }
 }
 
@@ -149,7 +149,8 @@ pub(crate) unsafe fn fill_load<R: Read>(found: *mut Found, sk: Sock<R>, state: u
         (*found).drops = 0;
         let tcp = sk.tcp();
         if state == LISTEN {
-            ((*found).recv_q, (*found).send_q) = sk.backlog();
+            (*found).recv_q = sk.backlog();
+            (*found).send_q = sk.backlog_limit();
             (*found).drops = sk.drops();
         } else if !tcp.is_null() {
             let now = jiffies as u32;

@@ -3,18 +3,16 @@
 use tcpstate_common::config::{filter, follow_count, pid_state};
 
 use crate::{
-    Opaque,
     clock::now_ns,
-    kernel::sock::load,
+    kernel::task::Task,
     maps::{FOLLOW_COUNTS, PIDS, count},
-    rodata::{filtering, offset},
+    rodata::filtering,
 };
 
 /// `sched_process_fork`: a new thread or process.
 #[inline(always)]
-pub(crate) fn on_fork(parent: *const Opaque, child: *const Opaque) {
-    // SAFETY: both are typed tasks of the tracepoint.
-    let (parent, child) = unsafe { (load::<u32>(parent, offset!(task_tgid)), load::<u32>(child, offset!(task_tgid))) };
+pub(crate) fn on_fork(parent: Task, child: Task) {
+    let (parent, child) = (parent.tgid(), child.tgid());
     if parent == child {
         return;
     }
@@ -34,10 +32,8 @@ pub(crate) fn on_fork(parent: *const Opaque, child: *const Opaque) {
 
 /// `sched_process_exit`: the end of a task. The process stays followed, since its sockets are closed only after this.
 #[inline(always)]
-pub(crate) fn on_exit(task: *const Opaque) {
-    // SAFETY: a typed task of the tracepoint.
-    let (tgid, live): (u32, i32) =
-        unsafe { (load(task, offset!(task_tgid)), load(load(task, offset!(task_signal)), offset!(signal_live))) };
+pub(crate) fn on_exit(task: Task) {
+    let (tgid, live) = (task.tgid(), task.live_threads());
     if live != 0 {
         return;
     }

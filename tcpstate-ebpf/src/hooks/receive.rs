@@ -1,17 +1,19 @@
 //! The end-of-file read: where the program was told, and did not close.
 
 use aya_ebpf::programs::TracePointContext;
-use tcpstate_common::{
-    arch::syscall::{
-        IO_SUBMIT, IO_URING_ENTER, PREADV, PREADV2, READ, READV, RECVFROM, RECVMMSG, RECVMSG, SENDFILE, SPLICE, TEE,
-    },
-    state::TcpState,
+use tcpstate_common::arch::syscall::{
+    IO_SUBMIT, IO_URING_ENTER, PREADV, PREADV2, READ, READV, RECVFROM, RECVMMSG, RECVMSG, SENDFILE, SPLICE, TEE,
 };
 
 use crate::{
-    Opaque,
-    kernel::file::{socket_of, syscall_result},
-    kernel::sock::{Read, Sock, load},
+    kernel::{
+        current,
+        file::socket_of_current,
+        read::{Opaque, Read, load},
+        sock::Sock,
+        state::CLOSE_WAIT,
+        syscall,
+    },
     leaks::close_wait as leak,
     maps::SOCKETS,
     rodata::offset,
@@ -19,7 +21,7 @@ use crate::{
     stories::story::{EOF_READ, TRACKED},
 };
 
-const CLOSE_WAIT: u8 = TcpState::CloseWait as u8;
+/// `MSG_PEEK` (`include/linux/socket.h`).
 const MSG_PEEK: i32 = 2;
 
 /// A receive returned `result`, of a length that the hook does not tell.
@@ -48,11 +50,11 @@ pub(crate) fn on_splice(socket: *const Opaque, length: u64, result: i64) {
 /// `splice(2)` returns to its caller.
 #[inline(always)]
 pub(crate) fn on_splice_syscall(ctx: &TracePointContext) {
-    if syscall_result(ctx) != Some(0) {
+    if syscall::result(ctx) != Some(0) {
         return;
     }
-    let Some((from, length)) = stack::running_splice() else { return };
-    let Some(sk) = socket_of(from) else { return };
+    let Some((from, length)) = current::splice() else { return };
+    let Some(sk) = socket_of_current(from) else { return };
     on_end_of_file(sk, 0, 0, || length == 0);
 }
 
@@ -77,7 +79,7 @@ fn on_end_of_file<R: Read>(sk: Sock<R>, result: i32, flags: i32, asked_for_nothi
 /// Whether the running task's system call is a receive of no bytes.
 #[inline(always)]
 fn asked_for_nothing() -> bool {
-    stack::running_registers().is_some_and(|user| matches!(user.syscall, READ | RECVFROM) && user.length == 0)
+    current::registers().is_some_and(|user| matches!(user.syscall, READ | RECVFROM) && user.length == 0)
 }
 
 /// Whether a system call receives.

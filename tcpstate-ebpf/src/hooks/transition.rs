@@ -15,7 +15,12 @@ use crate::{
     atomic,
     clock::now_ns,
     filters::socket::{self as filter, Unset},
-    kernel::sock::{End, Read, Sock},
+    kernel::{
+        current,
+        read::Read,
+        sock::{Identity, Sock},
+        state::{CLOSE, CLOSE_WAIT, ESTABLISHED, LISTEN, SYN_RECV, SYN_SENT},
+    },
     leaks::close_wait as leak,
     maps::{ARMED, COUNTERS, EVENTS, SOCKETS, count},
     owner,
@@ -27,12 +32,6 @@ use crate::{
 
 /// After so many records of a CPU it looks at how full the buffer is: the look costs more than it is worth for each.
 const WAKEUP_EVERY: u64 = 8;
-
-const ESTABLISHED: u8 = TcpState::Established as u8;
-const SYN_SENT: u8 = TcpState::SynSent as u8;
-const SYN_RECV: u8 = TcpState::SynRecv as u8;
-const CLOSE: u8 = TcpState::Close as u8;
-const LISTEN: u8 = TcpState::Listen as u8;
 
 /// What is known of a socket at a transition, from its story.
 pub(crate) struct Known {
@@ -54,33 +53,7 @@ pub(crate) struct Seen {
     pub(crate) old: u8,
     pub(crate) new: u8,
     pub(crate) now: u64,
-    pub(crate) socket: What,
-}
-
-/// What a socket is, apart from what happens to it.
-///
-/// Read once: for every pointer that is followed on some way through a program the verifier searches all of the kernel's types
-/// (`btf_nested_type_is_trusted()`, from 6.4 on), a millisecond each time.
-pub(crate) struct What {
-    pub(crate) family: u16,
-    pub(crate) netns: u32,
-    pub(crate) cgroup_id: u64,
-    pub(crate) local: End,
-    pub(crate) remote: End,
-}
-
-impl What {
-    #[inline(always)]
-    pub(crate) fn of<R: Read>(sk: Sock<R>) -> Self {
-        let family = sk.family();
-        Self {
-            family,
-            netns: sk.netns(),
-            cgroup_id: sk.cgroup_id(),
-            local: sk.local(family),
-            remote: sk.remote(family),
-        }
-    }
+    pub(crate) socket: Identity,
 }
 
 #[inline(always)]
@@ -99,7 +72,7 @@ pub(crate) fn on_transition(ctx: &BtfTracePointContext) {
         }
         return;
     }
-    let mut seen = Seen { sk, old, new, now: now_ns(), socket: What::of(sk) };
+    let mut seen = Seen { sk, old, new, now: now_ns(), socket: Identity::of(sk) };
     let mut known = Known::NOTHING;
     let kept = match (old, new) {
         (CLOSE, SYN_SENT) => connecting(&seen, &mut known),
@@ -122,7 +95,7 @@ pub(crate) fn on_transition(ctx: &BtfTracePointContext) {
     } else if filtering(set::LEAKS) {
         leak::on_transition(&seen, &known);
         // Into CLOSE_WAIT leak hunting sends the whole transition.
-        if filtering(set::TRANSITIONS) && new != leak::CLOSE_WAIT {
+        if filtering(set::TRANSITIONS) && new != CLOSE_WAIT {
             send(&seen, &known);
         }
     } else {
@@ -141,7 +114,7 @@ pub(crate) fn is_armed() -> bool {
 #[inline(always)]
 fn of_nobody_wanted(sk: Sock, old: u8, new: u8) -> bool {
     match (old, new) {
-        (CLOSE, SYN_SENT) => filtering(set::PID) && !owner::followed(owner::process()),
+        (CLOSE, SYN_SENT) => filtering(set::PID) && !owner::followed(current::tgid()),
         (CLOSE | LISTEN, _) => false,
         _ => SOCKETS.get_ptr(sk.address()).is_none(),
     }
@@ -161,7 +134,7 @@ fn wanted(seen: &Seen, known: &Known) -> bool {
 /// From CLOSE to SYN_SENT, in the context of `connect()`: the running task opens the socket.
 #[inline(never)]
 fn connecting(seen: &Seen, known: &mut Known) -> bool {
-    known.owner.owner = owner::current();
+    known.owner.owner = current::owner();
     known.owner.source = owner_source::CONNECT;
     if !owner::wanted(&known.owner.owner) || !wanted_so_far(seen) {
         return false;
@@ -222,7 +195,7 @@ fn connects(call: i64) -> bool {
 /// From CLOSE to LISTEN, in the context of `listen()`.
 #[inline(never)]
 fn listening(seen: &Seen, known: &mut Known) -> bool {
-    known.owner.owner = owner::current();
+    known.owner.owner = current::owner();
     known.owner.source = owner_source::LISTEN;
     known.cookie = seen.sk.cookie();
     // Others than the one that listens may accept its connections, so it is kept whoever it is.
@@ -367,7 +340,7 @@ pub(crate) unsafe fn fill(record: *mut Transition, seen: &Seen, known: &Known, k
 ///
 /// `record` has to be writable.
 #[inline(always)]
-pub(crate) unsafe fn fill_socket<R: Read>(record: *mut Transition, sk: Sock<R>, socket: &What) {
+pub(crate) unsafe fn fill_socket<R: Read>(record: *mut Transition, sk: Sock<R>, socket: &Identity) {
     // SAFETY: the caller's promise.
     unsafe {
         (*record).skaddr = sk.address();

@@ -2,14 +2,13 @@
 
 use aya_ebpf::{
     helpers::generated::{
-        bpf_get_current_task_btf, bpf_get_socket_cookie, bpf_probe_read_kernel, bpf_probe_read_user,
-        bpf_sock_from_file, bpf_task_pt_regs,
+        bpf_get_current_task_btf, bpf_get_socket_cookie, bpf_probe_read_kernel, bpf_probe_read_user, bpf_task_pt_regs,
     },
     macros::btf_tracepoint,
     programs::BtfTracePointContext,
 };
 
-use crate::hooks::opening::TaskFileContext;
+use crate::kernel::iter::{self, TaskFileContext};
 
 #[btf_tracepoint(function = "tcp_destroy_sock")]
 fn trial_socket_cookie(ctx: BtfTracePointContext) -> i32 {
@@ -45,11 +44,8 @@ fn trial_read_user(ctx: BtfTracePointContext) -> i32 {
 #[unsafe(link_section = "iter/task_file")]
 extern "C" fn trial_socket_from_file(ctx: *const TaskFileContext) -> i32 {
     // SAFETY: the iterator's context.
-    unsafe {
-        let file = (*ctx).file();
-        if !file.is_null() {
-            bpf_sock_from_file(file);
-        }
+    if let Some(descriptor) = unsafe { iter::descriptor(ctx) } {
+        descriptor.file.typed_socket();
     }
     0
 }

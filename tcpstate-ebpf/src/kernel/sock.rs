@@ -1,84 +1,26 @@
-//! `struct sock` and its neighbours: the only reads of kernel memory.
-//!
-//! Through a typed pointer the verifier checks each access against the kernel's BTF: a wrong offset does not load. A load from a
-//! pointer that turns out to be null reads 0 (`BPF_PROBE_MEM`), which is why nothing here tests for null without need. Where
-//! the kernel hands out a bare address, `bpf_probe_read_kernel()` reads the same fields, and 0 from a bad address, too.
+//! `struct sock`, and the structures that it is the beginning of.
 
-use core::{marker::PhantomData, mem::MaybeUninit};
+use core::marker::PhantomData;
 
-use aya_ebpf::helpers::generated::{bpf_get_socket_cookie, bpf_probe_read_kernel, bpf_skc_to_tcp_sock};
+use aya_ebpf::helpers::generated::{bpf_get_socket_cookie, bpf_skc_to_tcp_sock};
 use tcpstate_common::{
-    Address,
-    config::MAX_CGROUP_DEPTH,
-    helper,
+    Address, helper,
     layout::ABSENT,
-    state::{AF_INET6, IPPROTO_MPTCP, IPPROTO_TCP},
+    state::{AF_INET, AF_INET6, IPPROTO_MPTCP, IPPROTO_TCP},
 };
 
 use crate::{
-    Opaque,
+    kernel::{
+        cgroup::Cgroup,
+        read::{Opaque, Probed, Read, Typed, fields},
+    },
     rodata::{has, offset},
 };
 
 /// `RCV_SHUTDOWN` (`include/net/sock.h`): nothing more will be received.
 const RCV_SHUTDOWN: u8 = 1;
-
-/// How kernel memory is read.
-pub(crate) trait Read: Copy {
-    /// The verifier knows the type of pointers.
-    const TYPED: bool;
-
-    /// Loads a kernel field at an offset from BTF.
-    ///
-    /// # Safety
-    ///
-    /// With [`Typed`], `base` has to be a pointer that the verifier knows the type of. `T` has to be valid when all zero.
-    unsafe fn load<T: Copy>(base: *const Opaque, offset: u32) -> T;
-}
-
-/// By loads that the verifier checks.
-#[derive(Clone, Copy)]
-pub(crate) struct Typed;
-
-/// By a helper that takes any address.
-#[derive(Clone, Copy)]
-pub(crate) struct Probed;
-
-impl Read for Typed {
-    const TYPED: bool = true;
-
-    #[inline(always)]
-    unsafe fn load<T: Copy>(base: *const Opaque, offset: u32) -> T {
-        // SAFETY: the caller's promise; the verifier proves that the field is one of the structure.
-        unsafe { base.byte_add(offset as usize).cast::<T>().read_volatile() }
-    }
-}
-
-impl Read for Probed {
-    const TYPED: bool = false;
-
-    #[inline(always)]
-    unsafe fn load<T: Copy>(base: *const Opaque, offset: u32) -> T {
-        let mut value = MaybeUninit::<T>::uninit();
-        // SAFETY: the helper fills all of `value`, with zeros where it fails.
-        unsafe {
-            let from = base.wrapping_byte_add(offset as usize);
-            bpf_probe_read_kernel(value.as_mut_ptr().cast(), size_of::<T>() as u32, from);
-            value.assume_init()
-        }
-    }
-}
-
-/// Loads a kernel field through a typed pointer.
-///
-/// # Safety
-///
-/// `base` has to be a pointer that the verifier knows the type of.
-#[inline(always)]
-pub(crate) unsafe fn load<T: Copy>(base: *const Opaque, offset: u32) -> T {
-    // SAFETY: the caller's promise.
-    unsafe { Typed::load(base, offset) }
-}
+/// `SOCK_STREAM` (`include/linux/net.h`).
+const SOCK_STREAM: u16 = 1;
 
 /// A socket.
 #[derive(Clone, Copy)]
@@ -94,13 +36,30 @@ pub(crate) struct End {
     pub(crate) port: u16,
 }
 
-macro_rules! fields {
-    ($($(#[$attribute:meta])* $name:ident: $type:ty = $offset:ident;)+) => {
-        $($(#[$attribute])* #[inline(always)] pub(crate) fn $name(self) -> $type {
-            // SAFETY: `Sock` holds a pointer that `R` can read.
-            unsafe { R::load(self.0, offset!($offset)) }
-        })+
-    };
+/// What a socket is, apart from what happens to it: what filters ask for and records tell.
+///
+/// Read once: for every pointer that is followed on some way through a program the verifier searches all of the kernel's types
+/// (`btf_nested_type_is_trusted()`, from 6.4 on), a millisecond each time.
+pub(crate) struct Identity {
+    pub(crate) family: u16,
+    pub(crate) netns: u32,
+    pub(crate) cgroup_id: u64,
+    pub(crate) local: End,
+    pub(crate) remote: End,
+}
+
+impl Identity {
+    #[inline(always)]
+    pub(crate) fn of<R: Read>(sk: Sock<R>) -> Self {
+        let family = sk.family();
+        Self {
+            family,
+            netns: sk.netns(),
+            cgroup_id: sk.cgroup().id_or_zero(),
+            local: sk.local(family),
+            remote: sk.remote(family),
+        }
+    }
 }
 
 impl Sock {
@@ -123,10 +82,42 @@ impl<R: Read> Sock<R> {
     fields! {
         family: u16 = skc_family;
         state: u8 = skc_state;
-        kind: u16 = sk_type;
         uid: u32 = sk_uid;
         /// The `struct socket`.
         socket: u64 = sk_socket;
+        /// 16 bits since 5.6; before 6.1 its neighbours are bit-fields, so no wider load.
+        protocol: u16 = sk_protocol;
+        /// Of a listener: connection requests it has dropped (`tcp_listendrop()`, `include/net/tcp.h`).
+        drops: u32 = sk_drops;
+        /// Of a listener: connections that wait to be accepted.
+        backlog: u32 = sk_ack_backlog;
+        /// Of a listener: how many connections may wait.
+        backlog_limit: u32 = sk_max_ack_backlog;
+    }
+
+    /// The key of the socket in the maps.
+    #[inline(always)]
+    pub(crate) fn address(self) -> u64 {
+        self.0 as u64
+    }
+
+    /// Whether this is TCP or the parent of Multipath TCP subflows.
+    #[inline(always)]
+    pub(crate) fn is_tcp(self) -> bool {
+        matches!(self.protocol(), IPPROTO_TCP | IPPROTO_MPTCP)
+    }
+
+    /// The same where sockets of any family come along.
+    #[inline(always)]
+    pub(crate) fn is_of_tcp(self) -> bool {
+        matches!(self.family(), AF_INET | AF_INET6) && self.is_tcp()
+    }
+
+    /// The same where raw sockets come along, too, which may carry the number of any protocol.
+    #[inline(always)]
+    pub(crate) fn is_stream_of_tcp(self) -> bool {
+        // SAFETY: `Sock` holds a pointer that `R` can read.
+        self.is_of_tcp() && unsafe { R::load::<u16>(self.0, offset!(sk_type)) } == SOCK_STREAM
     }
 
     /// The `struct tcp_sock`, in whose first member the socket lies; null for one of another protocol.
@@ -142,20 +133,6 @@ impl<R: Read> Sock<R> {
         }
     }
 
-    /// Of a listener: connections that wait to be accepted, and how many may.
-    #[inline(always)]
-    pub(crate) fn backlog(self) -> (u32, u32) {
-        // SAFETY: `Sock` holds a pointer that `R` can read.
-        unsafe { (R::load(self.0, offset!(sk_ack_backlog)), R::load(self.0, offset!(sk_max_ack_backlog))) }
-    }
-
-    /// Of a listener: connection requests it has dropped (`tcp_listendrop()`, `include/net/tcp.h`).
-    #[inline(always)]
-    pub(crate) fn drops(self) -> u32 {
-        // SAFETY: `Sock` holds a pointer that `R` can read.
-        unsafe { R::load(self.0, offset!(sk_drops)) }
-    }
-
     /// Whether it is still open for receiving.
     #[inline(always)]
     pub(crate) fn receives(self) -> bool {
@@ -167,28 +144,9 @@ impl<R: Read> Sock<R> {
     /// Whether a task holds its lock (`lock_sock()`): then whatever happens to it is done by the running task, or on its behalf.
     #[inline(always)]
     pub(crate) fn is_owned(self) -> bool {
-        // SAFETY: `Sock` holds a typed pointer.
-        let owned: u32 = unsafe { load(self.0, offset!(sk_lock_owned)) };
-        owned != 0
-    }
-
-    /// The key of the socket in the maps.
-    #[inline(always)]
-    pub(crate) fn address(self) -> u64 {
-        self.0 as u64
-    }
-
-    /// `sk_protocol`: 16 bits since 5.6; before 6.1 its neighbours are bit-fields, so no wider load.
-    #[inline(always)]
-    pub(crate) fn protocol(self) -> u16 {
         // SAFETY: `Sock` holds a pointer that `R` can read.
-        unsafe { R::load(self.0, offset!(sk_protocol)) }
-    }
-
-    /// Whether this is TCP or the parent of Multipath TCP subflows.
-    #[inline(always)]
-    pub(crate) fn is_tcp(self) -> bool {
-        matches!(self.protocol(), IPPROTO_TCP | IPPROTO_MPTCP)
+        let owned: u32 = unsafe { R::load(self.0, offset!(sk_lock_owned)) };
+        owned != 0
     }
 
     /// `SO_COOKIE`, made now if nobody has asked before; 0 where only others can make it and none has.
@@ -215,7 +173,7 @@ impl<R: Read> Sock<R> {
 
     /// Remote end. The port is 0 where there is no peer.
     #[inline(always)]
-    pub(crate) fn remote(self, family: u16) -> End {
+    fn remote(self, family: u16) -> End {
         // SAFETY: `Sock` holds a pointer that `R` can read.
         let port: u16 = unsafe { R::load(self.0, offset!(skc_dport)) };
         End { addr: self.addr(family, offset!(skc_daddr), offset!(skc_v6_daddr)), port: u16::from_be(port) }
@@ -255,49 +213,17 @@ impl<R: Read> Sock<R> {
         unsafe { R::load(R::load(self.0, offset!(skc_net)), offset!(net_inum)) }
     }
 
-    /// The socket's cgroup v2; null when the kernel does not keep it.
+    /// The socket's cgroup (`cgroup_sk_alloc()`: that of the process at `socket()`); none where the kernel does not keep it.
     #[inline(always)]
-    fn cgroup(self) -> *const Opaque {
-        if offset!(sk_cgroup) == ABSENT {
-            return core::ptr::null();
-        }
-        // SAFETY: `Sock` holds a pointer that `R` can read.
-        unsafe { R::load(self.0, offset!(sk_cgroup)) }
+    fn cgroup(self) -> Cgroup<R> {
+        let offset = offset!(sk_cgroup);
+        // SAFETY: `Sock` holds a pointer that `R` can read, and so is what is loaded from it.
+        unsafe { Cgroup::new(if offset == ABSENT { core::ptr::null() } else { R::load(self.0, offset) }) }
     }
 
-    /// Id of the socket's cgroup v2 (`cgroup_sk_alloc()`: that of the process at `socket()`); 0 when not kept.
+    /// Whether the socket's cgroup is the one with this id, or below that.
     #[inline(always)]
-    pub(crate) fn cgroup_id(self) -> u64 {
-        let cgroup = self.cgroup();
-        if cgroup.is_null() { 0 } else { cgroup_id::<R>(cgroup) }
+    pub(crate) fn is_in_cgroup(self, id: u64) -> bool {
+        self.cgroup().is_within(id)
     }
-
-    /// Whether the socket's cgroup is `id` or below it.
-    #[inline(always)]
-    pub(crate) fn in_cgroup(self, id: u64) -> bool {
-        let mut cgroup = self.cgroup();
-        for _ in 0..MAX_CGROUP_DEPTH {
-            if cgroup.is_null() {
-                return false;
-            }
-            if cgroup_id::<R>(cgroup) == id {
-                return true;
-            }
-            // SAFETY: pointers that `R` can read, each loaded from one; the root's parent is null.
-            unsafe {
-                let parent: *const Opaque = R::load(cgroup, offset!(cgroup_parent));
-                if parent.is_null() {
-                    return false;
-                }
-                cgroup = R::load(parent, offset!(css_cgroup));
-            }
-        }
-        false
-    }
-}
-
-#[inline(always)]
-fn cgroup_id<R: Read>(cgroup: *const Opaque) -> u64 {
-    // SAFETY: pointers that `R` can read, each loaded from one.
-    unsafe { R::load(R::load(cgroup, offset!(cgroup_kn)), offset!(kernfs_id)) }
 }

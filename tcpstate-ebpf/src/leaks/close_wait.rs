@@ -5,25 +5,23 @@ use tcpstate_common::{
     config::filter as set,
     event::Owner,
     leak::{Entered, KIND_ACCEPTED, KIND_CLOSED, KIND_DESTROYED, KIND_ENTERED, KIND_EOF_READ, KIND_LEFT, SocketEvent},
-    state::{IPPROTO_MPTCP, TcpState},
+    state::IPPROTO_MPTCP,
 };
 
 use crate::{
     clock::now_ns,
     hooks::transition::{Known, Seen, fill, submit},
-    kernel::sock::Sock,
+    kernel::{
+        current,
+        sock::Sock,
+        state::{CLOSE, CLOSE_WAIT, LAST_ACK, LISTEN},
+    },
     leaks::closer as closing,
     maps::{SOCKETS, count},
-    owner,
     rodata::{config, filtering},
     stacks::capture as stack,
     stories::story::{Story, TRACKED},
 };
-
-pub(crate) const CLOSE_WAIT: u8 = TcpState::CloseWait as u8;
-const LAST_ACK: u8 = TcpState::LastAck as u8;
-const CLOSE: u8 = TcpState::Close as u8;
-const LISTEN: u8 = TcpState::Listen as u8;
 
 /// Whether a transition changes anything for leak hunting: those that open a socket, those from and to CLOSE_WAIT, and, for who
 /// wants to know who closes, the last step of a socket that has been there. Most of a connection's transitions are none of these.
@@ -51,9 +49,9 @@ pub(crate) fn on_transition(seen: &Seen, known: &Known) {
         }
         // Into LAST_ACK goes `close()` or `shutdown()`, in the context of its caller; what leads to CLOSE may come from
         // anywhere. The closer matters only when it was late; who shuts down may never close.
-        let call = if seen.new == LAST_ACK { running_call() } else { Call::Other };
+        let call = if seen.new == LAST_ACK { Call::of_current() } else { Call::Other };
         let by_caller = seen.new == LAST_ACK && (known.in_old_ns >= config!(late_ns) || call == Call::Shutdown);
-        let (actor, place) = if by_caller { (owner::current(), stack::capture()) } else { (owner::UNKNOWN, 0) };
+        let (actor, place) = if by_caller { (current::owner(), stack::capture()) } else { (Owner::UNKNOWN, 0) };
         let is_over = call == Call::Close && !filtering(set::TRANSITIONS | set::CLOSERS);
         let told = beside(|event: *mut SocketEvent| {
             let left = SocketEvent {
@@ -98,13 +96,15 @@ enum Call {
     Other,
 }
 
-/// The system call that the running task is in.
-#[inline(always)]
-fn running_call() -> Call {
-    match stack::running_call() {
-        syscall::CLOSE => Call::Close,
-        syscall::SHUTDOWN => Call::Shutdown,
-        _ => Call::Other,
+impl Call {
+    /// The system call that the running task is in.
+    #[inline(always)]
+    fn of_current() -> Self {
+        match current::system_call() {
+            syscall::CLOSE => Self::Close,
+            syscall::SHUTDOWN => Self::Shutdown,
+            _ => Self::Other,
+        }
     }
 }
 
@@ -149,7 +149,7 @@ pub(crate) unsafe fn accepted(story: *const Story, key: u64) {
 #[inline(always)]
 pub(crate) unsafe fn eof_read(story: *const Story, key: u64, place: u64) {
     // SAFETY: the caller's promise.
-    unsafe { send(KIND_EOF_READ, story, key, owner::current(), place) }
+    unsafe { send(KIND_EOF_READ, story, key, current::owner(), place) }
 }
 
 /// The socket is gone.
@@ -160,7 +160,7 @@ pub(crate) unsafe fn eof_read(story: *const Story, key: u64, place: u64) {
 #[inline(always)]
 pub(crate) unsafe fn destroyed(story: *const Story, key: u64) {
     // SAFETY: the caller's promise.
-    unsafe { send(KIND_DESTROYED, story, key, owner::UNKNOWN, 0) }
+    unsafe { send(KIND_DESTROYED, story, key, Owner::UNKNOWN, 0) }
 }
 
 #[inline(always)]

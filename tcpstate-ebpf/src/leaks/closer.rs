@@ -4,50 +4,30 @@
 //! Nothing but an exit closes what is closed by a task that exits: `do_exit()` (kernel/exit.c, Linux 6.18) drops the process's files after `PF_EXITING` is set and runs what that defers
 //! (`exit_task_work()`) still as the same task.
 
-use aya_ebpf::helpers::generated::{bpf_get_current_task, bpf_get_current_task_btf};
-use tcpstate_common::{
-    helper,
-    leak::{Closing, FOUND_EOF_READ, FOUND_SINCE, KIND_CLOSING},
-    state::TcpState,
-};
+use tcpstate_common::leak::{Closing, FOUND_EOF_READ, FOUND_SINCE, KIND_CLOSING};
 
 use crate::{
-    Opaque,
     clock::now_ns,
-    hooks::leaking::fill_load,
-    hooks::transition::{Known, Seen, What, fill_socket},
-    kernel::sock::{Probed, Read, Sock, Typed},
+    hooks::{
+        leaking::fill_load,
+        transition::{Known, Seen, fill_socket},
+    },
+    kernel::{
+        current,
+        sock::{Identity, Sock},
+        state::CLOSE,
+    },
     leaks::close_wait::{beside, mark},
     maps::SOCKETS,
-    owner,
-    rodata::{has, offset},
-    stacks::capture::{self as stack, PF_EXITING},
+    stacks::capture as stack,
     stories::story::{EOF_READ, EXITED, KnownOwner, Story},
 };
-
-const CLOSE: u8 = TcpState::Close as u8;
-
-/// Whether the running task is exiting.
-#[inline(always)]
-fn exiting() -> bool {
-    // SAFETY: the helpers have no precondition; the task is typed where `Typed` reads it.
-    let flags: u32 = unsafe {
-        if has(helper::TASK_REGISTERS) {
-            Typed::load(bpf_get_current_task_btf() as *const Opaque, offset!(task_flags))
-        } else if has(helper::READ_KERNEL) {
-            Probed::load(bpf_get_current_task() as *const Opaque, offset!(task_flags))
-        } else {
-            0
-        }
-    };
-    flags & PF_EXITING != 0
-}
 
 /// It leaves CLOSE_WAIT.
 #[inline(never)]
 pub(crate) fn on_transition(seen: &Seen, known: &Known) {
     let key = seen.sk.address();
-    let exiting = exiting();
+    let exiting = current::is_exiting();
     if exiting {
         mark(key, EXITED);
     }
@@ -87,8 +67,8 @@ pub(crate) fn on_transition(seen: &Seen, known: &Known) {
 /// `story` has to be a value in the map.
 #[inline(always)]
 pub(crate) unsafe fn on_destroy(sk: Sock, story: *const Story) {
-    let mut socket = What::of(sk);
-    let exiting = exiting();
+    let mut socket = Identity::of(sk);
+    let exiting = current::is_exiting();
     let place = stack::capture();
     let mut owner = KnownOwner::UNKNOWN;
     // SAFETY: the caller's promise.
@@ -125,7 +105,7 @@ unsafe fn sign(closing: *mut Closing) {
     // SAFETY: the caller's promise.
     unsafe {
         // Threads end in any order. What closes is the process.
-        owner::write_current_process(&raw mut (*closing).by);
+        current::write_process(&raw mut (*closing).by);
         (*closing).found.holder_tgid = (*closing).by.tgid;
     }
 }

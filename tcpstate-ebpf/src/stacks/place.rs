@@ -5,18 +5,12 @@
 
 use core::arch::asm;
 
-use aya_ebpf::helpers::generated::{bpf_get_current_task, bpf_get_current_task_btf, bpf_probe_read_user};
-use tcpstate_common::{
-    helper,
-    leak::{CODE_RANGES, CodeRanges, Registers},
-};
+use aya_ebpf::helpers::generated::bpf_probe_read_user;
+use tcpstate_common::leak::{CODE_RANGES, CodeRanges, Registers};
 
 use crate::{
-    Opaque,
-    kernel::sock::{Probed, Read, Typed},
+    kernel::current,
     maps::{CODE, EPOCH, MEMOS, RANGES, SCRATCH},
-    owner,
-    rodata::{has, offset},
     stacks::capture::PAGE,
 };
 
@@ -48,7 +42,7 @@ pub(crate) struct Seen {
 impl Seen {
     #[inline(always)]
     pub(crate) fn at(registers: &Registers) -> Self {
-        let tgid = owner::process();
+        let tgid = current::tgid();
         let seed = mix(mix(registers.ip, u64::from(tgid)), registers.sp & 0xfff);
         Self { seed, tgid, sp: registers.sp, memo: (seed >> 32) as u32 % MEMOS_LEN }
     }
@@ -194,7 +188,7 @@ pub(crate) fn looked_at(seen: &Seen) -> u64 {
             (*memo).key = seen.seed;
             IN_KNOWN_CODE
         } else {
-            let program = code_of_program();
+            let program = current::code_of_program();
             set_ranges(code, |range| if range == 0 { program } else { [0; 2] });
             (*memo).key = !seen.seed;
             seen.sp
@@ -228,45 +222,6 @@ fn with_word(hash: u64, word: u64, position: usize) -> u64 {
 #[inline(always)]
 fn finish(hash: u64) -> u64 {
     hash ^ (hash >> 32) | 1
-}
-
-/// Start and length of where the kernel has loaded the program of the running task (`load_elf_binary()`, `fs/binfmt_elf.c`).
-#[inline(always)]
-fn code_of_program() -> [u64; 2] {
-    let start = of_memory(offset!(mm_start_code));
-    [start, of_memory(offset!(mm_end_code)).saturating_sub(start)]
-}
-
-/// Where the stack of the running task's first thread began (`create_elf_tables()`, `fs/binfmt_elf.c`).
-#[inline(always)]
-pub(crate) fn start_stack() -> u64 {
-    of_memory(offset!(mm_start_stack))
-}
-
-/// A word of the running task's `struct mm_struct`; 0 where it has none.
-#[inline(always)]
-fn of_memory(offset: u32) -> u64 {
-    // Few calls need it, and a pointer that is followed untyped is verified a millisecond sooner (see `What`).
-    // SAFETY: the helpers have no precondition; the task is typed where `Typed` reads it.
-    unsafe {
-        if has(helper::READ_KERNEL) {
-            word_of_memory::<Probed>(bpf_get_current_task() as *const Opaque, offset)
-        } else {
-            word_of_memory::<Typed>(bpf_get_current_task_btf() as *const Opaque, offset)
-        }
-    }
-}
-
-/// # Safety
-///
-/// `task` has to be a `struct task_struct` that `R` can read.
-#[inline(always)]
-unsafe fn word_of_memory<R: Read>(task: *const Opaque, offset: u32) -> u64 {
-    // SAFETY: the caller's promise.
-    unsafe {
-        let mm: *const Opaque = R::load(task, offset!(task_mm));
-        if mm.is_null() { 0 } else { R::load(mm, offset) }
-    }
 }
 
 /// 1 when a word points into code, else 0.

@@ -14,7 +14,7 @@ use tcpstate_common::{
 
 use crate::{
     atomic,
-    kernel::sock::{Read, Sock},
+    kernel::{read::Read, sock::Sock},
     maps::{LISTENERS, count},
     owner,
     stories::story::KnownOwner,

@@ -66,7 +66,7 @@ pub(crate) struct KnownOwner {
 }
 
 impl KnownOwner {
-    pub(crate) const UNKNOWN: Self = Self { owner: crate::owner::UNKNOWN, source: owner_source::UNKNOWN, place: 0 };
+    pub(crate) const UNKNOWN: Self = Self { owner: Owner::UNKNOWN, source: owner_source::UNKNOWN, place: 0 };
 }
 
 impl Story {
