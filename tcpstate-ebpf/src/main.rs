@@ -4,13 +4,13 @@
 #![feature(asm_experimental_arch)]
 
 mod atomic;
+mod branchless;
 mod clock;
+mod counters;
 mod filters;
 mod hooks;
 mod kernel;
 mod leaks;
-mod maps;
-mod owner;
 mod rodata;
 mod stacks;
 mod stories;

@@ -1,4 +1,7 @@
-//! Places in programs, and the stacks they are told by.
+//! Where in their programs tasks are, and copies of their stacks.
 
 pub(crate) mod capture;
-pub(crate) mod place;
+mod code;
+mod copy;
+mod memo;
+mod place;

@@ -1,4 +1,5 @@
 //! What the kernel side keeps of live sockets.
 
 pub(crate) mod listener;
+pub(crate) mod owner;
 pub(crate) mod story;

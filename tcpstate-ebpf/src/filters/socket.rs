@@ -1,4 +1,4 @@
-//! Filters on what a socket is, not on who owns it (`owner::wanted` does that).
+//! Filters on what a socket is.
 
 use tcpstate_common::{
     config::{MAX_PORTS, filter},
@@ -32,7 +32,7 @@ pub(crate) enum Unset {
 
 /// Whether the socket is one that the filters want.
 #[inline(always)]
-pub(crate) fn socket<R: Read>(sk: Sock<R>, socket: &Identity, unset: Unset) -> bool {
+pub(crate) fn wants<R: Read>(sk: Sock<R>, socket: &Identity, unset: Unset) -> bool {
     if !filtering(SOCKET_FILTERS) {
         return true;
     }
@@ -49,7 +49,7 @@ pub(crate) fn socket<R: Read>(sk: Sock<R>, socket: &Identity, unset: Unset) -> b
 
 /// Whether the old or the new state is one of `--state`.
 #[inline(always)]
-pub(crate) fn states(old: u8, new: u8) -> bool {
+pub(crate) fn wants_states(old: u8, new: u8) -> bool {
     let bit = |state: u8| if usize::from(state) <= TcpState::ALL.len() { 1u32 << (state & 31) } else { 0 };
     !filtering(filter::STATE) || (bit(old) | bit(new)) & config!(states) != 0
 }

@@ -10,13 +10,15 @@ use tcpstate_common::{
 
 use crate::{
     clock::now_ns,
+    filters::{followed, owner},
     kernel::{current, file::socket_of_current, read::Read, sock::Sock, syscall},
-    leaks::close_wait as leak,
-    maps::SOCKETS,
-    owner,
+    leaks::close_wait,
     rodata::filtering,
-    stacks::capture as stack,
-    stories::story::{KnownOwner, SINCE_BEFORE, Story, TRACKED},
+    stacks::capture::capture_in,
+    stories::{
+        owner::KnownOwner,
+        story::{SINCE_BEFORE, Story, TRACKED},
+    },
 };
 
 /// `inet_csk_accept()` returned a socket, or null. Only its address may be known.
@@ -25,7 +27,7 @@ pub(crate) fn on_return<R: Read>(ctx: &impl EbpfContext, sk: Sock<R>) {
     if sk.address() == 0 {
         return;
     }
-    let story = SOCKETS.get_ptr_mut(sk.address());
+    let story = Story::of(sk.address());
     // DCCP accepts by the same function, up to 6.15, and nothing would tell of the end of its sockets.
     if story.is_some() || sk.is_of_tcp() {
         accepted(ctx, sk, story);
@@ -47,7 +49,7 @@ pub(crate) fn on_syscall_exit(ctx: &TracePointContext) {
 /// nothing more to say. What has a story is of TCP.
 #[inline(always)]
 pub(crate) fn accepted_unless_told<R: Read>(ctx: &impl EbpfContext, sk: Sock<R>) {
-    let story = SOCKETS.get_ptr_mut(sk.address());
+    let story = Story::of(sk.address());
     // SAFETY: a value in the map.
     if story.map_or_else(|| sk.is_of_tcp(), |story| unsafe { (*story).source != owner_source::ACCEPT }) {
         accepted(ctx, sk, story);
@@ -58,23 +60,23 @@ pub(crate) fn accepted_unless_told<R: Read>(ctx: &impl EbpfContext, sk: Sock<R>)
 #[inline(always)]
 fn accepted<R: Read>(ctx: &impl EbpfContext, sk: Sock<R>, story: Option<*mut Story>) {
     let key = sk.address();
-    if filtering(filter::PID) && story.is_none() && !owner::followed(current::tgid()) {
+    if filtering(filter::PID) && story.is_none() && !followed::contains(current::tgid()) {
         return;
     }
-    let place = if filtering(filter::LEAKS) { stack::capture_in(accepts) } else { 0 };
+    let place = if filtering(filter::LEAKS) { capture_in(accepts) } else { 0 };
     let known = KnownOwner { owner: current::owner(), source: owner_source::ACCEPT, place };
     if let Some(story) = story {
         // SAFETY: a value in the map.
         unsafe {
             Story::set_owner(story, &known);
             if filtering(filter::LEAKS) && (*story).marks & TRACKED != 0 {
-                leak::accepted(story, key);
+                close_wait::accepted(story, key);
             }
         }
         return;
     }
     // No story: its listener is not followed, it is an MPTCP parent, or the map was full.
-    if !owner::wanted(&known.owner) {
+    if !owner::wants(&known.owner) {
         return;
     }
     let cookie = sk.cookie();

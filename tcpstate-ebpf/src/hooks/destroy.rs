@@ -4,28 +4,26 @@ use tcpstate_common::config::filter;
 
 use crate::{
     kernel::sock::Sock,
-    leaks::close_wait as leak,
-    leaks::closer as closing,
-    maps::SOCKETS,
+    leaks::{close_wait, closer},
     rodata::filtering,
-    stories::story::{EXITED, TRACKED},
+    stories::story::{EXITED, Story, TRACKED},
 };
 
 #[inline(always)]
 pub(crate) fn on_destroy(sk: Sock) {
     let key = sk.address();
     // Removing takes a lock even of what is not there, and with filters most sockets have no story.
-    let Some(story) = SOCKETS.get_ptr(key) else { return };
+    let Some(story) = Story::of(key) else { return };
     if filtering(filter::LEAKS) {
         // SAFETY: a value in the map.
         unsafe {
             if (*story).marks & TRACKED != 0 {
                 if filtering(filter::CLOSERS) && (*story).marks & EXITED == 0 && sk.is_owned() {
-                    closing::on_destroy(sk, story);
+                    closer::on_destroy(sk, story);
                 }
-                leak::destroyed(story, key);
+                close_wait::destroyed(story, key);
             }
         }
     }
-    let _ = SOCKETS.remove(key);
+    Story::end(key);
 }

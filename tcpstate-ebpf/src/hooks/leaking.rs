@@ -1,6 +1,6 @@
 //! How leaking sockets stand now: iterators over descriptors, and over the sockets that have none.
 
-use aya_ebpf::helpers::generated::bpf_jiffies64;
+use aya_ebpf::{helpers::generated::bpf_jiffies64, macros::map, maps::PerCpuArray};
 use tcpstate_common::{
     config::filter as set,
     leak::{FOUND_EOF_READ, FOUND_SINCE, FOUND_UNACCEPTED, Found},
@@ -8,7 +8,10 @@ use tcpstate_common::{
 
 use crate::{
     clock::now_ns,
-    filters::socket::{self as filter, Unset},
+    filters::{
+        followed, owner,
+        socket::{Unset, wants as socket_filter},
+    },
     hooks::transition::fill_socket,
     kernel::{
         file::with_socket,
@@ -17,14 +20,19 @@ use crate::{
         sock::{Identity, Sock},
         state::{CLOSE_WAIT, FIN_WAIT2, LISTEN},
     },
-    maps::{FOUND, SOCKETS},
-    owner,
     rodata::{filtering, offset},
-    stories::story::{EOF_READ, KnownOwner, SINCE_BEFORE, Story, TRACKED},
+    stories::{
+        owner::KnownOwner,
+        story::{EOF_READ, SINCE_BEFORE, Story, TRACKED},
+    },
 };
 
 /// Ticks that a time may be ahead of a clock that was read before it.
 const RACE: u32 = 1000;
+
+/// What an iterator is about to write: too large for the BPF stack.
+#[map]
+static FOUND: PerCpuArray<Found> = PerCpuArray::with_max_entries(1, 0);
 
 /// A descriptor of a task.
 #[inline(always)]
@@ -53,7 +61,7 @@ pub(crate) fn on_tcp(ctx: *const TcpContext) {
 #[inline(always)]
 fn write<R: Read>(reader: Reader, sk: Sock<R>, holder_tgid: u32, holder_fd: u32) {
     let state = sk.state();
-    let story = SOCKETS.get_ptr_mut(sk.address());
+    let story = Story::of(sk.address());
     // SAFETY: a value in the map.
     let tracked = story.is_some_and(|story| unsafe { (*story).marks & TRACKED != 0 });
     let waiting = state == LISTEN && sk.backlog() != 0 && holder_tgid == 0;
@@ -86,8 +94,8 @@ fn write<R: Read>(reader: Reader, sk: Sock<R>, holder_tgid: u32, holder_fd: u32)
     }
     // Filters are about the socket in CLOSE_WAIT, whoever its peer is.
     if !half_closed
-        && (filtering(set::PID | set::COMM) && !owner::wanted(&known.owner) && !held_by_wanted(holder_tgid)
-            || !filter::socket(sk, &socket, Unset::Fails))
+        && (filtering(set::PID | set::COMM) && !owner::wants(&known.owner) && !held_by_wanted(holder_tgid)
+            || !socket_filter(sk, &socket, Unset::Fails))
     {
         return;
     }
@@ -120,7 +128,7 @@ fn write<R: Read>(reader: Reader, sk: Sock<R>, holder_tgid: u32, holder_fd: u32)
 /// With `--pid` also sockets are wanted that others opened and this process holds.
 #[inline(always)]
 fn held_by_wanted(tgid: u32) -> bool {
-    tgid != 0 && filtering(set::PID) && owner::followed(tgid)
+    tgid != 0 && filtering(set::PID) && followed::contains(tgid)
 }
 
 /// Writes queues and times, as `tcp_diag_get_info()` and `tcp_get_info()` compute them (`net/ipv4/tcp_diag.c`, `tcp.c`).

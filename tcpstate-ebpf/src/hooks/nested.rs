@@ -8,20 +8,33 @@
 //! how many run would not do: between the kernel's own mark and the first instruction of the program, and after its last
 //! one, interrupting transitions are skipped, too.
 
-use aya_ebpf::programs::BtfTracePointContext;
+use aya_ebpf::{
+    macros::map,
+    maps::{PerCpuArray, ProgramArray},
+    programs::BtfTracePointContext,
+};
 
 use crate::{
-    hooks::transition::is_armed,
-    kernel::sock::Sock,
-    maps::{NESTED, SOCKETS, TAKEN, TRANSITIONS, count},
-    rodata::is_never,
+    counters::count, hooks::transition::is_armed, kernel::sock::Sock, rodata::is_never, stories::story::Story,
 };
+
+/// Which transition the programs for transitions are at.
+#[map]
+static TAKEN: PerCpuArray<Taken> = PerCpuArray::with_max_entries(1, 0);
+
+/// Transitions that interrupted the first program and were taken by the second one.
+#[map]
+static NESTED: PerCpuArray<u64> = PerCpuArray::with_max_entries(1, 0);
+
+/// The first program. User space enters it.
+#[map]
+static TRANSITIONS: ProgramArray = ProgramArray::with_max_entries(1, 0);
 
 // No function here takes the work as a closure: that would be another frame on the BPF stack.
 
 /// What the programs of a CPU say to each other.
 #[repr(C)]
-pub(crate) struct Taken {
+struct Taken {
     /// The transition that the first one has begun and the second one has not seen yet.
     by_first: Name,
     /// The transition that the second one is about to hand over.
@@ -114,5 +127,5 @@ pub(crate) fn hand_over(ctx: &BtfTracePointContext) {
 fn is_told(ctx: &BtfTracePointContext) -> bool {
     let new = ctx.arg::<i32>(2) as u8;
     // SAFETY: a value in the map.
-    SOCKETS.get_ptr(Sock::new(ctx.arg(0)).address()).is_some_and(|story| unsafe { (*story).state } == new)
+    Story::of(Sock::new(ctx.arg(0)).address()).is_some_and(|story| unsafe { (*story).state } == new)
 }

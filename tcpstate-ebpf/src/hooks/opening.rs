@@ -4,7 +4,10 @@ use tcpstate_common::{config::filter as set, event::owner_source};
 
 use crate::{
     clock::now_ns,
-    filters::socket::{self as filter, Unset},
+    filters::{
+        owner,
+        socket::{self, Unset},
+    },
     kernel::{
         file::with_socket,
         iter::{self, Reader, TaskFileContext, TcpContext},
@@ -12,12 +15,11 @@ use crate::{
         sock::{Identity, Sock},
         state::{CLOSE, CLOSE_WAIT, ESTABLISHED, LISTEN},
     },
-    maps::SOCKETS,
-    owner,
     rodata::filtering,
     stories::{
         listener,
-        story::{KnownOwner, SINCE_BEFORE, Story},
+        owner::KnownOwner,
+        story::{SINCE_BEFORE, Story},
     },
 };
 
@@ -38,7 +40,7 @@ pub(crate) fn on_tcp(ctx: *const TcpContext) {
     // SAFETY: the iterator's context.
     unsafe {
         let Some((sk, reader)) = iter::full_socket(ctx) else { return };
-        if SOCKETS.get_ptr_mut(sk.address()).is_some() {
+        if Story::of(sk.address()).is_some() {
             return;
         }
         // Without a `struct socket` a connection in these states waits in its listener's backlog; in later states it is an
@@ -68,12 +70,12 @@ fn keep<R: Read>(sk: Sock<R>, known: &KnownOwner) -> bool {
         // Never connected, or a corpse: its next life starts with an event.
         return false;
     }
-    let wanted = owner::wanted(&known.owner);
+    let wanted = owner::wants(&known.owner);
     if state == LISTEN && wanted {
         listener::want(sk);
     }
     let key = sk.address();
-    if let Some(story) = SOCKETS.get_ptr_mut(key) {
+    if let Some(story) = Story::of(key) {
         // An event came first, and knew less.
         // SAFETY: a value in the map.
         unsafe {
@@ -87,7 +89,7 @@ fn keep<R: Read>(sk: Sock<R>, known: &KnownOwner) -> bool {
     // Whoever accepts from a listener need not be its owner, so every listener is kept; a story for each also tells its first
     // descriptor from the copies that were inherited.
     let wants_story =
-        state == LISTEN || (!filtering(set::PID | set::COMM) || wanted) && filter::socket(sk, &socket, Unset::Passes);
+        state == LISTEN || (!filtering(set::PID | set::COMM) || wanted) && socket::wants(sk, &socket, Unset::Passes);
     if !wants_story {
         return false;
     }

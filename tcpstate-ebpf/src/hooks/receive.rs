@@ -14,11 +14,10 @@ use crate::{
         state::CLOSE_WAIT,
         syscall,
     },
-    leaks::close_wait as leak,
-    maps::SOCKETS,
+    leaks::close_wait,
     rodata::offset,
-    stacks::capture as stack,
-    stories::story::{EOF_READ, TRACKED},
+    stacks::capture::capture_in,
+    stories::story::{EOF_READ, Story, TRACKED},
 };
 
 /// `MSG_PEEK` (`include/linux/socket.h`).
@@ -65,14 +64,14 @@ fn on_end_of_file<R: Read>(sk: Sock<R>, result: i32, flags: i32, asked_for_nothi
         return;
     }
     let key = sk.address();
-    let Some(story) = SOCKETS.get_ptr_mut(key) else { return };
+    let Some(story) = Story::of(key) else { return };
     // SAFETY: a value in the map.
     unsafe {
         if (*story).marks & TRACKED == 0 || (*story).marks & EOF_READ != 0 || asked_for_nothing() {
             return;
         }
         (*story).marks |= EOF_READ;
-        leak::eof_read(story, key, stack::capture_in(receives));
+        close_wait::eof_read(story, key, capture_in(receives));
     }
 }
 

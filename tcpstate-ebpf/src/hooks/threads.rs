@@ -1,14 +1,23 @@
 //! Where the threads of leaking processes sleep now: registers only, user space reads the stacks.
 
-use tcpstate_common::leak::Thread;
-
-use crate::{
-    kernel::{
-        iter::{self, TaskContext},
-        registers,
-    },
-    maps::{KERNEL, TARGETS},
+use aya_ebpf::{
+    macros::map,
+    maps::{HashMap, PerCpuArray},
 };
+use tcpstate_common::leak::{KernelStack, MAX_TARGETS, Thread};
+
+use crate::kernel::{
+    iter::{self, TaskContext},
+    registers,
+};
+
+/// Processes whose threads user space asks for.
+#[map]
+static TARGETS: HashMap<u32, u32> = HashMap::with_max_entries(MAX_TARGETS, 0);
+
+/// A kernel stack that is about to be written: too large for the BPF stack.
+#[map]
+static KERNEL: PerCpuArray<KernelStack> = PerCpuArray::with_max_entries(1, 0);
 
 #[inline(always)]
 pub(crate) fn on_task(ctx: *const TaskContext) {

@@ -2,6 +2,8 @@
 
 use aya_ebpf::{
     bindings::{BPF_RB_AVAIL_DATA, BPF_RB_FORCE_WAKEUP, BPF_RB_NO_WAKEUP},
+    macros::map,
+    maps::{Array, RingBuf},
     programs::BtfTracePointContext,
 };
 use aya_log_ebpf::debug;
@@ -14,24 +16,35 @@ use tcpstate_common::{
 use crate::{
     atomic,
     clock::now_ns,
-    filters::socket::{self as filter, Unset},
+    counters::{self, count},
+    filters::{self, followed, socket::Unset},
     kernel::{
         current,
         read::Read,
         sock::{Identity, Sock},
         state::{CLOSE, CLOSE_WAIT, ESTABLISHED, LISTEN, SYN_RECV, SYN_SENT},
     },
-    leaks::close_wait as leak,
-    maps::{ARMED, COUNTERS, EVENTS, SOCKETS, count},
-    owner,
+    leaks::close_wait,
     rodata::{config, filtering},
-    stacks::capture as stack,
-    stories::listener,
-    stories::story::{KnownOwner, SINCE_BEFORE, Story},
+    stacks::capture::capture_in,
+    stories::{
+        listener,
+        owner::KnownOwner,
+        story::{SINCE_BEFORE, Story},
+    },
 };
 
 /// After so many records of a CPU it looks at how full the buffer is: the look costs more than it is worth for each.
 const WAKEUP_EVERY: u64 = 8;
+
+/// Records for user space. The loader sets the size.
+#[map]
+static EVENTS: RingBuf = RingBuf::with_byte_size(8 << 20, 0);
+
+/// 0 until the snapshot is in, and again once the programs are to be detached: then transitions update the stories, and nothing is
+/// sent.
+#[map]
+static ARMED: Array<u32> = Array::with_max_entries(1, 0);
 
 /// What is known of a socket at a transition, from its story.
 pub(crate) struct Known {
@@ -63,7 +76,7 @@ pub(crate) fn on_transition(ctx: &BtfTracePointContext) {
         return;
     }
     let (old, new) = (ctx.arg::<i32>(1) as u8, ctx.arg::<i32>(2) as u8);
-    if filtering(set::LEAKS) && !filtering(set::TRANSITIONS) && !leak::concerns(sk, old, new) {
+    if filtering(set::LEAKS) && !filtering(set::TRANSITIONS) && !close_wait::concerns(sk, old, new) {
         return;
     }
     if filtering(set::PID | set::COMM) && of_nobody_wanted(sk, old, new) {
@@ -85,7 +98,7 @@ pub(crate) fn on_transition(ctx: &BtfTracePointContext) {
     }
     if new == CLOSE && sk.protocol() == IPPROTO_MPTCP {
         // No `tcp_destroy_sock` follows for the parent of MPTCP subflows.
-        let _ = SOCKETS.remove(sk.address());
+        Story::end(sk.address());
     }
     if !is_armed() {
         return;
@@ -93,7 +106,7 @@ pub(crate) fn on_transition(ctx: &BtfTracePointContext) {
     if !kept || !wanted(&seen, &known) {
         count!(filtered);
     } else if filtering(set::LEAKS) {
-        leak::on_transition(&seen, &known);
+        close_wait::on_transition(&seen, &known);
         // Into CLOSE_WAIT leak hunting sends the whole transition.
         if filtering(set::TRANSITIONS) && new != CLOSE_WAIT {
             send(&seen, &known);
@@ -114,18 +127,18 @@ pub(crate) fn is_armed() -> bool {
 #[inline(always)]
 fn of_nobody_wanted(sk: Sock, old: u8, new: u8) -> bool {
     match (old, new) {
-        (CLOSE, SYN_SENT) => filtering(set::PID) && !owner::followed(current::tgid()),
+        (CLOSE, SYN_SENT) => filtering(set::PID) && !followed::contains(current::tgid()),
         (CLOSE | LISTEN, _) => false,
-        _ => SOCKETS.get_ptr(sk.address()).is_none(),
+        _ => Story::of(sk.address()).is_none(),
     }
 }
 
 /// Whether the filters let the transition pass.
 #[inline(never)]
 fn wanted(seen: &Seen, known: &Known) -> bool {
-    owner::wanted(&known.owner.owner)
-        && filter::socket(seen.sk, &seen.socket, Unset::Fails)
-        && filter::states(seen.old, seen.new)
+    filters::owner::wants(&known.owner.owner)
+        && filters::socket::wants(seen.sk, &seen.socket, Unset::Fails)
+        && filters::socket::wants_states(seen.old, seen.new)
 }
 
 // The functions below fill what their caller has room for and are not inlined: each has a frame of its own on the BPF stack,
@@ -136,11 +149,11 @@ fn wanted(seen: &Seen, known: &Known) -> bool {
 fn connecting(seen: &Seen, known: &mut Known) -> bool {
     known.owner.owner = current::owner();
     known.owner.source = owner_source::CONNECT;
-    if !owner::wanted(&known.owner.owner) || !wanted_so_far(seen) {
+    if !filters::owner::wants(&known.owner.owner) || !wanted_so_far(seen) {
         return false;
     }
     if filtering(set::LEAKS) {
-        known.owner.place = stack::capture_in(connects);
+        known.owner.place = capture_in(connects);
     }
     known.cookie = seen.sk.cookie();
     let closed_ns = closed_for(seen, known.cookie);
@@ -159,7 +172,7 @@ fn closed_for(seen: &Seen, cookie: u64) -> Option<u64> {
     if filtering(set::LEAKS) && !filtering(set::TRANSITIONS) {
         return None;
     }
-    let story = SOCKETS.get_ptr(seen.sk.address())?;
+    let story = Story::of(seen.sk.address())?;
     // SAFETY: a value in the map. The transitions of one socket are serialized by its lock.
     unsafe {
         let its_own = (*story).cookie == cookie;
@@ -227,7 +240,7 @@ fn arriving(seen: &Seen, known: &mut Known) -> bool {
 #[inline(never)]
 fn going_on(ctx: &BtfTracePointContext, seen: &mut Seen, known: &mut Known) -> bool {
     let key = seen.sk.address();
-    let Some(story) = SOCKETS.get_ptr_mut(key) else {
+    let Some(story) = Story::of(key) else {
         return begin_in_the_middle(seen, known);
     };
     let cookie = seen.sk.cookie();
@@ -258,7 +271,7 @@ fn going_on(ctx: &BtfTracePointContext, seen: &mut Seen, known: &mut Known) -> b
         (*story).since_ns = seen.now;
         (*story).state = seen.new;
         (*story).flags = 0;
-        (*story).marks |= leak::marks_of(seen.new);
+        (*story).marks |= Story::marks_in(seen.new);
     }
     true
 }
@@ -287,7 +300,7 @@ fn begin_in_the_middle(seen: &mut Seen, known: &mut Known) -> bool {
 /// Whether the filters on sockets let it pass, or may when it has the addresses that it lacks.
 #[inline(never)]
 fn wanted_so_far(seen: &Seen) -> bool {
-    filter::socket(seen.sk, &seen.socket, Unset::Passes)
+    filters::socket::wants(seen.sk, &seen.socket, Unset::Passes)
 }
 
 /// Starts the story of a socket in its new state, of the owner and cookie that are known. Nothing is known of the time in the old
@@ -297,7 +310,7 @@ fn wanted_so_far(seen: &Seen) -> bool {
 #[inline(never)]
 fn begin(seen: &Seen, known: &mut Known) {
     let mut story = Story::new(&known.owner, known.cookie, seen.now, seen.new, seen.socket.local.port);
-    story.marks = leak::marks_of(seen.new);
+    story.marks = Story::marks_in(seen.new);
     known.id = story.begin(seen.sk.address());
 }
 
@@ -360,7 +373,7 @@ pub(crate) unsafe fn fill_socket<R: Read>(record: *mut Transition, sk: Sock<R>, 
 /// looked at now and then; a timer does the rest.
 #[inline(always)]
 pub(crate) fn submit<T: 'static>(fill: impl FnOnce(*mut T)) -> bool {
-    let Some(counters) = COUNTERS.get_ptr_mut(0) else { return false };
+    let Some(counters) = counters::of_this_cpu() else { return false };
     let Some(mut entry) = EVENTS.reserve::<T>(0) else {
         count!(dropped);
         return false;

@@ -10,16 +10,16 @@ use tcpstate_common::{
 
 use crate::{
     clock::now_ns,
+    counters::count,
     hooks::transition::{Known, Seen, fill, submit},
     kernel::{
         current,
         sock::Sock,
         state::{CLOSE, CLOSE_WAIT, LAST_ACK, LISTEN},
     },
-    leaks::closer as closing,
-    maps::{SOCKETS, count},
+    leaks::closer,
     rodata::{config, filtering},
-    stacks::capture as stack,
+    stacks::capture::capture,
     stories::story::{Story, TRACKED},
 };
 
@@ -45,13 +45,13 @@ pub(crate) fn on_transition(seen: &Seen, known: &Known) {
         });
     } else if seen.old == CLOSE_WAIT {
         if filtering(set::CLOSERS) && seen.sk.is_owned() {
-            closing::on_transition(seen, known);
+            closer::on_transition(seen, known);
         }
         // Into LAST_ACK goes `close()` or `shutdown()`, in the context of its caller; what leads to CLOSE may come from
         // anywhere. The closer matters only when it was late; who shuts down may never close.
         let call = if seen.new == LAST_ACK { Call::of_current() } else { Call::Other };
         let by_caller = seen.new == LAST_ACK && (known.in_old_ns >= config!(late_ns) || call == Call::Shutdown);
-        let (actor, place) = if by_caller { (current::owner(), stack::capture()) } else { (Owner::UNKNOWN, 0) };
+        let (actor, place) = if by_caller { (current::owner(), capture()) } else { (Owner::UNKNOWN, 0) };
         let is_over = call == Call::Close && !filtering(set::TRANSITIONS | set::CLOSERS);
         let told = beside(|event: *mut SocketEvent| {
             let left = SocketEvent {
@@ -70,7 +70,7 @@ pub(crate) fn on_transition(seen: &Seen, known: &Known) {
         if is_over && told {
             // Where there was no room, the end of the socket tells. The story stays until then: what interrupts this transition
             // asks it.
-            unmark(seen.sk.address(), TRACKED);
+            Story::unmark(seen.sk.address(), TRACKED);
         }
     }
 }
@@ -105,28 +105,6 @@ impl Call {
             syscall::SHUTDOWN => Self::Shutdown,
             _ => Self::Other,
         }
-    }
-}
-
-/// The marks of a story that has come to `state`. User space is told of it, unless the filters are against.
-#[inline(always)]
-pub(crate) fn marks_of(state: u8) -> u8 {
-    if filtering(set::LEAKS) && state == CLOSE_WAIT { TRACKED } else { 0 }
-}
-
-#[inline(always)]
-pub(crate) fn mark(key: u64, mark: u8) {
-    if let Some(story) = SOCKETS.get_ptr_mut(key) {
-        // SAFETY: a value in the map; marks are set under the socket's lock.
-        unsafe { (*story).marks |= mark }
-    }
-}
-
-#[inline(always)]
-fn unmark(key: u64, mark: u8) {
-    if let Some(story) = SOCKETS.get_ptr_mut(key) {
-        // SAFETY: as above.
-        unsafe { (*story).marks &= !mark }
     }
 }
 

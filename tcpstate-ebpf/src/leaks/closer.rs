@@ -17,10 +17,12 @@ use crate::{
         sock::{Identity, Sock},
         state::CLOSE,
     },
-    leaks::close_wait::{beside, mark},
-    maps::SOCKETS,
-    stacks::capture as stack,
-    stories::story::{EOF_READ, EXITED, KnownOwner, Story},
+    leaks::close_wait::beside,
+    stacks::capture::capture,
+    stories::{
+        owner::KnownOwner,
+        story::{EOF_READ, EXITED, Story},
+    },
 };
 
 /// It leaves CLOSE_WAIT.
@@ -29,15 +31,15 @@ pub(crate) fn on_transition(seen: &Seen, known: &Known) {
     let key = seen.sk.address();
     let exiting = current::is_exiting();
     if exiting {
-        mark(key, EXITED);
+        Story::mark(key, EXITED);
     }
-    let place = stack::capture();
+    let place = capture();
     let (mut since_ns, mut flags) = (0, 0);
     if known.flags == 0 {
         since_ns = seen.now.saturating_sub(known.in_old_ns);
         flags |= FOUND_SINCE;
     }
-    if let Some(story) = SOCKETS.get_ptr(key) {
+    if let Some(story) = Story::of(key) {
         // SAFETY: a value in the map.
         flags |= if unsafe { (*story).marks } & EOF_READ != 0 { FOUND_EOF_READ } else { 0 };
     }
@@ -69,7 +71,7 @@ pub(crate) fn on_transition(seen: &Seen, known: &Known) {
 pub(crate) unsafe fn on_destroy(sk: Sock, story: *const Story) {
     let mut socket = Identity::of(sk);
     let exiting = current::is_exiting();
-    let place = stack::capture();
+    let place = capture();
     let mut owner = KnownOwner::UNKNOWN;
     // SAFETY: the caller's promise.
     unsafe { Story::known_owner(story, &mut owner) };

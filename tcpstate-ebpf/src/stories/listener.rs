@@ -5,7 +5,7 @@
 
 use core::mem::size_of;
 
-use aya_ebpf::bindings::BPF_NOEXIST;
+use aya_ebpf::{bindings::BPF_NOEXIST, macros::map, maps::HashMap};
 use tcpstate_common::{
     Address,
     event::{Owner, owner_source},
@@ -14,16 +14,20 @@ use tcpstate_common::{
 
 use crate::{
     atomic,
+    counters::count,
+    filters::owner,
     kernel::{read::Read, sock::Sock},
-    maps::{LISTENERS, count},
-    owner,
-    stories::story::KnownOwner,
+    stories::owner::KnownOwner,
 };
+
+/// Who listens where: a passive connection's only owner until somebody accepts it.
+#[map]
+static LISTENERS: HashMap<ListenerKey, Listener> = HashMap::with_max_entries(16_384, 0);
 
 /// Where a socket listens.
 #[derive(Clone, Copy)]
 #[repr(C)]
-pub(crate) struct ListenerKey {
+struct ListenerKey {
     addr: Address,
     netns: u32,
     port: u16,
@@ -34,7 +38,7 @@ const _: () = assert!(size_of::<ListenerKey>() == 24);
 
 /// Who listens there.
 #[repr(C)]
-pub(crate) struct Listener {
+struct Listener {
     owner: Owner,
     /// Sockets that listen there: more than one under `SO_REUSEPORT`.
     sockets: u64,
@@ -76,7 +80,7 @@ pub(crate) fn add<R: Read>(sk: Sock<R>, netns: u32, known: &KnownOwner) {
         owner: known.owner,
         sockets: 1,
         ambiguous: 0,
-        wanted: u8::from(owner::wanted(&known.owner)),
+        wanted: u8::from(owner::wants(&known.owner)),
         source: known.source,
         pad: [0; 5],
     };
@@ -93,7 +97,7 @@ pub(crate) fn add<R: Read>(sk: Sock<R>, netns: u32, known: &KnownOwner) {
         if (*listener).owner.tgid != known.owner.tgid {
             (*listener).ambiguous = 1;
         }
-        if owner::wanted(&known.owner) {
+        if owner::wants(&known.owner) {
             (*listener).wanted = 1;
         }
     }

@@ -8,13 +8,26 @@ use core::{
 use aya_ebpf::{
     bindings::{BPF_ANY, BPF_NOEXIST},
     helpers::generated::bpf_get_smp_processor_id,
+    macros::map,
+    maps::{HashMap, PerCpuArray},
 };
-use tcpstate_common::event::{Owner, owner_source};
+use tcpstate_common::{
+    config::filter as set,
+    event::{Owner, owner_source},
+};
 
-use crate::{
-    atomic,
-    maps::{SOCKETS, STORIES, count},
-};
+use crate::{atomic, counters::count, kernel::state::CLOSE_WAIT, rodata::filtering, stories::owner::KnownOwner};
+
+/// The story of each live socket, by the address of its `struct sock`.
+///
+/// Preallocated: allocation in softirq context is neither cheap nor, before 6.1, safe. `BPF_MAP_TYPE_SK_STORAGE` costs more
+/// per transition and does not exist on 5.10. The loader sets the size from the number of sockets it finds.
+#[map]
+static SOCKETS: HashMap<u64, Story> = HashMap::with_max_entries(65_536, 0);
+
+/// How many stories have begun on this CPU: what their ids are made of.
+#[map]
+static STORIES: PerCpuArray<u64> = PerCpuArray::with_max_entries(1, 0);
 
 /// [`Story::flags`]: the socket was in its state before the tracer came; `since_ns` is when it was found.
 pub(crate) const SINCE_BEFORE: u8 = 1 << 0;
@@ -56,20 +69,13 @@ pub(crate) struct Story {
 
 const _: () = assert!(size_of::<Story>() == 64);
 
-/// An owner, how it is known, and where in its code it opened the socket.
-#[derive(Clone, Copy)]
-pub(crate) struct KnownOwner {
-    pub(crate) owner: Owner,
-    pub(crate) source: u8,
-    /// 0 when not known.
-    pub(crate) place: u64,
-}
-
-impl KnownOwner {
-    pub(crate) const UNKNOWN: Self = Self { owner: Owner::UNKNOWN, source: owner_source::UNKNOWN, place: 0 };
-}
-
 impl Story {
+    /// The story of the socket at this address.
+    #[inline(always)]
+    pub(crate) fn of(key: u64) -> Option<*mut Self> {
+        SOCKETS.get_ptr_mut(key)
+    }
+
     #[inline(always)]
     pub(crate) fn new(known: &KnownOwner, cookie: u64, since_ns: u64, state: u8, local_port: u16) -> Self {
         Self {
@@ -110,6 +116,36 @@ impl Story {
                 count!(map_full);
                 false
             }
+        }
+    }
+
+    /// Ends the story of the socket at this address.
+    #[inline(always)]
+    pub(crate) fn end(key: u64) {
+        let _ = SOCKETS.remove(key);
+    }
+
+    /// The marks of a story that has come to `state`. User space is told of it, unless the filters are against.
+    #[inline(always)]
+    pub(crate) fn marks_in(state: u8) -> u8 {
+        if filtering(set::LEAKS) && state == CLOSE_WAIT { TRACKED } else { 0 }
+    }
+
+    /// Sets a mark of the story of the socket at this address.
+    #[inline(always)]
+    pub(crate) fn mark(key: u64, mark: u8) {
+        if let Some(story) = Self::of(key) {
+            // SAFETY: a value in the map; marks are set under the socket's lock.
+            unsafe { (*story).marks |= mark }
+        }
+    }
+
+    /// Takes a mark away.
+    #[inline(always)]
+    pub(crate) fn unmark(key: u64, mark: u8) {
+        if let Some(story) = Self::of(key) {
+            // SAFETY: as above.
+            unsafe { (*story).marks &= !mark }
         }
     }
 
