@@ -1,4 +1,8 @@
-//! BPF programs of tcpstate: entry points, licence and panic handler. One module per hook.
+//! BPF programs of tcpstate: entry points, licence and panic handler.
+//!
+//! What happens goes down through the modules: a hook in `hooks` asks `filters` whether it is wanted, has the socket's story in `stories`
+//! go on and, where that matters, takes the place of the caller in `stacks`; `leaks` decides what a hunt is told, and `records` writes it
+//! for user space. `kernel` reads the kernel's memory. No module names one above it, and each map is in the file that it belongs to.
 #![no_std]
 #![no_main]
 #![feature(asm_experimental_arch)]
@@ -11,6 +15,7 @@ mod filters;
 mod hooks;
 mod kernel;
 mod leaks;
+mod records;
 mod rodata;
 mod stacks;
 mod stories;

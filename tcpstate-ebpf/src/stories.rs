@@ -2,4 +2,5 @@
 
 pub(crate) mod listener;
 pub(crate) mod owner;
+pub(crate) mod progress;
 pub(crate) mod story;

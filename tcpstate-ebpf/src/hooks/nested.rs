@@ -14,9 +14,7 @@ use aya_ebpf::{
     programs::BtfTracePointContext,
 };
 
-use crate::{
-    counters::count, hooks::transition::is_armed, kernel::sock::Sock, rodata::is_never, stories::story::Story,
-};
+use crate::{counters::count, kernel::sock::Sock, records::ring::is_armed, rodata::is_never, stories::story::Story};
 
 /// Which transition the programs for transitions are at.
 #[map]

@@ -1,26 +1,27 @@
-//! What leak hunting sends: sockets that enter and leave CLOSE_WAIT, and what happens to them meanwhile.
+//! What happens to sockets in CLOSE_WAIT, from their way in to their end.
 
 use tcpstate_common::{
     arch::syscall,
     config::filter as set,
     event::Owner,
-    leak::{Entered, KIND_ACCEPTED, KIND_CLOSED, KIND_DESTROYED, KIND_ENTERED, KIND_EOF_READ, KIND_LEFT, SocketEvent},
+    leak::{KIND_ACCEPTED, KIND_DESTROYED, KIND_EOF_READ},
     state::IPPROTO_MPTCP,
 };
 
 use crate::{
-    clock::now_ns,
-    counters::count,
-    hooks::transition::{Known, Seen, fill, submit},
     kernel::{
         current,
         sock::Sock,
         state::{CLOSE, CLOSE_WAIT, LAST_ACK, LISTEN},
     },
     leaks::closer,
+    records::{socket_event, transition},
     rodata::{config, filtering},
     stacks::capture::capture,
-    stories::story::{Story, TRACKED},
+    stories::{
+        progress::{Known, Seen},
+        story::{Story, TRACKED},
+    },
 };
 
 /// Whether a transition changes anything for leak hunting: those that open a socket, those from and to CLOSE_WAIT, and, for who
@@ -38,51 +39,29 @@ pub(crate) fn concerns(sk: Sock, old: u8, new: u8) -> bool {
 #[inline(always)]
 pub(crate) fn on_transition(seen: &Seen, known: &Known) {
     if seen.new == CLOSE_WAIT {
-        // SAFETY: an entry of the ring buffer.
-        submit(|entered: *mut Entered| unsafe {
-            fill(&raw mut (*entered).transition, seen, known, KIND_ENTERED);
-            (*entered).place = known.owner.place;
-        });
+        transition::send_entered(seen, known);
     } else if seen.old == CLOSE_WAIT {
         if filtering(set::CLOSERS) && seen.sk.is_owned() {
             closer::on_transition(seen, known);
         }
-        // Into LAST_ACK goes `close()` or `shutdown()`, in the context of its caller; what leads to CLOSE may come from
-        // anywhere. The closer matters only when it was late; who shuts down may never close.
-        let call = if seen.new == LAST_ACK { Call::of_current() } else { Call::Other };
-        let by_caller = seen.new == LAST_ACK && (known.in_old_ns >= config!(late_ns) || call == Call::Shutdown);
-        let (actor, place) = if by_caller { (current::owner(), capture()) } else { (Owner::UNKNOWN, 0) };
-        let is_over = call == Call::Close && !filtering(set::TRANSITIONS | set::CLOSERS);
-        let told = beside(|event: *mut SocketEvent| {
-            let left = SocketEvent {
-                kind: if is_over { KIND_CLOSED } else { KIND_LEFT },
-                new_state: seen.new,
-                pad: [0; 3],
-                ts_ns: seen.now,
-                cookie: known.cookie,
-                skaddr: seen.sk.address(),
-                actor,
-                place,
-            };
-            // SAFETY: an entry of the ring buffer.
-            unsafe { event.write(left) }
-        });
-        if is_over && told {
-            // Where there was no room, the end of the socket tells. The story stays until then: what interrupts this transition
-            // asks it.
-            Story::unmark(seen.sk.address(), TRACKED);
-        }
+        left(seen, known);
     }
 }
 
-/// Submits what is no transition, or tells more of one than it says itself. Returns whether there was room.
 #[inline(always)]
-pub(crate) fn beside<T: 'static>(fill: impl FnOnce(*mut T)) -> bool {
-    let told = submit(fill);
-    if !told {
-        count!(dropped_beside);
+fn left(seen: &Seen, known: &Known) {
+    // Into LAST_ACK goes `close()` or `shutdown()`, in the context of its caller; what leads to CLOSE may come from
+    // anywhere. The closer matters only when it was late; who shuts down may never close.
+    let call = if seen.new == LAST_ACK { Call::of_current() } else { Call::Other };
+    let by_caller = seen.new == LAST_ACK && (known.in_old_ns >= config!(late_ns) || call == Call::Shutdown);
+    let (actor, place) = if by_caller { (current::owner(), capture()) } else { (Owner::UNKNOWN, 0) };
+    let is_over = call == Call::Close && !filtering(set::TRANSITIONS | set::CLOSERS);
+    let told = socket_event::send_left(seen, known, actor, place, is_over);
+    if is_over && told {
+        // Where there was no room, the end of the socket tells. The story stays until then: what interrupts this transition
+        // asks it.
+        Story::unmark(seen.sk.address(), TRACKED);
     }
-    told
 }
 
 /// What takes a socket to LAST_ACK.
@@ -116,7 +95,7 @@ impl Call {
 #[inline(always)]
 pub(crate) unsafe fn accepted(story: *const Story, key: u64) {
     // SAFETY: the caller's promise.
-    unsafe { send(KIND_ACCEPTED, story, key, (*story).owner, (*story).place) }
+    unsafe { socket_event::send_of(story, key, KIND_ACCEPTED, (*story).owner, (*story).place) }
 }
 
 /// A receive returned 0.
@@ -127,7 +106,7 @@ pub(crate) unsafe fn accepted(story: *const Story, key: u64) {
 #[inline(always)]
 pub(crate) unsafe fn eof_read(story: *const Story, key: u64, place: u64) {
     // SAFETY: the caller's promise.
-    unsafe { send(KIND_EOF_READ, story, key, current::owner(), place) }
+    unsafe { socket_event::send_of(story, key, KIND_EOF_READ, current::owner(), place) }
 }
 
 /// The socket is gone.
@@ -138,24 +117,5 @@ pub(crate) unsafe fn eof_read(story: *const Story, key: u64, place: u64) {
 #[inline(always)]
 pub(crate) unsafe fn destroyed(story: *const Story, key: u64) {
     // SAFETY: the caller's promise.
-    unsafe { send(KIND_DESTROYED, story, key, Owner::UNKNOWN, 0) }
-}
-
-#[inline(always)]
-unsafe fn send(kind: u32, story: *const Story, skaddr: u64, actor: Owner, place: u64) {
-    beside(|event: *mut SocketEvent| {
-        // SAFETY: an entry of the ring buffer; the story is the caller's promise.
-        unsafe {
-            event.write(SocketEvent {
-                kind,
-                new_state: 0,
-                pad: [0; 3],
-                ts_ns: now_ns(),
-                cookie: (*story).cookie,
-                skaddr,
-                actor,
-                place,
-            });
-        }
-    });
+    unsafe { socket_event::send_of(story, key, KIND_DESTROYED, Owner::UNKNOWN, 0) }
 }

@@ -127,7 +127,7 @@ impl Story {
 
     /// The marks of a story that has come to `state`. User space is told of it, unless the filters are against.
     #[inline(always)]
-    pub(crate) fn marks_in(state: u8) -> u8 {
+    pub(super) fn marks_in(state: u8) -> u8 {
         if filtering(set::LEAKS) && state == CLOSE_WAIT { TRACKED } else { 0 }
     }
 

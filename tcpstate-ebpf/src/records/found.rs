@@ -1,0 +1,110 @@
+//! [`Found`]: a socket as it stands, by itself or at the beginning of a [`Closing`](tcpstate_common::leak::Closing).
+
+use aya_ebpf::{helpers::generated::bpf_jiffies64, macros::map, maps::PerCpuArray};
+use tcpstate_common::leak::Found;
+
+use crate::{
+    kernel::{iter::Reader, read::Read, sock::Sock, state::LISTEN},
+    records::{transition, write::write_record},
+    rodata::offset,
+    stories::progress::{Known, Seen},
+};
+
+/// Ticks that a time may be ahead of a clock that was read before it.
+const RACE: u32 = 1000;
+
+/// What an iterator is about to write: too large for the BPF stack.
+#[map]
+static FOUND: PerCpuArray<Found> = PerCpuArray::with_max_entries(1, 0);
+
+/// A process that has a descriptor of a socket; zeros for none.
+#[derive(Clone, Copy)]
+pub(crate) struct Holder {
+    pub(crate) tgid: u32,
+    pub(crate) fd: u32,
+}
+
+impl Holder {
+    pub(crate) const NONE: Self = Self { tgid: 0, fd: 0 };
+}
+
+/// Writes a socket for the reader of an iterator: since when it has been in its state, with `FOUND_*` flags, and who holds it.
+#[inline(always)]
+pub(crate) fn send<R: Read>(reader: Reader, seen: &Seen<R>, known: &Known, since_ns: u64, flags: u8, holder: Holder) {
+    let Some(found) = FOUND.get_ptr_mut(0) else { return };
+    // SAFETY: this CPU's own value, and one iterator runs at a time.
+    unsafe {
+        write(found, seen, known, 0, since_ns, flags, holder);
+        reader.write(&*found);
+    }
+}
+
+/// # Safety
+///
+/// `record` has to be writable.
+#[inline(always)]
+pub(super) unsafe fn write<R: Read>(
+    record: *mut Found,
+    seen: &Seen<R>,
+    known: &Known,
+    kind: u32,
+    since_ns: u64,
+    flags: u8,
+    holder: Holder,
+) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        write_record!(record, Found {
+            place: known.owner.place,
+            holder_tgid: holder.tgid,
+            holder_fd: holder.fd;
+            [socket] => |found| transition::write(&raw mut (*found).socket, seen, known, kind, since_ns, flags);
+            [recv_q, send_q, since_data_recv, since_ack_recv, since_data_sent, drops, jiffies] =>
+                |found| write_load(found, seen.sk, seen.old)
+        });
+    }
+}
+
+/// Writes queues and times, as `tcp_diag_get_info()` and `tcp_get_info()` compute them (`net/ipv4/tcp_diag.c`, `tcp.c`).
+///
+/// # Safety
+///
+/// `found` has to be writable.
+#[inline(always)]
+unsafe fn write_load<R: Read>(found: *mut Found, sk: Sock<R>, state: u8) {
+    let distance = |ahead: u32, behind: u32| {
+        let distance = ahead.wrapping_sub(behind);
+        if distance as i32 > 0 { distance } else { 0 }
+    };
+    // Another CPU may have set a time after the clock was read. What is longer ago than half the range is not ahead: a month on
+    // a kernel that counts a thousand ticks a second.
+    let elapsed = |now: u32, then: u32| {
+        let elapsed = now.wrapping_sub(then);
+        if elapsed < u32::MAX - RACE { elapsed } else { 0 }
+    };
+    // SAFETY: the caller's promise; a `struct tcp_sock` that `R` can read.
+    unsafe {
+        let jiffies = bpf_jiffies64();
+        (*found).jiffies = jiffies;
+        (*found).recv_q = 0;
+        (*found).send_q = 0;
+        (*found).drops = 0;
+        // Volatile, or zeros in a row would be a call of `memset()`, which has a frame of its own on the BPF stack.
+        (&raw mut (*found).since_data_recv).write_volatile(0);
+        (&raw mut (*found).since_ack_recv).write_volatile(0);
+        (&raw mut (*found).since_data_sent).write_volatile(0);
+        let tcp = sk.tcp();
+        if state == LISTEN {
+            (*found).recv_q = sk.backlog();
+            (*found).send_q = sk.backlog_limit();
+            (*found).drops = sk.drops();
+        } else if !tcp.is_null() {
+            let now = jiffies as u32;
+            (*found).recv_q = distance(R::load(tcp, offset!(rcv_nxt)), R::load(tcp, offset!(copied_seq)));
+            (*found).send_q = distance(R::load(tcp, offset!(write_seq)), R::load(tcp, offset!(snd_una)));
+            (*found).since_data_recv = elapsed(now, R::load(tcp, offset!(lrcvtime)));
+            (*found).since_ack_recv = elapsed(now, R::load(tcp, offset!(rcv_tstamp)));
+            (*found).since_data_sent = elapsed(now, R::load(tcp, offset!(lsndtime)));
+        }
+    }
+}
