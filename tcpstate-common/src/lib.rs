@@ -14,13 +14,16 @@ pub mod layout;
 pub mod leak;
 pub mod state;
 
-/// Version of everything in this crate. The loader refuses an object of another version, so that a stale
-/// object is an error at start and not a table of nonsense. Bump it, and the name below, with every change of a
-/// type in this crate.
-pub const ABI_VERSION: u32 = 2;
+/// Tells the sources of this crate from all other versions of them: the build script makes it of their text, so that no change of a
+/// type or of a number can leave it as it was. The programs carry it, and the loader refuses an object that has another one: a stale
+/// object is an error at start and not a table of nonsense.
+pub const FINGERPRINT: u64 = match u64::from_str_radix(env!("TCPSTATE_COMMON_FINGERPRINT"), 16) {
+    Ok(fingerprint) => fingerprint,
+    Err(_) => panic!("the build script makes a number of 64 bits"),
+};
 
-/// Name of the object's global that carries its [`ABI_VERSION`]: a loader of another version does not find it.
-pub const ABI_SYMBOL: &str = "TCPSTATE_ABI_2";
+/// Name of the object's global that carries its [`FINGERPRINT`].
+pub const FINGERPRINT_SYMBOL: &str = "TCPSTATE_COMMON_FINGERPRINT";
 
 /// Length of `task_struct.comm`, NUL included (`TASK_COMM_LEN`, `include/linux/sched.h`).
 pub const COMM_LEN: usize = 16;

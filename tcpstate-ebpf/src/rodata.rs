@@ -2,10 +2,9 @@
 
 use tcpstate_common::{config::Config, layout::Layout};
 
-/// Refuses a loader built for other types: it looks for the symbol of its own version.
+/// What the loader compares with its own before it loads anything ([`tcpstate_common::FINGERPRINT_SYMBOL`]).
 #[unsafe(no_mangle)]
-static TCPSTATE_ABI_2: u32 = tcpstate_common::ABI_VERSION;
-const _: () = assert!(tcpstate_common::ABI_VERSION == 2);
+static TCPSTATE_COMMON_FINGERPRINT: u64 = tcpstate_common::FINGERPRINT;
 
 /// Filters and settings.
 #[unsafe(no_mangle)]

@@ -10,6 +10,7 @@ mod hooks;
 mod leaks;
 mod loader;
 mod missed;
+mod object;
 mod probe;
 mod refusal;
 mod ring;

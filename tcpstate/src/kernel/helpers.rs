@@ -6,7 +6,7 @@ use aya::{
 };
 use tcpstate_common::helper;
 
-use super::{loader::program, refusal::Refused};
+use super::{object::program, refusal::Refused};
 
 /// Helpers, and the programs that call them.
 const TRIALS: [(u32, &str); 5] = [

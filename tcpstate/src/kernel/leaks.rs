@@ -19,7 +19,7 @@ use tcpstate_core::model::{
 use tokio::io::unix::AsyncFd;
 
 use super::{
-    loader::program,
+    object::program,
     ring,
     snapshot::{each_record, in_other_namespaces, open, read_records},
 };

@@ -3,13 +3,10 @@
 use std::io;
 
 use anyhow::{Context as _, Result, anyhow};
-use aya::{Btf, Ebpf, EbpfError, EbpfLoader, VerifierLogLevel, include_bytes_aligned};
-use tcpstate_common::{ABI_SYMBOL, ABI_VERSION, config::Config, layout::Layout};
+use aya::{Btf, Ebpf, EbpfError, EbpfLoader, VerifierLogLevel};
+use tcpstate_common::{config::Config, layout::Layout};
 
-use super::helpers::Helpers;
-
-/// The programs, built by `build.rs`.
-static OBJECT: &[u8] = include_bytes_aligned!(concat!(env!("OUT_DIR"), "/tcpstate-ebpf"));
+use super::{helpers::Helpers, object};
 
 /// Sizes of maps that are known only at start.
 pub(super) struct Sizes {
@@ -32,6 +29,7 @@ pub(super) struct Loaded {
 /// What the programs are told of the kernel is frozen together with the maps, so a kernel without some helper takes two rounds. Of
 /// one loader: a new one parses all of the kernel's types, which nothing here needs.
 pub(super) fn load(btf: &Btf, config: &Config, layout: &Layout, sizes: &Sizes, log_level: u8) -> Result<Loaded> {
+    let object = object::embedded().context(FAILED)?;
     let every = Helpers::every();
     let found;
     let mut loader = EbpfLoader::new();
@@ -40,20 +38,22 @@ pub(super) fn load(btf: &Btf, config: &Config, layout: &Layout, sizes: &Sizes, l
         .verifier_log_level(VerifierLogLevel::DEBUG)
         .override_global("CONFIG", config, true)
         .override_global("LAYOUT", layout, true)
-        .override_global(ABI_SYMBOL, &ABI_VERSION, true)
         .override_global(aya_log::LEVEL, &log_level, true)
         .map_max_entries("EVENTS", sizes.buffer_bytes)
         .map_max_entries("STACKS", sizes.stacks_bytes)
         .map_max_entries("SOCKETS", sizes.sockets);
-    let mut ebpf = loader.override_global("HELPERS", &every, true).load(OBJECT).map_err(explain)?;
+    let mut ebpf = loader.override_global("HELPERS", &every, true).load(object).map_err(explain)?;
     let helpers = Helpers::try_each(&mut ebpf, btf);
     if helpers.bits() != every {
         drop(ebpf);
         found = helpers.bits();
-        ebpf = loader.override_global("HELPERS", &found, true).load(OBJECT).map_err(explain)?;
+        ebpf = loader.override_global("HELPERS", &found, true).load(object).map_err(explain)?;
     }
     Ok(Loaded { ebpf, helpers })
 }
+
+/// What every error here begins with.
+const FAILED: &str = "failed to load the BPF programs";
 
 fn explain(error: EbpfError) -> anyhow::Error {
     let is_malformed = matches!(error, EbpfError::ParseError(_));
@@ -67,8 +67,8 @@ fn explain(error: EbpfError) -> anyhow::Error {
         errno.and_then(remedy)
     };
     match hint {
-        Some(hint) => error.context(format!("failed to load the BPF programs: {hint}")),
-        None => error.context("failed to load the BPF programs"),
+        Some(hint) => error.context(format!("{FAILED}: {hint}")),
+        None => error.context(FAILED),
     }
 }
 
@@ -86,17 +86,6 @@ fn remedy(errno: i32) -> Option<&'static str> {
         libc::ENFILE => Some("the system may not open more files; see `fs.file-max`"),
         _ => None,
     }
-}
-
-/// A program of the object by its name and type.
-pub(super) fn program<'a, T>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut T>
-where
-    &'a mut T: TryFrom<&'a mut aya::programs::Program, Error = aya::programs::ProgramError>,
-{
-    ebpf.program_mut(name)
-        .with_context(|| format!("the BPF object has no program `{name}`"))?
-        .try_into()
-        .with_context(|| format!("the program `{name}` of the BPF object is of another type"))
 }
 
 /// Before 5.11 maps count against `RLIMIT_MEMLOCK`. Best effort: a map that does not fit says so itself.

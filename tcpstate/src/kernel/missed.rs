@@ -12,7 +12,7 @@ use aya::{
     programs::{BtfTracePoint, ProgramFd},
 };
 
-use super::{loader::program, ring::take};
+use super::{object::program, ring::take};
 
 /// The kernel does not interrupt a tracing program by itself; it counts how often it would have had to. Most of those
 /// transitions are taken by a second program, which counts, too.

@@ -13,7 +13,7 @@ use aya::{Ebpf, programs::Iter};
 use bytemuck::AnyBitPattern;
 use tcpstate_core::model::probes::{Hooks, Role};
 
-use super::loader::program;
+use super::object::program;
 use crate::host::namespaces::{in_network_namespace, other_network_namespaces};
 
 /// What the snapshot found.

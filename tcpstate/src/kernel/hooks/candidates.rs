@@ -11,7 +11,7 @@ use tcpstate_common::{arch::pt_regs, helper, layout::ABSENT};
 use tcpstate_core::model::probes::{Refusal, Role};
 
 use super::{
-    super::{loader::program, refusal::Refused},
+    super::{object::program, refusal::Refused},
     Candidate, Target,
 };
 use crate::host::namespaces::with_tracefs;
