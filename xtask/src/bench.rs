@@ -4,10 +4,12 @@
 
 mod bpf;
 mod children;
-pub(crate) mod floor;
+mod floor;
+mod hooks;
 mod latency;
 pub(crate) mod load;
 mod loads;
+pub(crate) mod programs;
 mod report;
 mod scale;
 mod spread;
@@ -31,9 +33,10 @@ use rustix::{
 
 use self::{
     children::Running,
+    programs::Programs,
     report::{Machine, Results},
 };
-use crate::{build, process, setup};
+use crate::{process, setup};
 
 /// A part of the whole, to be run alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -97,9 +100,9 @@ pub(crate) fn task(options: &Options) -> Result<()> {
     if let Err(error) = setup::ensure(setup::Scope::BENCH) {
         eprintln!("xtask: measuring without what is missing: {error:#}");
     }
-    let binary = build::release()?;
+    let programs = Programs::build()?;
     let mut command = process::as_root(std::env::current_exe()?.as_os_str());
-    command.arg("measure").arg(binary).args(options.arguments());
+    command.arg("measure").args(programs.arguments()).args(options.arguments());
     process::authorize(slice::from_ref(&command))?;
     let shown = process::display(&command);
     Err(command.exec()).with_context(|| format!("failed to run `{shown}`"))
@@ -111,7 +114,7 @@ pub(crate) fn task(options: &Options) -> Result<()> {
 /// # Errors
 ///
 /// A load or `tcpstate` itself could not run; a peer that does not is named in the table.
-pub(crate) fn measure(binary: &Path, options: &Options) -> Result<()> {
+pub(crate) fn measure(programs: &Programs, options: &Options) -> Result<()> {
     ensure!(process::is_root(), "measuring needs root: run `cargo xtask bench`");
     // Tracers are ended by it, but a shell without job control has what it starts in the background ignore it.
     // SAFETY: no handler is set.
@@ -136,13 +139,13 @@ pub(crate) fn measure(binary: &Path, options: &Options) -> Result<()> {
             load::Kind::CloseWait => bail!("sockets that stay are measured by `--only scale`"),
         };
         if options.wants(part) {
-            loads.extend(loads::measure(&plan, pairs, binary, idle.pid())?);
+            loads.extend(loads::measure(&plan, pairs, programs, idle.pid())?);
         }
     }
     let first_event =
-        if options.wants(Part::Start) { latency::measure(pairs, binary, idle.pid())? } else { Vec::new() };
+        if options.wants(Part::Start) { latency::measure(pairs, programs, idle.pid())? } else { Vec::new() };
     let sockets: &[u64] = if options.wants(Part::Scale) { &[0, 1_000, 10_000, 100_000] } else { &[] };
-    let scale = sockets.iter().map(|&sockets| scale::measure(binary, sockets)).collect::<Result<_>>()?;
+    let scale = sockets.iter().map(|&sockets| scale::measure(&programs.tcpstate, sockets)).collect::<Result<_>>()?;
 
     let results = Results { schema: 1, machine, pairs, loads, first_event, scale };
     if options.json {

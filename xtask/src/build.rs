@@ -20,21 +20,21 @@ pub(crate) const PRIVILEGED: &str = "privileged-tests";
 /// A step failed, or the binary does not start or is not as static as asked for.
 pub(crate) fn task(linked_statically: bool) -> anyhow::Result<()> {
     setup::ensure(setup::Scope::BUILD)?;
-    let binary = if linked_statically { static_release()? } else { release()? };
+    let binary = if linked_statically { static_release()? } else { release("tcpstate")? };
     let mib = binary.metadata()?.len() as f64 / f64::from(1 << 20);
     println!("{} ({mib:.1} MiB)", binary.display());
     Ok(())
 }
 
-/// Builds the release binary and tells where it is.
+/// Builds the release binary of `package` and tells where it is.
 ///
 /// # Errors
 ///
 /// The build failed.
-pub(crate) fn release() -> anyhow::Result<PathBuf> {
+pub(crate) fn release(package: &str) -> anyhow::Result<PathBuf> {
     let mut command = cargo::command();
-    command.args(["build", "--package", "tcpstate", "--bin", "tcpstate", "--release"]);
-    cargo::executable(command, "tcpstate")
+    command.args(["build", "--package", package, "--bin", package, "--release"]);
+    cargo::executable(command, package)
 }
 
 fn static_release() -> anyhow::Result<PathBuf> {

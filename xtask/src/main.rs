@@ -1,6 +1,6 @@
 //! Development tasks of tcpstate: `cargo xtask <task>`.
 
-use std::{ffi::OsString, path::PathBuf, process::ExitCode};
+use std::{ffi::OsString, process::ExitCode};
 
 use clap::{Parser, Subcommand};
 
@@ -60,20 +60,14 @@ enum Task {
     /// The measuring itself, as root
     #[command(hide = true)]
     Measure {
-        binary: PathBuf,
+        #[command(flatten)]
+        programs: bench::programs::Programs,
         #[command(flatten)]
         options: bench::Options,
     },
     /// A load to measure under
     #[command(hide = true)]
     Load(bench::load::Options),
-    /// The least that a tracer can cost
-    #[command(hide = true)]
-    Floor {
-        floor: bench::floor::Floor,
-        /// Our own, which says where its programs are
-        binary: PathBuf,
-    },
 }
 
 fn main() -> ExitCode {
@@ -85,9 +79,8 @@ fn main() -> ExitCode {
         Task::Test { only, vm, args } => test::task(&only, vm, &args),
         Task::Vm(options) => return ended(vm::task(&options)),
         Task::Bench(options) => bench::task(&options),
-        Task::Measure { binary, options } => bench::measure(&binary, &options),
+        Task::Measure { programs, options } => bench::measure(&programs, &options),
         Task::Load(options) => bench::load::task(&options),
-        Task::Floor { floor, binary } => bench::floor::task(floor, &binary),
     };
     ended(result.map(|()| ExitCode::SUCCESS))
 }

@@ -14,7 +14,7 @@ use crate::{build, process, setup};
 /// A step failed. When all goes well this does not return.
 pub(crate) fn task(args: &[OsString]) -> anyhow::Result<()> {
     setup::ensure(setup::Scope::BUILD)?;
-    let binary = build::release()?;
+    let binary = build::release("tcpstate")?;
     let mut command = process::as_root(binary.as_os_str());
     command.args(args);
     process::authorize(slice::from_ref(&command))?;

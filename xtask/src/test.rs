@@ -142,7 +142,8 @@ fn clippy_bpf() -> anyhow::Result<Command> {
         .current_dir(cargo::workspace())
         .env_remove("CARGO")
         .env("RUSTC_BOOTSTRAP", "1")
-        .args(["run", ebpf_toolchain::NAME, "cargo", "clippy", "--package", "tcpstate-ebpf", "--no-deps", "--release"])
+        .args(["run", ebpf_toolchain::NAME, "cargo", "clippy", "--no-deps", "--release"])
+        .args(["--package", "tcpstate-ebpf", "--package", "tcpstate-floor-ebpf"])
         .args(["--target", "bpfel-unknown-none", "-Z", "build-std=core", "--target-dir"])
         .arg(ebpf_toolchain::build_dir(&cargo::target_dir()?))
         .args(["--", "-D", "warnings"]);

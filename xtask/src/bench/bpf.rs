@@ -1,46 +1,34 @@
 //! What BPF programs cost in the kernel, and what their maps take.
 
 use std::{
-    fs, io,
-    os::fd::{FromRawFd as _, OwnedFd, RawFd},
+    fs,
+    io::{BufRead as _, BufReader},
     path::Path,
+    process::{Command, Stdio},
 };
 
-use anyhow::{Context as _, Result};
+use anyhow::{Result, ensure};
 
-/// `BPF_ENABLE_STATS` of `enum bpf_cmd`, `BPF_STATS_RUN_TIME` of `enum bpf_stats_type` (`include/uapi/linux/bpf.h`).
-const ENABLE_STATS: libc::c_long = 32;
-const RUN_TIME: u32 = 0;
+use super::{children::Running, programs::Programs};
 
 /// While it lives the kernel takes the time of every run of a BPF program, as with `kernel.bpf_stats_enabled`. That ends with
 /// this process at the latest, however it ends.
 #[derive(Debug)]
-pub(super) struct RunTimes(#[expect(dead_code, reason = "its life is its use")] OwnedFd);
+pub(super) struct RunTimes(#[expect(dead_code, reason = "its life is its use")] Running);
 
 impl RunTimes {
     /// # Errors
     ///
     /// When the kernel refuses (Linux 5.8, root).
-    pub(super) fn take() -> Result<Self> {
-        // SAFETY: this command reads four bytes of `union bpf_attr`.
-        let fd = unsafe { bpf(ENABLE_STATS, &RUN_TIME) };
-        Ok(Self(fd.context("the kernel does not take the time of BPF programs")?))
+    pub(super) fn take(programs: &Programs) -> Result<Self> {
+        let mut command = Command::new(&programs.floor);
+        command.arg("times").stdin(Stdio::null()).stdout(Stdio::piped());
+        let mut process = Running::start(command)?;
+        let mut said = String::new();
+        BufReader::new(process.stdout()?).read_line(&mut said)?;
+        ensure!(said == "ready\n", "the kernel does not take the time of BPF programs");
+        Ok(Self(process))
     }
-}
-
-/// A command of `bpf(2)` that makes a descriptor.
-///
-/// # Safety
-///
-/// `attributes` has to be what `command` reads.
-pub(super) unsafe fn bpf<T>(command: libc::c_long, attributes: &T) -> io::Result<OwnedFd> {
-    // SAFETY: the caller's promise.
-    let fd = unsafe { libc::syscall(libc::SYS_bpf, command, &raw const *attributes, size_of::<T>()) };
-    if fd < 0 {
-        return Err(io::Error::last_os_error());
-    }
-    // SAFETY: a new descriptor that nobody else has.
-    Ok(unsafe { OwnedFd::from_raw_fd(fd as RawFd) })
 }
 
 /// What the descriptors of a process tell of its BPF programs and maps.

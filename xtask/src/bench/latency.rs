@@ -3,7 +3,6 @@
 use std::{
     io::{BufRead as _, BufReader},
     net::{TcpListener, TcpStream},
-    path::Path,
     process::{Command, Stdio},
     sync::{
         Arc,
@@ -17,7 +16,7 @@ use std::{
 use anyhow::{Context as _, Result, anyhow};
 use serde::Serialize;
 
-use super::{children::Running, spread::Spread, tracer::Tracer};
+use super::{children::Running, programs::Programs, spread::Spread, tracer::Tracer};
 
 /// What `leaks` shows first is a report, after an interval: here the shortest.
 const INTERVAL: &str = "100ms";
@@ -38,14 +37,14 @@ pub(super) struct FirstEvent {
 /// # Errors
 ///
 /// Connections on loopback are not possible.
-pub(super) fn measure(rounds: u32, binary: &Path, idle: u32) -> Result<Vec<FirstEvent>> {
+pub(super) fn measure(rounds: u32, programs: &Programs, idle: u32) -> Result<Vec<FirstEvent>> {
     let trickle = Trickle::start()?;
     let mut first = Vec::new();
     for tracer in Tracer::ALL.into_iter().filter(|tracer| !tracer.is_silent()) {
         eprintln!("    start to first event: {}", tracer.name());
         let readings: Result<Vec<f64>> = (0..rounds)
             .map(|_| {
-                let mut command = tracer.command(binary, idle)?;
+                let mut command = tracer.command(programs, idle)?;
                 if tracer == Tracer::Leaks {
                     command.args(["--interval", INTERVAL]);
                 }

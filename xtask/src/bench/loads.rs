@@ -1,6 +1,6 @@
 //! What tracers cost under load: runs with and without, in pairs.
 
-use std::{path::Path, thread, time::Duration};
+use std::{thread, time::Duration};
 
 use anyhow::Result;
 use serde::Serialize;
@@ -10,6 +10,7 @@ use super::{
     children::{Load, Traced, cpu_seconds, memory},
     floor::Floor,
     load::Kind,
+    programs::Programs,
     spread::Spread,
     tracer::Tracer,
 };
@@ -78,13 +79,13 @@ pub(super) struct Cost {
 /// # Errors
 ///
 /// The load cannot run, or the kernel does not take times. A tracer that does not run is no error.
-pub(super) fn measure(plan: &Plan, pairs: u32, binary: &Path, idle: u32) -> Result<Vec<Cost>> {
+pub(super) fn measure(plan: &Plan, pairs: u32, programs: &Programs, idle: u32) -> Result<Vec<Cost>> {
     let mut costs: Vec<(Tracer, Vec<Reading>, Option<String>)> =
         plan.tracers.iter().map(|&tracer| (tracer, Vec::new(), None)).collect();
     for pair in 0..pairs {
         for (tracer, readings, refused) in costs.iter_mut().filter(|(.., refused)| refused.is_none()) {
             eprintln!("    {:?}, pair {} of {pairs}: {}", plan.kind, pair + 1, tracer.name());
-            match read(plan, *tracer, pair % 2 == 1, binary, idle)? {
+            match read(plan, *tracer, pair % 2 == 1, programs, idle)? {
                 Ok(reading) => readings.push(reading),
                 Err(reason) => {
                     eprintln!("    not measured: {reason:#}");
@@ -97,24 +98,24 @@ pub(super) fn measure(plan: &Plan, pairs: u32, binary: &Path, idle: u32) -> Resu
 }
 
 /// One reading; the inner error is the tracer's.
-fn read(plan: &Plan, tracer: Tracer, traced_first: bool, binary: &Path, idle: u32) -> Result<Result<Reading>> {
+fn read(plan: &Plan, tracer: Tracer, traced_first: bool, programs: &Programs, idle: u32) -> Result<Result<Reading>> {
     let untraced = || -> Result<f64> {
         thread::sleep(PAUSE);
         let outcome = Load::prepare(plan.kind, plan.count)?.run()?;
         Ok(outcome.operations as f64 / outcome.seconds)
     };
     let before = if traced_first { None } else { Some(untraced()?) };
-    let mut reading = match traced(plan, tracer, binary, idle) {
+    let mut reading = match traced(plan, tracer, programs, idle) {
         Ok(reading) => reading,
         Err(reason) => return Ok(Err(reason)),
     };
     reading.untraced_per_second = before.map_or_else(untraced, Ok)?;
-    Ok(in_kernel(plan, tracer, binary, idle)?.map(|in_kernel_ns| Reading { in_kernel_ns, ..reading }))
+    Ok(in_kernel(plan, tracer, programs, idle)?.map(|in_kernel_ns| Reading { in_kernel_ns, ..reading }))
 }
 
 /// A run without timing of BPF programs, which costs, too.
-fn traced(plan: &Plan, tracer: Tracer, binary: &Path, idle: u32) -> Result<Reading> {
-    let traced = Traced::start(tracer.command(binary, idle)?, tracer.speaks())?;
+fn traced(plan: &Plan, tracer: Tracer, programs: &Programs, idle: u32) -> Result<Reading> {
+    let traced = Traced::start(tracer.command(programs, idle)?, tracer.speaks())?;
     thread::sleep(PAUSE);
     let mut load = Load::prepare(plan.kind, plan.count)?;
     let cpu = cpu_seconds(traced.pid())?;
@@ -136,10 +137,10 @@ fn traced(plan: &Plan, tracer: Tracer, binary: &Path, idle: u32) -> Result<Readi
 }
 
 /// A shorter run with timing.
-fn in_kernel(plan: &Plan, tracer: Tracer, binary: &Path, idle: u32) -> Result<Result<f64>> {
+fn in_kernel(plan: &Plan, tracer: Tracer, programs: &Programs, idle: u32) -> Result<Result<f64>> {
     let plan = Plan { count: plan.count / 2, ..*plan };
-    let _times = RunTimes::take()?;
-    let traced = match Traced::start(tracer.command(binary, idle)?, tracer.speaks()) {
+    let _times = RunTimes::take(programs)?;
+    let traced = match Traced::start(tracer.command(programs, idle)?, tracer.speaks()) {
         Ok(traced) => traced,
         Err(reason) => return Ok(Err(reason)),
     };

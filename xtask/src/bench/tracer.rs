@@ -2,16 +2,14 @@
 
 use std::{
     io::{BufRead as _, BufReader, Read},
-    path::Path,
     process::Command,
 };
 
-use anyhow::{Context as _, Result};
-use clap::ValueEnum as _;
+use anyhow::Result;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::floor::Floor;
+use super::{floor::Floor, programs::Programs};
 
 /// Prints each transition with the time in the old state: what people write when they need `tcpstate trace`.
 const BPFTRACE: &str = r#"tracepoint:sock:inet_sock_set_state /args->protocol == 6/ {
@@ -75,14 +73,14 @@ impl Tracer {
         }
     }
 
-    /// How it is run; `binary` is ours, `idle` a process without sockets.
+    /// How it is run; `idle` is a process without sockets.
     ///
     /// # Errors
     ///
-    /// The path of this program is not known.
-    pub(super) fn command(self, binary: &Path, idle: u32) -> Result<Command> {
+    /// Where a floor's programs go is not known.
+    pub(super) fn command(self, programs: &Programs, idle: u32) -> Result<Command> {
         let tcpstate = |arguments: &[&str]| {
-            let mut command = Command::new(binary);
+            let mut command = Command::new(&programs.tcpstate);
             command.args(arguments);
             command
         };
@@ -98,12 +96,7 @@ impl Tracer {
                 command.args(["-e", BPFTRACE]);
                 command
             }
-            Self::Floor(floor) => {
-                let mut command = Command::new(std::env::current_exe()?);
-                let name = floor.to_possible_value().context("a floor without a name")?;
-                command.args(["floor", name.get_name()]).arg(binary);
-                command
-            }
+            Self::Floor(floor) => floor.command(programs)?,
         })
     }
 
