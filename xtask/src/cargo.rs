@@ -53,6 +53,37 @@ pub(crate) fn tests_that_require(feature: &str) -> anyhow::Result<Vec<String>> {
     Ok(tests.collect())
 }
 
+/// A package of the workspace.
+#[derive(Debug)]
+pub(crate) struct Package {
+    pub(crate) name: String,
+    /// The first files of its libraries and binaries.
+    pub(crate) roots: Vec<PathBuf>,
+    pub(crate) has_build_script: bool,
+}
+
+/// All of them.
+///
+/// # Errors
+///
+/// `cargo metadata` failed.
+pub(crate) fn packages() -> anyhow::Result<Vec<Package>> {
+    let metadata = metadata()?;
+    let packages = metadata.get("packages").and_then(Value::as_array).into_iter().flatten();
+    let packages = packages.filter_map(|package| {
+        let (mut roots, mut has_build_script) = (Vec::new(), false);
+        for target in package.get("targets")?.as_array()? {
+            match target.get("kind")?.get(0)?.as_str()? {
+                "lib" | "bin" => roots.push(target.get("src_path")?.as_str()?.into()),
+                "custom-build" => has_build_script = true,
+                _ => {}
+            }
+        }
+        Some(Package { name: package.get("name")?.as_str()?.to_owned(), roots, has_build_script })
+    });
+    Ok(packages.collect())
+}
+
 /// Runs a `cargo build` or `cargo test --no-run`, with its progress on our stderr, and tells where the executable of
 /// `target` is.
 ///

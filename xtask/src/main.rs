@@ -13,6 +13,7 @@ mod run;
 mod setup;
 mod test;
 mod vm;
+mod walls;
 
 #[derive(Debug, Parser)]
 #[command(name = "cargo xtask", bin_name = "cargo xtask", about = "Development tasks of tcpstate")]
@@ -53,6 +54,8 @@ enum Task {
         #[arg(last = true)]
         args: Vec<OsString>,
     },
+    /// Check what keeps files and crates apart: imports, names of types, dependencies
+    Walls,
     /// Boot guests with other kernels, and run the tests that need root, or a command, in them
     Vm(vm::Options),
     /// Measure what tracing costs, beside other tracers, which are installed for it
@@ -77,6 +80,7 @@ fn main() -> ExitCode {
         Task::Build { linked_statically } => build::task(linked_statically),
         Task::Run { args } => run::task(&args),
         Task::Test { only, vm, args } => test::task(&only, vm, &args),
+        Task::Walls => walls::task(),
         Task::Vm(options) => return ended(vm::task(&options)),
         Task::Bench(options) => bench::task(&options),
         Task::Measure { programs, options } => bench::measure(&programs, &options),

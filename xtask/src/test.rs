@@ -10,7 +10,7 @@ use crate::{build, cargo, ebpf_toolchain, process, setup};
 /// A part of the whole, to be run alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Part {
-    /// Formatting, clippy for host and BPF crates, documentation
+    /// Formatting, clippy for host and BPF crates, what keeps files and crates apart, documentation
     Lint,
     /// Unit, property and golden tests
     Unit,
@@ -46,10 +46,11 @@ struct Check {
 }
 
 /// The privileged tests come last, so that the summary of the last test runner ends the output.
-const CHECKS: [Check; 7] = [
+const CHECKS: [Check; 8] = [
     Check { part: Part::Lint, name: "formatting", commands: |_| Ok(vec![formatting()]) },
     Check { part: Part::Lint, name: "clippy", commands: |_| Ok(vec![clippy()]) },
     Check { part: Part::Lint, name: "clippy of the BPF programs", commands: |_| Ok(vec![clippy_bpf()?]) },
+    Check { part: Part::Lint, name: "walls", commands: |_| Ok(vec![walls()?]) },
     Check { part: Part::Lint, name: "documentation", commands: |_| Ok(vec![documentation()]) },
     Check { part: Part::Unit, name: "unit tests", commands: |args| Ok(vec![unit(args)?]) },
     Check { part: Part::Vm, name: "privileged tests in guests", commands: |args| Ok(vec![guests(args)?]) },
@@ -148,6 +149,13 @@ fn clippy_bpf() -> anyhow::Result<Command> {
         .arg(ebpf_toolchain::build_dir(&cargo::target_dir()?))
         .args(["--", "-D", "warnings"]);
     Ok(cargo)
+}
+
+/// A process of its own, like the other checks.
+fn walls() -> anyhow::Result<Command> {
+    let mut command = Command::new(env::current_exe()?);
+    command.arg("walls");
+    Ok(command)
 }
 
 fn documentation() -> Command {
