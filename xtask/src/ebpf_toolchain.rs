@@ -9,7 +9,7 @@ use std::{
 /// The rustup toolchain that setup links: a nightly with its library sources, or the distribution's compiler with them.
 pub(crate) const NAME: &str = "tcpstate-ebpf";
 
-/// The directory below which setup installs `bpf-linker`, in `bin`. `None` when neither `XDG_CACHE_HOME` nor `HOME` is set.
+/// The directory below which setup installs what cargo builds for it, in `bin`. `None` when neither `XDG_CACHE_HOME` nor `HOME` is set.
 pub(crate) fn tools_dir() -> Option<PathBuf> {
     let set = |name| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     let cache = set("XDG_CACHE_HOME").or_else(|| Some(set("HOME")?.join(".cache")))?;

@@ -8,6 +8,7 @@ use crate::process;
 use facts::{Offers, Present};
 use plan::{Plan, Step, Tried};
 
+pub(crate) use facts::installed;
 pub(crate) use tools::Scope;
 
 pub(crate) mod facts;
@@ -119,6 +120,7 @@ fn report(present: &Present) {
         }
         None => line(false, "bpf-linker", "links BPF programs".to_owned()),
     }
+    line(!present.lacks_cargo_deny, "cargo-deny", "checks licences and sources of dependencies".to_owned());
     for component in ["rustfmt", "clippy"] {
         line(!present.stable_lacks.contains(&component), component, "checks the host crates".to_owned());
     }

@@ -2,7 +2,7 @@
 
 use std::{env, ffi::OsString, process::Command, slice, time::Instant};
 
-use anyhow::bail;
+use anyhow::{Context as _, bail};
 use clap::ValueEnum;
 
 use crate::{build, cargo, ebpf_toolchain, process, setup};
@@ -10,7 +10,7 @@ use crate::{build, cargo, ebpf_toolchain, process, setup};
 /// A part of the whole, to be run alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Part {
-    /// Formatting, clippy for host and BPF crates, what keeps files and crates apart, documentation
+    /// Formatting, clippy for host and BPF crates, what keeps files and crates apart, licences, documentation
     Lint,
     /// Unit, property and golden tests
     Unit,
@@ -46,11 +46,12 @@ struct Check {
 }
 
 /// The privileged tests come last, so that the summary of the last test runner ends the output.
-const CHECKS: [Check; 8] = [
+const CHECKS: [Check; 9] = [
     Check { part: Part::Lint, name: "formatting", commands: |_| Ok(vec![formatting()]) },
     Check { part: Part::Lint, name: "clippy", commands: |_| Ok(vec![clippy()]) },
     Check { part: Part::Lint, name: "clippy of the BPF programs", commands: |_| Ok(vec![clippy_bpf()?]) },
     Check { part: Part::Lint, name: "walls", commands: |_| Ok(vec![walls()?]) },
+    Check { part: Part::Lint, name: "licences and sources", commands: |_| Ok(vec![licences()?]) },
     Check { part: Part::Lint, name: "documentation", commands: |_| Ok(vec![documentation()]) },
     Check { part: Part::Unit, name: "unit tests", commands: |args| Ok(vec![unit(args)?]) },
     Check { part: Part::Vm, name: "privileged tests in guests", commands: |args| Ok(vec![guests(args)?]) },
@@ -155,6 +156,14 @@ fn clippy_bpf() -> anyhow::Result<Command> {
 fn walls() -> anyhow::Result<Command> {
     let mut command = Command::new(env::current_exe()?);
     command.arg("walls");
+    Ok(command)
+}
+
+/// What needs no more of the network than a build does; advisories change without us.
+fn licences() -> anyhow::Result<Command> {
+    let mut command = Command::new(setup::installed("cargo-deny").context("`cargo-deny` is not installed")?);
+    command.current_dir(cargo::workspace());
+    command.args(["--locked", "check", "-D", "warnings", "bans", "licenses", "sources"]);
     Ok(command)
 }
 

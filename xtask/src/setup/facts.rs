@@ -71,6 +71,8 @@ pub(crate) struct Present {
     pub(crate) linked: Option<Compiler>,
     /// The `bpf-linker` that a build finds first.
     pub(crate) linker: Option<Linker>,
+    /// `cargo-deny`, which checks licences and sources of dependencies, is asked for and missing.
+    pub(crate) lacks_cargo_deny: bool,
     /// Components that the compiler of the host crates lacks.
     pub(crate) stable_lacks: Vec<&'static str>,
     pub(crate) tools_missing: Vec<&'static Tool>,
@@ -80,9 +82,10 @@ impl Present {
     pub(crate) fn read(scope: Scope) -> Self {
         let linked = toolchains().and_then(|dir| Compiler::read(&dir.join(ebpf_toolchain::NAME)));
         let linker = linker();
+        let lacks_cargo_deny = scope.tests && installed("cargo-deny").is_none();
         let stable_lacks = if scope.tests { stable_lacks() } else { Vec::new() };
         let tools_missing = scope.tools().filter(|tool| tool.is_missing()).collect();
-        Self { linked, linker, stable_lacks, tools_missing }
+        Self { linked, linker, lacks_cargo_deny, stable_lacks, tools_missing }
     }
 }
 
@@ -167,10 +170,15 @@ pub(crate) fn parse_policy(text: &str) -> BTreeMap<String, AptPackage> {
     packages
 }
 
-/// The `bpf-linker` that `tcpstate/build.rs` finds first.
+/// Where a program is that cargo has installed: ours, or else anybody's.
+pub(crate) fn installed(program: &str) -> Option<PathBuf> {
+    let ours = ebpf_toolchain::tools_dir().map(|dir| dir.join("bin").join(program)).filter(|path| path.exists());
+    ours.or_else(|| which::which(program).ok())
+}
+
+/// The `bpf-linker` that build scripts find first.
 fn linker() -> Option<Linker> {
-    let ours = ebpf_toolchain::tools_dir().map(|dir| dir.join("bin/bpf-linker")).filter(|path| path.exists());
-    let path = ours.or_else(|| which::which("bpf-linker").ok())?;
+    let path = installed("bpf-linker")?;
     // It has no option of its own that tells which LLVM it is built on.
     let text = output(Command::new(&path).args(["--llvm-args=--version", "--output", "/dev/null", "/dev/null"]))?;
     Some(Linker { llvm: parse_llvm(&text)?, path })

@@ -37,6 +37,8 @@ pub(crate) enum Step {
         /// Its major version.
         llvm: u32,
     },
+    /// Build `cargo-deny`.
+    CargoDeny,
 }
 
 impl Step {
@@ -83,6 +85,7 @@ pub(crate) fn usable(compiler: &Compiler) -> bool {
 /// Whether nothing is missing.
 pub(crate) fn is_ready(present: &Present) -> bool {
     present.linked.as_ref().is_some_and(|compiler| usable(compiler) && links(present, compiler.llvm))
+        && !present.lacks_cargo_deny
         && present.stable_lacks.is_empty()
         && present.tools_missing.is_empty()
 }
@@ -147,6 +150,7 @@ pub(crate) fn plan(present: &Present, offers: &Offers, tried: Tried) -> Plan {
     install(&mut plan, packages, offers.apt.as_ref());
     plan.steps.extend(link.map(Step::Link));
     plan.steps.extend(linker.map(|llvm| Step::BpfLinker { llvm }));
+    plan.steps.extend(present.lacks_cargo_deny.then_some(Step::CargoDeny));
 
     // Old or empty lists may hide what is missing: only new ones tell what is to be done by hand.
     let asks_apt = plan.steps.iter().any(|step| matches!(step, Step::AptInstall(_) | Step::Nightly));

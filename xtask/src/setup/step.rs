@@ -43,6 +43,7 @@ impl Step {
                 command
             }
             Self::BpfLinker { llvm } => bpf_linker(*llvm)?,
+            Self::CargoDeny => cargo_deny()?,
         })
     }
 
@@ -56,7 +57,7 @@ impl Step {
         match self {
             Self::StableComponents(_) | Self::NightlyComponents => Some(COMPONENTS_LIMIT),
             Self::Nightly => Some(TOOLCHAIN_LIMIT),
-            Self::AptUpdate | Self::AptInstall(_) | Self::Link(_) | Self::BpfLinker { .. } => None,
+            Self::AptUpdate | Self::AptInstall(_) | Self::Link(_) | Self::BpfLinker { .. } | Self::CargoDeny => None,
         }
     }
 }
@@ -73,6 +74,7 @@ impl fmt::Display for Step {
                 write!(f, "build BPF programs with the compiler in `{}`", sysroot.display())
             }
             Self::BpfLinker { llvm } => write!(f, "build bpf-linker on LLVM {llvm} (a minute or two)"),
+            Self::CargoDeny => f.write_str("build cargo-deny (a minute or two)"),
         }
     }
 }
@@ -126,12 +128,27 @@ fn rustup(arguments: &[&str], more: &[&str]) -> Command {
 }
 
 fn bpf_linker(llvm: u32) -> anyhow::Result<Command> {
+    let mut command = cargo_install("bpf-linker")?;
+    command
+        .args(["--features", &format!("llvm-{llvm}")])
+        .env("LLVM_PREFIX", Path::new("/usr/lib").join(format!("llvm-{llvm}")));
+    Ok(command)
+}
+
+/// Its own profile optimizes for many minutes what here runs for a second.
+fn cargo_deny() -> anyhow::Result<Command> {
+    let mut command = cargo_install("cargo-deny")?;
+    command.args(["--version", "^0.20"]).envs([
+        ("CARGO_PROFILE_RELEASE_OPT_LEVEL", "0"),
+        ("CARGO_PROFILE_RELEASE_LTO", "off"),
+        ("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "16"),
+    ]);
+    Ok(command)
+}
+
+fn cargo_install(package: &str) -> anyhow::Result<Command> {
     let root = ebpf_toolchain::tools_dir().context("neither `XDG_CACHE_HOME` nor `HOME` is set: set one of them")?;
     let mut command = cargo::command();
-    command
-        .args(["install", "bpf-linker", "--locked", "--force", "--no-default-features"])
-        .args(["--features", &format!("llvm-{llvm}"), "--root"])
-        .arg(root)
-        .env("LLVM_PREFIX", Path::new("/usr/lib").join(format!("llvm-{llvm}")));
+    command.args(["install", package, "--locked", "--force", "--no-default-features", "--root"]).arg(root);
     Ok(command)
 }

@@ -54,7 +54,7 @@ impl Machine {
     /// Nothing but stable Rust and apt with empty lists.
     fn bare() -> Self {
         Self {
-            present: Present { tools_missing: tools::all().collect(), ..Present::default() },
+            present: Present { lacks_cargo_deny: true, tools_missing: tools::all().collect(), ..Present::default() },
             offers: Offers { apt: Some(Apt::default()), ..Offers::default() },
             mirror: bookworm(),
             ..Self::default()
@@ -75,6 +75,7 @@ impl Machine {
             Step::AptInstall(names) => self.install(names),
             rustup if rustup.is_rustup() && self.rustup_hangs => self.tried.rustup_failed = true,
             Step::StableComponents(_) => self.present.stable_lacks.clear(),
+            Step::CargoDeny => self.present.lacks_cargo_deny = false,
             Step::NightlyComponents => {
                 if let Some(nightly) = &mut self.offers.nightly {
                     nightly.complete = true;
@@ -146,7 +147,8 @@ fn a_complete_nightly_is_linked_and_given_a_linker() {
     let done = machine.set_up();
     let packages = ["g++", "libpolly-22-dev", "libzstd-dev", "llvm-22-dev", "zlib1g-dev"].map(str::to_owned);
     let packages = Step::AptInstall(packages.into());
-    assert_eq!(done, [Step::AptUpdate, packages, Step::Link("/nightly".into()), Step::BpfLinker { llvm: 22 }]);
+    let built = [Step::Link("/nightly".into()), Step::BpfLinker { llvm: 22 }, Step::CargoDeny];
+    assert_eq!(done, [&[Step::AptUpdate, packages], &built[..]].concat());
     assert!(is_ready(&machine.present));
 }
 
@@ -267,7 +269,7 @@ fn without_apt_everything_is_listed() {
 fn without_apt_rustup_still_does_its_part() {
     let mut machine = Machine { offers: Offers::default(), ..Machine::bare() };
     machine.newest_nightly = Some(compiler("/nightly", 23, true));
-    assert_eq!(machine.set_up(), [Step::Nightly, Step::Link("/nightly".into())]);
+    assert_eq!(machine.set_up(), [Step::Nightly, Step::Link("/nightly".into()), Step::CargoDeny]);
     assert!(machine.plan().by_hand.contains(&Need::Linker(23)));
 }
 
