@@ -37,7 +37,12 @@ pub(crate) fn release(package: &str) -> anyhow::Result<PathBuf> {
     cargo::executable(command, package)
 }
 
-fn static_release() -> anyhow::Result<PathBuf> {
+/// Builds the release binary, static, and tells where it is.
+///
+/// # Errors
+///
+/// The build failed, or made something that is not static or does not start.
+pub(crate) fn static_release() -> anyhow::Result<PathBuf> {
     let binary = static_binary("tcpstate")?;
     let status = Command::new(&binary).arg("--version").stdout(Stdio::null()).status()?;
     ensure!(status.success(), "`{} --version` failed: {status}", binary.display());
@@ -60,9 +65,12 @@ pub(crate) fn static_binary(package: &str) -> anyhow::Result<PathBuf> {
 
 /// What tests are built with besides the profile `dev`. Guests keep them in memory, hence no debug info, and their processors are
 /// emulated, hence some optimization: of what starts a tracer and of what names a stack, as all would take too long to build.
-const TESTS: [&str; 9] = [
+const TESTS: [&str; 12] = [
     "profile.dev.debug=false",
     "profile.dev.package.tcpstate.opt-level=2",
+    "profile.dev.package.tcpstate-core.opt-level=2",
+    "profile.dev.package.tcpstate-recording.opt-level=2",
+    "profile.dev.package.tcpstate-stacks.opt-level=2",
     "profile.dev.package.aya.opt-level=1",
     "profile.dev.package.aya-obj.debug-assertions=false",
     "profile.dev.package.blazesym.opt-level=1",
