@@ -18,6 +18,8 @@ pub(crate) enum Part {
     Privileged,
     /// The same tests in guests with other kernels: some on all of them, each of the others on one
     Vm,
+    /// Known vulnerabilities of dependencies, which the network tells: only when it is asked for
+    Advisories,
 }
 
 /// Of the tests that need root, those that meet what kernels differ in: each hook and helper, each command, and the way to a stack.
@@ -46,14 +48,19 @@ struct Check {
 }
 
 /// The privileged tests come last, so that the summary of the last test runner ends the output.
-const CHECKS: [Check; 9] = [
+const CHECKS: [Check; 10] = [
     Check { part: Part::Lint, name: "formatting", commands: |_| Ok(vec![formatting()]) },
     Check { part: Part::Lint, name: "clippy", commands: |_| Ok(vec![clippy()]) },
     Check { part: Part::Lint, name: "clippy of the BPF programs", commands: |_| Ok(vec![clippy_bpf()?]) },
     Check { part: Part::Lint, name: "walls", commands: |_| Ok(vec![walls()?]) },
-    Check { part: Part::Lint, name: "licences and sources", commands: |_| Ok(vec![licences()?]) },
+    Check {
+        part: Part::Lint,
+        name: "licences and sources",
+        commands: |_| Ok(vec![deny(&["bans", "licenses", "sources"])?]),
+    },
     Check { part: Part::Lint, name: "documentation", commands: |_| Ok(vec![documentation()]) },
     Check { part: Part::Unit, name: "unit tests", commands: |args| Ok(vec![unit(args)?]) },
+    Check { part: Part::Advisories, name: "advisories", commands: |_| Ok(vec![deny(&["advisories"])?]) },
     Check { part: Part::Vm, name: "privileged tests in guests", commands: |args| Ok(vec![guests(args)?]) },
     Check { part: Part::Privileged, name: "privileged tests", commands: privileged },
 ];
@@ -74,6 +81,7 @@ struct Outcome {
 pub(crate) fn task(only: &[Part], vm: bool, args: &[OsString]) -> anyhow::Result<()> {
     let wanted = |part| match part {
         Part::Vm => vm || only.contains(&part),
+        Part::Advisories => only.contains(&part),
         _ => only.contains(&part) || only.is_empty(),
     };
     setup::ensure(setup::Scope { guests: wanted(Part::Vm), ..setup::Scope::TESTS })?;
@@ -159,11 +167,11 @@ fn walls() -> anyhow::Result<Command> {
     Ok(command)
 }
 
-/// What needs no more of the network than a build does; advisories change without us.
-fn licences() -> anyhow::Result<Command> {
+/// What `deny.toml` says of dependencies. All but advisories needs no more of the network than a build does.
+fn deny(checks: &[&str]) -> anyhow::Result<Command> {
     let mut command = Command::new(setup::installed("cargo-deny").context("`cargo-deny` is not installed")?);
     command.current_dir(cargo::workspace());
-    command.args(["--locked", "check", "-D", "warnings", "bans", "licenses", "sources"]);
+    command.args(["--locked", "check", "-D", "warnings"]).args(checks);
     Ok(command)
 }
 
