@@ -122,6 +122,14 @@ mod tests {
     }
 
     #[test]
+    fn the_workflow_boots_all_of_them() {
+        let workflow = include_str!("../../../.github/workflows/kernels.yml");
+        let listed = workflow.lines().find_map(|line| line.trim().strip_prefix("kernel: ")).expect("a matrix");
+        let listed: Vec<&str> = serde_json::from_str(listed).expect("names");
+        assert_eq!(listed, KERNELS.map(|kernel| kernel.name));
+    }
+
+    #[test]
     fn the_newest_is_by_number() {
         let names = [
             "linux-image-6.1.0-9-cloud-amd64",
