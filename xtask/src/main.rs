@@ -7,6 +7,7 @@ use clap::{Parser, Subcommand};
 mod bench;
 mod build;
 mod cargo;
+mod dist;
 mod ebpf_toolchain;
 mod process;
 mod run;
@@ -35,6 +36,12 @@ enum Task {
         /// Link it statically, so that it runs on any Linux of this architecture
         #[arg(long = "static")]
         linked_statically: bool,
+    },
+    /// Build what is attached to a release, in `target/dist`: the static binary with its documents, checksums, notes
+    Dist {
+        /// Fail when this is not the tag of the version, or the changelog says nothing of it
+        #[arg(long)]
+        tag: Option<String>,
     },
     /// Build tcpstate and run it as root: `cargo xtask run -- trace --pid 42`
     Run {
@@ -78,6 +85,7 @@ fn main() -> ExitCode {
         Task::Setup { check: true } => setup::check(),
         Task::Setup { check: false } => setup::install(setup::Scope::TESTS),
         Task::Build { linked_statically } => build::task(linked_statically),
+        Task::Dist { tag } => dist::task(tag.as_deref()),
         Task::Run { args } => run::task(&args),
         Task::Test { only, vm, args } => test::task(&only, vm, &args),
         Task::Walls => walls::task(),
