@@ -59,7 +59,6 @@ pub(crate) struct Package {
     pub(crate) name: String,
     /// The first files of its libraries and binaries.
     pub(crate) roots: Vec<PathBuf>,
-    pub(crate) has_build_script: bool,
 }
 
 /// All of them.
@@ -71,15 +70,10 @@ pub(crate) fn packages() -> anyhow::Result<Vec<Package>> {
     let metadata = metadata()?;
     let packages = metadata.get("packages").and_then(Value::as_array).into_iter().flatten();
     let packages = packages.filter_map(|package| {
-        let (mut roots, mut has_build_script) = (Vec::new(), false);
-        for target in package.get("targets")?.as_array()? {
-            match target.get("kind")?.get(0)?.as_str()? {
-                "lib" | "bin" => roots.push(target.get("src_path")?.as_str()?.into()),
-                "custom-build" => has_build_script = true,
-                _ => {}
-            }
-        }
-        Some(Package { name: package.get("name")?.as_str()?.to_owned(), roots, has_build_script })
+        let targets = package.get("targets")?.as_array()?.iter();
+        let roots = targets.filter(|target| ["lib", "bin"].iter().any(|kind| target["kind"][0] == *kind));
+        let roots = roots.filter_map(|target| Some(target.get("src_path")?.as_str()?.into())).collect();
+        Some(Package { name: package.get("name")?.as_str()?.to_owned(), roots })
     });
     Ok(packages.collect())
 }

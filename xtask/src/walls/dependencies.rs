@@ -9,23 +9,21 @@ use crate::{cargo, process};
 /// Crates that read no kernel and want no toolchain but stable Rust, with their tests.
 const STABLE: [&str; 3] = ["tcpstate-core", "tcpstate-recording", "tcpstate-stacks"];
 
-/// What such a crate must not come to, however far away: the kernel's interface, an async runtime, and the BPF programs.
+/// What such a crate must not come to, however far away: the kernel's interface, an async runtime, the BPF programs, and what builds
+/// these (`aya-build`).
 fn is_unwanted(package: &str) -> bool {
     package == "aya" || package.starts_with("aya-") || package == "tokio" || package.ends_with("-ebpf")
 }
 
-/// The dependencies of these crates, of their tests and of their build scripts that are not to be there, and build scripts of ours.
+/// The dependencies of these crates, of their tests and of their build scripts that are not to be there.
 ///
 /// # Errors
 ///
 /// cargo does not tell.
 pub(super) fn unwanted() -> Result<Vec<String>> {
-    let packages = cargo::packages()?;
     let mut unwanted = Vec::new();
     for package in STABLE {
         let tree = tree(package)?;
-        let ours = packages.iter().filter(|ours| ours.has_build_script && tree.contains(&ours.name));
-        unwanted.extend(ours.map(|ours| format!("{package} → {}: has a build script", ours.name)));
         for dependency in tree.iter().filter(|dependency| is_unwanted(dependency)) {
             unwanted.push(format!(
                 "{package} → {dependency}: `cargo tree --package {package} --invert {dependency}` shows the way"
