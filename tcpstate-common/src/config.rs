@@ -175,6 +175,6 @@ impl Config {
     };
 }
 
-#[cfg(feature = "user")]
+#[cfg(feature = "loader")]
 // SAFETY: bytemuck has derived the same promise.
 unsafe impl aya::Pod for Config {}

@@ -46,6 +46,6 @@ impl Counters {
     }
 }
 
-#[cfg(feature = "user")]
+#[cfg(feature = "loader")]
 // SAFETY: bytemuck has derived the same promise.
 unsafe impl aya::Pod for Counters {}

@@ -191,6 +191,6 @@ layout! {
 
 const _: () = assert!(size_of::<Layout>() == 4 * Layout::LEN);
 
-#[cfg(feature = "user")]
+#[cfg(feature = "loader")]
 // SAFETY: bytemuck has derived the same promise.
 unsafe impl aya::Pod for Layout {}

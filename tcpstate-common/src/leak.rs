@@ -212,6 +212,6 @@ const _: () = assert!(size_of::<Found>() == 176);
 const _: () = assert!(size_of::<Closing>() == 216);
 const _: () = assert!(size_of::<Thread>() == 64);
 
-#[cfg(feature = "user")]
+#[cfg(feature = "loader")]
 // SAFETY: bytemuck has derived the same promise.
 unsafe impl aya::Pod for CodeRanges {}

@@ -12,12 +12,7 @@ mod start;
 mod survey;
 
 pub(crate) use self::{
-    engine::{BATCH, Hunt},
+    engine::{BATCH, Hunt, TICK},
     start::start,
     survey::{Fetch, Surveyed},
 };
-
-use std::time::Duration;
-
-/// How often events and stacks are fetched: a stack has to be unwound while its process lives.
-pub(crate) const TICK: Duration = Duration::from_millis(50);

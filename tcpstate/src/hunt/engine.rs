@@ -9,6 +9,8 @@ use tcpstate_core::{aggregate::leaks::Leaks, decode, model::leak::LeakLosses};
 use super::stacks::Stacks;
 use crate::{kernel::Tracer, session::Clock};
 
+/// How often events and stacks are fetched: a stack has to be unwound while its process lives.
+pub(crate) const TICK: Duration = Duration::from_millis(50);
 /// Events taken at a time.
 pub(crate) const BATCH: usize = 8192;
 

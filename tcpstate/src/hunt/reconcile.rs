@@ -12,7 +12,7 @@ use tcpstate_core::{
 };
 use tcpstate_stacks::process::descriptors;
 
-use super::Hunt;
+use super::engine::Hunt;
 use crate::{host::memory, kernel::Tracer, session::Clock};
 
 /// How often snapshots repair what events may have left wrong, at least.

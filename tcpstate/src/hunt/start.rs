@@ -3,7 +3,7 @@
 use anyhow::Result;
 use tcpstate_core::aggregate::leaks::{LeakOptions, Leaks};
 
-use super::Hunt;
+use super::engine::Hunt;
 use crate::{
     host::{Host, preflight},
     session::{

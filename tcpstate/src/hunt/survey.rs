@@ -12,7 +12,11 @@ use tcpstate_core::{
 };
 use tokio::time::interval;
 
-use super::{Hunt, TICK, sleepers, stacks::Named};
+use super::{
+    engine::{Hunt, TICK},
+    sleepers,
+    stacks::Named,
+};
 use crate::report::leaks::{LeakReport, Surroundings, processes_asleep};
 
 /// So often new stacks may come while others get their names, before a survey waits for the last ones without taking events.

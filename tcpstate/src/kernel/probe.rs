@@ -6,7 +6,7 @@ use tcpstate_common::config::{Config, STACK_PIECE, filter};
 use tcpstate_core::model::probes::{Hooks, Role};
 
 use super::{
-    hooks::{self, Search, Target},
+    hooks::{self, HookTarget, Search},
     loader,
     system::{System, lockdown, release},
 };
@@ -30,7 +30,7 @@ pub fn probe() -> Result<Hooks> {
     };
     let sizes = loader::Sizes { buffer_bytes: PAGE, stacks_bytes: PAGE, sockets: 1 };
     let loader::Loaded { mut ebpf, helpers } = loader::load(&system.btf, &config, &system.layout, &sizes, 0)?;
-    let mut target = Target {
+    let mut target = HookTarget {
         ebpf: &mut ebpf,
         btf: &system.btf,
         types: &system.types,

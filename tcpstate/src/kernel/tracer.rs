@@ -19,7 +19,7 @@ use tcpstate_core::model::{
 
 use super::{
     follow::{self, Descendants, Follow},
-    hooks::{self, Search, Target},
+    hooks::{self, HookTarget, Search},
     leaks::{self, FoundThread, LeakMaps},
     loader,
     missed::Missed,
@@ -99,7 +99,7 @@ impl Tracer {
         }
 
         let hunting = options.config.filters & filter::LEAKS != 0;
-        let mut target = Target {
+        let mut target = HookTarget {
             ebpf: &mut ebpf,
             btf: &system.btf,
             types: &system.types,

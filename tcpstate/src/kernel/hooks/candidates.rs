@@ -12,7 +12,7 @@ use tcpstate_core::model::probes::{Refusal, Role};
 
 use super::{
     super::{object::program, refusal::Refused},
-    Candidate, Target,
+    target::{Candidate, HookTarget},
 };
 use crate::host::namespaces::with_tracefs;
 
@@ -25,7 +25,7 @@ const RECEIVE: &str = "tcp_recvmsg";
 const SPLICE: &str = "tcp_splice_read";
 
 /// Kernel functions that programs are attached to.
-pub(in super::super) const FUNCTIONS: [&str; 4] = [ACCEPT, GRAFT, RECEIVE, SPLICE];
+pub(in crate::kernel) const FUNCTIONS: [&str; 4] = [ACCEPT, GRAFT, RECEIVE, SPLICE];
 
 pub(super) fn of(role: Role) -> Vec<Candidate> {
     let hook = |hook, attach| Candidate { hook, attach, substitute: false };
@@ -109,21 +109,21 @@ fn register(offset: u32, name: &str) -> Attached {
 }
 
 /// Attaches a `tp_btf` program.
-fn tp_btf(target: &mut Target<'_>, tracepoint: &str, name: &str) -> Attached {
+fn tp_btf(target: &mut HookTarget<'_>, tracepoint: &str, name: &str) -> Attached {
     let program: &mut BtfTracePoint = program(target.ebpf, name)?;
     program.load(tracepoint, target.btf)?;
     program.attach()?;
     Ok(())
 }
 
-fn transitions(target: &mut Target<'_>) -> Attached {
+fn transitions(target: &mut HookTarget<'_>) -> Attached {
     tp_btf(target, "inet_sock_set_state", "inet_sock_set_state")?;
     hand_over_to(target, "inet_sock_set_state").context("failed to connect the BPF programs")?;
     tp_btf(target, "inet_sock_set_state", "inet_sock_set_state_nested")
 }
 
 /// Tells the program that takes interrupting transitions which one to call for them.
-fn hand_over_to(target: &mut Target<'_>, name: &str) -> Result<()> {
+fn hand_over_to(target: &mut HookTarget<'_>, name: &str) -> Result<()> {
     let transitions: &mut BtfTracePoint = program(target.ebpf, name)?;
     let transitions = transitions.fd()?.try_clone()?;
     let map = target.ebpf.map_mut("TRANSITIONS").context("the BPF object has no map `TRANSITIONS`")?;
@@ -133,8 +133,8 @@ fn hand_over_to(target: &mut Target<'_>, name: &str) -> Result<()> {
 
 /// Attaches an `fexit` program. The function's result follows its arguments, whose number has changed: each of `programs` is
 /// for one.
-fn fexit(target: &mut Target<'_>, function: &str, programs: &[(usize, &str)]) -> Attached {
-    let attach = |target: &mut Target<'_>| -> Result<()> {
+fn fexit(target: &mut HookTarget<'_>, function: &str, programs: &[(usize, &str)]) -> Attached {
+    let attach = |target: &mut HookTarget<'_>| -> Result<()> {
         let arguments = target
             .types
             .argument_count(function)
@@ -150,35 +150,35 @@ fn fexit(target: &mut Target<'_>, function: &str, programs: &[(usize, &str)]) ->
     Ok(attach(target)?)
 }
 
-fn accept_fexit(target: &mut Target<'_>) -> Attached {
+fn accept_fexit(target: &mut HookTarget<'_>) -> Attached {
     fexit(target, ACCEPT, &[(4, "accept_fexit_args4"), (2, "accept_fexit_args2")])
 }
 
-fn receive_fexit(target: &mut Target<'_>) -> Attached {
+fn receive_fexit(target: &mut HookTarget<'_>) -> Attached {
     let programs = [(6, "receive_fexit_args6"), (5, "receive_fexit_args5"), (4, "receive_fexit_args4")];
     fexit(target, RECEIVE, &programs)
 }
 
-fn accept_kretprobe(target: &mut Target<'_>) -> Attached {
+fn accept_kretprobe(target: &mut HookTarget<'_>) -> Attached {
     let program: &mut KProbe = program(target.ebpf, "accept_kretprobe")?;
     program.load()?;
     program.attach(ACCEPT, 0)?;
     Ok(())
 }
 
-fn accept_graft(target: &mut Target<'_>) -> Attached {
+fn accept_graft(target: &mut HookTarget<'_>) -> Attached {
     let program: &mut FEntry = program(target.ebpf, "accept_graft")?;
     program.load(GRAFT, target.btf)?;
     program.attach()?;
     Ok(())
 }
 
-fn accept_syscalls(target: &mut Target<'_>) -> Attached {
+fn accept_syscalls(target: &mut HookTarget<'_>) -> Attached {
     syscalls(target, "accept_syscall", &["sys_exit_accept", "sys_exit_accept4"])
 }
 
 /// Attaches a program to tracepoints of system calls.
-fn syscalls(target: &mut Target<'_>, name: &str, tracepoints: &[&str]) -> Attached {
+fn syscalls(target: &mut HookTarget<'_>, name: &str, tracepoints: &[&str]) -> Attached {
     let program: &mut TracePoint = program(target.ebpf, name)?;
     // Where every hook is tried, one is tried for two roles.
     if program.fd().is_ok() {
@@ -207,14 +207,14 @@ fn no_tracefs(error: io::Error) -> anyhow::Error {
     anyhow::Error::from(error).context(format!("{what}; run `mount -t tracefs tracefs /sys/kernel/tracing`"))
 }
 
-fn iterator(target: &mut Target<'_>, kind: &str, name: &str) -> Attached {
+fn iterator(target: &mut HookTarget<'_>, kind: &str, name: &str) -> Attached {
     let program: &mut Iter = program(target.ebpf, name)?;
     program.load(kind, target.btf)?;
     Ok(())
 }
 
 /// Loads the iterator of the snapshot, and that of leak hunting where it is wanted.
-fn iterators(target: &mut Target<'_>, kind: &str, snapshot: &str, leaking: &str) -> Attached {
+fn iterators(target: &mut HookTarget<'_>, kind: &str, snapshot: &str, leaking: &str) -> Attached {
     iterator(target, kind, snapshot)?;
     if target.hunting { iterator(target, kind, leaking) } else { Ok(()) }
 }
