@@ -12,7 +12,6 @@ use std::{process::ExitCode, time::Duration};
 use anyhow::{Context as _, Result};
 use rustix::process::getpid;
 
-pub use self::command::End;
 use self::{
     command::{CannotRun, Running, Waiting},
     signals::{Signals, Watched},
@@ -22,7 +21,7 @@ use self::{
 
 use crate::{
     host::{Host, preflight},
-    report::run::RunReport,
+    report::run::{CommandEnd, RunReport},
     settings::{SettingsError, run::RunSettings},
 };
 
@@ -93,7 +92,7 @@ async fn to_its_end(
     mut running: Running,
     signals: &Watched,
     mut watch: Option<Watch>,
-) -> Result<(End, Result<Option<RunReport>>)> {
+) -> Result<(CommandEnd, Result<Option<RunReport>>)> {
     let mut failure = None;
     let status = loop {
         let watching = async {
@@ -113,7 +112,7 @@ async fn to_its_end(
             }
         }
     };
-    let end = End::from(status.context("failed to wait for the command")?);
+    let end = CommandEnd::from(status.context("failed to wait for the command")?);
     let report = match (failure, watch) {
         (Some(error), _) => Err(error.context("tracing failed while the command ran: nothing is known of its sockets")),
         (None, Some(watch)) => watch.finish(end).await.map(Some),
@@ -123,8 +122,8 @@ async fn to_its_end(
 }
 
 /// That of the command, unless it succeeded and sockets leaked.
-fn exit_code(end: End, leaked: u64, leak_exit_code: u8) -> u8 {
-    if end == End::Exited(0) && leaked > 0 { leak_exit_code } else { end.code() }
+fn exit_code(end: CommandEnd, leaked: u64, leak_exit_code: u8) -> u8 {
+    if end == CommandEnd::Exited(0) && leaked > 0 { leak_exit_code } else { end.code() }
 }
 
 fn getpid_u32() -> u32 {
@@ -137,11 +136,11 @@ mod tests {
 
     #[test]
     fn leaks_change_the_exit_code_of_success_only() {
-        assert_eq!(exit_code(End::Exited(0), 0, 99), 0);
-        assert_eq!(exit_code(End::Exited(0), 1, 99), 99);
-        assert_eq!(exit_code(End::Exited(0), 1, 0), 0);
-        assert_eq!(exit_code(End::Exited(3), 1, 99), 3);
-        assert_eq!(exit_code(End::Killed(15), 1, 99), 143);
-        assert_eq!(exit_code(End::Killed(64), 0, 99), 192);
+        assert_eq!(exit_code(CommandEnd::Exited(0), 0, 99), 0);
+        assert_eq!(exit_code(CommandEnd::Exited(0), 1, 99), 99);
+        assert_eq!(exit_code(CommandEnd::Exited(0), 1, 0), 0);
+        assert_eq!(exit_code(CommandEnd::Exited(3), 1, 99), 3);
+        assert_eq!(exit_code(CommandEnd::Killed(15), 1, 99), 143);
+        assert_eq!(exit_code(CommandEnd::Killed(64), 0, 99), 192);
     }
 }

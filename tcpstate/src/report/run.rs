@@ -1,14 +1,42 @@
 //! What is said of a whole run: everything that its renderers need.
 
-use std::{ffi::OsString, path::PathBuf, time::Duration};
+use std::{ffi::OsString, os::unix::process::ExitStatusExt as _, path::PathBuf, process::ExitStatus, time::Duration};
 
 use tcpstate_core::{
-    aggregate::leaks::{Fate, Finding, Outcome},
+    aggregate::leaks::{Finding, Outcome},
     model::MonotonicNs,
 };
 
-use super::{clock::WallClock, leaks::LeakReport, words::ProcessText};
-use crate::command::run::End;
+use super::{clock::WallClock, leaks::LeakReport};
+
+/// How the command ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CommandEnd {
+    /// It exited with this code.
+    Exited(u8),
+    /// This signal ended it.
+    Killed(i32),
+}
+
+impl CommandEnd {
+    /// The exit code by which shells tell how a command ended.
+    #[must_use]
+    pub fn code(self) -> u8 {
+        match self {
+            Self::Exited(code) => code,
+            Self::Killed(signal) => u8::try_from(signal).map_or(u8::MAX, |signal| signal.saturating_add(128)),
+        }
+    }
+}
+
+impl From<ExitStatus> for CommandEnd {
+    fn from(status: ExitStatus) -> Self {
+        match status.signal() {
+            Some(signal) => Self::Killed(signal),
+            None => Self::Exited(status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(u8::MAX)),
+        }
+    }
+}
 
 /// A command's end and the sockets that it leaked.
 #[derive(Clone, Debug)]
@@ -18,7 +46,7 @@ pub struct RunReport {
     /// Its process id.
     pub pid: u32,
     /// How it ended.
-    pub end: End,
+    pub end: CommandEnd,
     /// When everything was attached, just before the command began.
     pub began: MonotonicNs,
     /// When its end was seen.
@@ -75,26 +103,5 @@ impl RunReport {
     /// The rules that let nothing pass.
     pub fn unused(&self) -> impl Iterator<Item = &Allowance> {
         self.allowances.iter().filter(|allowance| allowance.sockets == 0)
-    }
-}
-
-/// What became of sockets, for people.
-#[must_use]
-pub(super) fn fate_text(fate: Fate) -> &'static str {
-    match fate {
-        Fate::Exited => "closed only by exit",
-        Fate::CleanedUp => "closed only at exit",
-        Fate::Open => "open at the end",
-        Fate::ClosedLate => "closed late",
-    }
-}
-
-/// The process of a finding, and how many others of its name there are.
-#[must_use]
-pub(super) fn processes(finding: &Finding) -> String {
-    let first = finding.group.process.map_or_else(|| "unknown process".to_owned(), |one| ProcessText(one).to_string());
-    match finding.processes {
-        0 | 1 => first,
-        n => format!("{first} and {} more of its name", n - 1),
     }
 }

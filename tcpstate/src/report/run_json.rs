@@ -9,9 +9,8 @@ use super::{
     escape::Escaped,
     json::Line,
     leaks_json::body::{GroupBody, Losses, group_body, losses},
-    run::RunReport,
+    run::{CommandEnd, RunReport},
 };
-use crate::command::run::End;
 
 /// Version of the schema. Fields may be added within a version; a field that changes its meaning or goes away makes a new one.
 pub const SCHEMA: u32 = 1;
@@ -64,8 +63,8 @@ pub fn render(report: &RunReport, code: u8) -> serde_json::Result<Vec<u8>> {
     let nanoseconds = |time: std::time::Duration| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
     let escaped = |bytes: &[u8]| Escaped(bytes).to_string();
     let (command_exit_code, command_signal) = match report.end {
-        End::Exited(code) => (Some(code), None),
-        End::Killed(signal) => (None, Some(signal)),
+        CommandEnd::Exited(code) => (Some(code), None),
+        CommandEnd::Killed(signal) => (None, Some(signal)),
     };
     let body = Body {
         command: report.command.iter().map(|argument| escaped(argument.as_bytes())).collect(),

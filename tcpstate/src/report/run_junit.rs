@@ -12,8 +12,9 @@ use super::{
     leaks::LeakReport,
     leaks_text::{group, warnings},
     page::Page,
-    run::{RunReport, fate_text, processes},
+    run::RunReport,
     summary_text::Count,
+    words::{fate_text, processes},
 };
 
 /// The text of a report.

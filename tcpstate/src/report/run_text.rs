@@ -6,12 +6,11 @@ use super::{
     escape::Escaped,
     leaks_text::{BAD, BOLD, DIM, GOOD, PLAIN, WARNING, group, warnings},
     page::{Page, Paragraph},
-    run::{RunReport, processes},
+    run::{CommandEnd, RunReport},
     span::Span,
     summary_text::Count,
+    words::processes,
 };
-
-use crate::command::run::End;
 
 /// Renders reports of runs for people.
 #[derive(Clone, Copy, Debug)]
@@ -84,9 +83,9 @@ fn headline(report: &RunReport, code: u8) -> Paragraph {
     };
     let line = line.text(format_args!("in {}", Span(report.took_ns())));
     let ended = match report.end {
-        End::Exited(0) => "the command succeeded".to_owned(),
-        End::Exited(code) => format!("the command failed with exit code {code}"),
-        End::Killed(signal) => format!("the command was ended by signal {signal}"),
+        CommandEnd::Exited(0) => "the command succeeded".to_owned(),
+        CommandEnd::Exited(code) => format!("the command failed with exit code {code}"),
+        CommandEnd::Killed(signal) => format!("the command was ended by signal {signal}"),
     };
     let line = line.glue(";").text(ended);
     if report.end.code() == code { line } else { line.glue(",").text(format_args!("exit code {code}")) }

@@ -4,7 +4,7 @@ use std::{fmt, net::IpAddr};
 
 use itoa::Buffer;
 use tcpstate_core::{
-    aggregate::leaks::{Peer, Process},
+    aggregate::leaks::{Fate, Finding, Peer, Process},
     model::{Age, Endpoint},
 };
 
@@ -81,5 +81,25 @@ impl fmt::Display for Bytes {
             bytes @ ..10_485_760 => write!(f, "{bytes} ({} KiB)", bytes >> 10),
             bytes => write!(f, "{bytes} ({} MiB)", bytes >> 20),
         }
+    }
+}
+/// What became of sockets, for people.
+#[must_use]
+pub(super) fn fate_text(fate: Fate) -> &'static str {
+    match fate {
+        Fate::Exited => "closed only by exit",
+        Fate::CleanedUp => "closed only at exit",
+        Fate::Open => "open at the end",
+        Fate::ClosedLate => "closed late",
+    }
+}
+
+/// The process of a finding, and how many others of its name there are.
+#[must_use]
+pub(super) fn processes(finding: &Finding) -> String {
+    let first = finding.group.process.map_or_else(|| "unknown process".to_owned(), |one| ProcessText(one).to_string());
+    match finding.processes {
+        0 | 1 => first,
+        n => format!("{first} and {} more of its name", n - 1),
     }
 }

@@ -4,15 +4,12 @@ use std::{path::PathBuf, time::Duration};
 
 use quick_xml::{Reader, events::Event};
 use serde_json::Value;
-use tcpstate::{
-    command::run::End,
-    report::{
-        clock::WallClock,
-        leaks::{LeakReport, Surroundings},
-        run::{Allowance, RunReport},
-        run_json, run_junit,
-        run_text::RunText,
-    },
+use tcpstate::report::{
+    clock::WallClock,
+    leaks::{LeakReport, Surroundings},
+    run::{Allowance, CommandEnd, RunReport},
+    run_json, run_junit,
+    run_text::RunText,
 };
 use tcpstate_core::{
     aggregate::{
@@ -99,10 +96,10 @@ fn everything() -> RunReport {
     // `run` asks the stack of each close.
     assert!(scene.leaks.unsettled().contains(&PlaceId(CLEAN_UP)));
     scene.leaks.settle(|place| place == PlaceId(CLEAN_UP));
-    report(scene, End::Exited(0))
+    report(scene, CommandEnd::Exited(0))
 }
 
-fn report(mut scene: Scene, end: End) -> RunReport {
+fn report(mut scene: Scene, end: CommandEnd) -> RunReport {
     let rule = |suspect: &Suspect| (suspect.remote.port == 6379).then_some(0);
     let observed =
         Observed { now: MonotonicNs(scene.now), asleep_in_send: None, fold: &|place| scene.stacks.fold(place) };
@@ -138,7 +135,7 @@ fn report(mut scene: Scene, end: End) -> RunReport {
 }
 
 /// Nothing leaked, nothing was lost, nothing was allowed.
-fn nothing(end: End) -> RunReport {
+fn nothing(end: CommandEnd) -> RunReport {
     let mut scene = scene();
     let survey = scene.survey();
     RunReport {
@@ -180,15 +177,15 @@ fn text_for_people() {
     let narrow = without_colors(&text(&report, 99, Some(80), true, 10));
     assert!(!narrow.contains('\x1b'), "what a name holds reaches no terminal");
     assert_eq!(
-        text(&nothing(End::Exited(0)), 0, None, false, 10),
+        text(&nothing(CommandEnd::Exited(0)), 0, None, false, 10),
         "tcpstate: no socket leaked in 7.4 s; the command succeeded\n"
     );
     assert_eq!(
-        text(&nothing(End::Exited(3)), 3, None, false, 10),
+        text(&nothing(CommandEnd::Exited(3)), 3, None, false, 10),
         "tcpstate: no socket leaked in 7.4 s; the command failed with exit code 3\n"
     );
     assert_eq!(
-        text(&nothing(End::Killed(15)), 143, None, false, 10),
+        text(&nothing(CommandEnd::Killed(15)), 143, None, false, 10),
         "tcpstate: no socket leaked in 7.4 s; the command was ended by signal 15\n"
     );
 }
@@ -202,7 +199,8 @@ fn json_for_programs() {
     for fate in ["closed-by-exit", "closed-at-exit", "open-at-end", "closed-late"] {
         assert!(fates.iter().any(|&found| found == fate), "{fate}: {fates:?}");
     }
-    for (end, code, signal) in [(End::Exited(3), Value::from(3), Value::Null), (End::Killed(9), Value::Null, 9.into())]
+    for (end, code, signal) in
+        [(CommandEnd::Exited(3), Value::from(3), Value::Null), (CommandEnd::Killed(9), Value::Null, 9.into())]
     {
         let value = json(&nothing(end), end.code());
         assert_eq!((&value["command_exit_code"], &value["command_signal"]), (&code, &signal));
@@ -219,7 +217,7 @@ fn junit_for_ci() {
     let leaking = report.leaking().len();
     assert_eq!((failures, skipped), (leaking, 2));
     assert_eq!(cases, report.outcome.findings.len() + 1);
-    let passed = run_junit::render(&nothing(End::Exited(0))).expect("XML");
+    let passed = run_junit::render(&nothing(CommandEnd::Exited(0))).expect("XML");
     assert_golden("run-nothing.xml", &passed);
     assert_eq!(count(&passed), (1, 0, 0));
 }
@@ -245,7 +243,7 @@ fn count(xml: &str) -> (usize, usize, usize) {
 /// What there was no room for is told of in every format, and fails the gate.
 #[test]
 fn what_has_no_room_is_told() {
-    let mut report = nothing(End::Exited(0));
+    let mut report = nothing(CommandEnd::Exited(0));
     report.outcome.not_kept = 7;
     assert_eq!(report.leaked(), 7);
     assert!(text(&report, 99, None, false, 10).contains("incomplete: 7 leaked sockets had no room"));
@@ -257,7 +255,7 @@ fn what_has_no_room_is_told() {
 /// What the kernel hides is told of in every format.
 #[test]
 fn what_is_not_seen_is_told() {
-    let mut report = nothing(End::Exited(0));
+    let mut report = nothing(CommandEnd::Exited(0));
     report.leaks.unseen = vec!["no stacks"];
     assert!(text(&report, 0, None, false, 10).contains("on this kernel: no stacks"));
     assert_eq!(json(&report, 0)["unseen"], serde_json::json!(["no stacks"]));

@@ -5,7 +5,7 @@ use std::{
     io::{self, Read as _},
     os::{
         fd::{AsRawFd as _, OwnedFd},
-        unix::process::{CommandExt as _, ExitStatusExt as _},
+        unix::process::CommandExt as _,
     },
     path::Path,
     process::{Command, ExitStatus},
@@ -38,35 +38,6 @@ pub(super) struct Running {
     process: OwnedFd,
     /// Comes once, with its end.
     pub(super) ended: oneshot::Receiver<io::Result<ExitStatus>>,
-}
-
-/// How the command ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum End {
-    /// It exited with this code.
-    Exited(u8),
-    /// This signal ended it.
-    Killed(i32),
-}
-
-impl End {
-    /// The exit code by which shells tell how a command ended.
-    #[must_use]
-    pub fn code(self) -> u8 {
-        match self {
-            Self::Exited(code) => code,
-            Self::Killed(signal) => u8::try_from(signal).map_or(u8::MAX, |signal| signal.saturating_add(128)),
-        }
-    }
-}
-
-impl From<ExitStatus> for End {
-    fn from(status: ExitStatus) -> Self {
-        match status.signal() {
-            Some(signal) => Self::Killed(signal),
-            None => Self::Exited(status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(u8::MAX)),
-        }
-    }
 }
 
 /// Why a command could not be started, with the exit code that shells give for it.

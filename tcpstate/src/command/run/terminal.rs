@@ -11,7 +11,7 @@ use rustix::{
     termios::{OptionalActions, Termios, isatty, tcgetattr, tcgetpgrp, tcsetattr, tcsetpgrp},
 };
 
-use super::command::End;
+use crate::report::run::CommandEnd;
 
 /// How the terminal was before the command.
 pub(super) struct Terminal {
@@ -32,12 +32,12 @@ impl Terminal {
 
     /// Takes the foreground back where a command that made itself the foreground left it; and, as shells do, the modes where it was
     /// killed: of one that ended by itself they are what it wanted. Best effort: a terminal may be gone.
-    pub(super) fn restore(&self, end: End) {
+    pub(super) fn restore(&self, end: CommandEnd) {
         let group = getpgrp();
         if self.foreground == group && tcgetpgrp(&self.descriptor).is_ok_and(|now| now != group) {
             let _ = tcsetpgrp(&self.descriptor, group);
         }
-        if matches!(end, End::Killed(_)) && self.foreground == group {
+        if matches!(end, CommandEnd::Killed(_)) && self.foreground == group {
             let _ = tcsetattr(&self.descriptor, OptionalActions::Drain, &self.modes);
         }
     }

@@ -12,13 +12,13 @@ use tcpstate_core::{
 };
 use tokio::time::{Interval, MissedTickBehavior, interval, sleep};
 
-use super::{clean_up::is_at_exit, command::End};
+use super::clean_up::is_at_exit;
 use crate::{
     host::Host,
     hunt::{self, Hunt, TICK},
     report::{
         leaks::{LeakReport, Surroundings},
-        run::{Allowance, RunReport},
+        run::{Allowance, CommandEnd, RunReport},
     },
     settings::run::RunSettings,
 };
@@ -78,7 +78,7 @@ impl Watch {
     }
 
     /// Judges what the command left.
-    pub(super) async fn finish(mut self, end: End) -> Result<RunReport> {
+    pub(super) async fn finish(mut self, end: CommandEnd) -> Result<RunReport> {
         let ended = self.hunt.clock.now();
         let left = self.wait_for_the_dying().await?;
         let hunt = &mut self.hunt;

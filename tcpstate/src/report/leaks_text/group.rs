@@ -16,10 +16,9 @@ use crate::report::{
     escape::Escaped,
     evidence::{advice, evidence},
     leaks::{LeakReport, verdict_name},
-    run::fate_text,
     span::Span,
     summary_text::Count,
-    words::{AgeText, EndpointText, PeerText, ProcessText},
+    words::{AgeText, EndpointText, PeerText, ProcessText, fate_text},
 };
 
 /// Descriptors of one socket that are listed; the rest is counted.
