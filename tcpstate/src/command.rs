@@ -4,6 +4,7 @@ pub mod doctor;
 pub mod leaks;
 pub mod probes;
 pub mod record;
+mod render;
 pub mod report;
 pub mod run;
 pub mod shell;

@@ -1,19 +1,17 @@
 //! `tcpstate leaks`: from events, snapshots and stacks to a report every few seconds.
 
-pub(crate) mod render;
-
 use std::time::Duration;
 
 use anyhow::Result;
 use tokio::time::{MissedTickBehavior, interval, sleep};
 
-use self::render::Renderer;
 use crate::{
+    command::render::leaks::LeaksRenderer,
     host::Host,
     hunt::{self, Fetch, Hunt, TICK},
     report::leaks::LeakReport,
     session::{
-        ending::{End, Endings},
+        ending::{Endings, WatchEnd},
         is_broken_pipe,
         output::Output,
     },
@@ -31,7 +29,7 @@ const SECOND_SNAPSHOT: Duration = Duration::from_secs(2);
 pub async fn run(settings: &LeaksSettings, host: &Host, debug: bool) -> Result<()> {
     let (hunt, followed) = hunt::start(host, &settings.hunt, debug)?;
     let mut live = Live {
-        renderer: Renderer::new(settings, hunt.clock.wall, hunt.clock.start),
+        renderer: LeaksRenderer::new(settings, hunt.clock.wall, hunt.clock.start),
         hunt,
         output: Output::to_stdout()?,
         settings,
@@ -46,7 +44,7 @@ pub async fn run(settings: &LeaksSettings, host: &Host, debug: bool) -> Result<(
 /// A hunt that is reported on as it goes.
 struct Live<'a> {
     hunt: Hunt,
-    renderer: Renderer,
+    renderer: LeaksRenderer,
     output: Output,
     settings: &'a LeaksSettings,
 }
@@ -77,7 +75,7 @@ impl Live<'_> {
     }
 
     /// Reports at intervals until something ends it.
-    async fn watch(&mut self, endings: &mut Endings, every: Duration) -> Result<End> {
+    async fn watch(&mut self, endings: &mut Endings, every: Duration) -> Result<WatchEnd> {
         let mut tick = interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut reports = interval(every);
@@ -109,7 +107,7 @@ impl Live<'_> {
     }
 
     /// One snapshot, and a second one where the first does not tell whether a socket is old enough.
-    async fn report_once(&mut self, endings: &mut Endings) -> Result<End> {
+    async fn report_once(&mut self, endings: &mut Endings) -> Result<WatchEnd> {
         let report = self.report().await?;
         if let Some(wait) = report.survey.settles_in_ns {
             let wait = Duration::from_nanos(wait).min(SECOND_SNAPSHOT);
@@ -120,7 +118,7 @@ impl Live<'_> {
             self.hunt.fetch()?;
             self.hunt.reconcile()?;
         }
-        Ok(End::Counted)
+        Ok(WatchEnd::Counted)
     }
 
     /// What is said of a moment. Events are taken while the stacks get their names.

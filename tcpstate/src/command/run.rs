@@ -50,7 +50,7 @@ fn run(settings: &RunSettings, host: &Host, debug: bool) -> Result<u8> {
     {
         anyhow::bail!("{error}; or run the command unchecked with `--best-effort`");
     }
-    let mut reports = write::Files::create(settings)?;
+    let mut reports = write::ReportFiles::create(settings)?;
     let terminal = Terminal::of_this_process();
     // Before there is a second thread, which they would find unblocked.
     let signals = Signals::block()?;

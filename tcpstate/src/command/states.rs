@@ -1,19 +1,17 @@
 //! `tcpstate states`: from what the kernel lists to standard output, once or again and again.
 
-pub(crate) mod render;
-
 use anyhow::Result;
 use tcpstate_core::aggregate::states::{By, Survey, survey};
 use tokio::time::{Instant, sleep_until};
 
-use self::render::Renderer;
 use crate::{
     census,
+    command::render::states::StatesRenderer,
     host::Host,
     report::clock::{TimeFormat, TimeStyle},
     session::{
         Clock,
-        ending::{End, Endings},
+        ending::{Endings, WatchEnd},
         followed::Followed,
         is_broken_pipe,
         output::Output,
@@ -32,7 +30,7 @@ pub async fn run(settings: &StatesSettings, host: &Host) -> Result<()> {
     let zone = jiff::tz::TimeZone::system();
     let time = TimeFormat { style: TimeStyle::Local, clock: clock.wall, start: clock.start, zone };
     let pages = Pages::new(settings.watch.is_some());
-    let renderer = Renderer::new(settings.output, time, settings.top, settings.color, pages);
+    let renderer = StatesRenderer::new(settings.output, time, settings.top, settings.color, pages);
     let mut output = Output::to_stdout()?;
     match watch(settings, host, &clock, renderer, &mut output).await {
         Err(error) if is_broken_pipe(&error) => Ok(()),
@@ -44,7 +42,7 @@ async fn watch(
     settings: &StatesSettings,
     host: &Host,
     clock: &Clock,
-    mut renderer: Renderer,
+    mut renderer: StatesRenderer,
     output: &mut Output,
 ) -> Result<()> {
     let mut endings = Endings::new(settings.duration, Followed::new(&[], false)?)?;
@@ -71,7 +69,7 @@ async fn watch(
         before = Some(now);
         left = left.map(|left| left - 1);
         let Some(interval) = settings.watch.filter(|_| left != Some(0)) else {
-            break End::Counted;
+            break WatchEnd::Counted;
         };
         // A look that takes longer than the interval is followed by the next at once, not by those that were missed.
         next = (next + interval).max(Instant::now());

@@ -1,7 +1,5 @@
 //! `tcpstate trace`: from the ring buffer to standard output, until something ends it.
 
-pub(crate) mod render;
-
 use std::{
     io::{self, Write as _},
     time::{Duration, Instant},
@@ -11,14 +9,14 @@ use anyhow::Result;
 use tcpstate_core::{aggregate::dwell::DwellTable, decode, model::Totals};
 use tokio::time::{MissedTickBehavior, interval};
 
-use self::render::Renderer;
 use crate::{
+    command::render::trace::TraceRenderer,
     host::preflight,
     kernel::Tracer,
     report::{Summary, clock::TimeFormat, summary_text::write_summary},
     session::{
         Clock,
-        ending::{End, Endings},
+        ending::{Endings, WatchEnd},
         is_broken_pipe,
         output::Output,
         start::{Started, Tracing, start},
@@ -51,7 +49,7 @@ pub async fn run(settings: &TraceSettings, debug: bool) -> Result<()> {
     let time = TimeFormat { style: settings.time, clock: clock.wall, start: clock.start, zone };
     let mut session = Session {
         tracer,
-        renderer: Renderer::new(settings.output, time, settings.color),
+        renderer: TraceRenderer::new(settings.output, time, settings.color),
         output: Output::to_stdout()?,
         dwell: DwellTable::default(),
         totals: Totals::default(),
@@ -67,7 +65,7 @@ pub async fn run(settings: &TraceSettings, debug: bool) -> Result<()> {
 
 struct Session {
     tracer: Tracer,
-    renderer: Renderer,
+    renderer: TraceRenderer,
     output: Output,
     dwell: DwellTable,
     totals: Totals,
@@ -87,11 +85,11 @@ impl Session {
         let elapsed = self.clock.began.elapsed();
         self.tracer.detach()?;
         let progress = self.output.progress();
-        endings.finish(end, &progress, self.finish(elapsed, end == End::Counted)).await
+        endings.finish(end, &progress, self.finish(elapsed, end == WatchEnd::Counted)).await
     }
 
     /// Shows records as they come.
-    async fn follow(&mut self, endings: &mut Endings) -> Result<End> {
+    async fn follow(&mut self, endings: &mut Endings) -> Result<WatchEnd> {
         let mut tick = interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -112,7 +110,7 @@ impl Session {
                     batch = self.batch() => batch?,
                 };
                 if self.left == Some(0) {
-                    return Ok(End::Counted);
+                    return Ok(WatchEnd::Counted);
                 }
                 if batch < BATCH {
                     break;

@@ -21,7 +21,7 @@ const NEVER: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 
 /// Why a trace ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum End {
+pub(crate) enum WatchEnd {
     /// The user asked for it.
     Signal,
     /// `--duration` is over, or no followed process is left.
@@ -56,12 +56,12 @@ impl Endings {
     }
 
     /// The next reason; cancellation-safe.
-    pub(crate) async fn next(&mut self) -> End {
+    pub(crate) async fn next(&mut self) -> WatchEnd {
         tokio::select! {
-            _ = self.interrupt.recv() => End::Signal,
-            _ = self.terminate.recv() => End::Signal,
-            () = next(self.hangup.as_mut()) => End::Signal,
-            () = &mut self.deadline => End::Time,
+            _ = self.interrupt.recv() => WatchEnd::Signal,
+            _ = self.terminate.recv() => WatchEnd::Signal,
+            () = next(self.hangup.as_mut()) => WatchEnd::Signal,
+            () = &mut self.deadline => WatchEnd::Time,
         }
     }
 
@@ -69,12 +69,12 @@ impl Endings {
     /// only for as long as it does read, and until the next signal.
     pub(crate) async fn finish(
         &mut self,
-        end: End,
+        end: WatchEnd,
         progress: &Progress,
         rest: impl Future<Output = Result<()>>,
     ) -> Result<()> {
         let given_up = async {
-            if end != End::Signal {
+            if end != WatchEnd::Signal {
                 self.signal().await;
             }
             tokio::select! {

@@ -20,7 +20,7 @@ use tcpstate_recording::{
 use super::{Range, Replay, Viewer, source::Source};
 use crate::{
     cli::LeaksFormat,
-    command::{leaks::render::Renderer, report::wanted::Wanted},
+    command::{render::leaks::LeaksRenderer, report::wanted::Wanted},
     report::{
         clock::TimeStyle,
         leaks::{LeakReport, Surroundings},
@@ -156,12 +156,12 @@ pub(super) fn show(replay: &mut Replay<'_>, source: &mut Source, out: &mut impl 
     Ok(())
 }
 
-fn renderer(replay: &Replay<'_>) -> Renderer {
+fn renderer(replay: &Replay<'_>) -> LeaksRenderer {
     let settings = replay.settings;
     match settings.output {
-        LeaksFormat::Json => Renderer::Json(LeaksJson::new(super::clock(&replay.start))),
-        LeaksFormat::Folded => Renderer::Folded(settings.weight),
-        LeaksFormat::Svg => Renderer::Svg(settings.weight),
+        LeaksFormat::Json => LeaksRenderer::Json(LeaksJson::new(super::clock(&replay.start))),
+        LeaksFormat::Folded => LeaksRenderer::Folded(settings.weight),
+        LeaksFormat::Svg => LeaksRenderer::Svg(settings.weight),
         LeaksFormat::Text => {
             let style = match settings.time {
                 // A report without its time would be of no moment.
@@ -169,7 +169,7 @@ fn renderer(replay: &Replay<'_>) -> Renderer {
                 style => style,
             };
             let text = LeaksText { time: replay.time(style), color: settings.color, width: Pages::width() };
-            Renderer::Text { text, pages: Pages::new(false) }
+            LeaksRenderer::Text { text, pages: Pages::new(false) }
         }
     }
 }

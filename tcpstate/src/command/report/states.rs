@@ -16,7 +16,7 @@ use tcpstate_recording::{
 use super::{Range, Replay, Viewer, named, source::Source};
 use crate::{
     cli::{LeaksFormat, OutputFormat},
-    command::{report::wanted::Wanted, states::render::Renderer},
+    command::{render::states::StatesRenderer, report::wanted::Wanted},
     report::clock::TimeStyle,
     session::pages::Pages,
     settings::report::StatesView,
@@ -26,7 +26,7 @@ use crate::{
 /// changed since the one before.
 struct Looks<'a, W> {
     out: &'a mut W,
-    renderer: Renderer,
+    renderer: StatesRenderer,
     view: &'a StatesView,
     range: Range,
     each: bool,
@@ -112,7 +112,7 @@ pub(super) fn show(replay: &mut Replay<'_>, source: &mut Source, out: &mut impl 
     };
     let mut looks = Looks {
         out,
-        renderer: Renderer::new(format, replay.time(style), settings.top, settings.color, Pages::new(false)),
+        renderer: StatesRenderer::new(format, replay.time(style), settings.top, settings.color, Pages::new(false)),
         view: &settings.states,
         range: replay.range,
         each: settings.from.is_some(),

@@ -15,7 +15,7 @@ use tcpstate_recording::reader::Content;
 use super::{Range, Replay, Viewer, source::Source};
 use crate::{
     cli::{LeaksFormat, OutputFormat, record::Show},
-    command::{report::wanted::Wanted, trace::render::Renderer},
+    command::{render::trace::TraceRenderer, report::wanted::Wanted},
     report::{Summary, summary_text::write_summary},
 };
 
@@ -25,7 +25,7 @@ const BUFFER: usize = 256 << 10;
 struct Trace<'a, W> {
     out: &'a mut W,
     buffer: Vec<u8>,
-    renderer: Renderer,
+    renderer: TraceRenderer,
     /// Whether transitions are shown, not only what they amount to.
     lines: bool,
     range: Range,
@@ -91,7 +91,7 @@ pub(super) fn show(replay: &mut Replay<'_>, source: &mut Source, out: &mut impl 
     let mut trace = Trace {
         out,
         buffer: Vec::with_capacity(2 * BUFFER),
-        renderer: Renderer::new(format, replay.time(settings.time), settings.color),
+        renderer: TraceRenderer::new(format, replay.time(settings.time), settings.color),
         lines: settings.show == Show::Trace,
         range: replay.range,
         dwell: DwellTable::default(),

@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// Files of `--junit` and `--report`.
-pub(super) struct Files {
+pub(super) struct ReportFiles {
     junit: Option<ReportFile>,
     json: Option<ReportFile>,
 }
@@ -28,7 +28,7 @@ struct ReportFile {
     written: bool,
 }
 
-impl Files {
+impl ReportFiles {
     pub(super) fn create(settings: &RunSettings) -> Result<Self> {
         let create = |path: &Option<PathBuf>| path.clone().map(ReportFile::create).transpose();
         Ok(Self { junit: create(&settings.junit)?, json: create(&settings.report)? })

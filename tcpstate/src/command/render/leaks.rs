@@ -1,4 +1,4 @@
-//! The renderer that the settings ask for.
+//! Of what `leaks` shows.
 
 use std::io;
 
@@ -18,7 +18,7 @@ use crate::{
     settings::leaks::LeaksSettings,
 };
 
-pub(crate) enum Renderer {
+pub(crate) enum LeaksRenderer {
     /// One report after another, or each in place of the one before.
     Text { text: LeaksText, pages: Pages },
     /// One object a report.
@@ -29,7 +29,7 @@ pub(crate) enum Renderer {
     Svg(Weight),
 }
 
-impl Renderer {
+impl LeaksRenderer {
     pub(crate) fn new(settings: &LeaksSettings, clock: WallClock, start: MonotonicNs) -> Self {
         match settings.output {
             LeaksFormat::Json => Self::Json(LeaksJson::new(clock)),

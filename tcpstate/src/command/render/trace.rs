@@ -1,4 +1,4 @@
-//! The renderer that the settings ask for.
+//! Of what `trace` shows.
 
 use std::io;
 
@@ -9,12 +9,12 @@ use crate::{
     report::{Summary, clock::TimeFormat, trace_json::TraceJson, trace_text::TraceText},
 };
 
-pub(crate) enum Renderer {
+pub(crate) enum TraceRenderer {
     Text(TraceText),
     Json(TraceJson),
 }
 
-impl Renderer {
+impl TraceRenderer {
     pub(crate) fn new(format: OutputFormat, time: TimeFormat, color: bool) -> Self {
         match format {
             OutputFormat::Json => Self::Json(TraceJson::new(time.clock)),

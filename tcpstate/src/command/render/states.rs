@@ -1,4 +1,4 @@
-//! The renderer that is asked for.
+//! Of what `states` shows.
 
 use std::io;
 
@@ -10,14 +10,14 @@ use crate::{
     session::pages::Pages,
 };
 
-pub(crate) enum Renderer {
+pub(crate) enum StatesRenderer {
     /// One report after another, or each in place of the one before.
     Text { text: StatesText, pages: Pages },
     /// One object a report.
     Json(StatesJson),
 }
 
-impl Renderer {
+impl StatesRenderer {
     pub(crate) fn new(format: OutputFormat, time: TimeFormat, top: usize, color: bool, pages: Pages) -> Self {
         match format {
             OutputFormat::Json => Self::Json(StatesJson::new(time.clock, top)),
