@@ -7,7 +7,7 @@ mod processes;
 use std::{
     collections::BTreeMap,
     fs::{self, File},
-    os::unix::{ffi::OsStrExt as _, fs::MetadataExt as _},
+    os::unix::ffi::OsStrExt as _,
     path::{Path, PathBuf},
     thread,
 };
@@ -18,8 +18,8 @@ use tcpstate_core::model::socket::{FoundNamespace, Gaps, Look};
 use self::namespace::Inside;
 use crate::{
     host::{
-        self, Host,
-        namespaces::{OnlyNetns, in_network_namespace},
+        Host,
+        namespaces::{OnlyNetns, in_network_namespace, netns_of},
     },
     report::escape::Escaped,
 };
@@ -37,7 +37,7 @@ struct Candidate {
 ///
 /// When the one namespace that was asked for, or one's own, cannot be looked into.
 pub(crate) fn take(only: Option<&OnlyNetns>, host: &Host) -> Result<Look> {
-    let own = own_inode(&host.proc)?;
+    let own = host.own_netns()?;
     let wants = |inode| only.is_none_or(|only| only.inode == inode);
     // Side by side, as each takes the kernel long where there are many sockets.
     let (pass, own_inside) = thread::scope(|scope| {
@@ -84,19 +84,13 @@ pub(crate) fn take(only: Option<&OnlyNetns>, host: &Host) -> Result<Look> {
     Ok(look)
 }
 
-fn own_inode(proc: &Path) -> Result<u32> {
-    let path = proc.join("self/ns/net");
-    let inode = fs::metadata(&path).with_context(|| format!("failed to read `{}`", path.display()))?.ino();
-    Ok(u32::try_from(inode)?)
-}
-
 fn add_names(directory: &Path, candidates: &mut BTreeMap<u32, Candidate>) {
     let entries = fs::read_dir(directory).into_iter().flatten().filter_map(Result::ok);
     let mut names: Vec<PathBuf> = entries.map(|entry| entry.path()).collect();
     names.sort();
     for path in names {
         // What is left of a name whose mount is gone is an ordinary file.
-        if let Some(inode) = File::open(&path).ok().and_then(|file| host::netns_of(&file)) {
+        if let Some(inode) = File::open(&path).ok().and_then(|file| netns_of(&file)) {
             let name = path.file_name().map(|name| name.as_bytes().to_vec()).unwrap_or_default();
             let candidate = candidates.entry(inode).or_insert_with(|| Candidate { path, ..Candidate::default() });
             candidate.names.push(name);

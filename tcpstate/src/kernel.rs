@@ -19,8 +19,6 @@ mod system;
 mod tracer;
 
 pub use btf::BtfError;
-pub use follow::Descendants;
 pub use leaks::FoundThread;
 pub use probe::probe;
-pub(crate) use system::{lockdown, release};
 pub use tracer::{Tracer, TracerOptions};

@@ -8,7 +8,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tcpstate::{
     cli::{Cli, Command},
     command::{doctor, leaks, probes, record, report, run, shell, states, trace},
-    host::{Host, preflight, shows_colors},
+    host::{Host, preflight, terminal::shows_colors},
     settings::{
         SettingsError, TraceSettings, doctor::DoctorSettings, leaks::LeaksSettings, record::RecordSettings,
         report::ReportSettings, run::RunSettings, states::StatesSettings,

@@ -20,7 +20,7 @@ use self::{
 };
 
 use crate::{
-    host::{Host, preflight},
+    host::{Host, limits, preflight},
     report::run::{CommandEnd, RunReport},
     settings::{SettingsError, run::RunSettings},
 };
@@ -56,7 +56,7 @@ fn run(settings: &RunSettings, host: &Host, debug: bool) -> Result<u8> {
     let signals = Signals::block()?;
     let waiting = Waiting::fork(&settings.command, &signals)?;
     // Only now, since the command has to have the limits that we were given.
-    preflight::raise_descriptor_limit();
+    limits::raise_nofile();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let result = runtime.block_on(async {
         let watch = match traceable.and_then(|()| Watch::start(settings, host, waiting.pid(), debug)) {

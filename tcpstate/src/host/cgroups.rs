@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
+    num::NonZeroU64,
     os::unix::{
         ffi::OsStrExt as _,
         fs::{DirEntryExt as _, MetadataExt as _},
@@ -16,6 +17,26 @@ use super::{Host, HostError, mounts};
 const DEPTH: usize = 64;
 
 impl Host {
+    /// Id of a cgroup v2: the inode number of its directory. `path` is absolute, or starts at the cgroup2 mount.
+    ///
+    /// # Errors
+    ///
+    /// When there is no such directory, or it is not one of a cgroup2 file system.
+    pub fn cgroup_id(&self, path: &Path) -> Result<NonZeroU64, HostError> {
+        let mount = self.cgroup2_mount()?;
+        // `/proc/PID/cgroup` starts its paths with a slash that means the mount.
+        let below_mount = mount.join(path.strip_prefix("/").unwrap_or(path));
+        let candidates = [path.to_owned(), below_mount];
+        let candidates = || candidates.iter().filter(|candidate| candidate.is_absolute());
+        if let Some(id) = candidates().find_map(|directory| cgroup2_inode(directory)) {
+            Ok(id)
+        } else if candidates().any(|candidate| candidate.exists()) {
+            Err(HostError::NotCgroup2 { path: path.to_owned(), mount })
+        } else {
+            Err(HostError::NoCgroup { path: path.to_owned(), mount })
+        }
+    }
+
     /// Where the cgroup2 file system is mounted.
     ///
     /// # Errors
@@ -62,6 +83,13 @@ impl Host {
     }
 }
 
+/// Inode number of a directory on a cgroup2 file system.
+fn cgroup2_inode(directory: &Path) -> Option<NonZeroU64> {
+    let metadata = fs::metadata(directory).ok().filter(fs::Metadata::is_dir)?;
+    let file_system = rustix::fs::statfs(directory).ok()?;
+    (file_system.f_type == libc::CGROUP2_SUPER_MAGIC).then(|| NonZeroU64::new(metadata.ino()))?
+}
+
 /// Visits a directory and all below it; those that vanish meanwhile are passed over.
 fn walk(top: &Path, mut visit: impl FnMut(u64, &Path)) {
     if let Ok(metadata) = fs::metadata(top) {
@@ -81,6 +109,8 @@ fn walk(top: &Path, mut visit: impl FnMut(u64, &Path)) {
 
 #[cfg(test)]
 mod tests {
+    use std::io;
+
     use super::*;
 
     #[test]
@@ -96,5 +126,49 @@ mod tests {
         });
         seen.sort();
         assert_eq!(seen, ["", "a", "a/b", "c"].map(PathBuf::from));
+    }
+
+    /// This machine, as one whose process ids are the kernel's.
+    fn host() -> Host {
+        Host { initial_pids: true, ..Host::detect() }
+    }
+
+    /// Both outcomes are real: a container may have no cgroup2.
+    #[test]
+    fn a_cgroup_is_the_inode_of_its_directory() -> io::Result<()> {
+        let Some(mount) = mounts::cgroup2(&fs::read("/proc/self/mountinfo")?) else {
+            assert!(matches!(host().cgroup_id(Path::new("/")), Err(HostError::NoCgroup2)));
+            return Ok(());
+        };
+        let root = Some(fs::metadata(&mount)?.ino());
+        let id = |path: &Path| host().cgroup_id(path).map(NonZeroU64::get).ok();
+        assert_eq!(id(&mount), root);
+        assert_eq!(id(Path::new("/")), root, "as `/proc/PID/cgroup` names the root");
+        assert_eq!(id(Path::new("")), root);
+        assert_eq!(id(&mount.join("cgroup.procs")), None, "a file is no cgroup");
+        assert_eq!(id(Path::new("/proc")), None, "not every directory is a cgroup");
+        assert_eq!(id(Path::new("no such cgroup")), None);
+        Ok(())
+    }
+
+    #[test]
+    fn refusals_say_where_cgroups_are() -> io::Result<()> {
+        let proc = tempfile::tempdir()?;
+        let mount = tempfile::tempdir()?;
+        fs::create_dir(proc.path().join("self"))?;
+        fs::create_dir(mount.path().join("v1"))?;
+        let table = format!("41 31 0:38 / {} rw - cgroup2 cgroup2 rw\n", mount.path().display());
+        fs::write(proc.path().join("self/mountinfo"), table)?;
+        let host = Host { proc: proc.path().to_owned(), ..host() };
+        let error = |path: &str| host.cgroup_id(Path::new(path)).map_err(|error| error.to_string());
+        let mount = mount.path().display();
+        assert_eq!(error("v1"), Err(format!("`v1` is no directory of cgroup v2: give one below `{mount}`")));
+        let absent = format!(
+            "no cgroup `a/b`: give a directory below `{mount}`, or its path from there as in `/proc/PID/cgroup`"
+        );
+        assert_eq!(error("a/b"), Err(absent));
+        fs::write(proc.path().join("self/mountinfo"), "")?;
+        assert!(matches!(host.cgroup_id(Path::new("a")), Err(HostError::NoCgroup2)));
+        Ok(())
     }
 }

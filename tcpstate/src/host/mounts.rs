@@ -1,6 +1,53 @@
-//! `/proc/self/mountinfo`.
+//! File systems that may not be mounted.
 
-use std::{ffi::OsString, os::unix::ffi::OsStringExt, path::PathBuf};
+use std::{
+    ffi::OsString,
+    io,
+    os::unix::ffi::OsStringExt as _,
+    path::{Path, PathBuf},
+};
+
+use nix::sched::{CloneFlags, unshare};
+use rustix::mount::{MountFlags, MountPropagationFlags, mount, mount_change};
+
+use super::namespaces::on_own_thread;
+
+const TRACEFS: &str = "/sys/kernel/tracing";
+const DEBUG_TRACEFS: &str = "/sys/kernel/debug/tracing";
+const SECURITYFS: &str = "/sys/kernel/security";
+
+/// Whether tracefs is mounted where it is looked for.
+pub(crate) fn has_tracefs() -> bool {
+    [TRACEFS, DEBUG_TRACEFS].iter().any(|path| Path::new(path).join("events").is_dir())
+}
+
+/// Runs `work` where tracefs is mounted: here if it is, else in a mount namespace that only `work`'s thread sees, so that
+/// nothing is left mounted.
+///
+/// # Errors
+///
+/// When tracefs is not mounted and cannot be.
+pub(crate) fn with_tracefs<T: Send>(work: impl FnOnce() -> T + Send) -> io::Result<T> {
+    if has_tracefs() { Ok(work()) } else { with_mounted("tracefs", TRACEFS, work) }
+}
+
+/// The same for securityfs.
+///
+/// # Errors
+///
+/// When securityfs is not mounted and cannot be.
+pub(crate) fn with_securityfs<T: Send>(work: impl FnOnce() -> T + Send) -> io::Result<T> {
+    if Path::new(SECURITYFS).join("lsm").exists() { Ok(work()) } else { with_mounted("securityfs", SECURITYFS, work) }
+}
+
+fn with_mounted<T: Send>(kind: &str, path: &str, work: impl FnOnce() -> T + Send) -> io::Result<T> {
+    on_own_thread(|| {
+        unshare(CloneFlags::CLONE_NEWNS)?;
+        mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)?;
+        mount(kind, path, kind, MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC, None)?;
+        Ok(work())
+    })
+}
 
 /// Where the first cgroup2 file system is mounted, out of the text of `/proc/self/mountinfo` (`proc_pid_mountinfo(5)`).
 #[must_use]

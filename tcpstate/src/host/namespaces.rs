@@ -1,25 +1,39 @@
-//! Network namespaces to visit, and a mount namespace of our own.
+//! Namespaces: which we are in, and the network namespaces that there are.
 
 use std::{
     collections::HashSet,
     ffi::OsStr,
     fs::{self, File},
     io,
-    os::{fd::AsFd as _, unix::fs::MetadataExt as _},
-    path::{Path, PathBuf},
+    num::NonZeroU32,
+    os::{
+        fd::{AsFd as _, AsRawFd as _},
+        unix::{ffi::OsStrExt as _, fs::MetadataExt as _},
+    },
+    path::PathBuf,
 };
 
-use rustix::{
-    mount::{MountFlags, MountPropagationFlags, mount, mount_change},
-    thread::{LinkNameSpaceType, UnshareFlags, move_into_link_name_space},
-};
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use tcpstate_stacks::process::thread;
 
-use super::{Host, HostError};
+use super::{Host, HostError, processes::is_absent};
 
-const TRACEFS: &str = "/sys/kernel/tracing";
-const SECURITYFS: &str = "/sys/kernel/security";
-const DEBUG_TRACEFS: &str = "/sys/kernel/debug/tracing";
+/// Inode number of the initial pid namespace (`PROC_PID_INIT_INO`, `include/linux/proc_ns.h`).
+const INITIAL_PID: u64 = 0xefff_fffc;
+/// Inode number of the initial user namespace (`PROC_USER_INIT_INO`, `include/linux/proc_ns.h`).
+const INITIAL_USER: u64 = 0xefff_fffd;
+/// `NS_GET_NSTYPE` of `include/uapi/linux/nsfs.h`: the `CLONE_NEW*` flag of a namespace. Since Linux 4.11.
+const NS_GET_NSTYPE: libc::Ioctl = 0xb703;
+
+/// Whether process ids are those of the initial pid namespace, which are the kernel's.
+pub(super) fn in_initial_pid_namespace() -> bool {
+    fs::metadata("/proc/self/ns/pid").is_ok_and(|namespace| namespace.ino() == INITIAL_PID)
+}
+
+/// Whether this process is in the initial user namespace. A kernel without user namespaces has one only, which is the initial one.
+pub(super) fn in_initial_user_namespace() -> bool {
+    fs::metadata("/proc/self/ns/user").map_or(true, |namespace| namespace.ino() == INITIAL_USER)
+}
 
 /// The one network namespace that was asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,6 +57,46 @@ impl OnlyNetns {
         let path = given.as_encoded_bytes().contains(&b'/').then(|| PathBuf::from(given));
         Ok(Self { inode, given: given.to_string_lossy().into_owned(), path })
     }
+}
+
+impl Host {
+    /// Inode number of our own network namespace.
+    ///
+    /// # Errors
+    ///
+    /// When `/proc` does not tell.
+    pub(crate) fn own_netns(&self) -> Result<u32, HostError> {
+        let path = self.proc.join("self/ns/net");
+        let inode = fs::metadata(&path).map(|namespace| namespace.ino());
+        let inode = inode.and_then(|inode| u32::try_from(inode).map_err(io::Error::other));
+        inode.map_err(|source| HostError::Read { path, source })
+    }
+
+    /// Inode number of a network namespace, given by name, path or that very number.
+    ///
+    /// # Errors
+    ///
+    /// When it is none of these.
+    pub fn netns_inode(&self, name: &OsStr) -> Result<u32, HostError> {
+        let given = PathBuf::from(name);
+        let is_path = name.as_bytes().contains(&b'/');
+        let path = if is_path { given.clone() } else { self.netns_names.join(name) };
+        match File::open(&path) {
+            Ok(file) => netns_of(&file).ok_or(HostError::NotNetns(given)),
+            Err(error) if is_absent(&error) => {
+                let inode = name.to_str().and_then(|number| number.parse().ok());
+                inode.map(NonZeroU32::get).ok_or(HostError::NoNetns(given))
+            }
+            Err(source) => Err(HostError::Read { path, source }),
+        }
+    }
+}
+
+/// Inode number of an open network namespace; `None` of any other file.
+pub(crate) fn netns_of(file: &File) -> Option<u32> {
+    // SAFETY: `NS_GET_NSTYPE` takes no argument and writes to no memory; on any other file it is ENOTTY.
+    let kind = unsafe { libc::ioctl(file.as_raw_fd(), NS_GET_NSTYPE) };
+    (kind == libc::CLONE_NEWNET).then(|| u32::try_from(file.metadata().ok()?.ino()).ok())?
 }
 
 /// Network namespaces other than our own: of every process, and those that `ip netns` keeps without one.
@@ -79,39 +133,47 @@ pub(crate) fn in_network_namespace<T: Send>(namespace: &File, work: impl FnOnce(
     })
 }
 
-/// Runs `work` where tracefs is mounted: here if it is, else in a mount namespace that only `work`'s thread sees, so that
-/// nothing is left mounted.
-///
-/// # Errors
-///
-/// When tracefs is not mounted and cannot be.
-pub(crate) fn with_tracefs<T: Send>(work: impl FnOnce() -> T + Send) -> io::Result<T> {
-    let mounted = [TRACEFS, DEBUG_TRACEFS].iter().any(|path| Path::new(path).join("events").is_dir());
-    if mounted { Ok(work()) } else { with_mounted("tracefs", TRACEFS, work) }
-}
-
-/// The same for securityfs.
-///
-/// # Errors
-///
-/// When securityfs is not mounted and cannot be.
-pub(crate) fn with_securityfs<T: Send>(work: impl FnOnce() -> T + Send) -> io::Result<T> {
-    if Path::new(SECURITYFS).join("lsm").exists() { Ok(work()) } else { with_mounted("securityfs", SECURITYFS, work) }
-}
-
-fn with_mounted<T: Send>(kind: &str, path: &str, work: impl FnOnce() -> T + Send) -> io::Result<T> {
-    on_own_thread(|| {
-        // SAFETY: `NEWNS` unshares this thread's root and working directory as well; descriptors stay shared.
-        unsafe { rustix::thread::unshare_unsafe(UnshareFlags::NEWNS) }?;
-        mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)?;
-        mount(kind, path, kind, MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC, None)?;
-        Ok(work())
-    })
-}
-
-fn on_own_thread<T: Send>(work: impl FnOnce() -> io::Result<T> + Send) -> io::Result<T> {
+/// Runs `work` on a thread that ends with it, and may be in namespaces of its own.
+pub(super) fn on_own_thread<T: Send>(work: impl FnOnce() -> io::Result<T> + Send) -> io::Result<T> {
     std::thread::scope(|scope| {
         let thread = std::thread::Builder::new().name("tcpstate-ns".into()).spawn_scoped(scope, work)?;
         thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    /// This machine, as one whose process ids are the kernel's.
+    fn host() -> Host {
+        Host { initial_pids: true, ..Host::detect() }
+    }
+
+    #[test]
+    fn a_network_namespace_has_a_name_a_path_or_a_number() -> io::Result<()> {
+        let names = tempfile::tempdir()?;
+        let own = fs::metadata("/proc/self/ns/net")?.ino();
+        symlink("/proc/self/ns/net", names.path().join("blue"))?;
+        symlink("/proc/self/ns/net", names.path().join("7"))?;
+        symlink("/proc/self/ns/mnt", names.path().join("mount"))?;
+        fs::write(names.path().join("plain"), "")?;
+        let host = Host { netns_names: names.path().to_owned(), ..host() };
+        let inode = |name: &str| host.netns_inode(OsStr::new(name)).map(u64::from).map_err(|error| error.to_string());
+        assert_eq!(inode("blue"), Ok(own));
+        assert_eq!(inode("7"), Ok(own), "a name comes before a number");
+        assert_eq!(inode("/proc/self/ns/net"), Ok(own));
+        assert_eq!(inode("4026531840"), Ok(4_026_531_840));
+        for name in ["green", "0", "4294967296", "", "/proc/self/ns/nothing", "/proc/self/ns/mnt", "mount", "plain"] {
+            let error = inode(name).expect_err("no network namespace");
+            assert!(
+                error.contains(&format!("no network namespace `{name}`")) || error.contains("is no network"),
+                "{error}"
+            );
+            assert!(error.contains("/proc/PID/ns/net"), "{error}");
+        }
+        Ok(())
+    }
 }

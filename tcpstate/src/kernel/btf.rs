@@ -7,8 +7,7 @@ use std::{ffi::CStr, fs, io, ops::Range, path::Path};
 
 use tcpstate_common::layout::{ABSENT, KernelField, Layout};
 
-/// Where the kernel shows its BTF (`CONFIG_DEBUG_INFO_BTF`).
-pub(super) const VMLINUX: &str = "/sys/kernel/btf/vmlinux";
+use crate::host::kernel::VMLINUX;
 
 const MAGIC: u16 = 0xeb9f;
 const HEADER_LEN: usize = 24;

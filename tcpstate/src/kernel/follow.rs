@@ -9,9 +9,7 @@ use rustix::time::{ClockId, clock_gettime};
 use tcpstate_common::config::{MAX_PIDS, follow_count, pid_state};
 
 use super::ring;
-
-/// Finds the processes below others.
-pub type Descendants = fn(&[u32]) -> Vec<u32>;
+use crate::host::processes::descendants;
 
 /// Above so many, processes that have exited are forgotten.
 const MANY: u64 = MAX_PIDS as u64 / 4 * 3;
@@ -41,7 +39,7 @@ pub(super) fn begin(ebpf: &mut Ebpf, pids: &[u32]) -> Result<()> {
 }
 
 /// Follows as well what these have forked before forks were seen, and what that has forked before it was followed.
-pub(super) fn catch_up(ebpf: &mut Ebpf, pids: &[u32], descendants: Descendants) -> Result<()> {
+pub(super) fn catch_up(ebpf: &mut Ebpf, pids: &[u32]) -> Result<()> {
     let mut map: HashMap<_, u32, u32> = ring::borrow(ebpf, "PIDS")?;
     loop {
         let mut new = false;

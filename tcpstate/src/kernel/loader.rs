@@ -88,12 +88,6 @@ fn remedy(errno: i32) -> Option<&'static str> {
     }
 }
 
-/// Before 5.11 maps count against `RLIMIT_MEMLOCK`. Best effort: a map that does not fit says so itself.
-pub(super) fn raise_memlock_limit() {
-    use rustix::process::{Resource, Rlimit, setrlimit};
-    let _ = setrlimit(Resource::Memlock, Rlimit { current: None, maximum: None });
-}
-
 #[cfg(test)]
 mod tests {
     use aya::maps::MapError;

@@ -8,7 +8,11 @@ use tcpstate_core::model::probes::{Hooks, Role};
 use super::{
     hooks::{self, HookTarget, Search},
     loader,
-    system::{System, lockdown, release},
+    system::System,
+};
+use crate::host::{
+    kernel::{lockdown, release},
+    limits,
 };
 
 /// The smallest ring buffer.
@@ -21,7 +25,7 @@ const PAGE: u32 = 4096;
 /// When the kernel has no BTF, or refuses the maps.
 pub fn probe() -> Result<Hooks> {
     let system = System::read()?;
-    loader::raise_memlock_limit();
+    limits::raise_memlock();
     // All that a hunt and a followed process need has to pass the verifier, too. No stack is copied meanwhile.
     let config = Config {
         filters: filter::LEAKS | filter::PID | filter::CHILDREN,

@@ -1,15 +1,13 @@
-//! What the running kernel says of itself.
-
-use std::fs;
+//! The types of the running kernel.
 
 use anyhow::{Context as _, Result};
 use aya::{Btf, Endianness};
 use tcpstate_common::layout::Layout;
 
 use super::{btf::KernelBtf, hooks};
-use crate::host::{memory, namespaces::with_securityfs};
+use crate::host::memory;
 
-/// Its types, read once.
+/// Read once.
 pub(super) struct System {
     pub(super) types: KernelBtf,
     pub(super) layout: Layout,
@@ -25,32 +23,5 @@ impl System {
         let btf = Btf::parse(&types.attach_points(), Endianness::default());
         let btf = btf.context("kernel BTF is malformed")?;
         Ok(Self { types, layout, btf })
-    }
-}
-
-/// `uname -r`.
-pub(crate) fn release() -> String {
-    rustix::system::uname().release().to_string_lossy().into_owned()
-}
-
-/// The lockdown mode (`kernel_lockdown(7)`), where the kernel has it and lets it be read.
-pub(crate) fn lockdown() -> Option<String> {
-    let modes = with_securityfs(|| fs::read_to_string("/sys/kernel/security/lockdown")).ok()?.ok()?;
-    selected(&modes).map(str::to_owned)
-}
-
-/// The word in brackets.
-fn selected(modes: &str) -> Option<&str> {
-    modes.split_ascii_whitespace().find_map(|word| word.strip_prefix('[')?.strip_suffix(']'))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::selected;
-
-    #[test]
-    fn lockdown_mode_is_the_one_in_brackets() {
-        assert_eq!(selected("none [integrity] confidentiality\n"), Some("integrity"));
-        assert_eq!(selected(""), None);
     }
 }

@@ -18,7 +18,7 @@ use tcpstate_core::model::{
 };
 
 use super::{
-    follow::{self, Descendants, Follow},
+    follow::{self, Follow},
     hooks::{self, HookTarget, Search},
     leaks::{self, FoundThread, LeakMaps},
     loader,
@@ -26,9 +26,12 @@ use super::{
     refusal::Refused,
     ring::{self, Ring},
     snapshot,
-    system::{System, lockdown, release},
+    system::System,
 };
-use crate::host::memory;
+use crate::host::{
+    kernel::{lockdown, release},
+    limits, memory,
+};
 
 /// Fewest sockets that there is room for: 17 MiB of kernel memory.
 const MIN_SOCKETS: u32 = 131_072;
@@ -44,8 +47,8 @@ pub struct TracerOptions {
     pub config: Config,
     /// Processes to follow, when [`filter::PID`] is set.
     pub pids: Vec<u32>,
-    /// Finds the processes below others, where those are to be followed, too.
-    pub descendants: Option<Descendants>,
+    /// Whether what these had forked before is followed, too.
+    pub children: bool,
     /// Bytes of the ring buffer: a power of two and a multiple of the page size.
     pub buffer_bytes: u32,
     /// Diagnostics of the BPF side, on the hot path: slow.
@@ -79,7 +82,7 @@ impl Tracer {
     /// [`Tracer::probes`].
     pub fn start(options: &TracerOptions) -> Result<Self> {
         let system = System::read()?;
-        loader::raise_memlock_limit();
+        limits::raise_memlock();
         let sizes = loader::Sizes {
             buffer_bytes: options.buffer_bytes,
             stacks_bytes: leaks::stacks_bytes(&options.config),
@@ -116,8 +119,8 @@ impl Tracer {
             check(&probe, &hooks)?;
             hooks.roles.push(probe);
         }
-        if let Some(descendants) = options.descendants {
-            follow::catch_up(&mut ebpf, &options.pids, descendants)?;
+        if options.children {
+            follow::catch_up(&mut ebpf, &options.pids)?;
         }
         let began = Instant::now();
         let found = snapshot::take(&mut ebpf, &hooks)?;

@@ -1,6 +1,6 @@
 //! What ends a trace.
 
-use std::{future::pending, mem, pin::Pin, ptr, time::Duration};
+use std::{future::pending, pin::Pin, time::Duration};
 
 use anyhow::{Context as _, Result, bail};
 use tokio::{
@@ -10,7 +10,7 @@ use tokio::{
 
 use super::{followed::Followed, output::Progress};
 
-use crate::kernel::Tracer;
+use crate::{host::processes::ignores, kernel::Tracer};
 
 /// After the last followed process has gone, its last segments are still being answered.
 const GRACE: Duration = Duration::from_millis(100);
@@ -48,7 +48,11 @@ impl Endings {
         Ok(Self {
             interrupt: listen(SignalKind::interrupt())?,
             terminate: listen(SignalKind::terminate())?,
-            hangup: if is_ignored(SignalKind::hangup()) { None } else { Some(listen(SignalKind::hangup())?) },
+            hangup: if ignores(SignalKind::hangup().as_raw_value()) {
+                None
+            } else {
+                Some(listen(SignalKind::hangup())?)
+            },
             deadline: Box::pin(sleep_until(deadline)),
             followed,
             leaving: false,
@@ -118,14 +122,5 @@ async fn next(signal: Option<&mut Signal>) {
     match signal {
         Some(signal) => drop(signal.recv().await),
         None => pending().await,
-    }
-}
-
-/// Whether a signal was ignored when we were executed.
-fn is_ignored(kind: SignalKind) -> bool {
-    // SAFETY: plain data; the call changes nothing and writes no more than that.
-    unsafe {
-        let mut action: libc::sigaction = mem::zeroed();
-        libc::sigaction(kind.as_raw_value(), ptr::null(), &raw mut action) == 0 && action.sa_sigaction == libc::SIG_IGN
     }
 }

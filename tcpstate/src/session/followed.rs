@@ -1,10 +1,6 @@
 //! The processes of `--pid`, and their descendants at the start.
 
-use std::{
-    collections::{HashMap, HashSet},
-    fs,
-    os::fd::OwnedFd,
-};
+use std::os::fd::OwnedFd;
 
 use anyhow::{Context as _, Result, bail};
 use rustix::{
@@ -12,9 +8,8 @@ use rustix::{
     io::Errno,
     process::{Pid, PidfdFlags, pidfd_open},
 };
-use tcpstate_stacks::process::stat::field;
 
-use crate::kernel::Descendants;
+use crate::host::processes::descendants;
 
 /// Processes held by descriptor, so that a reused pid is not taken for them.
 pub(crate) struct Followed {
@@ -50,11 +45,6 @@ impl Followed {
         Ok(())
     }
 
-    /// How to find what is to be followed besides.
-    pub(crate) fn descendants(&self) -> Option<Descendants> {
-        self.children.then_some(descendants as Descendants)
-    }
-
     pub(crate) fn pids(&self) -> &[u32] {
         &self.pids
     }
@@ -82,49 +72,5 @@ fn open(pid: u32) -> Result<Option<OwnedFd>> {
         Ok(process) => Ok(Some(process)),
         Err(Errno::SRCH) => Ok(None),
         Err(error) => Err(error).with_context(|| format!("failed to watch process {pid}")),
-    }
-}
-
-/// All processes below `ancestors`, from the parents in `/proc/PID/stat`.
-pub(crate) fn descendants(ancestors: &[u32]) -> Vec<u32> {
-    let mut children: HashMap<u32, Vec<u32>> = HashMap::new();
-    for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
-        let pid = entry.file_name().to_str().and_then(|name| name.parse().ok());
-        let stat = fs::read(entry.path().join("stat")).ok();
-        if let (Some(pid), Some(parent)) = (pid, stat.as_deref().and_then(parent)) {
-            children.entry(parent).or_default().push(pid);
-        }
-    }
-    let mut seen: HashSet<u32> = ancestors.iter().copied().collect();
-    let mut next = ancestors.to_vec();
-    let mut found = Vec::new();
-    while let Some(pid) = next.pop() {
-        for &child in children.get(&pid).into_iter().flatten() {
-            if seen.insert(child) {
-                found.push(child);
-                next.push(child);
-            }
-        }
-    }
-    found
-}
-
-/// The parent's pid in `/proc/PID/stat`.
-pub(crate) fn parent(stat: &[u8]) -> Option<u32> {
-    const PARENT: usize = 4;
-    u32::try_from(field(stat, PARENT)?).ok()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_child_is_a_descendant() {
-        let mut child = std::process::Command::new("sleep").arg("10").spawn().expect("sleep starts");
-        let found = descendants(&[std::process::id()]);
-        child.kill().expect("our own child");
-        child.wait().expect("our own child");
-        assert!(found.contains(&child.id()), "{found:?}");
     }
 }

@@ -2,6 +2,8 @@
 
 use std::io::{self, IsTerminal as _, Write};
 
+use crate::host::terminal::columns;
+
 /// Cursor home, and everything from there on erased (ECMA-48 CUP and ED).
 const REPAINT: &[u8] = b"\x1b[H\x1b[J";
 
@@ -31,8 +33,6 @@ impl Pages {
 
     /// Columns of the terminal; `None` where there is none.
     pub(crate) fn width() -> Option<usize> {
-        let stdout = io::stdout();
-        let size = stdout.is_terminal().then(|| rustix::termios::tcgetwinsize(&stdout).ok()).flatten();
-        size.map(|size| usize::from(size.ws_col)).filter(|&columns| columns > 0)
+        columns(&io::stdout())
     }
 }

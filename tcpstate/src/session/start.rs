@@ -5,7 +5,7 @@ use tcpstate_common::config::Config;
 
 use super::{Clock, followed::Followed, log_probes, warn_of_rounding};
 use crate::{
-    host::preflight,
+    host::limits,
     kernel::{Tracer, TracerOptions},
     settings::buffer::Buffer,
 };
@@ -38,13 +38,13 @@ pub(crate) struct Started {
 ///
 /// When a process is not there, or the kernel lacks what nothing works without.
 pub(crate) fn start(tracing: &Tracing<'_>) -> Result<Started> {
-    preflight::raise_descriptor_limit();
+    limits::raise_nofile();
     warn_of_rounding(tracing.buffer);
     let mut followed = Followed::new(tracing.pids, tracing.children)?;
     let tracer = Tracer::start(&TracerOptions {
         config: tracing.config,
         pids: followed.pids().to_vec(),
-        descendants: followed.descendants(),
+        children: tracing.children,
         buffer_bytes: tracing.buffer.bytes,
         debug: tracing.debug,
     })?;

@@ -45,8 +45,7 @@ const CONFIGURATION: [&str; 5] =
 /// When the sockets cannot be listed, or the network namespace that was asked for cannot be entered.
 pub(super) fn facts(settings: &DoctorSettings, host: &Host) -> Result<Facts> {
     let clock = Clock::start()?;
-    let own = fs::metadata("/proc/self/ns/net").context("failed to read `/proc/self/ns/net`")?.ino();
-    let own = u32::try_from(own)?;
+    let own = host.own_netns()?;
     let netns = settings.netns.as_ref().map_or(own, |only| only.inode);
     let look = census::take(settings.netns.as_ref(), host)?;
     let now = clock.now();
@@ -63,7 +62,7 @@ pub(super) fn facts(settings: &DoctorSettings, host: &Host) -> Result<Facts> {
     // What is the kernel's and no namespace's is read where it is more likely to be shown.
     here.extend(KERNEL.iter().map(|&name| (name, reading(Path::new("/proc/sys"), name))));
     Ok(Facts {
-        machine: machine::look(host),
+        machine: machine::read(host),
         netns,
         own_netns: netns == own,
         settings: here,

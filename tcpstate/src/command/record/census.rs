@@ -18,8 +18,8 @@ use tokio::sync::mpsc;
 use super::names::Named;
 use crate::{
     census,
-    host::Host,
-    session::{Clock, followed::descendants},
+    host::{Host, processes::descendants},
+    session::Clock,
     settings::record::CensusSettings,
 };
 

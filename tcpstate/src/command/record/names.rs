@@ -9,7 +9,7 @@ use std::{
 use tcpstate_core::model::Transition;
 use tcpstate_recording::record::Names;
 
-use crate::{host::Host, session::followed::parent};
+use crate::host::{Host, processes::parent};
 
 /// Cgroups that are told of, at most, for each search.
 const MAX_CGROUPS: usize = 50_000;

@@ -3,14 +3,14 @@
 
 use std::{
     fs::{self, File},
-    io::{self, IsTerminal as _, Write as _},
+    io::{self, Write as _},
     path::PathBuf,
 };
 
 use anyhow::{Context as _, Result};
 
 use crate::{
-    host::shows_colors,
+    host::terminal::{columns, shows_colors},
     report::{run::RunReport, run_json, run_junit, run_text::RunText},
     settings::run::RunSettings,
 };
@@ -70,10 +70,9 @@ impl Drop for ReportFile {
 /// Writes the text to standard error. Who has closed that does not want it.
 pub(super) fn text(settings: &RunSettings, report: &RunReport, code: u8) {
     let stderr = io::stderr();
-    let width = stderr.is_terminal().then(|| rustix::termios::tcgetwinsize(&stderr).ok()).flatten();
     let text = RunText {
         color: settings.color.unwrap_or_else(|| shows_colors(&stderr)),
-        width: width.map(|size| usize::from(size.ws_col)).filter(|&columns| columns > 0),
+        width: columns(&stderr),
         top: settings.top,
     };
     let mut out = Vec::new();

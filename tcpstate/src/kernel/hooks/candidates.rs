@@ -14,7 +14,7 @@ use super::{
     super::{object::program, refusal::Refused},
     target::{Candidate, HookTarget},
 };
-use crate::host::namespaces::with_tracefs;
+use crate::host::mounts::with_tracefs;
 
 type Attached = Result<(), Refused>;
 
