@@ -13,7 +13,10 @@ pub(crate) mod privileges;
 pub(crate) mod processes;
 pub mod terminal;
 
-use std::{io, path::PathBuf};
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
 
 use thiserror::Error;
 
@@ -102,4 +105,13 @@ impl Host {
             colors: terminal::shows_colors(&io::stdout()),
         }
     }
+}
+
+/// The text of a file that the command line names.
+///
+/// # Errors
+///
+/// When it cannot be read, or is no text.
+pub(crate) fn text(path: &Path) -> io::Result<String> {
+    fs::read_to_string(path)
 }

@@ -10,8 +10,8 @@ use tcpstate::{
     command::{doctor, leaks, probes, record, report, run, shell, states, trace},
     host::{Host, preflight, terminal::shows_colors},
     settings::{
-        SettingsError, TraceSettings, doctor::DoctorSettings, leaks::LeaksSettings, record::RecordSettings,
-        report::ReportSettings, run::RunSettings, states::StatesSettings,
+        SettingsError, doctor::DoctorSettings, leaks::LeaksSettings, record::RecordSettings, report::ReportSettings,
+        run::RunSettings, states::StatesSettings, trace::TraceSettings,
     },
 };
 use tracing::Level;

@@ -2,9 +2,12 @@
 
 use std::ffi::OsString;
 
-use clap::{Args, ColorChoice};
+use clap::Args;
 
-use super::OutputFormat;
+use super::{
+    headings::{FILTERS, OUTPUT},
+    output::{ColorArgs, OutputFormat},
+};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -25,14 +28,14 @@ pub struct DoctorArgs {
     /// Only the sockets and the settings of this network namespace; else all sockets, and the settings of one's own.
     ///
     /// A name as in `ip netns`, a path such as `/proc/PID/ns/net`, or an inode number.
-    #[arg(long, help_heading = "Filters", value_name = "NAME|PATH|INODE")]
+    #[arg(long, help_heading = FILTERS, value_name = "NAME|PATH|INODE")]
     pub netns: Option<OsString>,
 
     /// Text for people, or one JSON object, as documented by `doctor-v1.schema.json`.
-    #[arg(short, long, value_enum, value_name = "FORMAT", default_value_t, help_heading = "Output")]
+    #[arg(short, long, value_enum, value_name = "FORMAT", default_value_t, help_heading = OUTPUT)]
     pub output: OutputFormat,
 
-    /// Whether text output is coloured: auto means on a terminal, unless `NO_COLOR` is set.
-    #[arg(long, value_name = "WHEN", default_value_t = ColorChoice::Auto, help_heading = "Output")]
-    pub color: ColorChoice,
+    /// Whether text is coloured.
+    #[command(flatten)]
+    pub color: ColorArgs,
 }

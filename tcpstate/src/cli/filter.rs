@@ -6,11 +6,11 @@ use clap::{Args, ValueHint, builder::RangedI64ValueParser, value_parser};
 use ipnet::IpNet;
 use tcpstate_core::model::Family;
 
-use crate::cli::parse::network;
+use super::{headings::FILTERS, parse::network};
 
 /// Which sockets are of interest; the kernel side rejects the rest.
 #[derive(Args, Debug, Default)]
-#[command(next_help_heading = "Filters")]
+#[command(next_help_heading = FILTERS)]
 pub struct FilterArgs {
     /// Only sockets opened by this process; repeat or separate with commas.
     #[arg(long, value_name = "PID", value_delimiter = ',', value_parser = value_parser!(u32).range(1..))]
@@ -43,7 +43,7 @@ pub struct FilterArgs {
 
 /// Filters on the ends of a connection.
 #[derive(Args, Debug, Default)]
-#[command(next_help_heading = "Filters")]
+#[command(next_help_heading = FILTERS)]
 pub struct EndArgs {
     /// Only this local port; repeat or separate with commas.
     #[arg(long, value_name = "PORT", value_delimiter = ',', value_parser = port())]

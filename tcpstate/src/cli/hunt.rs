@@ -1,11 +1,14 @@
-//! Options that hunting commands share: one declaration of each, with another default or wording where a command has one.
+//! Options that hunting commands share: one declaration of each. A command that means something else by one
+//! of them, or has another default, changes it ([`super::change`]).
 
 use std::time::Duration;
 
-use clap::{Arg, Args};
+use clap::Args;
 
-use super::{LIMITS, REPORT};
-use crate::cli::parse::{byte_count, duration};
+use super::{
+    headings::{LIMITS, REPORT},
+    parse::{byte_count, duration},
+};
 
 /// From when on a socket in CLOSE_WAIT counts.
 #[derive(Args, Clone, Copy, Debug)]
@@ -25,14 +28,4 @@ pub struct HuntArgs {
     /// Ring buffer between kernel and tcpstate; K, M and G are powers of 1024.
     #[arg(long, help_heading = LIMITS, value_name = "BYTES", default_value = "2M", value_parser = byte_count)]
     pub buffer: u64,
-}
-
-/// Changes [`AgeArgs::older_than`] for a command that means something else by it. Leaves other options as they are.
-pub(super) fn older_than(change: impl Fn(Arg) -> Arg) -> impl Fn(Arg) -> Arg {
-    move |arg| if arg.get_id() == "older_than" { change(arg) } else { arg }
-}
-
-/// Gives [`HuntArgs::buffer`] another default. Leaves other options as they are.
-pub(super) fn buffer(bytes: &'static str) -> impl Fn(Arg) -> Arg {
-    move |arg| if arg.get_id() == "buffer" { arg.default_value(bytes) } else { arg }
 }

@@ -10,7 +10,7 @@ use super::parse::duration;
 /// A time nobody can read.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 #[error("give a time such as 2026-11-22T03:10:00Z, 03:10, 03:10:00.5 or, from the start, +90s")]
-pub struct MomentError;
+pub(super) struct MomentError;
 
 /// A time on the command line, before the recording's clock is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,7 +28,7 @@ pub enum Moment {
 /// # Errors
 ///
 /// When it is none.
-pub fn moment(text: &str) -> Result<Moment, MomentError> {
+pub(super) fn moment(text: &str) -> Result<Moment, MomentError> {
     if let Some(after) = text.strip_prefix('+') {
         return duration(after).map(Moment::After).map_err(|_| MomentError);
     }

@@ -9,7 +9,7 @@ use thiserror::Error;
 
 /// Why a value was refused.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
-pub enum ParseError {
+pub(super) enum ParseError {
     /// No such state.
     #[error("no TCP state of that name; known are {}", state_names())]
     State,
@@ -47,7 +47,7 @@ fn state_names() -> String {
 /// # Errors
 ///
 /// When there is no such state; the error lists them.
-pub fn state(text: &str) -> Result<TcpState, ParseError> {
+pub(super) fn state(text: &str) -> Result<TcpState, ParseError> {
     let is = |name: &str| letters(name).eq(letters(text));
     let alias = ALIASES.iter().find(|(name, _)| is(name)).map(|&(_, state)| state);
     TcpState::ALL.into_iter().find(|state| is(state.name())).or(alias).ok_or(ParseError::State)
@@ -63,7 +63,7 @@ fn letters(name: &str) -> impl Iterator<Item = char> {
 /// # Errors
 ///
 /// When it is neither.
-pub fn network(text: &str) -> Result<IpNet, ParseError> {
+pub(super) fn network(text: &str) -> Result<IpNet, ParseError> {
     IpNet::from_str(text)
         .map(|net| net.trunc())
         .or_else(|_| IpAddr::from_str(text).map(IpNet::from))
@@ -75,7 +75,7 @@ pub fn network(text: &str) -> Result<IpNet, ParseError> {
 /// # Errors
 ///
 /// When it is no whole number with one of these suffixes, or does not fit into 64 bits.
-pub fn byte_count(text: &str) -> Result<u64, ParseError> {
+pub(super) fn byte_count(text: &str) -> Result<u64, ParseError> {
     let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     let (digits, suffix) = text.split_at(end);
     let shift = match suffix.to_ascii_uppercase().as_str() {
@@ -94,7 +94,7 @@ pub fn byte_count(text: &str) -> Result<u64, ParseError> {
 /// # Errors
 ///
 /// When it is anything else.
-pub fn count(text: &str) -> Result<NonZeroU64, ParseError> {
+pub(super) fn count(text: &str) -> Result<NonZeroU64, ParseError> {
     text.parse().map_err(|_| ParseError::Count)
 }
 
@@ -103,7 +103,7 @@ pub fn count(text: &str) -> Result<NonZeroU64, ParseError> {
 /// # Errors
 ///
 /// When a unit is missing or unknown, and when it is not above zero.
-pub fn duration(text: &str) -> Result<Duration, ParseError> {
+pub(super) fn duration(text: &str) -> Result<Duration, ParseError> {
     let signed: SignedDuration = text.parse().map_err(|_| ParseError::Duration)?;
     let duration = Duration::try_from(signed).map_err(|_| ParseError::NoDuration)?;
     if duration.is_zero() { Err(ParseError::NoDuration) } else { Ok(duration) }
@@ -114,7 +114,7 @@ pub fn duration(text: &str) -> Result<Duration, ParseError> {
 /// # Errors
 ///
 /// When it is none, or negative.
-pub fn time(text: &str) -> Result<Duration, ParseError> {
+pub(super) fn time(text: &str) -> Result<Duration, ParseError> {
     let signed: SignedDuration = text.parse().map_err(|_| ParseError::Duration)?;
     Duration::try_from(signed).map_err(|_| ParseError::NoDuration)
 }

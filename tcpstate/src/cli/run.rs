@@ -4,14 +4,14 @@ use std::{ffi::OsString, path::PathBuf, time::Duration};
 
 use clap::{Arg, Args, ColorChoice, ValueHint, value_parser};
 
-use super::{AgeArgs, HuntArgs, REPORT, hunt};
+use super::{
+    change::change,
+    headings::{LEAKS, REPORT},
+    hunt::{AgeArgs, HuntArgs},
+    parse::{duration, time},
+};
 
-use crate::cli::parse::{duration, time};
-
-/// Heading of the options that say what a leak is.
-const LEAKS: &str = "Leaks";
-
-const RUN_EXAMPLES: &str = "\
+const EXAMPLES: &str = "\
 Examples:
   tcpstate run -- pytest -x
   tcpstate run --junit leaks.xml --allow tcpstate-allow.toml -- cargo test
@@ -28,7 +28,7 @@ or was not found.";
 
 /// `tcpstate run`.
 #[derive(Args, Debug)]
-#[command(after_help = RUN_EXAMPLES, mut_args(hunt::buffer("8M")), mut_args(hunt::older_than(at_exit)))]
+#[command(after_help = EXAMPLES, mut_args(change("buffer", |buffer| buffer.default_value("8M"))), mut_args(change("older_than", at_exit)))]
 pub struct RunArgs {
     /// From when on they count.
     #[command(flatten)]

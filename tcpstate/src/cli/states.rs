@@ -2,12 +2,16 @@
 
 use std::{ffi::OsString, path::PathBuf, time::Duration};
 
-use clap::{Args, ColorChoice, ValueEnum, ValueHint, value_parser};
+use clap::{Args, ValueEnum, ValueHint, value_parser};
 use tcpstate_common::state::TcpState;
 use tcpstate_core::aggregate::states::By;
 
-use super::{EndArgs, LIMITS, OutputFormat, REPORT};
-use crate::cli::parse::{count, duration, state};
+use super::{
+    filter::EndArgs,
+    headings::{FILTERS, LIMITS, OUTPUT, REPORT},
+    output::{ColorArgs, OutputFormat},
+    parse::{count, duration, state},
+};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -49,17 +53,17 @@ pub struct StatesArgs {
     pub filter: SocketFilterArgs,
 
     /// Text for people, or one JSON object a report, as documented by `states-v1.schema.json`.
-    #[arg(short, long, value_enum, value_name = "FORMAT", default_value_t, help_heading = "Output")]
+    #[arg(short, long, value_enum, value_name = "FORMAT", default_value_t, help_heading = OUTPUT)]
     pub output: OutputFormat,
 
-    /// Whether text output is coloured: auto means on a terminal, unless `NO_COLOR` is set.
-    #[arg(long, value_name = "WHEN", default_value_t = ColorChoice::Auto, help_heading = "Output")]
-    pub color: ColorChoice,
+    /// Whether text is coloured.
+    #[command(flatten)]
+    pub color: ColorArgs,
 }
 
 /// Which sockets are counted.
 #[derive(Args, Debug, Default)]
-#[command(next_help_heading = "Filters")]
+#[command(next_help_heading = FILTERS)]
 pub struct SocketFilterArgs {
     /// Only sockets that this process holds; repeat or separate with commas.
     #[arg(long, value_name = "PID", value_delimiter = ',', value_parser = value_parser!(u32).range(1..))]

@@ -22,13 +22,10 @@ use tcpstate_recording::{
 
 use self::{source::Source, wanted::Wanted};
 use crate::{
-    cli::{moment::Moment, record::Show},
+    cli::{Moment, Show},
     report::clock::{TimeFormat, TimeStyle, WallClock},
     session::{is_broken_pipe, stdout::Stdout},
-    settings::{
-        SettingsError,
-        report::{ReportError, ReportSettings},
-    },
+    settings::{SettingsError, report::ReportSettings},
 };
 
 /// Runs the command to its end.
@@ -90,7 +87,7 @@ fn show(settings: &ReportSettings) -> Result<()> {
         Err(error) => bail!("`{}` cannot be read: {error}", path.display()),
     };
     let zone = zone(&start);
-    let range = range(settings, &start, &zone).map_err(SettingsError::from)?;
+    let range = range(settings, &start, &zone)?;
     let mut replay = Replay { settings, wanted: Wanted::new(&settings.filter), range, zone, start };
     if replay.range.to < replay.start.at {
         bail!(
@@ -124,7 +121,7 @@ fn zone(start: &Start) -> TimeZone {
     by_name.unwrap_or_else(|| Offset::from_seconds(start.zone_offset_s).map_or(TimeZone::UTC, TimeZone::fixed))
 }
 
-fn range(settings: &ReportSettings, start: &Start, zone: &TimeZone) -> Result<Range, ReportError> {
+fn range(settings: &ReportSettings, start: &Start, zone: &TimeZone) -> Result<Range, SettingsError> {
     let began = clock(start).at(start.at);
     let monotonic = |moment: Moment| {
         let ns = moment.resolve(began, zone).as_nanosecond() - i128::from(start.wall_offset_ns);
@@ -132,7 +129,7 @@ fn range(settings: &ReportSettings, start: &Start, zone: &TimeZone) -> Result<Ra
     };
     let from = settings.from.map_or(MonotonicNs(0), monotonic);
     let to = settings.to.map_or(MonotonicNs(u64::MAX), monotonic);
-    if to < from { Err(ReportError::Range) } else { Ok(Range { from, to }) }
+    if to < from { Err(SettingsError::Range) } else { Ok(Range { from, to }) }
 }
 
 impl Replay<'_> {

@@ -21,7 +21,7 @@ use crate::{
         output::Output,
         start::{Started, Tracing, start},
     },
-    settings::TraceSettings,
+    settings::trace::TraceSettings,
 };
 
 /// How long an event waits for a reader at most: nobody is woken for a single one.

@@ -1,7 +1,7 @@
 //! The file of `tcpstate run --allow`: leaks that are known and let pass, each with a reason.
 
 use std::{
-    fs, io,
+    io,
     net::IpAddr,
     ops::Range,
     os::unix::ffi::OsStrExt as _,
@@ -22,6 +22,8 @@ use tcpstate_core::{
 use thiserror::Error;
 use toml::Spanned;
 use wildmatch::WildMatch;
+
+use crate::host;
 
 /// Why the file cannot be worked with.
 #[derive(Debug, Error)]
@@ -52,12 +54,12 @@ pub struct AllowList {
     /// The file.
     pub path: PathBuf,
     /// Its rules.
-    pub rules: Vec<Rule>,
+    pub rules: Vec<AllowRule>,
 }
 
 /// What one rule lets pass: everything that is given must match.
 #[derive(Clone, Debug)]
-pub struct Rule {
+pub struct AllowRule {
     /// Its line in the file, counted from 1.
     pub line: usize,
     /// Why these leaks may pass.
@@ -70,7 +72,7 @@ pub struct Rule {
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct File {
+struct AllowFile {
     #[serde(default)]
     allow: Vec<Spanned<Entry>>,
 }
@@ -92,7 +94,7 @@ impl AllowList {
     ///
     /// With file and line, when it cannot be read, has an unknown key, or a rule that lacks a reason or a condition.
     pub fn read(path: &Path) -> Result<Self, AllowError> {
-        let text = fs::read_to_string(path).map_err(|source| AllowError::Read { path: path.to_owned(), source })?;
+        let text = host::text(path).map_err(|source| AllowError::Read { path: path.to_owned(), source })?;
         Self::parse(path, &text)
     }
 
@@ -108,7 +110,7 @@ impl AllowList {
             line: line(at.start),
             problem,
         };
-        let file: File = toml::from_str(text).map_err(|error| {
+        let file: AllowFile = toml::from_str(text).map_err(|error| {
             let problem = error.message().lines().collect::<Vec<_>>().join(" ");
             wrong(error.span().unwrap_or_default(), problem)
         })?;
@@ -127,7 +129,7 @@ impl AllowList {
     }
 }
 
-impl Rule {
+impl AllowRule {
     fn matches(&self, verdict: Verdict, remote: Endpoint, frames: &[&Frame]) -> bool {
         self.verdict.is_none_or(|wanted| wanted == verdict)
             && self.remote.as_ref().is_none_or(|wanted| wanted.matches(remote))
@@ -147,7 +149,7 @@ fn is_of(frame: &Frame, module: &WildMatch) -> bool {
 
 type Problem = (Option<Range<usize>>, String);
 
-fn rule(line: usize, entry: Entry) -> Result<Rule, Problem> {
+fn rule(line: usize, entry: Entry) -> Result<AllowRule, Problem> {
     let Entry { reason, function, module, remote, verdict } = entry;
     let reason = reason.filter(|reason| !reason.trim().is_empty()).ok_or_else(|| {
         (None, "a rule without a reason: say why these leaks may pass, as in `reason = \"…\"`".to_owned())
@@ -159,7 +161,7 @@ fn rule(line: usize, entry: Entry) -> Result<Rule, Problem> {
         )),
         text => Ok(text.map(|text| WildMatch::new(text.get_ref()))),
     };
-    let rule = Rule {
+    let rule = AllowRule {
         line,
         reason,
         function: pattern(function)?,

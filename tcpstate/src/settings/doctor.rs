@@ -1,6 +1,6 @@
 //! Settings of `tcpstate doctor`.
 
-use super::{SettingsError, wants_color};
+use super::{color::wants_color, error::SettingsError};
 
 use crate::{
     cli::{DoctorArgs, OutputFormat},

@@ -3,30 +3,20 @@
 use std::time::Duration;
 
 use tcpstate_common::config::{Config, MAX_STACK, STACK_PIECE, filter};
-use thiserror::Error;
 
-use super::{SettingsError, buffer::Buffer, filter::Filter};
-use crate::{
-    cli::{AgeArgs, HuntArgs},
-    host::Host,
+use super::{
+    buffer::Buffer,
+    error::{MIN_INTERVAL, SettingsError},
+    filter::Filter,
 };
-
-/// Shortest time between two reports or checkpoints: each has every descriptor of the machine read.
-const MIN_INTERVAL: Duration = Duration::from_millis(100);
+use crate::{
+    cli::{AgeArgs, HuntArgs, LeaksOutputArgs},
+    host::Host,
+    report::folded::Weight,
+};
 
 /// Stacks that one CPU copies in a tenth of a second at most: 1 MiB of them at the default size.
 const STACKS_PER_WINDOW: u32 = 64;
-
-/// Why a hunt cannot be as it was asked for.
-#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
-pub enum HuntError {
-    /// Stacks of a size that is not copied.
-    #[error("`--stack-size {0}` is out of range: ask for {STACK_PIECE} to {MAX_STACK} bytes (`--stack-size 16K`)")]
-    StackSize(u64),
-    /// Reports or checkpoints too close to each other.
-    #[error("`--interval {0:?}` is too short: ask for at least {MIN_INTERVAL:?}")]
-    Interval(Duration),
-}
 
 /// Settings of a hunt.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -92,12 +82,20 @@ impl HuntSettings {
 }
 
 /// Bytes of stacks that are copied where so many are asked for.
-fn stack_bytes(asked: u64) -> Result<u32, HuntError> {
+fn stack_bytes(asked: u64) -> Result<u32, SettingsError> {
     let bytes = u32::try_from(asked).ok().filter(|bytes| (STACK_PIECE..=MAX_STACK).contains(bytes));
-    bytes.map(|bytes| bytes.next_multiple_of(STACK_PIECE)).ok_or(HuntError::StackSize(asked))
+    bytes.map(|bytes| bytes.next_multiple_of(STACK_PIECE)).ok_or(SettingsError::StackSize(asked))
 }
 
 /// Refuses reports or checkpoints that follow each other too fast.
-pub(super) fn check_interval(interval: Duration) -> Result<(), HuntError> {
-    if interval < MIN_INTERVAL { Err(HuntError::Interval(interval)) } else { Ok(()) }
+pub(super) fn check_interval(interval: Duration) -> Result<(), SettingsError> {
+    if interval < MIN_INTERVAL { Err(SettingsError::Interval(interval)) } else { Ok(()) }
+}
+
+/// What a flame graph weighs, if one was asked for.
+pub(super) fn weight(args: LeaksOutputArgs) -> Result<Weight, SettingsError> {
+    match args.weight {
+        Some(_) if !args.output.is_flame_graph() => Err(SettingsError::Weight),
+        weight => Ok(weight.unwrap_or_default()),
+    }
 }

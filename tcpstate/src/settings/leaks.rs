@@ -2,27 +2,17 @@
 
 use std::time::Duration;
 
-use thiserror::Error;
-
 use super::{
-    SettingsError,
+    color::wants_color,
+    error::SettingsError,
     filter::Filter,
-    hunt::{HuntSettings, check_interval},
-    wants_color,
+    hunt::{HuntSettings, check_interval, weight},
 };
 use crate::{
     cli::{LeaksArgs, LeaksFormat},
     host::Host,
     report::folded::Weight,
 };
-
-/// Why the settings cannot be worked with.
-#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
-pub enum LeaksError {
-    /// Widths of what has none.
-    #[error("`--weight` is about flame graphs: add `-o svg` or `-o folded`")]
-    Weight,
-}
 
 /// What was asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,16 +42,14 @@ impl LeaksSettings {
     pub fn new(args: &LeaksArgs, host: &Host) -> Result<Self, SettingsError> {
         check_interval(args.interval)?;
         let hunt = HuntSettings::new(args.age, args.hunt, host)?;
-        if args.weight.is_some() && !matches!(args.output, LeaksFormat::Folded | LeaksFormat::Svg) {
-            return Err(LeaksError::Weight.into());
-        }
+        let weight = weight(args.output)?;
         Ok(Self {
             hunt: HuntSettings { filter: Filter::new(&args.filter, host)?, kernel_stack: args.kernel_stack, ..hunt },
             interval: (!args.once).then_some(args.interval),
             top: args.top as usize,
             duration: args.duration,
-            output: args.output,
-            weight: args.weight.unwrap_or_default(),
+            output: args.output.output,
+            weight,
             color: wants_color(args.color, host),
         })
     }

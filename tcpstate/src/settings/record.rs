@@ -7,29 +7,17 @@ use std::{
 
 use tcpstate_core::aggregate::states::SocketFilter;
 use tcpstate_recording::writer::Rotation;
-use thiserror::Error;
 
 use super::{
-    SettingsError,
+    error::SettingsError,
     filter::Filter,
     hunt::{HuntSettings, check_interval},
     states::socket_filter,
 };
 use crate::{
-    cli::{EndArgs, FilterArgs, record::RecordArgs},
+    cli::{EndArgs, FilterArgs, RecordArgs},
     host::{Host, namespaces::OnlyNetns},
 };
-
-/// Why a recording cannot be made.
-#[derive(Clone, Debug, Error, PartialEq, Eq)]
-pub enum RecordError {
-    /// What other programs take for standard output.
-    #[error(
-        "a recording is not written to standard output: `-o -` wants the name of a file, `-o ./-` for that one, or \
-         `-o /dev/stdout --overwrite` for a pipe"
-    )]
-    StandardOutput,
-}
 
 /// Looks at all sockets.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -91,7 +79,7 @@ impl RecordSettings {
     /// When they name what does not exist, or cannot be done.
     pub fn new(args: &RecordArgs, host: &Host) -> Result<Self, SettingsError> {
         if args.output == Path::new("-") {
-            return Err(RecordError::StandardOutput.into());
+            return Err(SettingsError::StandardOutput);
         }
         check_interval(args.interval)?;
         check_interval(args.states_interval)?;

@@ -10,44 +10,18 @@ use tcpstate_core::{
     aggregate::states::{By, SocketFilter},
     model::State,
 };
-use thiserror::Error;
 
-use super::{SettingsError, check_traced, filter::Filter, states::socket_filter, wants_color};
+use super::{
+    color::wants_color, error::SettingsError, filter::Filter, hunt::weight, states::socket_filter, trace::check_traced,
+};
 use crate::{
-    cli::{
-        FilterArgs, LeaksFormat,
-        moment::Moment,
-        record::{ReportArgs, Show},
-    },
+    cli::{FilterArgs, LeaksFormat, Moment, ReportArgs, Show},
     host::Host,
     report::{clock::TimeStyle, folded::Weight},
 };
 
 /// Groups shown at most where nothing is said of it, as by `leaks` and `states`.
 const TOP: u32 = 10;
-
-/// Why the settings cannot be worked with.
-#[derive(Clone, Debug, Error, PartialEq, Eq)]
-pub enum ReportError {
-    /// An output that only leaks have.
-    #[error("a flame graph is of leaks: leave out `--show`")]
-    FlameGraph,
-    /// Widths of what has none.
-    #[error("`--weight` is about flame graphs: add `-o svg` or `-o folded`")]
-    Weight,
-    /// A filter that only transitions have.
-    #[error("`--state` is about transitions or counts: add `--show trace` or `--show states`")]
-    State,
-    /// Groups of what is not counted.
-    #[error("`--by` is about counts of sockets: add `--show states`")]
-    By,
-    /// A number of groups where none are shown.
-    #[error("`--top` is about groups of leaks or counts, not about transitions: leave it out")]
-    Top,
-    /// A range without anything in it.
-    #[error("`--to` is before `--from`: nothing is between them")]
-    Range,
-}
 
 /// What `--show states` counts.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -107,21 +81,19 @@ impl ReportSettings {
     ///
     /// When they could never match, or contradict each other.
     pub fn new(args: &ReportArgs, host: &Host) -> Result<Self, SettingsError> {
-        let flame = matches!(args.output, LeaksFormat::Folded | LeaksFormat::Svg);
-        if flame && args.show != Show::Leaks {
-            return Err(ReportError::FlameGraph.into());
+        let output = args.output.output;
+        if output.is_flame_graph() && args.show != Show::Leaks {
+            return Err(SettingsError::FlameGraph);
         }
-        if args.weight.is_some() && !flame {
-            return Err(ReportError::Weight.into());
-        }
+        let weight = weight(args.output)?;
         if args.by.is_some() && args.show != Show::States {
-            return Err(ReportError::By.into());
+            return Err(SettingsError::By);
         }
         if args.top.is_some() && matches!(args.show, Show::Trace | Show::Summary) {
-            return Err(ReportError::Top.into());
+            return Err(SettingsError::Top);
         }
         match args.show {
-            Show::Leaks if !args.state.is_empty() => return Err(ReportError::State.into()),
+            Show::Leaks if !args.state.is_empty() => return Err(SettingsError::State),
             Show::Leaks | Show::States => {}
             Show::Trace | Show::Summary => args.state.iter().try_for_each(|&state| check_traced(state))?,
         }
@@ -154,10 +126,10 @@ impl ReportSettings {
             top: args.top.unwrap_or(TOP) as usize,
             filter,
             states,
-            output: args.output,
-            weight: args.weight.unwrap_or_default(),
-            time: args.time,
-            color: wants_color(args.color, host),
+            output,
+            weight,
+            time: args.text.time,
+            color: wants_color(args.text.color, host),
         })
     }
 }

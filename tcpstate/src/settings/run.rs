@@ -2,37 +2,11 @@
 
 use std::{ffi::OsString, path::PathBuf, time::Duration};
 
-use thiserror::Error;
-
-use super::{
-    SettingsError,
-    allow::{AllowError, AllowList},
-    filter::Filter,
-    hunt::HuntSettings,
-};
-use crate::{cli::run::RunArgs, host::Host};
+use super::{allow::AllowList, error::SettingsError, filter::Filter, hunt::HuntSettings};
+use crate::{cli::RunArgs, host::Host};
 
 /// Stacks that one CPU copies in a tenth of a second at most: many more processes begin in a run than in a hunt.
 const STACKS_PER_WINDOW: u32 = 256;
-
-/// Why the settings cannot be worked with.
-#[derive(Debug, Error)]
-pub enum RunError {
-    /// The file of `--allow`.
-    #[error(transparent)]
-    Allow(#[from] AllowError),
-    /// A dwell that every leak exceeds.
-    #[error(
-        "`--max-dwell {max_dwell:?}` is not above `--older-than {older_than:?}`, which is for sockets that are never closed: \
-         lower the latter"
-    )]
-    Dwell {
-        /// What was asked for.
-        max_dwell: Duration,
-        /// And this.
-        older_than: Duration,
-    },
-}
 
 /// What was asked for.
 #[derive(Clone, Debug)]
@@ -68,12 +42,12 @@ impl RunSettings {
         let hunt = HuntSettings::new(args.age, args.hunt, host)?;
         let older_than = hunt.older_than;
         if let Some(max_dwell) = args.max_dwell.filter(|&max_dwell| max_dwell <= older_than) {
-            return Err(RunError::Dwell { max_dwell, older_than }.into());
+            return Err(SettingsError::Dwell { max_dwell, older_than });
         }
         Ok(Self {
             command: args.command.clone(),
             max_dwell: args.max_dwell,
-            allow: args.allow.as_deref().map(AllowList::read).transpose().map_err(RunError::from)?,
+            allow: args.allow.as_deref().map(AllowList::read).transpose()?,
             leak_exit_code: args.leak_exit_code,
             best_effort: args.best_effort,
             junit: args.junit.clone(),

@@ -6,28 +6,16 @@ use tcpstate_core::{
     aggregate::states::{By, SocketFilter},
     model::{Comm, State},
 };
-use thiserror::Error;
 
 use super::{
-    SettingsError,
+    color::wants_color,
+    error::{MIN_INTERVAL, SettingsError},
     filter::{FilterError, comm, family_of_blocks},
-    wants_color,
 };
 use crate::{
     cli::{EndArgs, OutputFormat, SocketFilterArgs, StatesArgs},
     host::{Host, namespaces::OnlyNetns},
 };
-
-/// Shortest time between two looks: each reads every socket and every descriptor of the machine.
-const MIN_WATCH: Duration = Duration::from_millis(100);
-
-/// Why the settings cannot be worked with.
-#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
-pub enum StatesError {
-    /// Looks too close to each other.
-    #[error("`--watch {0:?}` is too short: ask for at least {MIN_WATCH:?}")]
-    Watch(Duration),
-}
 
 /// What was asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -59,8 +47,8 @@ impl StatesSettings {
     ///
     /// When they name what does not exist, or cannot be done.
     pub fn new(args: &StatesArgs, host: &Host) -> Result<Self, SettingsError> {
-        if let Some(watch) = args.watch.filter(|&watch| watch < MIN_WATCH) {
-            return Err(StatesError::Watch(watch).into());
+        if let Some(watch) = args.watch.filter(|&watch| watch < MIN_INTERVAL) {
+            return Err(SettingsError::Watch(watch));
         }
         let netns = args.filter.netns.as_deref().map(|given| OnlyNetns::new(given, host));
         Ok(Self {

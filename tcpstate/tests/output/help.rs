@@ -52,7 +52,7 @@ fn values_repeat_and_come_with_commas() {
     assert_eq!(trace.filter.pid, [1, 2, 3]);
     assert_eq!(trace.filter.ends.lport, [80, 443]);
     assert_eq!(trace.state, [TcpState::CloseWait, TcpState::FinWait2, TcpState::Closing]);
-    assert_eq!(trace.output.output, OutputFormat::Json);
+    assert_eq!(trace.output, OutputFormat::Json);
     assert_eq!(cli.verbose, 1);
 }
 

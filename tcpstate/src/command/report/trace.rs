@@ -14,7 +14,7 @@ use tcpstate_recording::reader::Content;
 
 use super::{Range, Replay, Viewer, source::Source};
 use crate::{
-    cli::{LeaksFormat, OutputFormat, record::Show},
+    cli::{LeaksFormat, OutputFormat, Show},
     command::{render::trace::TraceRenderer, report::wanted::Wanted},
     report::{Summary, summary_text::write_summary},
 };
