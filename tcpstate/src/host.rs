@@ -3,6 +3,7 @@
 //! What the machine allows is read here and nowhere else.
 
 mod cgroups;
+mod initial;
 pub(crate) mod kernel;
 pub(crate) mod limits;
 pub(crate) mod memory;
@@ -100,7 +101,7 @@ impl Host {
         Self {
             proc: PathBuf::from("/proc"),
             netns_names: PathBuf::from("/run/netns"),
-            initial_pids: namespaces::in_initial_pid_namespace(),
+            initial_pids: initial::in_initial_pid_namespace(),
             page_size: u32::try_from(rustix::param::page_size()).unwrap_or(u32::MAX),
             colors: terminal::shows_colors(&io::stdout()),
         }

@@ -26,6 +26,7 @@ pub mod run_text;
 pub mod span;
 pub mod states_json;
 pub mod states_text;
+mod style;
 pub mod summary_text;
 pub mod svg;
 pub mod trace_json;

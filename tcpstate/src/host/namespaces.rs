@@ -1,4 +1,4 @@
-//! Namespaces: which we are in, and the network namespaces that there are.
+//! The network namespaces that there are.
 
 use std::{
     collections::HashSet,
@@ -18,22 +18,8 @@ use tcpstate_stacks::process::thread;
 
 use super::{Host, HostError, processes::is_absent};
 
-/// Inode number of the initial pid namespace (`PROC_PID_INIT_INO`, `include/linux/proc_ns.h`).
-const INITIAL_PID: u64 = 0xefff_fffc;
-/// Inode number of the initial user namespace (`PROC_USER_INIT_INO`, `include/linux/proc_ns.h`).
-const INITIAL_USER: u64 = 0xefff_fffd;
 /// `NS_GET_NSTYPE` of `include/uapi/linux/nsfs.h`: the `CLONE_NEW*` flag of a namespace. Since Linux 4.11.
 const NS_GET_NSTYPE: libc::Ioctl = 0xb703;
-
-/// Whether process ids are those of the initial pid namespace, which are the kernel's.
-pub(super) fn in_initial_pid_namespace() -> bool {
-    fs::metadata("/proc/self/ns/pid").is_ok_and(|namespace| namespace.ino() == INITIAL_PID)
-}
-
-/// Whether this process is in the initial user namespace. A kernel without user namespaces has one only, which is the initial one.
-pub(super) fn in_initial_user_namespace() -> bool {
-    fs::metadata("/proc/self/ns/user").map_or(true, |namespace| namespace.ino() == INITIAL_USER)
-}
 
 /// The one network namespace that was asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]

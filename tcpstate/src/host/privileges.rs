@@ -7,7 +7,7 @@ use rustix::{
 };
 use tcpstate_core::model::doctor::Capability;
 
-use super::namespaces::in_initial_user_namespace;
+use super::initial::in_initial_user_namespace;
 
 /// What a capability is for here (capabilities(7)).
 struct Purpose {

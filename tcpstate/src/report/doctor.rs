@@ -10,8 +10,7 @@ use tcpstate_core::{
 
 use super::{
     escape::Escaped,
-    summary_text::Count,
-    words::{AgeText, EndpointText, ProcessText},
+    words::{AgeText, Count, EndpointText, ProcessText},
 };
 
 /// Since this version BPF counts against the memory cgroup, not against `RLIMIT_MEMLOCK`

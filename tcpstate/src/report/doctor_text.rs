@@ -2,7 +2,7 @@
 
 use std::{fmt, io};
 
-use anstyle::{AnsiColor, Color, Style};
+use anstyle::Style;
 use tcpstate_core::{
     aggregate::doctor::{Diagnosis, Facts, Help, SettingRow, Severity},
     model::doctor::Reading,
@@ -12,12 +12,8 @@ use super::{
     doctor::{limit, memlock, sentence},
     page::{Page, Paragraph},
     probes_text,
+    style::{BAD, BOLD, DIM, WARNING},
 };
-
-const BOLD: Style = Style::new().bold();
-const DIM: Style = Style::new().dimmed();
-const BAD: Style = Style::new().fg_color(Some(Color::Ansi(AnsiColor::Red))).bold();
-const WARNING: Style = Style::new().fg_color(Some(Color::Ansi(AnsiColor::Yellow))).bold();
 
 /// Renders a diagnosis for people.
 #[derive(Clone, Copy, Debug)]

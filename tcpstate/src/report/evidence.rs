@@ -14,8 +14,7 @@ use super::{
     escape::Escaped,
     leaks::LeakReport,
     span::Span,
-    summary_text::Count,
-    words::{Bytes, ProcessText},
+    words::{Bytes, Count, ProcessText},
 };
 
 /// What was observed of a group that makes its verdict.

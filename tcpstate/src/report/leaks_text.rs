@@ -5,7 +5,6 @@ pub(super) mod group;
 
 use std::io;
 
-use anstyle::{AnsiColor, Color, Style};
 use tcpstate_core::aggregate::leaks::{Forecast, ProcessRow};
 
 use super::{
@@ -13,8 +12,8 @@ use super::{
     leaks::LeakReport,
     page::{Page, Paragraph},
     span::Span,
-    summary_text::Count,
-    words::ProcessText,
+    style::{BAD, BOLD, DIM, GOOD, PLAIN, WARNING},
+    words::{Count, ProcessText},
 };
 
 /// Renders reports of leaks for people.
@@ -27,13 +26,6 @@ pub struct LeaksText {
     /// Columns of the terminal; without them lines are as long as what is in them.
     pub width: Option<usize>,
 }
-
-pub(super) const PLAIN: Style = Style::new();
-pub(super) const BOLD: Style = Style::new().bold();
-pub(super) const DIM: Style = Style::new().dimmed();
-pub(super) const BAD: Style = Style::new().fg_color(Some(Color::Ansi(AnsiColor::Red))).bold();
-pub(super) const WARNING: Style = Style::new().fg_color(Some(Color::Ansi(AnsiColor::Yellow))).bold();
-pub(super) const GOOD: Style = Style::new().fg_color(Some(Color::Ansi(AnsiColor::Green)));
 
 impl LeaksText {
     /// Writes a report.

@@ -13,8 +13,7 @@ use super::{
     leaks_text::{group, warnings},
     page::Page,
     run::RunReport,
-    summary_text::Count,
-    words::{fate_text, processes},
+    words::{Count, fate_text, processes},
 };
 
 /// The text of a report.

@@ -4,12 +4,12 @@ use std::{fmt::Write as _, io, os::unix::ffi::OsStrExt as _, path::Path};
 
 use super::{
     escape::Escaped,
-    leaks_text::{BAD, BOLD, DIM, GOOD, PLAIN, WARNING, group, warnings},
+    leaks_text::{group, warnings},
     page::{Page, Paragraph},
     run::{CommandEnd, RunReport},
     span::Span,
-    summary_text::Count,
-    words::processes,
+    style::{BAD, BOLD, DIM, GOOD, PLAIN, WARNING},
+    words::{Count, processes},
 };
 
 /// Renders reports of runs for people.

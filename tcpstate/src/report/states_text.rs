@@ -5,7 +5,7 @@ mod table;
 
 use std::io;
 
-use anstyle::{AnsiColor, Color, Style};
+use anstyle::Style;
 use tcpstate_core::{
     aggregate::states::{By, GroupKey, GroupRow, NamespaceRow, StateRow, Survey},
     model::Age,
@@ -20,8 +20,8 @@ use super::{
     columns::Align,
     escape::Escaped,
     page::{Page, Paragraph},
-    summary_text::Count,
-    words::{AgeText, PeerText},
+    style::{BAD, BOLD, DIM, PLAIN, WARNING},
+    words::{AgeText, Count, PeerText},
 };
 
 /// Renders counts of sockets for people.
@@ -36,12 +36,6 @@ pub struct StatesText {
     /// Rows of each table at most.
     pub top: usize,
 }
-
-const PLAIN: Style = Style::new();
-const BOLD: Style = Style::new().bold();
-const DIM: Style = Style::new().dimmed();
-const BAD: Style = Style::new().fg_color(Some(Color::Ansi(AnsiColor::Red))).bold();
-const WARNING: Style = Style::new().fg_color(Some(Color::Ansi(AnsiColor::Yellow))).bold();
 
 impl StatesText {
     /// Writes a report.

@@ -8,6 +8,7 @@ use tcpstate_core::{aggregate::dwell::DwellRow, model::Totals};
 use super::{
     Summary,
     columns::{Align, Column, Columns},
+    words::Count,
 };
 
 /// Writes what was counted, what is missing and how to get it, and how long sockets stayed in each state.
@@ -89,17 +90,6 @@ fn set_row(columns: &mut Columns, row: &DwellRow) -> fmt::Result {
             let longest = HumanTime(row.at_least_max_ns);
             columns.set(6, plain, format_args!("and {count} begun before the trace, the longest ≥ {longest}"))
         }
-    }
-}
-
-/// A number of things.
-pub(super) struct Count(pub(super) u64, pub(super) &'static str);
-
-impl fmt::Display for Count {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self(count, thing) = self;
-        let plural = if thing.ends_with('s') { "es" } else { "s" };
-        write!(f, "{count} {thing}{}", if *count == 1 { "" } else { plural })
     }
 }
 

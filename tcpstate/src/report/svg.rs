@@ -7,7 +7,7 @@ use inferno::flamegraph::{self, Options};
 use super::{
     folded::{self, Weight},
     leaks::LeakReport,
-    summary_text::Count,
+    words::Count,
 };
 
 /// Writes a flamegraph of the stacks that opened the leaked sockets.

@@ -34,7 +34,7 @@ impl TraceJson {
     /// A renderer with the wall time of the kernel's clock.
     #[must_use]
     pub fn new(clock: WallClock) -> Self {
-        Self { clock, transition: TransitionLine::new(clock) }
+        Self { clock, transition: TransitionLine::new(SCHEMA, clock) }
     }
 
     /// Writes what is attached, once at the start.

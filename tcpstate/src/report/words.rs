@@ -10,6 +10,17 @@ use tcpstate_core::{
 
 use super::{escape::Escaped, span::Span};
 
+/// A number of things.
+pub(super) struct Count(pub(super) u64, pub(super) &'static str);
+
+impl fmt::Display for Count {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(count, thing) = self;
+        let plural = if thing.ends_with('s') { "es" } else { "s" };
+        write!(f, "{count} {thing}{}", if *count == 1 { "" } else { plural })
+    }
+}
+
 /// `192.0.2.1:80`, `[::1]:80`; `*` for port 0.
 pub(super) struct EndpointText(pub(super) Endpoint);
 

@@ -4,8 +4,12 @@ use std::{io, os::unix::ffi::OsStrExt};
 
 use tcpstate_core::model::stack::{Frame, Stack};
 
-use super::{DIM, PLAIN, Page, Paragraph, WARNING};
-use crate::report::{escape::Escaped, summary_text::Count};
+use crate::report::{
+    escape::Escaped,
+    page::{Page, Paragraph},
+    style::{DIM, PLAIN, WARNING},
+    words::Count,
+};
 
 /// Writes a stack beside a label, innermost function of the user first; `intro` is the line before it, if any.
 pub(super) fn write<W: io::Write>(

@@ -11,14 +11,15 @@ use tcpstate_core::{
     model::{Comm, Protocol, leak::PlaceId, probes, stack::Sleepers},
 };
 
-use super::{BAD, BOLD, DIM, GOOD, PLAIN, Page, Paragraph, WARNING, frames};
+use super::frames;
 use crate::report::{
     escape::Escaped,
     evidence::{advice, evidence},
     leaks::{LeakReport, verdict_name},
+    page::{Page, Paragraph},
     span::Span,
-    summary_text::Count,
-    words::{AgeText, EndpointText, PeerText, ProcessText, fate_text},
+    style::{BAD, BOLD, DIM, GOOD, PLAIN, WARNING},
+    words::{AgeText, Count, EndpointText, PeerText, ProcessText, fate_text},
 };
 
 /// Descriptors of one socket that are listed; the rest is counted.

@@ -2,12 +2,12 @@
 
 use tcpstate_core::aggregate::states::{DestinationRow, ListenerRow, ProcessRow, Survey, is_near};
 
-use super::{BAD, PLAIN, Table, WARNING};
+use super::table::Table;
 use crate::report::{
     columns::Align,
     escape::Escaped,
-    summary_text::Count,
-    words::{EndpointText, ProcessText},
+    style::{BAD, PLAIN, WARNING},
+    words::{Count, EndpointText, ProcessText},
 };
 
 /// Beside what is near its limit, so that it is marked without colours, too.

@@ -4,11 +4,10 @@ use std::io;
 
 use anstyle::Style;
 
-use super::{BOLD, DIM};
-
 use crate::report::{
     columns::{Align, Column, Columns},
-    summary_text::Count,
+    style::{BOLD, DIM},
+    words::Count,
 };
 
 /// Rows of cells. A column without a title and without content is left out.

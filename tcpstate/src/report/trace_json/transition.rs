@@ -19,12 +19,14 @@ use crate::report::{
 /// Writes lines of transitions.
 #[derive(Debug)]
 pub(super) struct TransitionLine {
+    /// Version of the schema.
+    schema: u32,
     time: Nanoseconds,
 }
 
 impl TransitionLine {
-    pub(super) fn new(clock: WallClock) -> Self {
-        Self { time: Nanoseconds::new(clock) }
+    pub(super) fn new(schema: u32, clock: WallClock) -> Self {
+        Self { schema, time: Nanoseconds::new(clock) }
     }
 
     /// The whole line.
@@ -34,7 +36,7 @@ impl TransitionLine {
     /// None: there is room in a `Vec`.
     pub(super) fn write(&mut self, out: &mut Vec<u8>, transition: &Transition) -> io::Result<()> {
         out.extend_from_slice(b"{\"schema\":");
-        write_number(out, super::SCHEMA);
+        write_number(out, self.schema);
         out.extend_from_slice(b",\"kind\":\"transition\",\"time\":\"");
         self.time.write(out, transition.at)?;
         out.extend_from_slice(b"\",\"mono_ns\":");
