@@ -1,15 +1,14 @@
 //! The file of `tcpstate run --allow`: leaks that are known and let pass, each with a reason.
 
+mod remote;
+
 use std::{
     io,
-    net::IpAddr,
     ops::Range,
     os::unix::ffi::OsStrExt as _,
     path::{Path, PathBuf},
-    str::FromStr,
 };
 
-use ipnet::IpNet;
 use serde::Deserialize;
 use tcpstate_core::{
     aggregate::{leaks::Suspect, verdict::Verdict},
@@ -23,6 +22,7 @@ use thiserror::Error;
 use toml::Spanned;
 use wildmatch::WildMatch;
 
+use self::remote::Remote;
 use crate::host;
 
 /// Why the file cannot be worked with.
@@ -199,50 +199,6 @@ fn verdict(name: &str) -> Result<Verdict, String> {
     }
 }
 
-/// `10.0.0.0/8`, `192.0.2.7:5432`, `[2001:db8::/32]:443`, `:5432`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Remote {
-    network: Option<IpNet>,
-    port: Option<u16>,
-}
-
-impl Remote {
-    fn matches(&self, remote: Endpoint) -> bool {
-        let addr = remote.addr.to_canonical();
-        self.network.is_none_or(|network| network.contains(&addr)) && self.port.is_none_or(|port| port == remote.port)
-    }
-}
-
-impl FromStr for Remote {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let wrong = || {
-            format!(
-                "`{text}` is no remote end: give an address or a block, a port, or both, as in `10.0.0.0/8`, \
-                 `192.0.2.7:5432`, `[2001:db8::/32]:443` or `:5432`"
-            )
-        };
-        let network = |text: &str| {
-            let alone = || text.parse::<IpAddr>().ok().map(IpNet::from);
-            text.parse::<IpNet>().ok().or_else(alone)
-        };
-        if let Some(network) = network(text) {
-            return Ok(Self { network: Some(network), port: None });
-        }
-        let (block, port) = text.rsplit_once(':').ok_or_else(wrong)?;
-        let port = port.parse().ok().filter(|&port| port != 0).ok_or_else(wrong)?;
-        if block.is_empty() {
-            return Ok(Self { network: None, port: Some(port) });
-        }
-        let bare = block.strip_prefix('[').and_then(|block| block.strip_suffix(']'));
-        let network = network(bare.unwrap_or(block)).ok_or_else(wrong)?;
-        // Without brackets an IPv6 address swallows its port.
-        let unclear = bare.is_none() && matches!(network, IpNet::V6(_));
-        if unclear { Err(wrong()) } else { Ok(Self { network: Some(network), port: Some(port) }) }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -304,17 +260,5 @@ mod tests {
             assert!(error.contains(words) && !error.contains('\n'), "{text}: {error}");
         }
         assert!(parse("").expect("no rule is no mistake").rules.is_empty());
-    }
-
-    #[test]
-    fn remote_ends() {
-        for text in
-            ["10.0.0.0/8", "10.0.0.1", "::1", "10.0.0.1:80", "10.0.0.0/8:80", "[::1]:80", "[fe80::/10]:80", ":80"]
-        {
-            assert!(text.parse::<Remote>().is_ok(), "{text}");
-        }
-        for text in ["", ":", ":0", ":http", "host:80", "10.0.0.1:", "10.0.0.0/33", "fe80::/10:80"] {
-            assert!(text.parse::<Remote>().is_err(), "{text}");
-        }
     }
 }
