@@ -5,3 +5,4 @@ mod counts;
 mod damage;
 mod generate;
 mod reports;
+mod v1;
