@@ -9,7 +9,7 @@ use std::{
     time::Instant,
 };
 
-/// Sockets in each of the looks, of which there is one for 65,536 events.
+/// Sockets in each census, of which there is one for 65,536 events.
 const SOCKETS: u32 = 5000;
 
 fn main() {

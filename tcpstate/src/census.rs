@@ -13,7 +13,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, anyhow};
-use tcpstate_core::model::socket::{FoundNamespace, Gaps, Look};
+use tcpstate_core::model::census::{Census, FoundNamespace, Gaps};
 
 use self::namespace::Inside;
 use crate::{
@@ -36,7 +36,7 @@ struct Candidate {
 /// # Errors
 ///
 /// When the one namespace that was asked for, or one's own, cannot be looked into.
-pub(crate) fn take(only: Option<&OnlyNetns>, host: &Host) -> Result<Look> {
+pub(crate) fn take(only: Option<&OnlyNetns>, host: &Host) -> Result<Census> {
     let own = host.own_netns()?;
     let wants = |inode| only.is_none_or(|only| only.inode == inode);
     // Side by side, as each takes the kernel long where there are many sockets.
@@ -54,34 +54,34 @@ pub(crate) fn take(only: Option<&OnlyNetns>, host: &Host) -> Result<Look> {
     add_names(&host.netns_names, &mut candidates);
     add_given(only, &mut candidates);
 
-    let mut look = Look { gaps: Gaps { processes: pass.refused, ..Gaps::default() }, ..Look::default() };
+    let mut census = Census { gaps: Gaps { processes: pass.refused, ..Gaps::default() }, ..Census::default() };
     if let Some(inside) = own_inside {
         let candidate = candidates.remove(&own).unwrap_or_default();
-        look.namespaces.push(FoundNamespace { own: true, ..found(own, candidate, inside) });
+        census.namespaces.push(FoundNamespace { own: true, ..found(own, candidate, inside) });
     }
     candidates.remove(&own);
     candidates.retain(|&inode, _| wants(inode));
     for (inode, candidate) in candidates {
         match enter(&candidate.path) {
-            Ok(inside) => look.namespaces.push(found(inode, candidate, inside)),
+            Ok(inside) => census.namespaces.push(found(inode, candidate, inside)),
             Err(error) => {
                 let name = candidate.names.first().map(|name| Escaped(name).to_string());
-                look.gaps.namespaces.push((name.unwrap_or_else(|| inode.to_string()), format!("{error:#}")));
+                census.gaps.namespaces.push((name.unwrap_or_else(|| inode.to_string()), format!("{error:#}")));
             }
         }
     }
-    if look.namespaces.is_empty()
+    if census.namespaces.is_empty()
         && let Some(only) = only
     {
-        let why = look.gaps.namespaces.pop().map_or_else(
+        let why = census.gaps.namespaces.pop().map_or_else(
             || anyhow!("no process and no name in `{}` leads to it; give its path", host.netns_names.display()),
             |(_, reason)| anyhow!(reason),
         );
         return Err(why.context(format!("failed to look into network namespace `{}`", only.given)));
     }
-    look.processes = pass.processes;
-    look.holders = pass.holders;
-    Ok(look)
+    census.processes = pass.processes;
+    census.holders = pass.holders;
+    Ok(census)
 }
 
 fn add_names(directory: &Path, candidates: &mut BTreeMap<u32, Candidate>) {

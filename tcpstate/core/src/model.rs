@@ -1,10 +1,10 @@
 //! What was observed, in user-space types. No I/O and no knowledge of the kernel's record format.
 
+pub mod census;
 pub mod doctor;
 pub mod event;
 pub mod leak;
 pub mod probes;
-pub mod socket;
 pub mod stack;
 
 use std::{fmt, net::IpAddr, num::NonZeroU64};

@@ -9,11 +9,11 @@ use tcpstate_core::{
     model::MonotonicNs,
 };
 use tcpstate_recording::{
-    census::{self, Census},
+    census::{self, CensusRest},
     events,
     frame::{FRAME_HEADER, FrameHeader, HEADER, Kind},
     reader::Reader,
-    record::{Counted, End, Look, Names, Sockets, Stacks, Start, decode},
+    record::{Counted, End, Checkpoint, Names, Sockets, Stacks, Start, decode},
 };
 
 fuzz_target!(|bytes: &[u8]| {
@@ -42,7 +42,7 @@ fn payloads(kind: u16, payload: &[u8]) {
             }
         }
         Some(Kind::Sockets) => drop(decode::<Sockets>(payload)),
-        Some(Kind::Look) => drop(decode::<Look>(payload)),
+        Some(Kind::Checkpoint) => drop(decode::<Checkpoint>(payload)),
         Some(Kind::Stacks) => drop(decode::<Stacks>(payload)),
         Some(Kind::Names) => drop(decode::<Names>(payload)),
         Some(Kind::Counted) => drop(decode::<Counted>(payload)),
@@ -50,8 +50,8 @@ fn payloads(kind: u16, payload: &[u8]) {
         Some(Kind::Part) => drop(census::part(payload)),
         Some(Kind::Census) => {
             // Whatever it says of processes and namespaces, it can be counted.
-            if let Ok(look) = decode::<Census>(payload).and_then(|census| census.look(Vec::new())) {
-                let _ = survey(&look, &SocketFilter::default(), Some(By::Process), MonotonicNs(1));
+            if let Ok(census) = decode::<CensusRest>(payload).and_then(|rest| rest.census(Vec::new())) {
+                let _ = survey(&census, &SocketFilter::default(), Some(By::Process), MonotonicNs(1));
             }
         }
         None => {}

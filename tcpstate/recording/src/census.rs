@@ -1,11 +1,11 @@
-//! Looks at all sockets, as `tcpstate states` makes them: sockets in columns, what belongs to the whole look beside them.
+//! Censuses, as `tcpstate states` makes them: sockets in columns, what belongs to the whole census beside them.
 
 use std::{net::IpAddr, num::NonZeroU64};
 
 use serde::{Deserialize, Serialize};
 use tcpstate_core::model::{
     Age, Comm, Endpoint, Family, MonotonicNs, State,
-    socket::{EphemeralPorts, FoundNamespace, FoundProcess, Gaps, Listed, Look},
+    census::{Census, EphemeralPorts, FoundNamespace, FoundProcess, Gaps, ListedSocket},
 };
 
 use super::{
@@ -14,14 +14,14 @@ use super::{
     record::{decode, encode},
 };
 
-/// Sockets in one [`Part`] at most, so that no frame is too long however many there are.
+/// Sockets in one [`CensusPart`] at most, so that no frame is too long however many there are.
 const SOCKETS_AT_A_TIME: usize = 50_000;
 
-/// Some sockets of one network namespace; the [`Census`] that follows makes the look whole.
+/// Some sockets of one network namespace; the [`CensusRest`] that follows makes the census whole.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Part {
+pub struct CensusPart {
     netns: u32,
-    sockets: Vec<Listed>,
+    sockets: Vec<ListedSocket>,
 }
 
 /// The same as it is written, in ascending order of inode numbers.
@@ -51,9 +51,9 @@ struct Columns {
     ages_more: Vec<u64>,
 }
 
-/// The rest of a look.
+/// The rest of a census.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Census {
+pub struct CensusRest {
     /// The moment at which it was complete.
     pub now: MonotonicNs,
     namespaces: Vec<Namespace>,
@@ -86,26 +86,26 @@ struct Process {
     limit: Option<u64>,
 }
 
-/// Payloads of a look: those of its parts, then that of its [`Census`]. Of sockets what is counted is kept, not which they
+/// Payloads of a census: those of its parts, then that of its [`CensusRest`]. Of sockets what is counted is kept, not which they
 /// are: neither their cookies nor their order.
 ///
 /// # Errors
 ///
 /// When there is no memory.
-pub fn payloads(look: &mut Look, now: MonotonicNs) -> Result<(Vec<Vec<u8>>, Vec<u8>), postcard::Error> {
+pub fn payloads(census: &mut Census, now: MonotonicNs) -> Result<(Vec<Vec<u8>>, Vec<u8>), postcard::Error> {
     let mut parts = Vec::new();
-    for namespace in &mut look.namespaces {
+    for namespace in &mut census.namespaces {
         // What stands together then was made at the same time, and is alike.
         namespace.sockets.sort_unstable_by_key(|socket| (socket.inode, socket.state, socket.local.port));
         for sockets in namespace.sockets.chunks(SOCKETS_AT_A_TIME) {
             parts.push(encode(&Columns::new(namespace.inode, sockets))?);
         }
     }
-    Ok((parts, encode(&Census::new(look, now))?))
+    Ok((parts, encode(&CensusRest::new(census, now))?))
 }
 
 impl Columns {
-    fn new(netns: u32, sockets: &[Listed]) -> Self {
+    fn new(netns: u32, sockets: &[ListedSocket]) -> Self {
         let mut part = Self { netns, ..Self::default() };
         let (mut addresses, mut cgroups) = (Dictionary::new(), Dictionary::new());
         let mut inode = 0;
@@ -130,7 +130,7 @@ impl Columns {
     }
 
     /// The sockets. Whatever the columns are: no index is trusted.
-    fn sockets(&self) -> Option<Vec<Listed>> {
+    fn sockets(&self) -> Option<Vec<ListedSocket>> {
         let mut inode = 0_u32;
         let (mut at_least, mut more) = (self.ages_at_least.iter(), self.ages_more.iter());
         let end = |addrs: &[u32], ports: &[u16], at: usize| -> Option<Endpoint> {
@@ -151,7 +151,7 @@ impl Columns {
                 }
                 _ => return None,
             };
-            Some(Listed {
+            Some(ListedSocket {
                 cookie: 0,
                 family: *self.families.get(at)?,
                 state: State::from(*self.states.get(at)?),
@@ -168,8 +168,8 @@ impl Columns {
     }
 }
 
-impl Census {
-    fn new(look: &Look, now: MonotonicNs) -> Self {
+impl CensusRest {
+    fn new(census: &Census, now: MonotonicNs) -> Self {
         let namespace = |found: &FoundNamespace| Namespace {
             inode: found.inode,
             names: found.names.clone(),
@@ -181,31 +181,31 @@ impl Census {
         let process =
             |&FoundProcess { pid, comm, descriptors, limit }: &FoundProcess| Process { pid, comm, descriptors, limit };
         let mut before = 0;
-        let holders = look.holders.iter().map(|&(inode, index)| {
+        let holders = census.holders.iter().map(|&(inode, index)| {
             let difference = inode.wrapping_sub(before);
             before = inode;
             (difference, index)
         });
         Self {
             now,
-            namespaces: look.namespaces.iter().map(namespace).collect(),
-            processes: look.processes.iter().map(process).collect(),
+            namespaces: census.namespaces.iter().map(namespace).collect(),
+            processes: census.processes.iter().map(process).collect(),
             holders: holders.collect(),
-            unentered: look.gaps.namespaces.clone(),
-            refused: look.gaps.processes,
+            unentered: census.gaps.namespaces.clone(),
+            refused: census.gaps.processes,
         }
     }
 
-    /// The look, with the sockets that came before it. None of its network namespaces is that of the program that reads this.
+    /// The census, with the sockets that came before it. None of its network namespaces is that of the program that reads this.
     ///
     /// # Errors
     ///
     /// When the parts do not fit together.
-    pub fn look(&self, parts: Vec<Part>) -> Result<Look, FrameError> {
+    pub fn census(&self, parts: Vec<CensusPart>) -> Result<Census, FrameError> {
         self.assemble(parts).ok_or_else(malformed)
     }
 
-    fn assemble(&self, parts: Vec<Part>) -> Option<Look> {
+    fn assemble(&self, parts: Vec<CensusPart>) -> Option<Census> {
         let namespace = |kept: &Namespace| FoundNamespace {
             inode: kept.inode,
             own: false,
@@ -233,12 +233,12 @@ impl Census {
             ((index as usize) < self.processes.len()).then_some((inode, index))
         });
         let holders = holders.collect::<Option<Vec<_>>>()?;
-        Some(Look {
+        Some(Census {
             namespaces,
             processes: self.processes.iter().map(process).collect(),
             holders,
             gaps: Gaps { namespaces: self.unentered.clone(), processes: self.refused },
-            ..Look::default()
+            ..Census::default()
         })
     }
 }
@@ -248,9 +248,9 @@ impl Census {
 /// # Errors
 ///
 /// When they are none.
-pub fn part(bytes: &[u8]) -> Result<Part, FrameError> {
+pub fn part(bytes: &[u8]) -> Result<CensusPart, FrameError> {
     let columns: Columns = decode(bytes)?;
-    Ok(Part { netns: columns.netns, sockets: columns.sockets().ok_or_else(malformed)? })
+    Ok(CensusPart { netns: columns.netns, sockets: columns.sockets().ok_or_else(malformed)? })
 }
 
 fn malformed() -> FrameError {

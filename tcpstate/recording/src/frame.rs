@@ -29,8 +29,8 @@ pub enum Kind {
     Events = 2,
     /// [`super::record::Sockets`].
     Sockets = 3,
-    /// [`super::record::Look`].
-    Look = 4,
+    /// [`super::record::Checkpoint`].
+    Checkpoint = 4,
     /// [`super::record::Stacks`].
     Stacks = 5,
     /// [`super::record::Names`].
@@ -49,8 +49,8 @@ impl Kind {
     /// The kind of this number, if it is known.
     #[must_use]
     pub fn from_number(number: u16) -> Option<Self> {
-        use Kind::{Census, Counted, End, Events, Look, Names, Part, Sockets, Stacks, Start};
-        let all = [Start, Events, Sockets, Look, Stacks, Names, Counted, End, Part, Census];
+        use Kind::{Census, Checkpoint, Counted, End, Events, Names, Part, Sockets, Stacks, Start};
+        let all = [Start, Events, Sockets, Checkpoint, Stacks, Names, Counted, End, Part, Census];
         all.into_iter().find(|&kind| kind as u16 == number)
     }
 }
@@ -225,7 +225,7 @@ mod tests {
     #[test]
     fn every_flipped_bit_is_noticed() {
         let mut frame = Vec::new();
-        write(&mut frame, Kind::Look, b"some payload, some payload").expect("small");
+        write(&mut frame, Kind::Checkpoint, b"some payload, some payload").expect("small");
         assert_eq!(open(&frame).as_deref(), Ok(&b"some payload, some payload"[..]));
         for bit in 0..frame.len() * 8 {
             let mut bad = frame.clone();

@@ -5,10 +5,10 @@ use std::io::{self, Read};
 use tcpstate_core::model::event::Event;
 
 use super::{
-    census::{self, Census, Part},
+    census::{self, CensusPart, CensusRest},
     events,
     frame::{FRAME_HEADER, FrameError, FrameHeader, HEADER, HeaderError, Kind, check_header},
-    record::{Counted, End, Look, Names, Sockets, Stacks, Start, decode},
+    record::{Checkpoint, Counted, End, Names, Sockets, Stacks, Start, decode},
 };
 
 /// What a frame says.
@@ -21,17 +21,17 @@ pub enum Content {
     /// Part of a snapshot.
     Sockets(Sockets),
     /// How things stood.
-    Look(Box<Look>),
+    Checkpoint(Box<Checkpoint>),
     /// Stacks with names.
     Stacks(Stacks),
     /// What filters need to know.
     Names(Names),
     /// What was counted.
     Counted(Counted),
-    /// Part of a look at all sockets.
-    Part(Part),
+    /// Part of a census.
+    Part(CensusPart),
     /// The rest of it.
-    Census(Box<Census>),
+    Census(Box<CensusRest>),
     /// The end.
     End(End),
 }
@@ -145,7 +145,7 @@ fn content(kind: Kind, payload: &[u8]) -> Result<Content, FrameError> {
         Kind::Start => Content::Start(Box::new(decode(payload)?)),
         Kind::Events => Content::Events(events::decode(payload)?),
         Kind::Sockets => Content::Sockets(decode(payload)?),
-        Kind::Look => Content::Look(Box::new(decode(payload)?)),
+        Kind::Checkpoint => Content::Checkpoint(Box::new(decode(payload)?)),
         Kind::Stacks => Content::Stacks(decode(payload)?),
         Kind::Names => Content::Names(decode(payload)?),
         Kind::Counted => Content::Counted(decode(payload)?),

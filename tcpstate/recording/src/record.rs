@@ -59,7 +59,7 @@ impl Start {
     }
 }
 
-/// Part of a snapshot; the [`Look`] that follows makes it whole.
+/// Part of a snapshot; the [`Checkpoint`] that follows makes it whole.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Sockets {
     /// Sockets in CLOSE_WAIT and ghost descriptors.
@@ -81,7 +81,7 @@ pub struct Taken {
 
 /// A moment at which things were looked at: a report can be made for it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Look {
+pub struct Checkpoint {
     /// The moment.
     pub now: MonotonicNs,
     /// The snapshot, if one was taken for it.

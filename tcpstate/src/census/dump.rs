@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result, bail};
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, netlink, recv, send, socket_with};
 use tcpstate_core::{
     decode::diag::{self, Ask, Then},
-    model::{Family, socket::Listed},
+    model::{Family, census::ListedSocket},
 };
 
 /// Larger than any datagram of a dump: the kernel makes them of 32 KiB at most (`netlink_dump()`, Linux 6.18).
@@ -20,7 +20,7 @@ const DATAGRAM: usize = 64 << 10;
 /// # Errors
 ///
 /// When the kernel has no `sock_diag`, or its answer cannot be read.
-pub(super) fn sockets() -> Result<Vec<Listed>> {
+pub(super) fn sockets() -> Result<Vec<ListedSocket>> {
     let mut sockets = Vec::new();
     let mut aged = Vec::new();
     let mut buffer = vec![0; DATAGRAM];
@@ -34,8 +34,8 @@ pub(super) fn sockets() -> Result<Vec<Listed>> {
     Ok(sockets)
 }
 
-fn add_ages(sockets: &mut [Listed], aged: &[Listed]) {
-    let ages: HashMap<u64, &Listed> = aged.iter().map(|socket| (socket.cookie, socket)).collect();
+fn add_ages(sockets: &mut [ListedSocket], aged: &[ListedSocket]) {
+    let ages: HashMap<u64, &ListedSocket> = aged.iter().map(|socket| (socket.cookie, socket)).collect();
     for socket in sockets.iter_mut().filter(|socket| socket.age.is_none()) {
         if let Some(aged) = ages.get(&socket.cookie).filter(|aged| aged.state == socket.state) {
             socket.age = aged.age;
@@ -43,7 +43,7 @@ fn add_ages(sockets: &mut [Listed], aged: &[Listed]) {
     }
 }
 
-fn dump(request: &[u8], buffer: &mut [u8], sockets: &mut Vec<Listed>) -> Result<()> {
+fn dump(request: &[u8], buffer: &mut [u8], sockets: &mut Vec<ListedSocket>) -> Result<()> {
     let flags = SocketFlags::CLOEXEC;
     let socket = socket_with(AddressFamily::NETLINK, SocketType::RAW, flags, Some(netlink::SOCK_DIAG))?;
     send(&socket, request, SendFlags::empty())?;

@@ -3,14 +3,14 @@
 use std::{fs, io};
 
 use anyhow::Result;
-use tcpstate_core::model::socket::{EphemeralPorts, Listed};
+use tcpstate_core::model::census::{EphemeralPorts, ListedSocket};
 
 use super::dump;
 
 /// What was read.
 #[derive(Debug)]
 pub(super) struct Inside {
-    pub(super) sockets: Vec<Listed>,
+    pub(super) sockets: Vec<ListedSocket>,
     pub(super) listen_overflows: Option<u64>,
     pub(super) listen_drops: Option<u64>,
     pub(super) ports: Option<EphemeralPorts>,

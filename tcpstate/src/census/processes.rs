@@ -16,7 +16,7 @@ use rustix::{
     fs::{Mode, OFlags, RawDir, open, readlinkat_raw},
     io::Errno,
 };
-use tcpstate_core::model::socket::FoundProcess;
+use tcpstate_core::model::census::FoundProcess;
 use tcpstate_stacks::process::{descriptors, thread as living};
 
 /// Enough for `socket:[4294967295]`; longer names are of other files.

@@ -111,7 +111,7 @@ fn unwanted(show: Show) -> &'static [Kind] {
     match show {
         Show::Leaks => &[Kind::Part, Kind::Census],
         Show::Trace | Show::Summary => &[Kind::Sockets, Kind::Stacks, Kind::Part, Kind::Census],
-        Show::States => &[Kind::Events, Kind::Sockets, Kind::Look, Kind::Stacks],
+        Show::States => &[Kind::Events, Kind::Sockets, Kind::Checkpoint, Kind::Stacks],
     }
 }
 
@@ -152,7 +152,7 @@ impl Replay<'_> {
             };
             let at = match &content {
                 Content::Events(events) => events.iter().map(tcpstate_core::model::event::Event::at).max(),
-                Content::Look(look) => Some(look.now),
+                Content::Checkpoint(checkpoint) => Some(checkpoint.now),
                 Content::Census(census) => Some(census.now),
                 Content::Counted(counted) => Some(counted.at),
                 Content::End(end) => Some(end.at),

@@ -13,8 +13,8 @@ use tcpstate_core::{
     },
     model::{
         Age, Comm, Endpoint, Family, MonotonicNs, State,
+        census::{Census, EphemeralPorts, FoundNamespace, FoundProcess, Gaps, ListedSocket},
         doctor::{Capability, Configured, Limit, Machine, Reading},
-        socket::{EphemeralPorts, FoundNamespace, FoundProcess, Gaps, Listed, Look},
     },
 };
 
@@ -22,10 +22,10 @@ use crate::{golden::assert_golden, sample::hooks, schema::assert_documented};
 
 const SCHEMA: &str = include_str!("../../schema/doctor-v1.schema.json");
 
-fn socket(state: TcpState, inode: u32, local: u16, remote: u16) -> Listed {
+fn socket(state: TcpState, inode: u32, local: u16, remote: u16) -> ListedSocket {
     let endpoint = |port| Endpoint { addr: [127, 0, 0, 1].into(), port };
     let age = Age { at_least_ns: 38_000_000_000, at_most_ns: Some(38_004_000_000) };
-    Listed {
+    ListedSocket {
         cookie: 0,
         family: Family::Inet,
         state: State::Known(state),
@@ -55,14 +55,14 @@ fn facts() -> Facts {
         ..FoundNamespace::default()
     };
     let comm = Some(Comm(*b"gate\x1bway\0\0\0\0\0\0\0\0"));
-    let look = Look {
+    let census = Census {
         namespaces: vec![namespace],
         processes: vec![FoundProcess { pid: 812, comm, descriptors: 324, limit: Some(400) }],
         holders: (1..=300).map(|inode| (inode, 0)).collect(),
         gaps: Gaps { namespaces: vec![("blue".to_owned(), "no".to_owned())], processes: 3 },
-        ..Look::default()
+        ..Census::default()
     };
-    let sockets = survey(&look, &SocketFilter::default(), Some(By::Process), MonotonicNs(0));
+    let sockets = survey(&census, &SocketFilter::default(), Some(By::Process), MonotonicNs(0));
     let value = |name| match name {
         "net.ipv4.tcp_tw_recycle" | "kernel.yama.ptrace_scope" => Reading::Absent,
         "net.ipv4.tcp_fin_timeout" => Reading::Value("15".to_owned()),

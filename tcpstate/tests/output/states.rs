@@ -15,7 +15,7 @@ use tcpstate_core::{
     aggregate::states::{By, SocketFilter, Survey, survey},
     model::{
         Age, Family, MonotonicNs, State,
-        socket::{EphemeralPorts, FoundNamespace, FoundProcess, Gaps, Listed, Look},
+        census::{Census, EphemeralPorts, FoundNamespace, FoundProcess, Gaps, ListedSocket},
     },
 };
 
@@ -34,8 +34,8 @@ const ALL_BY: [(&str, By); 5] = [
     ("remote", By::Remote),
 ];
 
-fn socket(state: TcpState, inode: u32, local: (&str, u16), remote: (&str, u16)) -> Listed {
-    Listed {
+fn socket(state: TcpState, inode: u32, local: (&str, u16), remote: (&str, u16)) -> ListedSocket {
+    ListedSocket {
         cookie: 0,
         family: if local.0.contains(':') { Family::Inet6 } else { Family::Inet },
         state: State::Known(state),
@@ -49,20 +49,26 @@ fn socket(state: TcpState, inode: u32, local: (&str, u16), remote: (&str, u16)) 
     }
 }
 
-fn aged(at_least_ns: u64, at_most_ns: Option<u64>, socket: Listed) -> Listed {
-    Listed { age: Some(Age { at_least_ns, at_most_ns }), ..socket }
+fn aged(at_least_ns: u64, at_most_ns: Option<u64>, socket: ListedSocket) -> ListedSocket {
+    ListedSocket { age: Some(Age { at_least_ns, at_most_ns }), ..socket }
 }
 
 /// A gateway that leaks towards its upstream, and a server in another namespace whose backlog is full.
-fn look(leaked: u32) -> Look {
+fn census(leaked: u32) -> Census {
     use TcpState::*;
     let upstream = ("192.0.2.9", 9090);
     let mut own = vec![
-        Listed { send_queue: 128, receive_queue: 3, ..socket(Listen, 1, ("0.0.0.0", 80), ("0.0.0.0", 0)) },
-        Listed { cgroup: NonZeroU64::new(7), ..socket(Established, 2, ("192.0.2.1", 80), ("198.51.100.7", 50_001)) },
+        ListedSocket { send_queue: 128, receive_queue: 3, ..socket(Listen, 1, ("0.0.0.0", 80), ("0.0.0.0", 0)) },
+        ListedSocket {
+            cgroup: NonZeroU64::new(7),
+            ..socket(Established, 2, ("192.0.2.1", 80), ("198.51.100.7", 50_001))
+        },
         socket(SynRecv, 0, ("192.0.2.1", 80), ("198.51.100.8", 50_002)),
         // Inherited by a worker, too.
-        Listed { cgroup: NonZeroU64::new(9), ..socket(Established, 4, ("192.0.2.1", 80), ("198.51.100.9", 50_003)) },
+        ListedSocket {
+            cgroup: NonZeroU64::new(9),
+            ..socket(Established, 4, ("192.0.2.1", 80), ("198.51.100.9", 50_003))
+        },
         aged(30 * SECOND, None, socket(FinWait2, 5, ("192.0.2.1", 40_990), ("192.0.2.10", 443))),
         socket(FinWait2, 0, ("192.0.2.1", 40_991), ("192.0.2.10", 443)),
         socket(Established, 77, ("192.0.2.1", 40_992), ("192.0.2.10", 443)),
@@ -77,16 +83,16 @@ fn look(leaked: u32) -> Look {
         aged(age, None, socket(TimeWait, 0, ("192.0.2.1", 40_500 + n), upstream))
     }));
     let blue = vec![
-        Listed { send_queue: 4, receive_queue: 5, ..socket(Listen, 300, ("::", 8080), ("::", 0)) },
-        Listed { send_queue: 10, receive_queue: 9, ..socket(Listen, 301, ("::1", 8081), ("::", 0)) },
-        Listed { state: State::Unknown(14), ..socket(Close, 0, ("fd00::1", 8080), ("fd00::2", 50_000)) },
+        ListedSocket { send_queue: 4, receive_queue: 5, ..socket(Listen, 300, ("::", 8080), ("::", 0)) },
+        ListedSocket { send_queue: 10, receive_queue: 9, ..socket(Listen, 301, ("::1", 8081), ("::", 0)) },
+        ListedSocket { state: State::Unknown(14), ..socket(Close, 0, ("fd00::1", 8080), ("fd00::2", 50_000)) },
     ];
     let process =
         |pid, name: &[u8], descriptors, limit| FoundProcess { pid, comm: Some(comm(name)), descriptors, limit };
     let mut holders = vec![(1, 0), (1, 1), (2, 1), (4, 0), (4, 1), (5, 0), (300, 2), (301, 2)];
     holders.extend((0..leaked).map(|n| (1000 + n, 0)));
     holders.sort_unstable();
-    Look {
+    Census {
         namespaces: vec![
             FoundNamespace {
                 inode: 4_026_531_840,
@@ -126,12 +132,12 @@ fn at(seconds: u64) -> MonotonicNs {
 }
 
 fn first(by: Option<By>) -> Survey {
-    survey(&look(330), &SocketFilter::default(), by, at(0))
+    survey(&census(330), &SocketFilter::default(), by, at(0))
 }
 
 /// What `--watch` shows next: more leaks, and everything in SYN_RECV gone.
 fn second(by: Option<By>) -> Survey {
-    let mut later = look(345);
+    let mut later = census(345);
     later.namespaces[0].sockets.retain(|socket| socket.state != State::Known(TcpState::SynRecv));
     let mut later = survey(&later, &SocketFilter::default(), by, at(2));
     later.compare(&first(by));
@@ -164,8 +170,9 @@ fn golden() {
 
 #[test]
 fn nothing_has_no_tables() {
-    let look = Look { namespaces: vec![FoundNamespace { own: true, ..FoundNamespace::default() }], ..Look::default() };
-    let survey = survey(&look, &SocketFilter::default(), Some(By::Process), at(0));
+    let census =
+        Census { namespaces: vec![FoundNamespace { own: true, ..FoundNamespace::default() }], ..Census::default() };
+    let survey = survey(&census, &SocketFilter::default(), Some(By::Process), at(0));
     assert_eq!(text(&survey, false, 10), "14:15:00.500 0 TCP sockets in 1 network namespace\n");
 }
 
@@ -204,7 +211,7 @@ proptest! {
     /// The numbers of both formats are those of the survey, however many there are.
     #[test]
     fn both_formats_say_the_same(leaked in 0..500_u32) {
-        let survey = survey(&look(leaked), &SocketFilter::default(), None, at(0));
+        let survey = survey(&census(leaked), &SocketFilter::default(), None, at(0));
         let line: Value = serde_json::from_str(&json_line(&survey, 10)).expect("JSON");
         prop_assert_eq!(&line["sockets"], &json!(survey.sockets));
         let text = text(&survey, false, 10);

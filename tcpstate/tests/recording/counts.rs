@@ -1,4 +1,4 @@
-//! What `tcpstate report --show states` makes of looks in a recording: the same as `tcpstate states` would have made of them.
+//! What `tcpstate report --show states` makes of censuses in a recording: the same as `tcpstate states` would have made of them.
 
 use std::{net::IpAddr, num::NonZeroU64, path::Path};
 
@@ -9,11 +9,11 @@ use tcpstate_core::{
     aggregate::states::{By, SocketFilter, Survey, survey},
     model::{
         Age, Comm, Endpoint, Family, MonotonicNs, State,
-        socket::{EphemeralPorts, FoundNamespace, FoundProcess, Gaps, Listed, Look},
+        census::{Census, EphemeralPorts, FoundNamespace, FoundProcess, Gaps, ListedSocket},
     },
 };
 use tcpstate_recording::{
-    census::{self, Census, payloads},
+    census::{CensusRest, part, payloads},
     frame::Kind,
     record::{Counted, End, decode},
     writer::Writer,
@@ -35,9 +35,9 @@ fn comm(name: &[u8]) -> Comm {
 }
 
 /// So many sockets leaked by process 4001, whose parent is 3999, and what stands around them.
-fn look(leaked: u16) -> Look {
+fn census(leaked: u16) -> Census {
     let end = |addr: &str, port| Endpoint { addr: addr.parse::<IpAddr>().expect("an address"), port };
-    let socket = |state, inode, local, remote| Listed {
+    let socket = |state, inode, local, remote| ListedSocket {
         cookie: 0,
         family: Family::Inet,
         state: State::Known(state),
@@ -49,17 +49,17 @@ fn look(leaked: u16) -> Look {
         send_queue: 128,
         age: None,
     };
-    let leak = |number: u16| Listed {
+    let leak = |number: u16| ListedSocket {
         age: Some(Age { at_least_ns: u64::from(number) * SECOND, at_most_ns: Some(u64::from(number) * SECOND + 5) }),
         ..socket(TcpState::CloseWait, 100 + u32::from(number), end("10.0.0.1", 443), end("10.1.2.3", 50_000 + number))
     };
-    let mut sockets: Vec<Listed> = (0..leaked).map(leak).collect();
+    let mut sockets: Vec<ListedSocket> = (0..leaked).map(leak).collect();
     sockets.push(socket(TcpState::Listen, 7, end("0.0.0.0", 443), end("0.0.0.0", 0)));
-    sockets.push(Listed {
+    sockets.push(ListedSocket {
         cgroup: NonZeroU64::new(9),
         ..socket(TcpState::Established, 8, end("10.0.0.1", 40_001), end("10.9.9.9", 5432))
     });
-    sockets.push(Listed {
+    sockets.push(ListedSocket {
         cgroup: None,
         age: Some(Age { at_least_ns: SECOND, at_most_ns: None }),
         ..socket(TcpState::TimeWait, 0, end("10.0.0.1", 40_002), end("10.9.9.9", 5432))
@@ -67,7 +67,7 @@ fn look(leaked: u16) -> Look {
     let mut holders: Vec<_> = (0..u32::from(leaked)).map(|number| (100 + number, 1)).chain([(7, 0), (8, 2)]).collect();
     holders.sort_unstable();
     let process = |pid, name, descriptors| FoundProcess { pid, comm: Some(comm(name)), descriptors, limit: Some(1024) };
-    Look {
+    Census {
         namespaces: vec![
             FoundNamespace {
                 inode: BLUE,
@@ -96,15 +96,15 @@ fn at(seconds: u64) -> MonotonicNs {
     MonotonicNs(START.0 + seconds * SECOND)
 }
 
-fn write_look(writer: &mut Writer, leaked: u16, now: MonotonicNs) {
-    let (parts, census) = payloads(&mut look(leaked), now).expect("memory");
+fn write_census(writer: &mut Writer, leaked: u16, now: MonotonicNs) {
+    let (parts, rest) = payloads(&mut census(leaked), now).expect("memory");
     for part in parts {
         writer.payload(Kind::Part, &part).expect("disk");
     }
-    writer.payload(Kind::Census, &census).expect("disk");
+    writer.payload(Kind::Census, &rest).expect("disk");
 }
 
-/// Looks at 1, 2 and 3 seconds, at 10, 20 and 30 leaks, and leaks that the events tell of besides.
+/// Censuses at 1, 2 and 3 seconds, at 10, 20 and 30 leaks, and leaks that the events tell of besides.
 fn write(path: &Path) {
     let mut writer = Writer::create(path, true, None).expect("a file");
     writer.record(Kind::Start, &generate::start()).expect("disk");
@@ -115,22 +115,22 @@ fn write(path: &Path) {
             writer.event(event);
         }
         writer.flush().expect("disk");
-        write_look(&mut writer, u16::try_from(second * 10).expect("small"), at(second));
+        write_census(&mut writer, u16::try_from(second * 10).expect("small"), at(second));
         let totals = tcpstate_core::model::Totals::default();
         writer.record(Kind::Counted, &Counted { at: MonotonicNs(at(second).0 + 1), totals }).expect("disk");
     }
     writer.record(Kind::End, &End { at: at(4), rotated: false }).expect("disk");
 }
 
-/// What `tcpstate states -o json` writes of a look.
+/// What `tcpstate states -o json` writes of a census.
 fn live(leaked: u16, now: MonotonicNs, filter: &SocketFilter, by: Option<By>, only: Option<u32>) -> Survey {
-    let mut look = look(leaked);
-    look.namespaces.iter_mut().for_each(|namespace| namespace.own = false);
-    look.namespaces.retain(|namespace| only.is_none_or(|only| namespace.inode == only));
+    let mut counted = census(leaked);
+    counted.namespaces.iter_mut().for_each(|namespace| namespace.own = false);
+    counted.namespaces.retain(|namespace| only.is_none_or(|only| namespace.inode == only));
     if only.is_some() {
-        look.gaps.namespaces.clear();
+        counted.gaps.namespaces.clear();
     }
-    survey(&look, filter, by, now)
+    survey(&counted, filter, by, now)
 }
 
 fn json(survey: &Survey) -> Value {
@@ -148,7 +148,7 @@ fn shown(path: &Path, arguments: &[&str]) -> Vec<Value> {
 }
 
 #[test]
-fn a_look_is_shown_as_it_would_have_been_live() {
+fn a_census_is_shown_as_it_would_have_been_live() {
     let directory = tempdir().expect("a directory");
     let path = directory.path().join("a.tcps");
     write(&path);
@@ -190,7 +190,7 @@ fn a_look_is_shown_as_it_would_have_been_live() {
 }
 
 #[test]
-fn ranges_choose_among_looks() {
+fn ranges_choose_among_censuses() {
     let directory = tempdir().expect("a directory");
     let path = directory.path().join("a.tcps");
     write(&path);
@@ -246,7 +246,7 @@ fn where_nothing_was_counted_nothing_is_shown() {
 #[test]
 fn the_format_of_counts_stays() {
     let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus/recording");
-    let mut written = look(3);
+    let mut written = census(3);
     let (parts, whole) = payloads(&mut written, at(1)).expect("memory");
     let seeds = [(Kind::Part, &parts[0]), (Kind::Part, &parts[1]), (Kind::Census, &whole)];
     let seeds = seeds.into_iter().zip(["kind9-0", "kind9-1", "kind10-0"]);
@@ -260,22 +260,22 @@ fn the_format_of_counts_stays() {
         assert_eq!(u16::from(bytes[0]), kind as u16);
         kept.push(bytes[1..].to_vec());
     }
-    let read = kept[..2].iter().map(|bytes| census::part(bytes).expect("a part")).collect();
-    let whole: Census = decode(&kept[2]).expect("a census");
+    let read = kept[..2].iter().map(|bytes| part(bytes).expect("a part")).collect();
+    let whole: CensusRest = decode(&kept[2]).expect("a census");
     written.namespaces[0].own = false;
     written.cgroups.clear();
-    assert_eq!((whole.now, whole.look(read).expect("whole")), (at(1), written));
+    assert_eq!((whole.now, whole.census(read).expect("whole")), (at(1), written));
 }
 
-/// The parts of a look that was cut off are not shown as one.
+/// The parts of a census that was cut off are not shown as one.
 #[test]
-fn half_a_look_is_none() {
+fn half_a_census_is_none() {
     let directory = tempdir().expect("a directory");
     let path = directory.path().join("a.tcps");
     let mut writer = Writer::create(&path, true, None).expect("a file");
     writer.record(Kind::Start, &generate::start()).expect("disk");
-    write_look(&mut writer, 10, at(1));
-    let (parts, _) = payloads(&mut look(20), at(2)).expect("memory");
+    write_census(&mut writer, 10, at(1));
+    let (parts, _) = payloads(&mut census(20), at(2)).expect("memory");
     writer.payload(Kind::Part, &parts[0]).expect("disk");
     let shown = report(&path, &["--show", "states", "-o", "json"]);
     assert!(shown.status.success() && shown.stderr.contains("was not ended"), "{}", shown.stderr);

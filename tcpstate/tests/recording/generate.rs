@@ -9,15 +9,15 @@ use std::{
 use tcpstate_common::state::TcpState::{Close, CloseWait, Established, LastAck, Listen, SynRecv};
 use tcpstate_core::model::{
     Comm, Dwell, Endpoint, Family, MonotonicNs, Owner, OwnerSource, Protocol, SocketId, State, Totals, Transition,
+    census::{self, FoundNamespace, FoundProcess, ListedSocket},
     event::Event,
     leak::{LeakEvent, LeakLosses, PlaceId},
     probes::{HookAttempt, Hooks, Probes, Role, RoleProbe},
-    socket::{self, FoundNamespace, FoundProcess, Listed},
 };
 use tcpstate_recording::{
     census::payloads,
     frame::Kind,
-    record::{Counted, End, Look, Names, Start, Taken},
+    record::{Checkpoint, Counted, End, Names, Start, Taken},
     writer::Writer,
 };
 
@@ -180,16 +180,16 @@ pub(crate) fn names() -> Names {
     }
 }
 
-/// A look without anything but the time.
-pub(crate) fn look(now: MonotonicNs, snapshot: Option<Taken>) -> Look {
-    Look { now, snapshot, in_send: None, sleepers: Vec::new(), losses: LeakLosses::default(), unrepaired: false }
+/// A checkpoint without anything but the time.
+pub(crate) fn checkpoint(now: MonotonicNs, snapshot: Option<Taken>) -> Checkpoint {
+    Checkpoint { now, snapshot, in_send: None, sleepers: Vec::new(), losses: LeakLosses::default(), unrepaired: false }
 }
 
-/// A look at so many sockets of one process.
-pub(crate) fn census(sockets: u32) -> socket::Look {
+/// A census of so many sockets of one process.
+pub(crate) fn census(sockets: u32) -> census::Census {
     let end = |addr, port| Endpoint { addr: IpAddr::V4(addr), port };
     let mut noise = Noise(7);
-    let socket = |number: u32, noise: &mut Noise| Listed {
+    let socket = |number: u32, noise: &mut Noise| ListedSocket {
         cookie: 0,
         family: Family::Inet,
         state: State::Known(Established),
@@ -202,11 +202,11 @@ pub(crate) fn census(sockets: u32) -> socket::Look {
         age: None,
     };
     let listed = (0..sockets).map(|number| socket(number, &mut noise)).collect();
-    socket::Look {
+    census::Census {
         namespaces: vec![FoundNamespace { inode: 4_026_531_833, sockets: listed, ..FoundNamespace::default() }],
         processes: vec![FoundProcess { pid: 4000, comm: None, descriptors: u64::from(sockets), limit: None }],
         holders: (0..sockets).map(|number| (5_000_000 + number, 0)).collect(),
-        ..socket::Look::default()
+        ..census::Census::default()
     }
 }
 
@@ -222,7 +222,7 @@ fn write_census(writer: &mut Writer, sockets: u32, now: MonotonicNs) {
 }
 
 /// Writes a recording of at least so many transitions; returns how many there are, and the last moment. For each block
-/// of events there is a look at so many sockets; none where there are no sockets.
+/// of events there is a census of so many sockets; none where there are no sockets.
 pub(crate) fn write(path: &Path, transitions: u64, sockets: u32) -> (u64, MonotonicNs) {
     let mut writer = Writer::create(path, true, None).expect("a file");
     writer.record(Kind::Start, &start()).expect("disk");
@@ -230,7 +230,7 @@ pub(crate) fn write(path: &Path, transitions: u64, sockets: u32) -> (u64, Monoto
     let mut connections = Connections::new();
     let mut totals = Totals::default();
     let mut last = START;
-    writer.record(Kind::Look, &look(last, None)).expect("disk");
+    writer.record(Kind::Checkpoint, &checkpoint(last, None)).expect("disk");
     while totals.seen < transitions {
         for event in connections.event() {
             last = last.max(event.at());
@@ -242,7 +242,7 @@ pub(crate) fn write(path: &Path, transitions: u64, sockets: u32) -> (u64, Monoto
         }
     }
     totals.transitions = totals.seen;
-    writer.record(Kind::Look, &look(last, None)).expect("disk");
+    writer.record(Kind::Checkpoint, &checkpoint(last, None)).expect("disk");
     writer.record(Kind::Counted, &Counted { at: last, totals }).expect("disk");
     writer.record(Kind::End, &End { at: last, rotated: false }).expect("disk");
     writer.sync().expect("disk");

@@ -1,6 +1,6 @@
 //! How many TCP sockets are in each state, whose they are, how old, and what they use up.
 //!
-//! [`survey`] makes a [`Survey`] of one [`Look`]; [`Survey::compare`] says what changed since another, and [`Look::kept`] leaves out
+//! [`survey`] makes a [`Survey`] of one [`Census`]; [`Survey::compare`] says what changed since another, and [`Census::kept`] leaves out
 //! what will not be asked for.
 
 mod change;
@@ -22,28 +22,28 @@ use self::{ports::Destinations, tally::Tally};
 use super::leaks::{Peer, Process};
 use crate::model::{
     MonotonicNs, State,
-    socket::{FoundNamespace, FoundProcess, Listed, Look},
+    census::{Census, FoundNamespace, FoundProcess, ListedSocket},
 };
 
 const LISTEN: State = State::Known(TcpState::Listen);
 
-/// Counts what a look found.
+/// Counts what a census found.
 #[must_use]
-pub fn survey(look: &Look, filter: &SocketFilter, by: Option<By>, now: MonotonicNs) -> Survey {
+pub fn survey(census: &Census, filter: &SocketFilter, by: Option<By>, now: MonotonicNs) -> Survey {
     let mut total = Tally::default();
     let mut groups: BTreeMap<GroupKey, Tally> = BTreeMap::new();
-    let mut held = vec![0_u64; look.processes.len()];
+    let mut held = vec![0_u64; census.processes.len()];
     let mut shared = 0;
     let mut listeners = Vec::new();
     let mut destinations = Vec::new();
     let mut namespaces = Vec::new();
-    for namespace in &look.namespaces {
+    for namespace in &census.namespaces {
         let place = Place::new(namespace);
         let mut used = Destinations::default();
         let mut sockets = 0;
         for socket in &namespace.sockets {
-            let holders = holders(look, socket);
-            if !filter.matches(look, socket, holders) {
+            let holders = holders(census, socket);
+            if !filter.matches(census, socket, holders) {
                 continue;
             }
             sockets += 1;
@@ -53,7 +53,7 @@ pub fn survey(look: &Look, filter: &SocketFilter, by: Option<By>, now: Monotonic
                 held[process as usize] += 1;
             }
             if socket.state == LISTEN {
-                listeners.push(listener(look, namespace, socket, holders));
+                listeners.push(listener(census, namespace, socket, holders));
             } else if let Some(destination) = place.destination(socket) {
                 used.add(destination, socket);
             }
@@ -62,7 +62,7 @@ pub fn survey(look: &Look, filter: &SocketFilter, by: Option<By>, now: Monotonic
                 // A socket that several processes hold counts for each of them.
                 Some(By::Process) if !holders.is_empty() => {
                     for &(_, process) in holders {
-                        let pid = look.processes[process as usize].pid;
+                        let pid = census.processes[process as usize].pid;
                         groups.entry(GroupKey::Process(pid)).or_default().add(socket);
                     }
                 }
@@ -71,7 +71,7 @@ pub fn survey(look: &Look, filter: &SocketFilter, by: Option<By>, now: Monotonic
         }
         namespaces.push(NamespaceRow::new(namespace, sockets));
         let ports = namespace.ports.as_ref();
-        destinations.extend(used.rows(namespace.inode, ports.map_or(0, crate::model::socket::EphemeralPorts::count)));
+        destinations.extend(used.rows(namespace.inode, ports.map_or(0, crate::model::census::EphemeralPorts::count)));
     }
     listeners.sort_by(|one: &ListenerRow, other| other.fill().total_cmp(&one.fill()).then_with(|| one.at(other)));
     destinations.sort_by(DestinationRow::fuller_first);
@@ -82,34 +82,34 @@ pub fn survey(look: &Look, filter: &SocketFilter, by: Option<By>, now: Monotonic
         shared,
         states: total.rows(),
         by,
-        groups: group_rows(look, groups),
+        groups: group_rows(census, groups),
         listeners,
-        processes: process_rows(look, filter, &held),
+        processes: process_rows(census, filter, &held),
         destinations,
         namespaces,
-        gaps: look.gaps.clone(),
+        gaps: census.gaps.clone(),
     }
 }
 
 /// The entries of a socket's holders; empty when it has none, or none that is known.
-fn holders<'a>(look: &'a Look, socket: &Listed) -> &'a [(u32, u32)] {
+fn holders<'a>(census: &'a Census, socket: &ListedSocket) -> &'a [(u32, u32)] {
     if socket.inode == 0 {
         return &[];
     }
-    let start = look.holders.partition_point(|&(inode, _)| inode < socket.inode);
-    let count = look.holders[start..].iter().take_while(|&&(inode, _)| inode == socket.inode).count();
-    &look.holders[start..start + count]
+    let start = census.holders.partition_point(|&(inode, _)| inode < socket.inode);
+    let count = census.holders[start..].iter().take_while(|&&(inode, _)| inode == socket.inode).count();
+    &census.holders[start..start + count]
 }
 
 fn process(found: &FoundProcess) -> Process {
     Process { pid: found.pid, comm: found.comm }
 }
 
-fn listener(look: &Look, namespace: &FoundNamespace, socket: &Listed, holders: &[(u32, u32)]) -> ListenerRow {
+fn listener(census: &Census, namespace: &FoundNamespace, socket: &ListedSocket, holders: &[(u32, u32)]) -> ListenerRow {
     ListenerRow {
         netns: namespace.inode,
         local: socket.local,
-        process: holders.first().map(|&(_, index)| process(&look.processes[index as usize])),
+        process: holders.first().map(|&(_, index)| process(&census.processes[index as usize])),
         holders: holders.len() as u64,
         used: socket.receive_queue.into(),
         limit: socket.send_queue.into(),
@@ -117,8 +117,8 @@ fn listener(look: &Look, namespace: &FoundNamespace, socket: &Listed, holders: &
 }
 
 /// Those that hold sockets of interest, and those that are near their limit whatever they hold.
-fn process_rows(look: &Look, filter: &SocketFilter, held: &[u64]) -> Vec<ProcessRow> {
-    let rows = look.processes.iter().zip(held).map(|(found, &sockets)| ProcessRow {
+fn process_rows(census: &Census, filter: &SocketFilter, held: &[u64]) -> Vec<ProcessRow> {
+    let rows = census.processes.iter().zip(held).map(|(found, &sockets)| ProcessRow {
         process: process(found),
         descriptors: found.descriptors,
         limit: found.limit,
@@ -136,15 +136,15 @@ fn process_rows(look: &Look, filter: &SocketFilter, held: &[u64]) -> Vec<Process
     rows
 }
 
-fn group_rows(look: &Look, groups: BTreeMap<GroupKey, Tally>) -> Vec<GroupRow> {
-    let comms: BTreeMap<u32, &FoundProcess> = look.processes.iter().map(|found| (found.pid, found)).collect();
+fn group_rows(census: &Census, groups: BTreeMap<GroupKey, Tally>) -> Vec<GroupRow> {
+    let comms: BTreeMap<u32, &FoundProcess> = census.processes.iter().map(|found| (found.pid, found)).collect();
     let name = |key| match key {
         GroupKey::Process(pid) => comms.get(&pid).and_then(|found| found.comm).map(|comm| comm.bytes().to_vec()),
         GroupKey::Netns(inode) => {
-            let namespace = look.namespaces.iter().find(|namespace| namespace.inode == inode)?;
+            let namespace = census.namespaces.iter().find(|namespace| namespace.inode == inode)?;
             namespace.names.first().cloned()
         }
-        GroupKey::Cgroup(id) => look.cgroups.get(&id).cloned(),
+        GroupKey::Cgroup(id) => census.cgroups.get(&id).cloned(),
         _ => None,
     };
     let rows = groups.into_iter().map(|(key, tally)| GroupRow {
@@ -173,17 +173,17 @@ impl<'a> Place<'a> {
     }
 
     /// Whether its local port was given by the kernel: in the range, and nobody listens there.
-    fn has_given_port(&self, socket: &Listed) -> bool {
+    fn has_given_port(&self, socket: &ListedSocket) -> bool {
         let port = socket.local.port;
         let in_range = self.namespace.ports.as_ref().is_some_and(|ports| ports.contains(port));
         in_range && !self.listening.contains(&port)
     }
 
-    fn destination(&self, socket: &Listed) -> Option<ports::Destination> {
+    fn destination(&self, socket: &ListedSocket) -> Option<ports::Destination> {
         (socket.remote.port != 0 && self.has_given_port(socket)).then(|| ports::Destination::of(socket))
     }
 
-    fn key(&self, by: By, socket: &Listed) -> GroupKey {
+    fn key(&self, by: By, socket: &ListedSocket) -> GroupKey {
         match by {
             By::Process if socket.inode == 0 => GroupKey::NoDescriptor,
             By::Process => GroupKey::HolderUnknown,

@@ -12,7 +12,7 @@ use bytemuck::{Pod, Zeroable};
 use netlink_packet_core::{NLM_F_DUMP, NLM_F_REQUEST, NetlinkBuffer, NlasIterator};
 use tcpstate_common::state::{AF_INET, AF_INET6, TcpState};
 
-use crate::model::{Age, Endpoint, Family, State, socket::Listed};
+use crate::model::{Age, Endpoint, Family, State, census::ListedSocket};
 
 /// `SOCK_DIAG_BY_FAMILY` of `include/uapi/linux/sock_diag.h`.
 const BY_FAMILY: u16 = 20;
@@ -148,7 +148,7 @@ pub fn request(family: Family, ask: Ask) -> Vec<u8> {
 /// # Errors
 ///
 /// When the kernel refused, and when the datagram is not what a kernel sends.
-pub fn datagram(mut bytes: &[u8], sockets: &mut Vec<Listed>) -> Result<Then, DiagError> {
+pub fn datagram(mut bytes: &[u8], sockets: &mut Vec<ListedSocket>) -> Result<Then, DiagError> {
     let malformed = |error: netlink_packet_core::DecodeError| DiagError::Malformed(error.to_string());
     while !bytes.is_empty() {
         let message = NetlinkBuffer::new_checked(bytes).map_err(malformed)?;
@@ -174,7 +174,7 @@ fn refusal(payload: &[u8]) -> Option<DiagError> {
     (number < 0).then(|| DiagError::Refused(io::Error::from_raw_os_error(number.saturating_neg())))
 }
 
-fn socket(payload: &[u8]) -> Result<Listed, DiagError> {
+fn socket(payload: &[u8]) -> Result<ListedSocket, DiagError> {
     let (message, attributes) = payload
         .split_at_checked(size_of::<Message>())
         .ok_or_else(|| DiagError::Malformed(format!("a socket in {} bytes", payload.len())))?;
@@ -203,7 +203,7 @@ fn socket(payload: &[u8]) -> Result<Listed, DiagError> {
         }
     }
     let state = State::from(message.state);
-    Ok(Listed {
+    Ok(ListedSocket {
         cookie: u64::from(message.id.cookie[0]) | u64::from(message.id.cookie[1]) << 32,
         family,
         state,

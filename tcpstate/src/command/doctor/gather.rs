@@ -18,8 +18,8 @@ use tcpstate_core::{
         states::{By, SocketFilter, survey},
     },
     model::{
+        census::Census,
         doctor::{Configured, Reading},
-        socket::Look,
     },
 };
 
@@ -47,12 +47,12 @@ pub(super) fn facts(settings: &DoctorSettings, host: &Host) -> Result<Facts> {
     let clock = Clock::start()?;
     let own = host.own_netns()?;
     let netns = settings.netns.as_ref().map_or(own, |only| only.inode);
-    let look = census::take(settings.netns.as_ref(), host)?;
+    let census = census::take(settings.netns.as_ref(), host)?;
     let now = clock.now();
-    let judge = |look: &Look| survey(look, &SocketFilter::default(), Some(By::Process), now);
-    let sockets = judge(&look);
-    let only_here = look.namespaces.iter().filter(|namespace| namespace.inode == netns).cloned().collect();
-    let sockets_here = judge(&Look { namespaces: only_here, ..look });
+    let judge = |census: &Census| survey(census, &SocketFilter::default(), Some(By::Process), now);
+    let sockets = judge(&census);
+    let only_here = census.namespaces.iter().filter(|namespace| namespace.inode == netns).cloned().collect();
+    let sockets_here = judge(&Census { namespaces: only_here, ..census });
     let mut here = match &settings.netns {
         Some(only) if only.inode != own => {
             in_network_namespace(&open(only, host)?, readings).context("failed to enter the network namespace")?

@@ -1,4 +1,4 @@
-//! Looks at all sockets, as `tcpstate states` makes them, on a thread of their own.
+//! Censuses, as `tcpstate states` takes them, on a thread of their own.
 
 use std::{
     collections::BTreeSet,
@@ -8,7 +8,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, anyhow};
-use tcpstate_core::model::socket::Look;
+use tcpstate_core::model::census::Census;
 use tcpstate_recording::{
     census::payloads,
     frame::{self, Kind},
@@ -23,26 +23,26 @@ use crate::{
     settings::record::CensusSettings,
 };
 
-/// Looks take one part in so many of the time.
+/// Censuses take one part in so many of the time.
 const TIME_PART: u32 = 50;
-/// Bytes a second that looks take in the file.
+/// Bytes a second that censuses take in the file.
 const BYTES_A_SECOND: u64 = 16 << 10;
 
-/// What a look found, ready to be written.
+/// What a census found, ready to be written.
 pub(super) struct Found {
     pub(super) frames: Vec<u8>,
     pub(super) named: Named,
     took: Duration,
 }
 
-/// Asks for looks, and waits for them.
+/// Asks for censuses, and waits for them.
 pub(super) struct Taker {
     ask: sync::Sender<()>,
     found: mpsc::UnboundedReceiver<Result<Found>>,
     asked: bool,
     every: Duration,
     due: Instant,
-    /// Whether it was said that looks fail.
+    /// Whether it was said that censuses fail.
     failing: bool,
 }
 
@@ -66,26 +66,26 @@ impl Taker {
         Ok(Self { ask, found, asked: false, every, due: Instant::now(), failing: false })
     }
 
-    /// Asks for a look, if one is due and none is being taken.
+    /// Asks for a census, if one is due and none is being taken.
     pub(super) fn ask_if_due(&mut self) {
         if Instant::now() >= self.due {
             self.ask();
         }
     }
 
-    /// Asks for a look, if none is being taken.
+    /// Asks for a census, if none is being taken.
     pub(super) fn ask(&mut self) {
         if !self.asked {
             self.asked = self.ask.send(()).is_ok();
         }
     }
 
-    /// Whether a look is being taken.
+    /// Whether a census is being taken.
     pub(super) fn is_asked(&self) -> bool {
         self.asked
     }
 
-    /// What was found, once it is, by the look that was asked for; cancellation-safe. A look that fails is told of and passed over.
+    /// What was found, once it is, by the census that was asked for; cancellation-safe. One that fails is told of and passed over.
     pub(super) async fn found(&mut self) -> Option<Found> {
         let found = self.found.recv().await.unwrap_or_else(|| Err(anyhow!("the thread that looks ended")));
         self.asked = false;
@@ -106,14 +106,14 @@ impl Taker {
     }
 }
 
-/// Time to the next look after one that took so long and is so large.
+/// Time to the next census after one that took so long and is so large.
 fn pause(every: Duration, took: Duration, bytes: u64) -> Duration {
     every.max(took * (TIME_PART - 1)).max(Duration::from_secs(bytes / BYTES_A_SECOND))
 }
 
 fn take(settings: &CensusSettings, host: &Host, clock: &Clock) -> Result<Found> {
     let began = Instant::now();
-    let look = census::take(settings.netns.as_ref(), host)?;
+    let census = census::take(settings.netns.as_ref(), host)?;
     let now = clock.now();
     let mut filter = settings.filter.clone();
     if settings.children {
@@ -121,26 +121,26 @@ fn take(settings: &CensusSettings, host: &Host, clock: &Clock) -> Result<Found> 
     }
     // Anew each time: there may be other cgroups below it by now.
     filter.cgroups = settings.cgroup.as_deref().map(|path| host.cgroups_below(path)).transpose()?;
-    let mut look = look.kept(&filter);
-    let named = named(&look);
-    let (parts, census) = payloads(&mut look, now)?;
+    let mut census = census.kept(&filter);
+    let named = named(&census);
+    let (parts, rest) = payloads(&mut census, now)?;
     let mut frames = Vec::new();
     for part in &parts {
         frame::write(&mut frames, Kind::Part, part)?;
     }
-    frame::write(&mut frames, Kind::Census, &census)?;
+    frame::write(&mut frames, Kind::Census, &rest)?;
     let took = began.elapsed();
-    tracing::debug!("a look at all sockets took {} µs and {} bytes", took.as_micros(), frames.len());
+    tracing::debug!("a census took {} µs and {} bytes", took.as_micros(), frames.len());
     Ok(Found { frames, named, took })
 }
 
-fn named(look: &Look) -> Named {
-    let sockets = look.namespaces.iter().flat_map(|namespace| &namespace.sockets);
+fn named(census: &Census) -> Named {
+    let sockets = census.namespaces.iter().flat_map(|namespace| &namespace.sockets);
     let cgroups: BTreeSet<u64> = sockets.filter_map(|socket| socket.cgroup).map(std::num::NonZeroU64::get).collect();
     Named {
         cgroups: cgroups.into_iter().collect(),
-        netns: look.namespaces.iter().map(|namespace| namespace.inode).collect(),
-        processes: look.processes.iter().map(|process| process.pid).collect(),
+        netns: census.namespaces.iter().map(|namespace| namespace.inode).collect(),
+        processes: census.processes.iter().map(|process| process.pid).collect(),
     }
 }
 
@@ -149,7 +149,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn looks_that_cost_much_are_rare() {
+    fn censuses_that_cost_much_are_rare() {
         let pause = |took, bytes| pause(Duration::from_secs(10), Duration::from_millis(took), bytes);
         assert_eq!(pause(3, 2000), Duration::from_secs(10));
         assert_eq!(pause(1000, 2000), Duration::from_secs(49));

@@ -6,7 +6,7 @@ use anyhow::Result;
 use tcpstate_core::model::leak::Snapshot;
 use tcpstate_recording::{
     frame::Kind,
-    record::{Look, SOCKETS_AT_A_TIME, SleepersRecord, Sockets, Taken},
+    record::{Checkpoint, SOCKETS_AT_A_TIME, SleepersRecord, Sockets, Taken},
 };
 
 use super::Recorder;
@@ -23,7 +23,7 @@ impl Recorder<'_> {
         let Surveyed { in_send, sleepers, losses, unrepaired, .. } = self.hunt.survey(GROUPS, &mut self.tape).await?;
         let record = |(pid, found): (u32, Vec<_>)| (pid, found.iter().map(SleepersRecord::from).collect());
         self.tape.stacks(&self.hunt.leaks.places(), self.hunt.stacks.book()).await?;
-        let look = Look {
+        let checkpoint = Checkpoint {
             // After all events that came before it into the file.
             now: self.hunt.clock.now(),
             snapshot,
@@ -32,7 +32,7 @@ impl Recorder<'_> {
             losses,
             unrepaired,
         };
-        self.tape.write(Kind::Look, 0, look).await
+        self.tape.write(Kind::Checkpoint, 0, checkpoint).await
     }
 
     /// Takes a snapshot and writes its sockets.

@@ -18,7 +18,7 @@ const MAX_PROCESSES: usize = 65_536;
 /// Generations that are asked of a process.
 const GENERATIONS: usize = 64;
 
-/// What a look at all sockets names, by number.
+/// What a census names, by number.
 #[derive(Debug, Default)]
 pub(super) struct Named {
     pub(super) cgroups: Vec<u64>,
@@ -66,7 +66,7 @@ impl NameKeeper {
         }
     }
 
-    /// Notes what a look at all sockets names.
+    /// Notes what a census of all sockets names.
     pub(super) fn note_all(&mut self, named: &Named) {
         for &cgroup in &named.cgroups {
             self.wanted_cgroup |= self.cgroups.insert(cgroup);

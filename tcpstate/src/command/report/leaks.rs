@@ -14,7 +14,7 @@ use tcpstate_core::{
 };
 use tcpstate_recording::{
     reader::Content,
-    record::{Look, Taken},
+    record::{Checkpoint, Taken},
 };
 
 use super::{Range, Replay, Viewer, source::Source};
@@ -34,13 +34,13 @@ struct Hunt {
     leaks: Leaks,
     range: Range,
     book: StackBook,
-    /// Sockets of the snapshot that the next look completes.
+    /// Sockets of the snapshot that the next checkpoint completes.
     sockets: Vec<FoundSocket>,
-    /// The last look, without its snapshot.
-    look: Option<Look>,
-    /// The first look, if it is too late.
+    /// The last checkpoint, without its snapshot.
+    checkpoint: Option<Checkpoint>,
+    /// The first checkpoint, if it is too late.
     too_late: Option<MonotonicNs>,
-    /// Snapshots and losses before the first look are none.
+    /// Snapshots and losses before the first checkpoint are none.
     losses: LeakLosses,
 }
 
@@ -59,14 +59,14 @@ impl Viewer for Hunt {
                     self.book.insert(*place, stack.into());
                 }
             }
-            Content::Look(look) => {
+            Content::Checkpoint(checkpoint) => {
                 let sockets = std::mem::take(&mut self.sockets);
                 // What is of later may still be among what comes before it.
-                if look.now > self.range.to {
-                    self.too_late = Some(look.now);
+                if checkpoint.now > self.range.to {
+                    self.too_late = Some(checkpoint.now);
                     return Ok(false);
                 }
-                self.look(*look, sockets, wanted);
+                self.checkpoint(*checkpoint, sockets, wanted);
             }
             Content::Start(_)
             | Content::Names(_)
@@ -91,26 +91,26 @@ impl Hunt {
         }
     }
 
-    fn look(&mut self, mut look: Look, mut sockets: Vec<FoundSocket>, wanted: &Wanted) {
-        if let Some(Taken { taken, complete, mut listeners, processes }) = look.snapshot.take() {
+    fn checkpoint(&mut self, mut checkpoint: Checkpoint, mut sockets: Vec<FoundSocket>, wanted: &Wanted) {
+        if let Some(Taken { taken, complete, mut listeners, processes }) = checkpoint.snapshot.take() {
             let from = self.range.from;
             let began = |found: &FoundSocket| from.0 == 0 || found.since.is_some_and(|since| since >= from);
             sockets.retain(|found| wanted.found(found) && began(found));
             listeners.retain(|found| wanted.listener(found));
             self.leaks.reconcile(&Snapshot { taken, complete, sockets, listeners, processes });
         }
-        self.losses = look.losses;
-        self.look = Some(look);
+        self.losses = checkpoint.losses;
+        self.checkpoint = Some(checkpoint);
         self.survey(None);
     }
 
-    /// How things stand at the last look, or at another moment after it.
+    /// How things stand at the last checkpoint, or at another moment after it.
     fn survey(&mut self, at: Option<MonotonicNs>) -> Option<Survey> {
-        let look = self.look.as_ref()?;
+        let checkpoint = self.checkpoint.as_ref()?;
         let Self { leaks, book, .. } = self;
         let fold = |place| book.fold(place);
-        let now = at.unwrap_or(look.now).max(look.now);
-        Some(leaks.survey(&Observed { now, asleep_in_send: look.in_send.as_ref(), fold: &fold }))
+        let now = at.unwrap_or(checkpoint.now).max(checkpoint.now);
+        Some(leaks.survey(&Observed { now, asleep_in_send: checkpoint.in_send.as_ref(), fold: &fold }))
     }
 }
 
@@ -125,7 +125,7 @@ pub(super) fn show(replay: &mut Replay<'_>, source: &mut Source, out: &mut impl 
         range: replay.range,
         book: StackBook::default(),
         sockets: Vec::new(),
-        look: None,
+        checkpoint: None,
         too_late: None,
         losses: LeakLosses::default(),
     };
@@ -137,16 +137,16 @@ pub(super) fn show(replay: &mut Replay<'_>, source: &mut Source, out: &mut impl 
             None => bail!("the recording was cut off before leaks were looked at; `--show trace` shows what there is"),
         }
     };
-    let look = hunt.look.as_ref();
-    let sleepers = look.map(|look| {
+    let checkpoint = hunt.checkpoint.as_ref();
+    let sleepers = checkpoint.map(|checkpoint| {
         let of_process = |(pid, sleepers): &(u32, Vec<_>)| (*pid, sleepers.iter().map(Into::into).collect());
-        look.sleepers.iter().map(of_process).collect::<BTreeMap<_, _>>()
+        checkpoint.sleepers.iter().map(of_process).collect::<BTreeMap<_, _>>()
     });
     let surroundings = Surroundings {
         sleepers: sleepers.unwrap_or_default(),
         losses: hunt.losses,
         unseen: replay.start.probes.hooks.lost(),
-        unrepaired: look.is_some_and(|look| look.unrepaired),
+        unrepaired: checkpoint.is_some_and(|checkpoint| checkpoint.unrepaired),
         top: settings.top,
     };
     let report = LeakReport::new(survey, &hunt.book, surroundings);

@@ -1,14 +1,14 @@
-//! Looks at all sockets in a recording, as `tcpstate states` shows them.
+//! Censuses in a recording, as `tcpstate states` shows them.
 
 use std::io::Write;
 
 use anyhow::{Result, bail};
 use tcpstate_core::{
     aggregate::states::{By, SocketFilter, Survey, survey},
-    model::{MonotonicNs, socket::Look},
+    model::{MonotonicNs, census::Census},
 };
 use tcpstate_recording::{
-    census::{Census, Part},
+    census::{CensusPart, CensusRest},
     reader::Content,
     record::Names,
 };
@@ -22,62 +22,62 @@ use crate::{
     settings::report::StatesView,
 };
 
-/// Sees looks, and shows them: the last before the end of the range, or where the range has a beginning each of them with what
+/// Sees censuses, and shows them: the last before the end of the range, or where the range has a beginning each of them with what
 /// changed since the one before.
-struct Looks<'a, W> {
+struct Censuses<'a, W> {
     out: &'a mut W,
     renderer: StatesRenderer,
     view: &'a StatesView,
     range: Range,
     each: bool,
-    parts: Vec<Part>,
+    parts: Vec<CensusPart>,
     /// What was told of cgroups until now.
     names: Vec<(u64, Vec<u8>)>,
-    /// The last look that was within the range.
-    last: Option<(MonotonicNs, Look)>,
+    /// The last census that was within the range.
+    last: Option<(MonotonicNs, Census)>,
     shown: Option<Survey>,
-    /// The first look that was too late.
+    /// The first census that was too late.
     too_late: Option<MonotonicNs>,
 }
 
-impl<W: Write> Viewer for Looks<'_, W> {
+impl<W: Write> Viewer for Censuses<'_, W> {
     fn take(&mut self, content: Content, wanted: &mut Wanted) -> Result<bool> {
         match content {
             Content::Names(Names { cgroups, .. }) => self.names.extend(cgroups),
             Content::Part(part) => self.parts.push(part),
-            Content::Census(census) => return self.census(&census, wanted),
+            Content::Census(rest) => return self.take_census(&rest, wanted),
             _ => {}
         }
         Ok(true)
     }
 }
 
-impl<W: Write> Looks<'_, W> {
-    fn census(&mut self, census: &Census, wanted: &Wanted) -> Result<bool> {
-        let look = census.look(std::mem::take(&mut self.parts))?;
-        if census.now > self.range.to {
-            self.too_late = Some(census.now);
+impl<W: Write> Censuses<'_, W> {
+    fn take_census(&mut self, rest: &CensusRest, wanted: &Wanted) -> Result<bool> {
+        let census = rest.census(std::mem::take(&mut self.parts))?;
+        if rest.now > self.range.to {
+            self.too_late = Some(rest.now);
             return Ok(false);
         }
-        if census.now < self.range.from {
+        if rest.now < self.range.from {
             return Ok(true);
         }
         if self.each {
-            self.show(census.now, look, wanted)?;
+            self.show(rest.now, census, wanted)?;
         } else {
-            self.last = Some((census.now, look));
+            self.last = Some((rest.now, census));
         }
         Ok(true)
     }
 
-    fn show(&mut self, now: MonotonicNs, mut look: Look, wanted: &Wanted) -> Result<()> {
-        let filter = self.filter(&look, wanted);
-        look.namespaces.retain(|namespace| wanted.wants_netns(namespace.inode));
-        look.gaps.namespaces.retain(|(name, _)| wanted.may_want_netns(name));
+    fn show(&mut self, now: MonotonicNs, mut census: Census, wanted: &Wanted) -> Result<()> {
+        let filter = self.filter(&census, wanted);
+        census.namespaces.retain(|namespace| wanted.wants_netns(namespace.inode));
+        census.gaps.namespaces.retain(|(name, _)| wanted.may_want_netns(name));
         if self.view.by == Some(By::Cgroup) {
-            look.cgroups = self.names.iter().cloned().collect();
+            census.cgroups = self.names.iter().cloned().collect();
         }
-        let mut survey = survey(&look, &filter, self.view.by, now);
+        let mut survey = survey(&census, &filter, self.view.by, now);
         if let Some(before) = &self.shown {
             survey.compare(before);
         }
@@ -89,10 +89,10 @@ impl<W: Write> Looks<'_, W> {
     }
 
     /// With the processes and cgroups that are meant as far as is known by now.
-    fn filter(&self, look: &Look, wanted: &Wanted) -> SocketFilter {
+    fn filter(&self, census: &Census, wanted: &Wanted) -> SocketFilter {
         let mut filter = self.view.filter.clone();
         if !filter.pids.is_empty() {
-            filter.pids.extend(look.processes.iter().map(|found| found.pid).filter(|&pid| wanted.follows(pid)));
+            filter.pids.extend(census.processes.iter().map(|found| found.pid).filter(|&pid| wanted.follows(pid)));
         }
         filter.cgroups = wanted.cgroups();
         filter
@@ -110,7 +110,7 @@ pub(super) fn show(replay: &mut Replay<'_>, source: &mut Source, out: &mut impl 
         TimeStyle::None => TimeStyle::Local,
         style => style,
     };
-    let mut looks = Looks {
+    let mut censuses = Censuses {
         out,
         renderer: StatesRenderer::new(format, replay.time(style), settings.top, settings.color, Pages::new(false)),
         view: &settings.states,
@@ -122,22 +122,22 @@ pub(super) fn show(replay: &mut Replay<'_>, source: &mut Source, out: &mut impl 
         shown: None,
         too_late: None,
     };
-    let reached = replay.read(source, &mut looks)?;
-    if let Some((now, look)) = looks.last.take() {
-        looks.show(now, look, &replay.wanted)?;
+    let reached = replay.read(source, &mut censuses)?;
+    if let Some((now, census)) = censuses.last.take() {
+        censuses.show(now, census, &replay.wanted)?;
     }
-    if looks.shown.is_some() {
+    if censuses.shown.is_some() {
         return Ok(());
     }
     let format = replay.time(TimeStyle::Rfc3339);
-    match looks.too_late {
-        Some(at) if looks.each => {
+    match censuses.too_late {
+        Some(at) if censuses.each => {
             bail!("sockets were not counted between `--from` and `--to`, the next time at {}", format.at(at))
         }
         Some(at) => {
             bail!("sockets were counted for the first time at {}: give that or a later time for `--to`", format.at(at))
         }
-        None if looks.each => {
+        None if censuses.each => {
             bail!("sockets were not counted after `--from`: the recording ends at {}", format.at(reached.at))
         }
         None => bail!(

@@ -10,9 +10,9 @@ use crate::{
     aggregate::states::{By, SocketFilter, survey},
     model::{
         Comm, Endpoint, Family, MonotonicNs, State,
+        census::{Census, EphemeralPorts, FoundNamespace, FoundProcess, ListedSocket},
         doctor::{Configured, Limit, Machine},
         probes::Hooks,
-        socket::{EphemeralPorts, FoundNamespace, FoundProcess, Listed, Look},
     },
 };
 
@@ -20,8 +20,8 @@ fn endpoint(port: u16) -> Endpoint {
     Endpoint { addr: [127, 0, 0, 1].into(), port }
 }
 
-fn socket(state: TcpState, inode: u32, local: u16, remote: u16) -> Listed {
-    Listed {
+fn socket(state: TcpState, inode: u32, local: u16, remote: u16) -> ListedSocket {
+    ListedSocket {
         cookie: 0,
         family: Family::Inet,
         state: State::Known(state),
@@ -40,12 +40,12 @@ fn process(descriptors: u64, limit: Option<u64>) -> FoundProcess {
 }
 
 /// A quiet machine with the settings of a Linux 6.18, on which everything can be traced.
-fn facts(sockets: Vec<Listed>, process: FoundProcess) -> Facts {
+fn facts(sockets: Vec<ListedSocket>, process: FoundProcess) -> Facts {
     let ports = Some(EphemeralPorts { low: 40_000, high: 40_009, reserved: Vec::new() });
     let holders = sockets.iter().filter(|socket| socket.inode > 0).map(|socket| (socket.inode, 0)).collect();
     let namespace = FoundNamespace { inode: 7, own: true, sockets, ports, ..FoundNamespace::default() };
-    let look = Look { namespaces: vec![namespace], processes: vec![process], holders, ..Look::default() };
-    let sockets = survey(&look, &SocketFilter::default(), Some(By::Process), MonotonicNs(0));
+    let census = Census { namespaces: vec![namespace], processes: vec![process], holders, ..Census::default() };
+    let sockets = survey(&census, &SocketFilter::default(), Some(By::Process), MonotonicNs(0));
     let values = SETTINGS.iter().filter(|setting| setting.gone.is_none());
     let mut readings: BTreeMap<_, _> =
         values.map(|setting| (setting.name, Reading::Value(setting.default_of(None).to_owned()))).collect();

@@ -8,7 +8,7 @@ use crate::{
     aggregate::leaks::Process,
     model::{
         Comm, Family, State,
-        socket::{Listed, Look},
+        census::{Census, ListedSocket},
     },
 };
 
@@ -36,11 +36,11 @@ pub struct SocketFilter {
 }
 
 impl SocketFilter {
-    /// Whether a socket is counted. `holders` are its entries in [`Look::holders`].
+    /// Whether a socket is counted. `holders` are its entries in [`Census::holders`].
     #[must_use]
-    pub(super) fn matches(&self, look: &Look, socket: &Listed, holders: &[(u32, u32)]) -> bool {
+    pub(super) fn matches(&self, census: &Census, socket: &ListedSocket, holders: &[(u32, u32)]) -> bool {
         let any = |values: &[u16], value: u16| values.is_empty() || values.contains(&value);
-        let processes = || holders.iter().map(|&(_, index)| &look.processes[index as usize]);
+        let processes = || holders.iter().map(|&(_, index)| &census.processes[index as usize]);
         self.family.is_none_or(|family| family == socket.family)
             && (self.states.is_empty() || self.states.contains(&socket.state))
             && any(&self.local_ports, socket.local.port)

@@ -1,11 +1,11 @@
-//! What is kept of a look that is to be counted later.
+//! What is kept of a census that is to be counted later.
 
 use std::collections::HashSet;
 
 use super::{LISTEN, SocketFilter, holders, process, types::ProcessRow};
-use crate::model::socket::{FoundNamespace, FoundProcess, Listed, Look};
+use crate::model::census::{Census, FoundNamespace, FoundProcess, ListedSocket};
 
-impl Look {
+impl Census {
     /// Leaves out everything that no survey with this filter, or a stricter one, would say.
     #[must_use]
     pub fn kept(mut self, filter: &SocketFilter) -> Self {
@@ -47,7 +47,7 @@ impl Look {
 }
 
 impl FoundNamespace {
-    fn add_listening(&mut self, left_out: &[Listed]) {
+    fn add_listening(&mut self, left_out: &[ListedSocket]) {
         let listening = left_out.iter().filter(|socket| socket.state == LISTEN);
         self.listening.extend(listening.map(|socket| socket.local.port));
         self.listening.sort_unstable();

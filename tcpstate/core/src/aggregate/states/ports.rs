@@ -8,7 +8,7 @@ use std::{collections::HashMap, net::IpAddr};
 use tcpstate_common::state::TcpState;
 
 use super::types::DestinationRow;
-use crate::model::{Endpoint, State, socket::Listed};
+use crate::model::{Endpoint, State, census::ListedSocket};
 
 /// Between what a port can be used once. A v4-mapped address is the IPv4 address: both families share the ports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -18,7 +18,7 @@ pub(super) struct Destination {
 }
 
 impl Destination {
-    pub(super) fn of(socket: &Listed) -> Self {
+    pub(super) fn of(socket: &ListedSocket) -> Self {
         let Endpoint { addr, port } = socket.remote;
         Self { local: socket.local.addr.to_canonical(), remote: Endpoint { addr: addr.to_canonical(), port } }
     }
@@ -32,7 +32,7 @@ pub(super) struct Destinations {
 }
 
 impl Destinations {
-    pub(super) fn add(&mut self, destination: Destination, socket: &Listed) {
+    pub(super) fn add(&mut self, destination: Destination, socket: &ListedSocket) {
         let waits = socket.state == State::Known(TcpState::TimeWait);
         self.used.entry(destination).or_default().push((socket.local.port, waits));
     }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::types::StateRow;
-use crate::model::{Age, State, socket::Listed};
+use crate::model::{Age, State, census::ListedSocket};
 
 /// Adds up sockets.
 #[derive(Clone, Debug, Default)]
@@ -21,7 +21,7 @@ struct InState {
 }
 
 impl Tally {
-    pub(super) fn add(&mut self, socket: &Listed) {
+    pub(super) fn add(&mut self, socket: &ListedSocket) {
         let state = self.states.entry(socket.state).or_default();
         state.sockets += 1;
         if let Some(Age { at_least_ns, at_most_ns }) = socket.age {

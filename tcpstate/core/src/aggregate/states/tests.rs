@@ -8,27 +8,27 @@ use super::*;
 use crate::model::{self, Age, Endpoint, Family};
 
 mod strategy;
-use strategy::{PORTS, look};
+use strategy::{PORTS, census};
 
-fn all(look: &Look) -> impl Iterator<Item = (u32, &Listed)> {
-    look.namespaces.iter().flat_map(|namespace| namespace.sockets.iter().map(|socket| (namespace.inode, socket)))
+fn all(census: &Census) -> impl Iterator<Item = (u32, &ListedSocket)> {
+    census.namespaces.iter().flat_map(|namespace| namespace.sockets.iter().map(|socket| (namespace.inode, socket)))
 }
 
 fn by() -> impl Strategy<Value = By> {
     select(vec![By::Process, By::Netns, By::Cgroup, By::Lport, By::Remote])
 }
 
-fn take(look: &Look, by: Option<By>) -> Survey {
-    survey(look, &SocketFilter::default(), by, MonotonicNs(1))
+fn take(census: &Census, by: Option<By>) -> Survey {
+    survey(census, &SocketFilter::default(), by, MonotonicNs(1))
 }
 
 proptest! {
     #[test]
-    fn every_socket_is_in_one_state(look in look(), by in option::of(by())) {
-        let survey = take(&look, by);
-        prop_assert_eq!(survey.sockets, all(&look).count() as u64);
+    fn every_socket_is_in_one_state(census in census(), by in option::of(by())) {
+        let survey = take(&census, by);
+        prop_assert_eq!(survey.sockets, all(&census).count() as u64);
         for row in &survey.states {
-            let count = all(&look).filter(|(_, socket)| socket.state == row.state).count() as u64;
+            let count = all(&census).filter(|(_, socket)| socket.state == row.state).count() as u64;
             prop_assert_eq!(row.sockets, count);
             prop_assert!(count > 0 && row.aged <= count);
         }
@@ -38,9 +38,9 @@ proptest! {
     }
 
     #[test]
-    fn groups_add_up(look in look(), by in by()) {
-        let survey = take(&look, Some(by));
-        let several: u64 = all(&look).map(|(_, socket)| holders(&look, socket).len().saturating_sub(1) as u64).sum();
+    fn groups_add_up(census in census(), by in by()) {
+        let survey = take(&census, Some(by));
+        let several: u64 = all(&census).map(|(_, socket)| holders(&census, socket).len().saturating_sub(1) as u64).sum();
         let extra = if by == By::Process { several } else { 0 };
         prop_assert_eq!(survey.groups.iter().map(|group| group.sockets).sum::<u64>(), survey.sockets + extra);
         for group in &survey.groups {
@@ -52,11 +52,11 @@ proptest! {
     }
 
     #[test]
-    fn a_process_has_what_it_holds(look in look()) {
-        let survey = take(&look, Some(By::Process));
-        for (index, found) in look.processes.iter().enumerate() {
-            let holds = |inode| look.holders.iter().any(|&(held, holder)| held == inode && holder as usize == index);
-            let count = all(&look).filter(|(_, socket)| socket.inode != 0 && holds(socket.inode)).count() as u64;
+    fn a_process_has_what_it_holds(census in census()) {
+        let survey = take(&census, Some(By::Process));
+        for (index, found) in census.processes.iter().enumerate() {
+            let holds = |inode| census.holders.iter().any(|&(held, holder)| held == inode && holder as usize == index);
+            let count = all(&census).filter(|(_, socket)| socket.inode != 0 && holds(socket.inode)).count() as u64;
             let group = survey.groups.iter().find(|group| group.key == GroupKey::Process(found.pid));
             prop_assert_eq!(group.map_or(0, |group| group.sockets), count);
             let row = survey.processes.iter().find(|row| row.process.pid == found.pid);
@@ -70,7 +70,7 @@ proptest! {
     fn quantiles_contain_the_truth(bounds in vec((0..50_u64, option::of(0..50_u64), 0..=50_u64), 1..30)) {
         let mut tally = Tally::default();
         let mut truth = Vec::new();
-        let listed = |age| Listed {
+        let listed = |age| ListedSocket {
             cookie: 0,
             family: Family::Inet,
             state: State::Known(TcpState::CloseWait),
@@ -94,12 +94,12 @@ proptest! {
     }
 
     #[test]
-    fn ports_are_counted_once_towards_each_end(look in look()) {
-        let survey = take(&look, None);
+    fn ports_are_counted_once_towards_each_end(census in census()) {
+        let survey = take(&census, None);
         for row in &survey.destinations {
             let listening: HashSet<_> =
-                all(&look).filter(|(netns, socket)| *netns == row.netns && socket.state == LISTEN).map(|(_, s)| s.local.port).collect();
-            let ports: BTreeSet<_> = all(&look)
+                all(&census).filter(|(netns, socket)| *netns == row.netns && socket.state == LISTEN).map(|(_, s)| s.local.port).collect();
+            let ports: BTreeSet<_> = all(&census)
                 .filter(|(netns, socket)| {
                     *netns == row.netns
                         && socket.local.addr.to_canonical() == row.local
@@ -117,7 +117,7 @@ proptest! {
     }
 
     #[test]
-    fn changes_lead_from_one_to_the_other(before in look(), now in look(), by in option::of(by())) {
+    fn changes_lead_from_one_to_the_other(before in census(), now in census(), by in option::of(by())) {
         let before = take(&before, by);
         let mut compared = take(&now, by);
         compared.compare(&before);
@@ -135,7 +135,7 @@ proptest! {
     }
 
     #[test]
-    fn filters_only_take_away(look in look(), state in 1..13_u8, port in select(PORTS.to_vec()), pid in 10..13_u32) {
+    fn filters_only_take_away(census in census(), state in 1..13_u8, port in select(PORTS.to_vec()), pid in 10..13_u32) {
         let filters = [
             SocketFilter { states: vec![state.into()], ..SocketFilter::default() },
             SocketFilter { local_ports: vec![port], ..SocketFilter::default() },
@@ -145,27 +145,27 @@ proptest! {
             SocketFilter { local_net: "10.0.0.1/32".parse().ok(), ..SocketFilter::default() },
             SocketFilter { cgroups: Some([1].into()), ..SocketFilter::default() },
         ];
-        let matches: [&dyn Fn(&Listed) -> bool; 7] = [
+        let matches: [&dyn Fn(&ListedSocket) -> bool; 7] = [
             &|socket| socket.state == state.into(),
             &|socket| socket.local.port == port,
             &|socket| socket.remote.port == port,
-            &|socket| holders(&look, socket).iter().any(|&(_, index)| index == pid - 10),
+            &|socket| holders(&census, socket).iter().any(|&(_, index)| index == pid - 10),
             &|socket| socket.family == Family::Inet6,
             &|socket| socket.local.addr.to_canonical().to_string() == "10.0.0.1",
             &|socket| socket.cgroup.is_some_and(|id| id.get() == 1),
         ];
         for (filter, matches) in filters.iter().zip(matches) {
-            let survey = survey(&look, filter, Some(By::Remote), MonotonicNs(1));
-            prop_assert_eq!(survey.sockets, all(&look).filter(|(_, socket)| matches(socket)).count() as u64, "{:?}", filter);
+            let survey = survey(&census, filter, Some(By::Remote), MonotonicNs(1));
+            prop_assert_eq!(survey.sockets, all(&census).filter(|(_, socket)| matches(socket)).count() as u64, "{:?}", filter);
         }
     }
 }
 
 proptest! {
-    /// What is left out of a look that is kept is in no survey with the same filter.
+    /// What is left out of a census that is kept is in no survey with the same filter.
     #[test]
     fn what_is_kept_is_enough(
-        look in look(), by in option::of(by()), state in 1..13_u8, port in select(PORTS.to_vec()), pid in 10..13_u32, kind in 0..5_u8
+        census in census(), by in option::of(by()), state in 1..13_u8, port in select(PORTS.to_vec()), pid in 10..13_u32, kind in 0..5_u8
     ) {
         let filter = match kind {
             0 => SocketFilter::default(),
@@ -174,8 +174,8 @@ proptest! {
             3 => SocketFilter { pids: vec![pid], ..SocketFilter::default() },
             _ => SocketFilter { remote_ports: vec![port], local_net: "10.0.0.1/32".parse().ok(), ..SocketFilter::default() },
         };
-        let kept = look.clone().kept(&filter);
-        let whole = survey(&look, &filter, by, MonotonicNs(1));
+        let kept = census.clone().kept(&filter);
+        let whole = survey(&census, &filter, by, MonotonicNs(1));
         for again in [&filter, &SocketFilter::default()] {
             prop_assert_eq!(&survey(&kept, again, by, MonotonicNs(1)), &whole);
         }

@@ -6,7 +6,7 @@ use crate::{
     aggregate::leaks::{Peer, Process},
     model::{
         Age, Endpoint, MonotonicNs, State,
-        socket::{FoundNamespace, Gaps},
+        census::{FoundNamespace, Gaps},
     },
 };
 

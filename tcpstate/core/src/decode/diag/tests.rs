@@ -57,7 +57,7 @@ fn info(last_data_recv: u32, last_ack_recv: u32) -> Vec<u8> {
     info
 }
 
-fn one(bytes: &[u8]) -> Listed {
+fn one(bytes: &[u8]) -> ListedSocket {
     let mut sockets = Vec::new();
     assert_eq!(datagram(bytes, &mut sockets).expect("as the kernel writes it"), Then::More);
     assert_eq!(sockets.len(), 1);
@@ -73,7 +73,7 @@ fn every_field_is_where_the_kernel_puts_it() {
     );
     assert_eq!(
         one(&bytes),
-        Listed {
+        ListedSocket {
             cookie: 7,
             family: Family::Inet,
             state: State::Known(TcpState::CloseWait),

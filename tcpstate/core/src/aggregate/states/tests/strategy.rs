@@ -7,12 +7,12 @@ use tcpstate_common::{COMM_LEN, state::TcpState};
 
 use super::model::{
     Age, Comm, Endpoint, Family,
-    socket::{EphemeralPorts, FoundNamespace, FoundProcess, Gaps, Listed, Look},
+    census::{Census, EphemeralPorts, FoundNamespace, FoundProcess, Gaps, ListedSocket},
 };
 
 pub(super) const PORTS: [u16; 5] = [80, 443, 32_768, 32_769, 32_770];
 
-fn socket() -> impl Strategy<Value = Listed> {
+fn socket() -> impl Strategy<Value = ListedSocket> {
     let addr = || select(vec!["10.0.0.1", "10.0.0.2", "::ffff:10.0.0.1", "fd00::1"]);
     let age = option::of((0..100_u64, option::of(0..100_u64)));
     let port = || select(PORTS.to_vec());
@@ -20,7 +20,7 @@ fn socket() -> impl Strategy<Value = Listed> {
         |(state, local, lport, remote, rport, inode, cgroup, age, queue)| {
             let addr = |text: &str| text.parse::<IpAddr>().expect("an address");
             let listens = state == TcpState::Listen as u8;
-            Listed {
+            ListedSocket {
                 cookie: 0,
                 family: if local.contains(':') { Family::Inet6 } else { Family::Inet },
                 state: state.into(),
@@ -36,7 +36,7 @@ fn socket() -> impl Strategy<Value = Listed> {
     )
 }
 
-pub(super) fn look() -> impl Strategy<Value = Look> {
+pub(super) fn census() -> impl Strategy<Value = Census> {
     let holders = vec((1..6_u32, 0..3_u32), 0..8).prop_map(|mut holders| {
         holders.sort_unstable();
         holders.dedup();
@@ -48,7 +48,7 @@ pub(super) fn look() -> impl Strategy<Value = Look> {
         descriptors,
         limit: Some(100),
     };
-    (vec(vec(socket(), 0..40), 1..3), holders, 0..101_u64).prop_map(move |(namespaces, holders, descriptors)| Look {
+    (vec(vec(socket(), 0..40), 1..3), holders, 0..101_u64).prop_map(move |(namespaces, holders, descriptors)| Census {
         namespaces: namespaces
             .into_iter()
             .zip(1..)

@@ -6,7 +6,7 @@ use super::{Age, Comm, Endpoint, Family, State};
 
 /// A TCP socket, minisock or connection request as `sock_diag` lists it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Listed {
+pub struct ListedSocket {
     /// `SO_COOKIE`; 0 where it was not kept.
     pub cookie: u64,
     /// Address family.
@@ -29,9 +29,9 @@ pub struct Listed {
     pub age: Option<Age>,
 }
 
-/// Everything that one look at a host found.
+/// Everything that one census of a host found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Look {
+pub struct Census {
     /// The network namespaces that were looked into, one's own first.
     pub namespaces: Vec<FoundNamespace>,
     /// The processes whose descriptors were read.
@@ -54,7 +54,7 @@ pub struct FoundNamespace {
     /// Names that `ip netns` gave it.
     pub names: Vec<Vec<u8>>,
     /// Its TCP sockets.
-    pub sockets: Vec<Listed>,
+    pub sockets: Vec<ListedSocket>,
     /// Ports at which others listen than those among `sockets`, where these are only some.
     pub listening: Vec<u16>,
     /// Connections that found the backlog of their listener full, since the namespace began (`ListenOverflows`).
