@@ -5,7 +5,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use tcpstate_core::{
-    aggregate::states::{By, SocketFilter, survey},
+    aggregate::states::{By, SocketFilter, count},
     model::MonotonicNs,
 };
 use tcpstate_recording::{
@@ -51,7 +51,7 @@ fn payloads(kind: u16, payload: &[u8]) {
         Some(Kind::Census) => {
             // Whatever it says of processes and namespaces, it can be counted.
             if let Ok(census) = decode::<CensusRest>(payload).and_then(|rest| rest.census(Vec::new())) {
-                let _ = survey(&census, &SocketFilter::default(), Some(By::Process), MonotonicNs(1));
+                let _ = count(&census, &SocketFilter::default(), Some(By::Process), MonotonicNs(1));
             }
         }
         None => {}

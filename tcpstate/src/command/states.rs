@@ -1,7 +1,7 @@
 //! `tcpstate states`: from what the kernel lists to standard output, once or again and again.
 
 use anyhow::Result;
-use tcpstate_core::aggregate::states::{By, Survey, survey};
+use tcpstate_core::aggregate::states::{By, SocketCounts, count};
 use tokio::time::{Instant, sleep_until};
 
 use crate::{
@@ -46,7 +46,7 @@ async fn watch(
     output: &mut Output,
 ) -> Result<()> {
     let mut endings = Endings::new(settings.duration, Followed::new(&[], false)?)?;
-    let mut before: Option<Survey> = None;
+    let mut before: Option<SocketCounts> = None;
     let mut left = settings.count.map(u64::from);
     let mut next = Instant::now();
     let end = loop {
@@ -55,7 +55,7 @@ async fn watch(
             // Without a cgroup2 mount the ids have to do.
             found.cgroups = host.cgroup_paths().unwrap_or_default();
         }
-        let mut now = survey(&found, &settings.filter, settings.by, clock.now());
+        let mut now = count(&found, &settings.filter, settings.by, clock.now());
         if let Some(before) = &before {
             now.compare(before);
         }

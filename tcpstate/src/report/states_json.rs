@@ -9,7 +9,7 @@ use std::{io, net::IpAddr};
 use serde::Serialize;
 use tcpstate_core::aggregate::{
     leaks::Process,
-    states::{By, DestinationRow, GroupRow, ListenerRow, NamespaceRow, ProcessRow, StateRow, Survey, is_near},
+    states::{By, DestinationRow, GroupRow, ListenerRow, NamespaceRow, ProcessRow, SocketCounts, StateRow, is_near},
 };
 
 use self::key::Key;
@@ -43,10 +43,10 @@ impl StatesJson {
     /// # Errors
     ///
     /// Those of `out`.
-    pub fn report(&mut self, out: &mut impl io::Write, survey: &Survey) -> io::Result<()> {
+    pub fn report(&mut self, out: &mut impl io::Write, counts: &SocketCounts) -> io::Result<()> {
         self.line.clear();
-        let body = Body::new(survey, self.top);
-        serde_json::to_writer(&mut self.line, &Line::new(SCHEMA, "states", self.clock, survey.now, body))?;
+        let body = Body::new(counts, self.top);
+        serde_json::to_writer(&mut self.line, &Line::new(SCHEMA, "states", self.clock, counts.now, body))?;
         self.line.push(b'\n');
         out.write_all(&self.line)
     }
@@ -73,8 +73,8 @@ struct Body {
 }
 
 impl Body {
-    fn new(survey: &Survey, top: usize) -> Self {
-        let gaps = &survey.gaps;
+    fn new(counts: &SocketCounts, top: usize) -> Self {
+        let gaps = &counts.gaps;
         let namespaces = gaps.namespaces.iter();
         Self {
             complete: gaps.namespaces.is_empty() && gaps.processes == 0,
@@ -84,20 +84,20 @@ impl Body {
                     .collect(),
                 processes: gaps.processes,
             },
-            sockets: survey.sockets,
-            change: survey.change(),
-            shared: survey.shared,
-            states: survey.states.iter().map(State::from).collect(),
-            by: survey.by.map(by),
-            groups: survey.groups.iter().take(top).map(Group::from).collect(),
-            groups_left_out: survey.groups.len().saturating_sub(top),
-            listeners: survey.listeners.iter().take(top).map(Listener::from).collect(),
-            listeners_left_out: survey.listeners.len().saturating_sub(top),
-            processes: survey.processes.iter().take(top).map(ProcessBody::from).collect(),
-            processes_left_out: survey.processes.len().saturating_sub(top),
-            destinations: survey.destinations.iter().take(top).map(Destination::from).collect(),
-            destinations_left_out: survey.destinations.len().saturating_sub(top),
-            namespaces: survey.namespaces.iter().map(Namespace::from).collect(),
+            sockets: counts.sockets,
+            change: counts.change(),
+            shared: counts.shared,
+            states: counts.states.iter().map(State::from).collect(),
+            by: counts.by.map(by),
+            groups: counts.groups.iter().take(top).map(Group::from).collect(),
+            groups_left_out: counts.groups.len().saturating_sub(top),
+            listeners: counts.listeners.iter().take(top).map(Listener::from).collect(),
+            listeners_left_out: counts.listeners.len().saturating_sub(top),
+            processes: counts.processes.iter().take(top).map(ProcessBody::from).collect(),
+            processes_left_out: counts.processes.len().saturating_sub(top),
+            destinations: counts.destinations.iter().take(top).map(Destination::from).collect(),
+            destinations_left_out: counts.destinations.len().saturating_sub(top),
+            namespaces: counts.namespaces.iter().map(Namespace::from).collect(),
         }
     }
 }

@@ -7,7 +7,7 @@ use std::io;
 
 use anstyle::Style;
 use tcpstate_core::{
-    aggregate::states::{By, GroupKey, GroupRow, NamespaceRow, StateRow, Survey},
+    aggregate::states::{By, GroupKey, GroupRow, NamespaceRow, SocketCounts, StateRow},
     model::Age,
 };
 
@@ -43,45 +43,45 @@ impl StatesText {
     /// # Errors
     ///
     /// Those of `out`.
-    pub fn report(&self, out: &mut impl io::Write, survey: &Survey) -> io::Result<()> {
+    pub fn report(&self, out: &mut impl io::Write, counts: &SocketCounts) -> io::Result<()> {
         let mut page = Page::new(out, self.width, self.color);
-        page.headline(&self.headline(survey))?;
-        for gap in gaps(survey) {
+        page.headline(&self.headline(counts))?;
+        for gap in gaps(counts) {
             page.headline(&Paragraph::new().word(WARNING, "incomplete:").text(gap))?;
         }
-        states(survey).write(out, self.color, usize::MAX)?;
-        if let Some(by) = survey.by {
-            groups(survey, by).write(out, self.color, self.top)?;
-            if by == By::Process && survey.shared > 0 {
-                let text = format!("{} counted for each of the processes that hold it", Count(survey.shared, "socket"));
+        states(counts).write(out, self.color, usize::MAX)?;
+        if let Some(by) = counts.by {
+            groups(counts, by).write(out, self.color, self.top)?;
+            if by == By::Process && counts.shared > 0 {
+                let text = format!("{} counted for each of the processes that hold it", Count(counts.shared, "socket"));
                 Page::new(out, self.width, self.color).headline(&Paragraph::new().styled(DIM, text))?;
             }
         }
-        listeners(survey).write(out, self.color, self.top)?;
-        self.dropped(out, survey)?;
-        descriptors(survey).write(out, self.color, self.top)?;
-        ports(survey).write(out, self.color, self.top)
+        listeners(counts).write(out, self.color, self.top)?;
+        self.dropped(out, counts)?;
+        descriptors(counts).write(out, self.color, self.top)?;
+        ports(counts).write(out, self.color, self.top)
     }
 
-    fn headline(&self, survey: &Survey) -> Paragraph {
+    fn headline(&self, counts: &SocketCounts) -> Paragraph {
         let mut line = Paragraph::new();
-        let time = self.time.at(survey.now).to_string();
+        let time = self.time.at(counts.now).to_string();
         if !time.is_empty() {
             line = line.word(DIM, time);
         }
-        let sockets = Count(survey.sockets, "TCP socket");
-        let namespaces = Count(survey.namespaces.len() as u64, "network namespace");
+        let sockets = Count(counts.sockets, "TCP socket");
+        let namespaces = Count(counts.namespaces.len() as u64, "network namespace");
         line = line.styled(BOLD, format_args!("{sockets} in {namespaces}"));
-        match survey.change() {
+        match counts.change() {
             Some(change) => line.glue(",").text(format_args!("{} since the last report", signed(change))),
             None => line,
         }
     }
 
     /// What listeners have refused, where they have.
-    fn dropped(&self, out: &mut impl io::Write, survey: &Survey) -> io::Result<()> {
+    fn dropped(&self, out: &mut impl io::Write, counts: &SocketCounts) -> io::Result<()> {
         let mut page = Page::new(out, self.width, self.color);
-        for row in &survey.namespaces {
+        for row in &counts.namespaces {
             let (Some(overflows), Some(drops)) = (row.listen_overflows, row.listen_drops) else { continue };
             if drops == 0 {
                 continue;
@@ -112,31 +112,31 @@ fn namespace(row: &NamespaceRow) -> String {
 }
 
 /// What could not be looked at, and what that takes: a root that has it may still be refused by a security module.
-fn gaps(survey: &Survey) -> Vec<String> {
+fn gaps(counts: &SocketCounts) -> Vec<String> {
     let mut gaps = Vec::new();
-    if survey.gaps.processes > 0 {
+    if counts.gaps.processes > 0 {
         gaps.push(format!(
             "{} could not be looked into, whose descriptors and network namespaces are not known: it takes \
              `CAP_SYS_PTRACE` and no security module that forbids it",
-            Count(survey.gaps.processes, "process")
+            Count(counts.gaps.processes, "process")
         ));
     }
-    for (name, reason) in &survey.gaps.namespaces {
+    for (name, reason) in &counts.gaps.namespaces {
         gaps.push(format!("network namespace {name} is not counted: {reason}"));
     }
     gaps
 }
 
-fn states(survey: &Survey) -> Table {
+fn states(counts: &SocketCounts) -> Table {
     let mut table = Table::new(vec![
         ("STATE", Align::Left),
         ("SOCKETS", Align::Right),
-        (if survey.sockets_before.is_some() { "CHANGE" } else { "" }, Align::Right),
+        (if counts.sockets_before.is_some() { "CHANGE" } else { "" }, Align::Right),
         ("OLDEST", Align::Right),
         ("MEDIAN", Align::Right),
         ("", Align::Left),
     ]);
-    for row in &survey.states {
+    for row in &counts.states {
         let known =
             if row.aged > 0 && row.aged < row.sockets { format!("age known of {}", row.aged) } else { String::new() };
         table.row(vec![
@@ -163,7 +163,7 @@ fn age(age: Option<Age>) -> String {
     age.map_or_else(|| "-".to_owned(), |age| AgeText(age).to_string())
 }
 
-fn groups(survey: &Survey, by: By) -> Table {
+fn groups(counts: &SocketCounts, by: By) -> Table {
     let title = match by {
         By::Process => "PROCESS",
         By::Netns => "NETWORK NAMESPACE",
@@ -174,10 +174,10 @@ fn groups(survey: &Survey, by: By) -> Table {
     let mut table = Table::new(vec![
         (title, Align::Left),
         ("SOCKETS", Align::Right),
-        (if survey.sockets_before.is_some() { "CHANGE" } else { "" }, Align::Right),
+        (if counts.sockets_before.is_some() { "CHANGE" } else { "" }, Align::Right),
         ("STATES", Align::Left),
     ]);
-    for row in &survey.groups {
+    for row in &counts.groups {
         table.row(vec![
             (BOLD, group(row)),
             (PLAIN, row.sockets.to_string()),

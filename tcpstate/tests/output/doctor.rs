@@ -9,7 +9,7 @@ use tcpstate_core::{
             Facts, diagnose,
             settings::{NAMES, SETTINGS},
         },
-        states::{By, SocketFilter, survey},
+        states::{By, SocketFilter, count},
     },
     model::{
         Age, Comm, Endpoint, Family, MonotonicNs, State,
@@ -62,7 +62,7 @@ fn facts() -> Facts {
         gaps: Gaps { namespaces: vec![("blue".to_owned(), "no".to_owned())], processes: 3 },
         ..Census::default()
     };
-    let sockets = survey(&census, &SocketFilter::default(), Some(By::Process), MonotonicNs(0));
+    let sockets = count(&census, &SocketFilter::default(), Some(By::Process), MonotonicNs(0));
     let value = |name| match name {
         "net.ipv4.tcp_tw_recycle" | "kernel.yama.ptrace_scope" => Reading::Absent,
         "net.ipv4.tcp_fin_timeout" => Reading::Value("15".to_owned()),

@@ -12,7 +12,7 @@ use tcpstate::report::{
 };
 use tcpstate_common::state::TcpState;
 use tcpstate_core::{
-    aggregate::states::{By, SocketFilter, Survey, survey},
+    aggregate::states::{By, SocketCounts, SocketFilter, count},
     model::{
         Age, Family, MonotonicNs, State,
         census::{Census, EphemeralPorts, FoundNamespace, FoundProcess, Gaps, ListedSocket},
@@ -131,29 +131,29 @@ fn at(seconds: u64) -> MonotonicNs {
     MonotonicNs(START.0 + seconds * SECOND)
 }
 
-fn first(by: Option<By>) -> Survey {
-    survey(&census(330), &SocketFilter::default(), by, at(0))
+fn first(by: Option<By>) -> SocketCounts {
+    count(&census(330), &SocketFilter::default(), by, at(0))
 }
 
 /// What `--watch` shows next: more leaks, and everything in SYN_RECV gone.
-fn second(by: Option<By>) -> Survey {
+fn second(by: Option<By>) -> SocketCounts {
     let mut later = census(345);
     later.namespaces[0].sockets.retain(|socket| socket.state != State::Known(TcpState::SynRecv));
-    let mut later = survey(&later, &SocketFilter::default(), by, at(2));
+    let mut later = count(&later, &SocketFilter::default(), by, at(2));
     later.compare(&first(by));
     later
 }
 
-fn text(survey: &Survey, color: bool, top: usize) -> String {
+fn text(counts: &SocketCounts, color: bool, top: usize) -> String {
     let time = TimeFormat { style: TimeStyle::Local, clock: CLOCK, start: START, zone: TimeZone::UTC };
     let mut out = Vec::new();
-    StatesText { time, color, width: Some(100), top }.report(&mut out, survey).expect("a Vec takes it");
+    StatesText { time, color, width: Some(100), top }.report(&mut out, counts).expect("a Vec takes it");
     String::from_utf8(out).expect("text is UTF-8")
 }
 
-fn json_line(survey: &Survey, top: usize) -> String {
+fn json_line(counts: &SocketCounts, top: usize) -> String {
     let mut out = Vec::new();
-    StatesJson::new(CLOCK, top).report(&mut out, survey).expect("a Vec takes it");
+    StatesJson::new(CLOCK, top).report(&mut out, counts).expect("a Vec takes it");
     String::from_utf8(out).expect("JSON is UTF-8")
 }
 
@@ -172,8 +172,8 @@ fn golden() {
 fn nothing_has_no_tables() {
     let census =
         Census { namespaces: vec![FoundNamespace { own: true, ..FoundNamespace::default() }], ..Census::default() };
-    let survey = survey(&census, &SocketFilter::default(), Some(By::Process), at(0));
-    assert_eq!(text(&survey, false, 10), "14:15:00.500 0 TCP sockets in 1 network namespace\n");
+    let counts = count(&census, &SocketFilter::default(), Some(By::Process), at(0));
+    assert_eq!(text(&counts, false, 10), "14:15:00.500 0 TCP sockets in 1 network namespace\n");
 }
 
 #[test]
@@ -189,8 +189,8 @@ fn every_line_is_as_the_schema_says() {
     let schema: Value = serde_json::from_str(SCHEMA).expect("the schema is JSON");
     let validator = jsonschema::validator_for(&schema).expect("the schema is a schema");
     for (_, by) in ALL_BY {
-        for survey in [first(Some(by)), second(Some(by)), first(None)] {
-            let line: Value = serde_json::from_str(&json_line(&survey, 2)).expect("JSON");
+        for counts in [first(Some(by)), second(Some(by)), first(None)] {
+            let line: Value = serde_json::from_str(&json_line(&counts, 2)).expect("JSON");
             let errors: Vec<_> = validator.iter_errors(&line).map(|error| error.to_string()).collect();
             assert!(errors.is_empty(), "{errors:?}\n{line:#}");
         }
@@ -208,14 +208,14 @@ fn what_is_left_out_is_counted() {
 }
 
 proptest! {
-    /// The numbers of both formats are those of the survey, however many there are.
+    /// The numbers of both formats are those counted, however many there are.
     #[test]
     fn both_formats_say_the_same(leaked in 0..500_u32) {
-        let survey = survey(&census(leaked), &SocketFilter::default(), None, at(0));
-        let line: Value = serde_json::from_str(&json_line(&survey, 10)).expect("JSON");
-        prop_assert_eq!(&line["sockets"], &json!(survey.sockets));
-        let text = text(&survey, false, 10);
-        for row in &survey.states {
+        let counts = count(&census(leaked), &SocketFilter::default(), None, at(0));
+        let line: Value = serde_json::from_str(&json_line(&counts, 10)).expect("JSON");
+        prop_assert_eq!(&line["sockets"], &json!(counts.sockets));
+        let text = text(&counts, false, 10);
+        for row in &counts.states {
             let shown = text.lines().find(|line| line.starts_with(&format!("{} ", row.state))).expect("a row");
             let count = shown.split_whitespace().nth(1).and_then(|count| count.parse::<u64>().ok());
             prop_assert_eq!(count, Some(row.sockets));

@@ -6,7 +6,7 @@ use serde_json::Value;
 use tcpstate::report::{clock::WallClock, states_json::StatesJson};
 use tcpstate_common::state::TcpState;
 use tcpstate_core::{
-    aggregate::states::{By, SocketFilter, Survey, survey},
+    aggregate::states::{By, SocketCounts, SocketFilter, count},
     model::{
         Age, Comm, Endpoint, Family, MonotonicNs, State,
         census::{Census, EphemeralPorts, FoundNamespace, FoundProcess, Gaps, ListedSocket},
@@ -123,20 +123,20 @@ fn write(path: &Path) {
 }
 
 /// What `tcpstate states -o json` writes of a census.
-fn live(leaked: u16, now: MonotonicNs, filter: &SocketFilter, by: Option<By>, only: Option<u32>) -> Survey {
+fn live(leaked: u16, now: MonotonicNs, filter: &SocketFilter, by: Option<By>, only: Option<u32>) -> SocketCounts {
     let mut counted = census(leaked);
     counted.namespaces.iter_mut().for_each(|namespace| namespace.own = false);
     counted.namespaces.retain(|namespace| only.is_none_or(|only| namespace.inode == only));
     if only.is_some() {
         counted.gaps.namespaces.clear();
     }
-    survey(&counted, filter, by, now)
+    count(&counted, filter, by, now)
 }
 
-fn json(survey: &Survey) -> Value {
+fn json(counts: &SocketCounts) -> Value {
     let mut out = Vec::new();
     StatesJson::new(WallClock { offset_ns: generate::start().wall_offset_ns }, 10)
-        .report(&mut out, survey)
+        .report(&mut out, counts)
         .expect("a Vec takes it");
     serde_json::from_slice(&out).expect("JSON")
 }
@@ -279,8 +279,8 @@ fn half_a_census_is_none() {
     writer.payload(Kind::Part, &parts[0]).expect("disk");
     let shown = report(&path, &["--show", "states", "-o", "json"]);
     assert!(shown.status.success() && shown.stderr.contains("was not ended"), "{}", shown.stderr);
-    let survey = live(10, at(1), &SocketFilter::default(), None, None);
-    assert_eq!(serde_json::from_str::<Value>(&shown.stdout).ok(), Some(json(&survey)));
+    let counts = live(10, at(1), &SocketFilter::default(), None, None);
+    assert_eq!(serde_json::from_str::<Value>(&shown.stdout).ok(), Some(json(&counts)));
 }
 
 /// The counts of a whole recording, without its lines.

@@ -1,6 +1,6 @@
 //! How many TCP sockets are in each state, whose they are, how old, and what they use up.
 //!
-//! [`survey`] makes a [`Survey`] of one [`Census`]; [`Survey::compare`] says what changed since another, and [`Census::kept`] leaves out
+//! [`count`] makes a [`SocketCounts`] of one [`Census`]; [`SocketCounts::compare`] says what changed since another, and [`Census::kept`] leaves out
 //! what will not be asked for.
 
 mod change;
@@ -16,29 +16,31 @@ use tcpstate_common::state::TcpState;
 
 pub use self::{
     filter::SocketFilter,
-    types::{By, DestinationRow, GroupKey, GroupRow, ListenerRow, NamespaceRow, ProcessRow, StateRow, Survey, is_near},
+    types::{
+        By, DestinationRow, GroupKey, GroupRow, ListenerRow, NamespaceRow, ProcessRow, SocketCounts, StateRow, is_near,
+    },
 };
-use self::{ports::Destinations, tally::Tally};
+use self::{ports::Destinations, tally::StateTally};
 use super::leaks::{Peer, Process};
 use crate::model::{
     MonotonicNs, State,
-    census::{Census, FoundNamespace, FoundProcess, ListedSocket},
+    census::{Census, EphemeralPorts, FoundNamespace, FoundProcess, ListedSocket},
 };
 
 const LISTEN: State = State::Known(TcpState::Listen);
 
 /// Counts what a census found.
 #[must_use]
-pub fn survey(census: &Census, filter: &SocketFilter, by: Option<By>, now: MonotonicNs) -> Survey {
-    let mut total = Tally::default();
-    let mut groups: BTreeMap<GroupKey, Tally> = BTreeMap::new();
+pub fn count(census: &Census, filter: &SocketFilter, by: Option<By>, now: MonotonicNs) -> SocketCounts {
+    let mut total = StateTally::default();
+    let mut groups: BTreeMap<GroupKey, StateTally> = BTreeMap::new();
     let mut held = vec![0_u64; census.processes.len()];
     let mut shared = 0;
     let mut listeners = Vec::new();
     let mut destinations = Vec::new();
     let mut namespaces = Vec::new();
     for namespace in &census.namespaces {
-        let place = Place::new(namespace);
+        let ports = NamespacePorts::new(namespace);
         let mut used = Destinations::default();
         let mut sockets = 0;
         for socket in &namespace.sockets {
@@ -54,7 +56,7 @@ pub fn survey(census: &Census, filter: &SocketFilter, by: Option<By>, now: Monot
             }
             if socket.state == LISTEN {
                 listeners.push(listener(census, namespace, socket, holders));
-            } else if let Some(destination) = place.destination(socket) {
+            } else if let Some(destination) = ports.destination(socket) {
                 used.add(destination, socket);
             }
             match by {
@@ -66,16 +68,16 @@ pub fn survey(census: &Census, filter: &SocketFilter, by: Option<By>, now: Monot
                         groups.entry(GroupKey::Process(pid)).or_default().add(socket);
                     }
                 }
-                Some(by) => groups.entry(place.key(by, socket)).or_default().add(socket),
+                Some(by) => groups.entry(ports.key(by, socket)).or_default().add(socket),
             }
         }
         namespaces.push(NamespaceRow::new(namespace, sockets));
-        let ports = namespace.ports.as_ref();
-        destinations.extend(used.rows(namespace.inode, ports.map_or(0, crate::model::census::EphemeralPorts::count)));
+        let given = namespace.ports.as_ref();
+        destinations.extend(used.rows(namespace.inode, given.map_or(0, EphemeralPorts::count)));
     }
     listeners.sort_by(|one: &ListenerRow, other| other.fill().total_cmp(&one.fill()).then_with(|| one.at(other)));
     destinations.sort_by(DestinationRow::fuller_first);
-    Survey {
+    SocketCounts {
         now,
         sockets: total.sockets(),
         sockets_before: None,
@@ -136,7 +138,7 @@ fn process_rows(census: &Census, filter: &SocketFilter, held: &[u64]) -> Vec<Pro
     rows
 }
 
-fn group_rows(census: &Census, groups: BTreeMap<GroupKey, Tally>) -> Vec<GroupRow> {
+fn group_rows(census: &Census, groups: BTreeMap<GroupKey, StateTally>) -> Vec<GroupRow> {
     let comms: BTreeMap<u32, &FoundProcess> = census.processes.iter().map(|found| (found.pid, found)).collect();
     let name = |key| match key {
         GroupKey::Process(pid) => comms.get(&pid).and_then(|found| found.comm).map(|comm| comm.bytes().to_vec()),
@@ -160,12 +162,12 @@ fn group_rows(census: &Census, groups: BTreeMap<GroupKey, Tally>) -> Vec<GroupRo
 }
 
 /// What a socket is judged by within its namespace.
-struct Place<'a> {
+struct NamespacePorts<'a> {
     namespace: &'a FoundNamespace,
     listening: HashSet<u16>,
 }
 
-impl<'a> Place<'a> {
+impl<'a> NamespacePorts<'a> {
     fn new(namespace: &'a FoundNamespace) -> Self {
         let listening = namespace.sockets.iter().filter(|socket| socket.state == LISTEN);
         let listening = listening.map(|socket| socket.local.port).chain(namespace.listening.iter().copied());

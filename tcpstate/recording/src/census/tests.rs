@@ -31,8 +31,8 @@ proptest! {
         let at = at.index(bytes.len());
         if cut { bytes.truncate(at) } else { bytes[at] = to }
         if let Ok(census) = read(&(parts, rest)) {
-            let survey = tcpstate_core::aggregate::states::survey(&census, &Default::default(), None, MonotonicNs(1));
-            prop_assert_eq!(survey.sockets, census.namespaces.iter().map(|namespace| namespace.sockets.len() as u64).sum::<u64>());
+            let counts = tcpstate_core::aggregate::states::count(&census, &Default::default(), None, MonotonicNs(1));
+            prop_assert_eq!(counts.sockets, census.namespaces.iter().map(|namespace| namespace.sockets.len() as u64).sum::<u64>());
         }
     }
 

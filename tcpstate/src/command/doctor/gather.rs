@@ -15,7 +15,7 @@ use tcpstate_core::{
             Facts,
             settings::{KERNEL, NAMES},
         },
-        states::{By, SocketFilter, survey},
+        states::{By, SocketFilter, count},
     },
     model::{
         census::Census,
@@ -49,7 +49,7 @@ pub(super) fn facts(settings: &DoctorSettings, host: &Host) -> Result<Facts> {
     let netns = settings.netns.as_ref().map_or(own, |only| only.inode);
     let census = census::take(settings.netns.as_ref(), host)?;
     let now = clock.now();
-    let judge = |census: &Census| survey(census, &SocketFilter::default(), Some(By::Process), now);
+    let judge = |census: &Census| count(census, &SocketFilter::default(), Some(By::Process), now);
     let sockets = judge(&census);
     let only_here = census.namespaces.iter().filter(|namespace| namespace.inode == netns).cloned().collect();
     let sockets_here = judge(&Census { namespaces: only_here, ..census });

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use tcpstate_core::aggregate::states::Survey;
+use tcpstate_core::aggregate::states::SocketCounts;
 
 use crate::{
     cli::OutputFormat,
@@ -25,13 +25,13 @@ impl StatesRenderer {
         }
     }
 
-    pub(crate) fn report(&mut self, out: &mut Vec<u8>, survey: &Survey) -> io::Result<()> {
+    pub(crate) fn report(&mut self, out: &mut Vec<u8>, counts: &SocketCounts) -> io::Result<()> {
         match self {
             Self::Text { text, pages } => {
                 pages.turn(out)?;
-                text.report(out, survey)
+                text.report(out, counts)
             }
-            Self::Json(json) => json.report(out, survey),
+            Self::Json(json) => json.report(out, counts),
         }
     }
 }

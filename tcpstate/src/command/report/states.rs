@@ -4,7 +4,7 @@ use std::io::Write;
 
 use anyhow::{Result, bail};
 use tcpstate_core::{
-    aggregate::states::{By, SocketFilter, Survey, survey},
+    aggregate::states::{By, SocketCounts, SocketFilter, count},
     model::{MonotonicNs, census::Census},
 };
 use tcpstate_recording::{
@@ -35,7 +35,7 @@ struct Censuses<'a, W> {
     names: Vec<(u64, Vec<u8>)>,
     /// The last census that was within the range.
     last: Option<(MonotonicNs, Census)>,
-    shown: Option<Survey>,
+    shown: Option<SocketCounts>,
     /// The first census that was too late.
     too_late: Option<MonotonicNs>,
 }
@@ -77,14 +77,14 @@ impl<W: Write> Censuses<'_, W> {
         if self.view.by == Some(By::Cgroup) {
             census.cgroups = self.names.iter().cloned().collect();
         }
-        let mut survey = survey(&census, &filter, self.view.by, now);
+        let mut counts = count(&census, &filter, self.view.by, now);
         if let Some(before) = &self.shown {
-            survey.compare(before);
+            counts.compare(before);
         }
         let mut text = Vec::new();
-        self.renderer.report(&mut text, &survey)?;
+        self.renderer.report(&mut text, &counts)?;
         self.out.write_all(&text)?;
-        self.shown = Some(survey);
+        self.shown = Some(counts);
         Ok(())
     }
 

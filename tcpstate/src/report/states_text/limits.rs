@@ -1,6 +1,6 @@
 //! What has a limit: backlogs, descriptors, ports.
 
-use tcpstate_core::aggregate::states::{DestinationRow, ListenerRow, ProcessRow, Survey, is_near};
+use tcpstate_core::aggregate::states::{DestinationRow, ListenerRow, ProcessRow, SocketCounts, is_near};
 
 use super::table::Table;
 use crate::report::{
@@ -14,15 +14,15 @@ use crate::report::{
 const ABOVE: &str = "above 80 %";
 
 /// Listening sockets and how full their backlogs are.
-pub(super) fn listeners(survey: &Survey) -> Table {
+pub(super) fn listeners(counts: &SocketCounts) -> Table {
     let mut table = Table::new(vec![
         ("LISTENING AT", Align::Left),
-        (netns_title(survey), Align::Left),
+        (netns_title(counts), Align::Left),
         ("BACKLOG", Align::Right),
         ("LIMIT", Align::Right),
         ("PROCESS", Align::Left),
     ]);
-    for row in &survey.listeners {
+    for row in &counts.listeners {
         let ListenerRow { netns, local, process, holders, used, limit } = *row;
         let style = if used > limit {
             BAD
@@ -47,7 +47,7 @@ pub(super) fn listeners(survey: &Survey) -> Table {
         };
         table.row(vec![
             (PLAIN, EndpointText(local).to_string()),
-            (PLAIN, netns_name(survey, netns)),
+            (PLAIN, netns_name(counts, netns)),
             (style, used.to_string()),
             (style, limit.to_string()),
             (style, format!("{process}{mark}")),
@@ -57,7 +57,7 @@ pub(super) fn listeners(survey: &Survey) -> Table {
 }
 
 /// Processes and how many of their descriptors are used.
-pub(super) fn descriptors(survey: &Survey) -> Table {
+pub(super) fn descriptors(counts: &SocketCounts) -> Table {
     let mut table = Table::new(vec![
         ("PROCESS", Align::Left),
         ("DESCRIPTORS", Align::Right),
@@ -66,7 +66,7 @@ pub(super) fn descriptors(survey: &Survey) -> Table {
         ("TCP", Align::Right),
         ("", Align::Left),
     ]);
-    for row in &survey.processes {
+    for row in &counts.processes {
         let ProcessRow { process, descriptors, limit, sockets } = *row;
         let style = if row.is_near() { BAD } else { PLAIN };
         table.row(vec![
@@ -82,25 +82,25 @@ pub(super) fn descriptors(survey: &Survey) -> Table {
 }
 
 /// Remote ends and how many ports to reach them are used.
-pub(super) fn ports(survey: &Survey) -> Table {
+pub(super) fn ports(counts: &SocketCounts) -> Table {
     let mut table = Table::new(vec![
         ("FROM", Align::Left),
         ("TO", Align::Left),
-        (netns_title(survey), Align::Left),
+        (netns_title(counts), Align::Left),
         ("PORTS", Align::Right),
         ("TIME_WAIT", Align::Right),
         ("RANGE", Align::Right),
         ("USED", Align::Right),
         ("", Align::Left),
     ]);
-    for row in &survey.destinations {
+    for row in &counts.destinations {
         let DestinationRow { netns, local, remote, used, time_wait, limit } = *row;
         let near = is_near(used, limit);
         let style = if near { BAD } else { PLAIN };
         table.row(vec![
             (PLAIN, local.to_string()),
             (PLAIN, EndpointText(remote).to_string()),
-            (PLAIN, netns_name(survey, netns)),
+            (PLAIN, netns_name(counts, netns)),
             (style, used.to_string()),
             (PLAIN, time_wait.to_string()),
             (style, limit.to_string()),
@@ -112,15 +112,15 @@ pub(super) fn ports(survey: &Survey) -> Table {
 }
 
 /// A column of namespaces is needed only where there are several.
-fn netns_title(survey: &Survey) -> &'static str {
-    if survey.namespaces.len() > 1 { "NETNS" } else { "" }
+fn netns_title(counts: &SocketCounts) -> &'static str {
+    if counts.namespaces.len() > 1 { "NETNS" } else { "" }
 }
 
-fn netns_name(survey: &Survey, inode: u32) -> String {
-    if survey.namespaces.len() < 2 {
+fn netns_name(counts: &SocketCounts, inode: u32) -> String {
+    if counts.namespaces.len() < 2 {
         return String::new();
     }
-    let row = survey.namespaces.iter().find(|row| row.inode == inode);
+    let row = counts.namespaces.iter().find(|row| row.inode == inode);
     let name = row.and_then(|row| row.names.first());
     name.map_or_else(|| inode.to_string(), |name| Escaped(name).to_string())
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::{
-    aggregate::states::Survey,
+    aggregate::states::SocketCounts,
     model::doctor::{Configured, Machine, Reading},
 };
 
@@ -21,9 +21,9 @@ pub struct Facts {
     /// Settings that files name, for the next start of the machine.
     pub configured: Vec<Configured>,
     /// Sockets that were to be looked at, by process.
-    pub sockets: Survey,
+    pub sockets: SocketCounts,
     /// Those of the network namespace that the settings are of.
-    pub sockets_here: Survey,
+    pub sockets_here: SocketCounts,
 }
 
 impl Facts {

@@ -4,7 +4,7 @@ use tcpstate_common::state::TcpState;
 
 use super::{facts::Facts, settings::Setting};
 use crate::{
-    aggregate::states::{Survey, is_near},
+    aggregate::states::{SocketCounts, is_near},
     model::{State, doctor::Reading},
 };
 
@@ -29,8 +29,8 @@ pub struct Relevance {
 }
 
 /// Sockets in a state.
-pub(super) fn count(survey: &Survey, state: TcpState) -> u64 {
-    survey.states.iter().find(|row| row.state == State::Known(state)).map_or(0, |row| row.sockets)
+pub(super) fn count(counts: &SocketCounts, state: TcpState) -> u64 {
+    counts.states.iter().find(|row| row.state == State::Known(state)).map_or(0, |row| row.sockets)
 }
 
 pub(super) fn of(setting: &Setting, facts: &Facts) -> Relevance {
@@ -89,7 +89,7 @@ fn absence(setting: &Setting, facts: &Facts) -> String {
     }
 }
 
-fn ports(setting: &Setting, here: &Survey) -> Relevance {
+fn ports(setting: &Setting, here: &SocketCounts) -> Relevance {
     let Some(fullest) = here.destinations.first() else {
         return no("no connection is from a port that the kernel gave");
     };

@@ -7,7 +7,7 @@ use tcpstate_common::state::TcpState;
 
 use super::*;
 use crate::{
-    aggregate::states::{By, SocketFilter, survey},
+    aggregate::states::{By, SocketFilter, count},
     model::{
         Comm, Endpoint, Family, MonotonicNs, State,
         census::{Census, EphemeralPorts, FoundNamespace, FoundProcess, ListedSocket},
@@ -45,7 +45,7 @@ fn facts(sockets: Vec<ListedSocket>, process: FoundProcess) -> Facts {
     let holders = sockets.iter().filter(|socket| socket.inode > 0).map(|socket| (socket.inode, 0)).collect();
     let namespace = FoundNamespace { inode: 7, own: true, sockets, ports, ..FoundNamespace::default() };
     let census = Census { namespaces: vec![namespace], processes: vec![process], holders, ..Census::default() };
-    let sockets = survey(&census, &SocketFilter::default(), Some(By::Process), MonotonicNs(0));
+    let sockets = count(&census, &SocketFilter::default(), Some(By::Process), MonotonicNs(0));
     let values = SETTINGS.iter().filter(|setting| setting.gone.is_none());
     let mut readings: BTreeMap<_, _> =
         values.map(|setting| (setting.name, Reading::Value(setting.default_of(None).to_owned()))).collect();

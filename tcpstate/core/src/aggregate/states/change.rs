@@ -1,11 +1,11 @@
-//! What changed between two surveys.
+//! What changed between two counts.
 
 use std::collections::BTreeMap;
 
-use super::types::{GroupRow, StateRow, Survey};
+use super::types::{GroupRow, SocketCounts, StateRow};
 use crate::model::State;
 
-impl Survey {
+impl SocketCounts {
     /// Says of every count how much more it is than in `before`. What was there before and is not now stays as a row of 0.
     pub fn compare(&mut self, before: &Self) {
         self.sockets_before = Some(before.sockets);

@@ -7,7 +7,7 @@ use crate::model::{Age, State, census::ListedSocket};
 
 /// Adds up sockets.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Tally {
+pub(super) struct StateTally {
     states: BTreeMap<State, InState>,
 }
 
@@ -20,7 +20,7 @@ struct InState {
     at_most: Vec<u64>,
 }
 
-impl Tally {
+impl StateTally {
     pub(super) fn add(&mut self, socket: &ListedSocket) {
         let state = self.states.entry(socket.state).or_default();
         state.sockets += 1;

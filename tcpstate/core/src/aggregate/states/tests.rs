@@ -18,48 +18,48 @@ fn by() -> impl Strategy<Value = By> {
     select(vec![By::Process, By::Netns, By::Cgroup, By::Lport, By::Remote])
 }
 
-fn take(census: &Census, by: Option<By>) -> Survey {
-    survey(census, &SocketFilter::default(), by, MonotonicNs(1))
+fn take(census: &Census, by: Option<By>) -> SocketCounts {
+    count(census, &SocketFilter::default(), by, MonotonicNs(1))
 }
 
 proptest! {
     #[test]
     fn every_socket_is_in_one_state(census in census(), by in option::of(by())) {
-        let survey = take(&census, by);
-        prop_assert_eq!(survey.sockets, all(&census).count() as u64);
-        for row in &survey.states {
+        let counts = take(&census, by);
+        prop_assert_eq!(counts.sockets, all(&census).count() as u64);
+        for row in &counts.states {
             let count = all(&census).filter(|(_, socket)| socket.state == row.state).count() as u64;
             prop_assert_eq!(row.sockets, count);
             prop_assert!(count > 0 && row.aged <= count);
         }
-        prop_assert_eq!(survey.states.iter().map(|row| row.sockets).sum::<u64>(), survey.sockets);
-        prop_assert!(survey.states.is_sorted_by_key(|row| row.state));
-        prop_assert_eq!(survey.namespaces.iter().map(|row| row.sockets).sum::<u64>(), survey.sockets);
+        prop_assert_eq!(counts.states.iter().map(|row| row.sockets).sum::<u64>(), counts.sockets);
+        prop_assert!(counts.states.is_sorted_by_key(|row| row.state));
+        prop_assert_eq!(counts.namespaces.iter().map(|row| row.sockets).sum::<u64>(), counts.sockets);
     }
 
     #[test]
     fn groups_add_up(census in census(), by in by()) {
-        let survey = take(&census, Some(by));
+        let counts = take(&census, Some(by));
         let several: u64 = all(&census).map(|(_, socket)| holders(&census, socket).len().saturating_sub(1) as u64).sum();
         let extra = if by == By::Process { several } else { 0 };
-        prop_assert_eq!(survey.groups.iter().map(|group| group.sockets).sum::<u64>(), survey.sockets + extra);
-        for group in &survey.groups {
+        prop_assert_eq!(counts.groups.iter().map(|group| group.sockets).sum::<u64>(), counts.sockets + extra);
+        for group in &counts.groups {
             prop_assert_eq!(group.states.iter().map(|row| row.sockets).sum::<u64>(), group.sockets);
         }
-        prop_assert!(survey.groups.is_sorted_by(|one, next| one.sockets >= next.sockets));
-        let keys: HashSet<_> = survey.groups.iter().map(|group| format!("{:?}", group.key)).collect();
-        prop_assert_eq!(keys.len(), survey.groups.len());
+        prop_assert!(counts.groups.is_sorted_by(|one, next| one.sockets >= next.sockets));
+        let keys: HashSet<_> = counts.groups.iter().map(|group| format!("{:?}", group.key)).collect();
+        prop_assert_eq!(keys.len(), counts.groups.len());
     }
 
     #[test]
     fn a_process_has_what_it_holds(census in census()) {
-        let survey = take(&census, Some(By::Process));
+        let counts = take(&census, Some(By::Process));
         for (index, found) in census.processes.iter().enumerate() {
             let holds = |inode| census.holders.iter().any(|&(held, holder)| held == inode && holder as usize == index);
             let count = all(&census).filter(|(_, socket)| socket.inode != 0 && holds(socket.inode)).count() as u64;
-            let group = survey.groups.iter().find(|group| group.key == GroupKey::Process(found.pid));
+            let group = counts.groups.iter().find(|group| group.key == GroupKey::Process(found.pid));
             prop_assert_eq!(group.map_or(0, |group| group.sockets), count);
-            let row = survey.processes.iter().find(|row| row.process.pid == found.pid);
+            let row = counts.processes.iter().find(|row| row.process.pid == found.pid);
             prop_assert_eq!(row.map_or(0, |row| row.sockets), count);
             prop_assert_eq!(row.is_some(), count > 0 || found.descriptors > 80);
         }
@@ -68,7 +68,7 @@ proptest! {
     /// Whatever ages within the bounds are chosen, the true oldest and median lie within the shown ones.
     #[test]
     fn quantiles_contain_the_truth(bounds in vec((0..50_u64, option::of(0..50_u64), 0..=50_u64), 1..30)) {
-        let mut tally = Tally::default();
+        let mut tally = StateTally::default();
         let mut truth = Vec::new();
         let listed = |age| ListedSocket {
             cookie: 0,
@@ -95,8 +95,8 @@ proptest! {
 
     #[test]
     fn ports_are_counted_once_towards_each_end(census in census()) {
-        let survey = take(&census, None);
-        for row in &survey.destinations {
+        let counts = take(&census, None);
+        for row in &counts.destinations {
             let listening: HashSet<_> =
                 all(&census).filter(|(netns, socket)| *netns == row.netns && socket.state == LISTEN).map(|(_, s)| s.local.port).collect();
             let ports: BTreeSet<_> = all(&census)
@@ -113,7 +113,7 @@ proptest! {
             prop_assert_eq!((row.used, row.limit), (ports.len() as u64, 2));
             prop_assert!(row.used > 0 && row.time_wait <= row.used);
         }
-        prop_assert!(survey.destinations.is_sorted_by(|one, next| one.used >= next.used));
+        prop_assert!(counts.destinations.is_sorted_by(|one, next| one.used >= next.used));
     }
 
     #[test]
@@ -155,14 +155,14 @@ proptest! {
             &|socket| socket.cgroup.is_some_and(|id| id.get() == 1),
         ];
         for (filter, matches) in filters.iter().zip(matches) {
-            let survey = survey(&census, filter, Some(By::Remote), MonotonicNs(1));
-            prop_assert_eq!(survey.sockets, all(&census).filter(|(_, socket)| matches(socket)).count() as u64, "{:?}", filter);
+            let counts = count(&census, filter, Some(By::Remote), MonotonicNs(1));
+            prop_assert_eq!(counts.sockets, all(&census).filter(|(_, socket)| matches(socket)).count() as u64, "{:?}", filter);
         }
     }
 }
 
 proptest! {
-    /// What is left out of a census that is kept is in no survey with the same filter.
+    /// What is left out of a census that is kept is in no count with the same filter.
     #[test]
     fn what_is_kept_is_enough(
         census in census(), by in option::of(by()), state in 1..13_u8, port in select(PORTS.to_vec()), pid in 10..13_u32, kind in 0..5_u8
@@ -175,9 +175,9 @@ proptest! {
             _ => SocketFilter { remote_ports: vec![port], local_net: "10.0.0.1/32".parse().ok(), ..SocketFilter::default() },
         };
         let kept = census.clone().kept(&filter);
-        let whole = survey(&census, &filter, by, MonotonicNs(1));
+        let whole = count(&census, &filter, by, MonotonicNs(1));
         for again in [&filter, &SocketFilter::default()] {
-            prop_assert_eq!(&survey(&kept, again, by, MonotonicNs(1)), &whole);
+            prop_assert_eq!(&count(&kept, again, by, MonotonicNs(1)), &whole);
         }
         let sockets: usize = kept.namespaces.iter().map(|namespace| namespace.sockets.len()).sum();
         prop_assert_eq!(sockets as u64, whole.sockets);

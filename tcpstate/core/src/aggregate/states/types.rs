@@ -1,4 +1,4 @@
-//! What a survey is made of.
+//! What counts are made of.
 
 use std::cmp::Ordering;
 
@@ -226,7 +226,7 @@ impl NamespaceRow {
 
 /// How things stand.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Survey {
+pub struct SocketCounts {
     /// The moment.
     pub now: MonotonicNs,
     /// All sockets that were counted.
@@ -253,7 +253,7 @@ pub struct Survey {
     pub gaps: Gaps,
 }
 
-impl Survey {
+impl SocketCounts {
     /// How many sockets more than before.
     #[must_use]
     pub fn change(&self) -> Option<i64> {
