@@ -11,7 +11,7 @@ use tcpstate_core::{
     aggregate::leaks::LeakOptions,
     model::{
         Comm, MonotonicNs, Totals,
-        leak::{FoundListener, FoundProcess, FoundSocket, LeakLosses, PlaceId},
+        leak::{FoundHolder, FoundListener, FoundSocket, LeakLosses, PlaceId},
         probes::Probes,
         stack::Sleepers,
     },
@@ -76,7 +76,7 @@ pub struct Taken {
     /// Listeners with a backlog.
     pub listeners: Vec<FoundListener>,
     /// The processes that hold the sockets.
-    pub processes: Vec<FoundProcess>,
+    pub processes: Vec<FoundHolder>,
 }
 
 /// A moment at which things were looked at: a report can be made for it.

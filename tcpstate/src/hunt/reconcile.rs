@@ -8,7 +8,7 @@ use std::{
 use anyhow::Result;
 use tcpstate_core::{
     decode::leak::Finds,
-    model::leak::{FoundProcess, Snapshot},
+    model::leak::{FoundHolder, Snapshot},
 };
 use tcpstate_stacks::process::descriptors;
 
@@ -120,8 +120,8 @@ fn take(tracer: &mut Tracer, clock: &Clock) -> Result<Snapshot> {
 }
 
 /// A process that has gone meanwhile holds nothing any more.
-fn found_process(pid: u32) -> Option<FoundProcess> {
-    Some(FoundProcess {
+fn found_process(pid: u32) -> Option<FoundHolder> {
+    Some(FoundHolder {
         pid,
         comm: descriptors::comm(pid)?,
         descriptors: descriptors::open(pid)?,

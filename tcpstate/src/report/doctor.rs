@@ -2,7 +2,7 @@
 
 use tcpstate_core::{
     aggregate::{
-        doctor::{Finding, Kind},
+        doctor::{Finding, FindingKind},
         states::{GroupKey, StateRow},
     },
     model::doctor::{Limit, Machine},
@@ -20,18 +20,18 @@ const MEMCG: (u32, u32) = (5, 11);
 /// What was found, in one sentence.
 pub(super) fn sentence(finding: &Finding) -> String {
     match &finding.kind {
-        Kind::CannotTrace(why) => format!("tcpstate cannot trace here: {why}"),
-        Kind::Lost { role, lost } => format!("no hook for {role}: {lost}"),
-        Kind::CloseWait { group, name, row } => {
+        FindingKind::CannotTrace(why) => format!("tcpstate cannot trace here: {why}"),
+        FindingKind::Lost { role, lost } => format!("no hook for {role}: {lost}"),
+        FindingKind::CloseWait { group, name, row } => {
             format!("{} in CLOSE_WAIT {}{}", Count(row.sockets, "socket"), whose(*group, name.as_deref()), oldest(row))
         }
-        Kind::Descriptors(row) => format!(
+        FindingKind::Descriptors(row) => format!(
             "{} uses {} of the {} descriptors it may have",
             ProcessText(row.process),
             row.descriptors,
             row.limit.unwrap_or_default()
         ),
-        Kind::Ports(row) => format!(
+        FindingKind::Ports(row) => format!(
             "{} of {} ephemeral ports from {} to {} are in use, {} of them in TIME_WAIT (network namespace {})",
             row.used,
             row.limit,
@@ -40,7 +40,7 @@ pub(super) fn sentence(finding: &Finding) -> String {
             row.time_wait,
             row.netns
         ),
-        Kind::Backlog(row) => {
+        FindingKind::Backlog(row) => {
             let process = row.process.map_or_else(String::new, |process| format!(" of {}", ProcessText(process)));
             let local = EndpointText(row.local);
             format!(
@@ -48,23 +48,23 @@ pub(super) fn sentence(finding: &Finding) -> String {
                 row.used, row.limit
             )
         }
-        Kind::Overflows(row) => {
+        FindingKind::Overflows(row) => {
             let name = row.names.first().map_or_else(|| row.inode.to_string(), |name| Escaped(name).to_string());
             format!(
                 "listeners in network namespace {name} have found their backlog full {} times since it began",
                 row.listen_overflows.unwrap_or_default()
             )
         }
-        Kind::Value { name, value, effect } => format!("`{name}` is {value}: {effect}"),
-        Kind::Configured { name, file } => {
+        FindingKind::Value { name, value, effect } => format!("`{name}` is {value}: {effect}"),
+        FindingKind::Configured { name, file } => {
             format!("`{}` sets `{name}`, which does not exist on this kernel", Escaped(file.as_bytes()))
         }
-        Kind::Gaps { processes, namespaces } => {
+        FindingKind::Gaps { processes, namespaces } => {
             let gaps = [Count(*processes, "process"), Count(*namespaces, "network namespace")];
             let gaps: Vec<_> = gaps.iter().filter(|gap| gap.0 > 0).map(Count::to_string).collect();
             format!("could not be looked into: {}", gaps.join(" and "))
         }
-        Kind::More { kind, count } => format!("{count} more of `{kind}` are not listed"),
+        FindingKind::More { kind, count } => format!("{count} more of `{kind}` are not listed"),
     }
 }
 

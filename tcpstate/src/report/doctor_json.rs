@@ -4,7 +4,7 @@ use std::io;
 
 use serde::Serialize;
 use tcpstate_core::{
-    aggregate::doctor::{Diagnosis, Facts, Finding, Help, Kind, SettingRow},
+    aggregate::doctor::{Diagnosis, Facts, Finding, FindingKind, Help, SettingRow},
     model::doctor::{Capability, Limit, Reading},
 };
 
@@ -90,9 +90,9 @@ impl From<&Finding> for FindingBody {
             message: sentence(finding),
             advice: kind.advice(),
             pid: kind.pid(),
-            sockets: if let Kind::CloseWait { row, .. } = kind { Some(row.sockets) } else { None },
+            sockets: if let FindingKind::CloseWait { row, .. } = kind { Some(row.sockets) } else { None },
             setting: match kind {
-                Kind::Value { name, .. } | Kind::Configured { name, .. } => Some(name),
+                FindingKind::Value { name, .. } | FindingKind::Configured { name, .. } => Some(name),
                 _ => None,
             },
         }

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, io};
 
-use tcpstate_core::aggregate::leaks::{Group, Opening, Role};
+use tcpstate_core::aggregate::leaks::{Group, Opening, Side};
 
 use super::{
     escape::Escaped,
@@ -93,9 +93,9 @@ fn unopened(group: &Group) -> String {
         Opening::NotSeen => "accept not seen",
         Opening::BeforeTrace | Opening::Seen(_) | Opening::Inferred(_) => "before the trace",
     };
-    let (side, port) = match group.origin.role {
-        Role::Accepted(port) | Role::LocalPort(port) => ("local", port),
-        Role::Connected(port) | Role::RemotePort(port) => ("remote", port),
+    let (side, port) = match group.origin.side {
+        Side::Accepted(port) | Side::LocalPort(port) => ("local", port),
+        Side::Connected(port) | Side::RemotePort(port) => ("remote", port),
     };
     format!("[{why}: {side} port {port}]")
 }

@@ -5,7 +5,7 @@ pub(super) mod group;
 
 use std::io;
 
-use tcpstate_core::aggregate::leaks::{Forecast, ProcessRow};
+use tcpstate_core::aggregate::leaks::{Forecast, LeakingProcess};
 
 use super::{
     clock::TimeFormat,
@@ -140,7 +140,7 @@ pub(super) fn warnings(report: &LeakReport) -> Vec<String> {
     warnings
 }
 
-fn process(row: &ProcessRow) -> Paragraph {
+fn process(row: &LeakingProcess) -> Paragraph {
     let line = Paragraph::new().word(BOLD, ProcessText(row.process));
     let line = match (row.descriptors, row.limit) {
         (Some(used), Some(limit)) if used >= limit => {

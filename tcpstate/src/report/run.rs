@@ -3,7 +3,7 @@
 use std::{ffi::OsString, os::unix::process::ExitStatusExt as _, path::PathBuf, process::ExitStatus, time::Duration};
 
 use tcpstate_core::{
-    aggregate::leaks::{Finding, Outcome},
+    aggregate::leaks::{LeakFinding, Outcome},
     model::MonotonicNs,
 };
 
@@ -89,7 +89,7 @@ impl RunReport {
 
     /// Findings that no rule lets pass; they come first.
     #[must_use]
-    pub fn leaking(&self) -> &[Finding] {
+    pub fn leaking(&self) -> &[LeakFinding] {
         let findings = &self.outcome.findings;
         &findings[..findings.iter().take_while(|finding| finding.rule.is_none()).count()]
     }

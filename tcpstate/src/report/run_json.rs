@@ -3,7 +3,7 @@
 use std::os::unix::ffi::OsStrExt as _;
 
 use serde::Serialize;
-use tcpstate_core::aggregate::leaks::Finding;
+use tcpstate_core::aggregate::leaks::LeakFinding;
 
 use super::{
     escape::Escaped,
@@ -95,7 +95,7 @@ pub fn render(report: &RunReport, code: u8) -> serde_json::Result<Vec<u8>> {
     Ok(text)
 }
 
-fn finding_body<'a>(report: &'a RunReport, finding: &'a Finding) -> FindingBody<'a> {
+fn finding_body<'a>(report: &'a RunReport, finding: &'a LeakFinding) -> FindingBody<'a> {
     FindingBody {
         fate: finding.fate.name(),
         allowed_by: finding.rule.and_then(|rule| report.allowances.get(rule)).map(|rule| rule.line),

@@ -4,7 +4,7 @@ use std::{os::unix::ffi::OsStrExt as _, time::Duration};
 
 use anyhow::{Context as _, Result};
 use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus, TestSuite};
-use tcpstate_core::aggregate::leaks::{Finding, Group};
+use tcpstate_core::aggregate::leaks::{Group, LeakFinding};
 
 use super::{
     escape::Escaped,
@@ -53,7 +53,7 @@ pub fn render(report: &RunReport) -> Result<String> {
     junit.to_string().context("failed to write XML")
 }
 
-fn case(report: &RunReport, finding: &Finding) -> Result<TestCase> {
+fn case(report: &RunReport, finding: &LeakFinding) -> Result<TestCase> {
     let group = &finding.group;
     let Group { sockets, verdict, .. } = group;
     let rule = finding.rule.and_then(|rule| report.allowances.get(rule));

@@ -11,7 +11,7 @@ mod values;
 use self::settings::SETTINGS;
 pub use self::{
     facts::Facts,
-    findings::{Finding, Kind, Severity},
+    findings::{Finding, FindingKind, Severity},
     relevance::{Help, Relevance},
     settings::Setting,
 };

@@ -34,25 +34,25 @@ use self::{
     closed::{ClosedTable, LateClose},
     infer::Openers,
     kept::Kept,
-    socket::{Entered, Left, LeftBy, Phase, Socket, Told},
-    table::{Gone, Table, Went},
+    socket::{EntryTime, Left, LeftBy, Phase, Socket, Told},
+    table::{Gone, SocketTable, Went},
     trend::Series,
 };
 pub use self::{
-    kept::{Fate, Finding, Outcome, Suspect},
+    kept::{Fate, LeakFinding, Outcome, Suspect},
     options::LeakOptions,
-    origin::{Opening, Origin, Role},
+    origin::{Opening, Origin, Side},
     reconcile::Reconciled,
     trend::{Forecast, Growth},
     types::{
-        Age, Ages, Backlog, ClosedLate, Example, Group, Held, LeftByCounts, Observed, Peer, Process, ProcessRow, Range,
-        Survey, Tallied, Teller, Totals,
+        Age, Ages, Backlog, ClosedLate, Example, Group, Held, LeakTotals, LeakingProcess, LeftByCounts, Observed, Peer,
+        Process, Range, Survey, Tallied, Teller,
     },
 };
 use super::verdict::Verdict;
 use crate::model::{
     MonotonicNs, Owner, OwnerSource, SocketId, State,
-    leak::{Actor, FoundListener, FoundProcess, Holder, LeakEvent, PlaceId, SocketFacts},
+    leak::{Actor, FoundHolder, FoundListener, Holder, LeakEvent, PlaceId, SocketFacts},
 };
 
 /// A socket out of CLOSE_WAIT for less than this may just be on its way through `close()`, nanoseconds.
@@ -62,7 +62,7 @@ const CLOSE_TAKES_NS: u64 = 100_000_000;
 #[derive(Debug)]
 pub struct Leaks {
     options: LeakOptions,
-    sockets: Table,
+    sockets: SocketTable,
     /// Descriptors of all sockets, as of the last snapshot.
     holders: Vec<Holder>,
     gone: Gone,
@@ -72,7 +72,7 @@ pub struct Leaks {
     /// Ports on which somebody listens or has accepted, with their network namespaces.
     listening: BTreeSet<(u32, u16)>,
     listeners: Vec<FoundListener>,
-    processes: BTreeMap<u32, Watched>,
+    processes: BTreeMap<u32, WatchedProcess>,
     openers: Openers,
     counts: BTreeMap<(Origin, Verdict), Series>,
     /// When the last snapshot was begun and complete.
@@ -83,8 +83,8 @@ pub struct Leaks {
 
 /// A process over time.
 #[derive(Debug)]
-struct Watched {
-    found: FoundProcess,
+struct WatchedProcess {
+    found: FoundHolder,
     descriptors: Series,
 }
 
@@ -94,7 +94,7 @@ impl Leaks {
     pub fn new(options: LeakOptions) -> Self {
         Self {
             options,
-            sockets: Table::default(),
+            sockets: SocketTable::default(),
             holders: Vec::new(),
             gone: Gone::default(),
             closed: ClosedTable::default(),
@@ -178,7 +178,7 @@ impl Leaks {
             if same_stay {
                 known.id.cookie = known.id.cookie.or(facts.id.cookie);
                 if !known.entered.is_exact() {
-                    known.entered = Entered::at(at);
+                    known.entered = EntryTime::at(at);
                 }
                 known.learn_owner(owner);
                 known.learn_opened(opened);
@@ -193,7 +193,7 @@ impl Leaks {
                 self.vanished(&before);
             }
         }
-        let mut socket = Socket::new(facts, Entered::at(at));
+        let mut socket = Socket::new(facts, EntryTime::at(at));
         socket.owner = owner;
         socket.opened = opened.into();
         // A snapshot that was begun later has not found it, so it has left again.

@@ -129,7 +129,7 @@ pub struct Queues {
 
 /// What was observed of one socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Facts {
+pub struct Evidence {
     /// It left CLOSE_WAIT, and a descriptor is still open.
     pub ghost: bool,
     /// It waits in the backlog of its listener.
@@ -152,34 +152,34 @@ pub struct Facts {
 
 /// The verdict on one socket. [`Verdict::Pool`] is never among them: it is about a set of sockets.
 #[must_use]
-pub fn judge(facts: &Facts) -> Verdict {
-    if facts.ghost {
+pub fn judge(evidence: &Evidence) -> Verdict {
+    if evidence.ghost {
         return Verdict::GhostFd;
     }
-    if facts.unaccepted {
+    if evidence.unaccepted {
         return Verdict::NeverAccepted;
     }
-    let send = facts.queues.as_ref().map_or(Send::Idle, send);
-    if send == Send::InUse {
+    let send = evidence.queues.as_ref().map_or(SendState::Idle, send);
+    if send == SendState::InUse {
         return Verdict::Sending;
     }
-    let stuck = send == Send::Stuck;
-    let in_send = stuck && facts.asleep_in_send == Some(true);
-    if facts.holding == (Holding::Others { told: false }) && !in_send {
+    let stuck = send == SendState::Stuck;
+    let in_send = stuck && evidence.asleep_in_send == Some(true);
+    if evidence.holding == (Holding::Others { told: false }) && !in_send {
         return Verdict::HeldElsewhere;
     }
     if stuck {
         return Verdict::BlockedInSend;
     }
-    let recv_q = facts.queues.filter(|_| facts.recv_q_tells).map(|queues| queues.recv_q);
+    let recv_q = evidence.queues.filter(|_| evidence.recv_q_tells).map(|queues| queues.recv_q);
     // Who has not read the request to its end does not work on the answer.
-    if facts.awaited && recv_q.is_none_or(|recv_q| recv_q == 0) {
+    if evidence.awaited && recv_q.is_none_or(|recv_q| recv_q == 0) {
         return Verdict::Sending;
     }
     match recv_q {
-        // Kernel facts before our own: a queued FIN was not read, whatever a receive returned before.
-        Some(1..) if !facts.eof_read || facts.queues_after_eof_read => Verdict::EofUnread,
-        _ if facts.eof_read => Verdict::EofRead,
+        // Kernel evidence before our own: a queued FIN was not read, whatever a receive returned before.
+        Some(1..) if !evidence.eof_read || evidence.queues_after_eof_read => Verdict::EofUnread,
+        _ if evidence.eof_read => Verdict::EofRead,
         Some(_) => Verdict::FinConsumed,
         None => Verdict::Unknown,
     }
@@ -187,17 +187,17 @@ pub fn judge(facts: &Facts) -> Verdict {
 
 /// What the send side says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Send {
+enum SendState {
     Idle,
     InUse,
     Stuck,
 }
 
-fn send(queues: &Queues) -> Send {
+fn send(queues: &Queues) -> SendState {
     let recent = ns(RECENT);
     let Queues { send_q, moved, sent_ago_ns, acked_ago_ns, sent_after_end, .. } = *queues;
     if moved == Some(true) {
-        return Send::InUse;
+        return SendState::InUse;
     }
     if send_q == 0 {
         let in_use = match sent_after_end {
@@ -205,10 +205,10 @@ fn send(queues: &Queues) -> Send {
             SentAfterEnd::Maybe => sent_ago_ns <= recent,
             SentAfterEnd::No => false,
         };
-        return if in_use { Send::InUse } else { Send::Idle };
+        return if in_use { SendState::InUse } else { SendState::Idle };
     }
     // Retransmissions count as sent, replies to window probes as acknowledgements: neither alone is progress.
-    if sent_ago_ns <= recent && acked_ago_ns <= recent { Send::InUse } else { Send::Stuck }
+    if sent_ago_ns <= recent && acked_ago_ns <= recent { SendState::InUse } else { SendState::Stuck }
 }
 
 /// How many sockets a pool has at most, for it to be taken for one.
@@ -216,7 +216,7 @@ const POOL_SOCKETS: u64 = 256;
 
 /// What was observed of sockets of one opening stack, all of them [`Verdict::EofUnread`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct PoolFacts {
+pub struct PoolEvidence {
     /// The process is known to have connected them.
     pub connected: bool,
     /// How many there are.
@@ -235,12 +235,12 @@ pub struct PoolFacts {
 ///
 /// A slow leak is flat for a while, too; but then its sockets differ in age.
 #[must_use]
-pub fn is_pool(facts: &PoolFacts) -> bool {
-    facts.connected
-        && facts.sockets <= POOL_SOCKETS
-        && facts.recv_q_max == 1
-        && facts.flat == Some(true)
-        && facts.youngest_ns >= facts.oldest_ns / 2
+pub fn is_pool(evidence: &PoolEvidence) -> bool {
+    evidence.connected
+        && evidence.sockets <= POOL_SOCKETS
+        && evidence.recv_q_max == 1
+        && evidence.flat == Some(true)
+        && evidence.youngest_ns >= evidence.oldest_ns / 2
 }
 
 const fn ns(duration: Duration) -> u64 {

@@ -193,7 +193,7 @@ pub struct FoundSocket {
 
 /// What was found of a process that holds such sockets.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct FoundProcess {
+pub struct FoundHolder {
     /// Process id.
     pub pid: u32,
     /// Its name (that of its first thread).
@@ -231,7 +231,7 @@ pub struct Snapshot {
     /// Listeners with a backlog.
     pub listeners: Vec<FoundListener>,
     /// The processes that hold these sockets.
-    pub processes: Vec<FoundProcess>,
+    pub processes: Vec<FoundHolder>,
 }
 
 /// What could not be kept or taken, from the start on.

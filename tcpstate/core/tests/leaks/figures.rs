@@ -3,7 +3,7 @@
 use tcpstate_common::state::TcpState;
 use tcpstate_core::{
     aggregate::{
-        leaks::{LeakOptions, Opening, Role},
+        leaks::{LeakOptions, Opening, Side},
         verdict::Verdict,
     },
     model::{State, leak::PlaceId},
@@ -110,20 +110,20 @@ fn openings_before_the_trace_are_inferred_from_later_leaks() {
     }
     scene.snapshot();
     let survey = scene.watch(1);
-    let roles: Vec<_> = survey.groups.iter().map(|group| (group.origin.role, group.origin.opening)).collect();
+    let sides: Vec<_> = survey.groups.iter().map(|group| (group.origin.side, group.origin.opening)).collect();
     let before = Opening::BeforeTrace;
-    assert_eq!(roles, [(Role::LocalPort(80), before), (Role::RemotePort(5432), before)]);
+    assert_eq!(sides, [(Side::LocalPort(80), before), (Side::RemotePort(5432), before)]);
 
     scene.fin(accepts(7, "srv", 80, 1));
     let survey = scene.watch(1);
     let openings: Vec<_> =
-        survey.groups.iter().map(|group| (group.origin.role, group.origin.opening, group.sockets)).collect();
+        survey.groups.iter().map(|group| (group.origin.side, group.origin.opening, group.sockets)).collect();
     assert_eq!(
         openings,
         [
-            (Role::Accepted(80), Opening::Inferred(PlaceId(1)), 3),
-            (Role::RemotePort(5432), before, 3),
-            (Role::Accepted(80), Opening::Seen(PlaceId(1)), 1),
+            (Side::Accepted(80), Opening::Inferred(PlaceId(1)), 3),
+            (Side::RemotePort(5432), before, 3),
+            (Side::Accepted(80), Opening::Seen(PlaceId(1)), 1),
         ]
     );
 

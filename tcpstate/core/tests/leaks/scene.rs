@@ -13,7 +13,7 @@ use tcpstate_core::{
     model::{
         Comm, Endpoint, Family, MonotonicNs, Owner, OwnerSource, Protocol, SocketId, State,
         leak::{
-            Actor, FoundListener, FoundProcess, FoundSocket, Holder, LeakEvent, PlaceId, Snapshot, SocketFacts,
+            Actor, FoundHolder, FoundListener, FoundSocket, Holder, LeakEvent, PlaceId, Snapshot, SocketFacts,
             SocketLoad,
         },
         stack::StackBook,
@@ -53,7 +53,7 @@ pub(crate) struct Scene {
     /// As the next snapshot finds them; `None` when they are gone.
     sockets: Vec<Option<FoundSocket>>,
     pub(crate) listeners: Vec<FoundListener>,
-    pub(crate) processes: BTreeMap<u32, FoundProcess>,
+    pub(crate) processes: BTreeMap<u32, FoundHolder>,
     pub(crate) stacks: StackBook,
     pub(crate) asleep_in_send: Option<BTreeMap<u32, u32>>,
 }
@@ -211,8 +211,8 @@ impl Scene {
         self.leaks.push(&LeakEvent::Left { at, socket, new, closed: Some((by, Some(PlaceId(place)))) });
     }
 
-    pub(crate) fn process(&mut self, pid: u32, comm: &str) -> &mut FoundProcess {
-        self.processes.entry(pid).or_insert_with(|| FoundProcess {
+    pub(crate) fn process(&mut self, pid: u32, comm: &str) -> &mut FoundHolder {
+        self.processes.entry(pid).or_insert_with(|| FoundHolder {
             pid,
             comm: name(comm),
             descriptors: 5,

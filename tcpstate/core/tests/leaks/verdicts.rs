@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use tcpstate_common::state::TcpState;
 use tcpstate_core::{
     aggregate::{
-        leaks::{LeakOptions, Opening, Role},
+        leaks::{LeakOptions, Opening, Side},
         verdict::Verdict,
     },
     model::{
@@ -28,7 +28,7 @@ fn end_of_file_never_read() {
     let survey = scene.watch(1);
     let group = only(&survey);
     assert_eq!((group.verdict, group.sockets), (Verdict::EofUnread, 30));
-    assert_eq!(group.origin.role, Role::Accepted(8080));
+    assert_eq!(group.origin.side, Side::Accepted(8080));
     assert_eq!(group.origin.opening, Opening::Seen(PlaceId(1)));
     assert_eq!(group.process.map(|process| process.pid), Some(812));
     assert_eq!(group.ages.oldest.at_most_ns, Some(2 * SECOND));
@@ -46,7 +46,7 @@ fn end_of_file_read_by_another_thread() {
     let survey = scene.watch(1);
     let group = only(&survey);
     assert_eq!((group.verdict, group.sockets), (Verdict::EofRead, 25));
-    assert_eq!(group.origin.role, Role::Connected(9000));
+    assert_eq!(group.origin.side, Side::Connected(9000));
     let (teller, sockets) = group.told.top[0];
     assert_eq!((teller.place, sockets), (Some(PlaceId(2)), 25));
     assert_eq!(teller.by.map(|by| by.comm), Some(name("worker")));

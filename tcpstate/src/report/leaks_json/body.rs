@@ -5,7 +5,7 @@ use std::num::NonZeroU64;
 use serde::Serialize;
 use tcpstate_core::{
     aggregate::leaks::{
-        Backlog, ClosedLate, Example, Forecast, Group, Growth, Peer, Process, ProcessRow, Range, Tallied, Teller,
+        Backlog, ClosedLate, Example, Forecast, Group, Growth, LeakingProcess, Peer, Process, Range, Tallied, Teller,
     },
     model::{Family, Protocol, stack::Sleepers},
 };
@@ -111,8 +111,8 @@ struct ForecastBody {
     latest_ns: u64,
 }
 
-impl From<&ProcessRow> for ProcessRowBody {
-    fn from(row: &ProcessRow) -> Self {
+impl From<&LeakingProcess> for ProcessRowBody {
+    fn from(row: &LeakingProcess) -> Self {
         let forecast = |Forecast { soonest_ns, latest_ns }| ForecastBody { soonest_ns, latest_ns };
         Self {
             process: row.process.into(),

@@ -4,7 +4,7 @@ use std::os::unix::ffi::OsStrExt as _;
 
 use serde::Serialize;
 use tcpstate_core::{
-    aggregate::leaks::{Opening, Origin, Process, Role, Tallied},
+    aggregate::leaks::{Opening, Origin, Process, Side, Tallied},
     model::{
         Comm,
         leak::PlaceId,
@@ -50,11 +50,11 @@ struct CommonPort {
 }
 
 pub(super) fn opened(report: &LeakReport, origin: Origin, by: Option<Process>, thread: Option<Comm>) -> OpenedBody<'_> {
-    let (how, port, common_port) = match origin.role {
-        Role::Accepted(port) => ("accept", Some(port), None),
-        Role::Connected(port) => ("connect", Some(port), None),
-        Role::LocalPort(port) => ("unknown", None, Some(CommonPort { side: "local", port })),
-        Role::RemotePort(port) => ("unknown", None, Some(CommonPort { side: "remote", port })),
+    let (how, port, common_port) = match origin.side {
+        Side::Accepted(port) => ("accept", Some(port), None),
+        Side::Connected(port) => ("connect", Some(port), None),
+        Side::LocalPort(port) => ("unknown", None, Some(CommonPort { side: "local", port })),
+        Side::RemotePort(port) => ("unknown", None, Some(CommonPort { side: "remote", port })),
     };
     OpenedBody {
         how,

@@ -5,7 +5,7 @@ use std::io;
 use anstyle::Style;
 use tcpstate_core::{
     aggregate::{
-        leaks::{ClosedLate, Example, Fate, Group, Growth, Opening, Origin, Peer, Process, Role, Tallied},
+        leaks::{ClosedLate, Example, Fate, Group, Growth, Opening, Origin, Peer, Process, Side, Tallied},
         verdict::Verdict,
     },
     model::{Comm, Protocol, leak::PlaceId, probes, stack::Sleepers},
@@ -165,11 +165,11 @@ fn opened<W: io::Write>(
     origin: &Origin,
     thread: Option<Comm>,
 ) -> io::Result<()> {
-    let (label, what) = match origin.role {
-        Role::Accepted(port) => ("accepted", format!("on port {port}")),
-        Role::Connected(port) => ("connected", format!("to port {port}")),
-        Role::LocalPort(port) => ("opened", format!("local port {port}")),
-        Role::RemotePort(port) => ("opened", format!("remote port {port}")),
+    let (label, what) = match origin.side {
+        Side::Accepted(port) => ("accepted", format!("on port {port}")),
+        Side::Connected(port) => ("connected", format!("to port {port}")),
+        Side::LocalPort(port) => ("opened", format!("local port {port}")),
+        Side::RemotePort(port) => ("opened", format!("remote port {port}")),
     };
     let intro = Paragraph::new().text(what);
     let missing = match origin.opening {
@@ -271,10 +271,10 @@ fn examples<W: io::Write>(page: &mut Page<'_, W>, group: &Group) -> io::Result<(
 }
 
 fn socket(group: &Group, example: &Example) -> Paragraph {
-    let arrow = match group.origin.role {
-        Role::Accepted(_) => '←',
-        Role::Connected(_) => '→',
-        Role::LocalPort(_) | Role::RemotePort(_) => '↔',
+    let arrow = match group.origin.side {
+        Side::Accepted(_) => '←',
+        Side::Connected(_) => '→',
+        Side::LocalPort(_) | Side::RemotePort(_) => '↔',
     };
     let (local, remote) = (EndpointText(example.local), EndpointText(example.remote));
     let mut line = Paragraph::new().word(PLAIN, local).word(PLAIN, arrow).word(PLAIN, remote);

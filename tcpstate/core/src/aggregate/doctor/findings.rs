@@ -43,7 +43,7 @@ impl Severity {
 
 /// What it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum FindingKind {
     /// Nothing can be traced, and why.
     CannotTrace(String),
     /// What tracing lacks without a hook.
@@ -102,7 +102,7 @@ pub enum Kind {
     },
 }
 
-impl Kind {
+impl FindingKind {
     /// Its name in JSON.
     #[must_use]
     pub const fn name(&self) -> &'static str {
@@ -163,7 +163,7 @@ pub struct Finding {
     /// How bad it is.
     pub severity: Severity,
     /// What it is.
-    pub kind: Kind,
+    pub kind: FindingKind,
 }
 
 /// Why nothing can be traced.
@@ -180,24 +180,28 @@ pub(super) fn cannot_trace(facts: &Facts) -> Option<String> {
 /// Everything that matters, worst first; of equal weight in the order of the kinds, the larger first.
 pub(super) fn all(facts: &Facts) -> Vec<Finding> {
     let mut findings = Vec::new();
-    findings.extend(cannot_trace(facts).map(|why| error(Kind::CannotTrace(why))));
+    findings.extend(cannot_trace(facts).map(|why| error(FindingKind::CannotTrace(why))));
     let sockets = &facts.sockets;
     extend(&mut findings, sockets.groups.iter().filter_map(close_wait));
     extend(&mut findings, sockets.processes.iter().filter(|row| row.is_near()).map(descriptors));
     let near = sockets.destinations.iter().filter(|row| is_near(row.used, row.limit));
-    extend(&mut findings, near.map(|row| Finding { severity: used_up(row.used, row.limit), kind: Kind::Ports(*row) }));
+    extend(
+        &mut findings,
+        near.map(|row| Finding { severity: used_up(row.used, row.limit), kind: FindingKind::Ports(*row) }),
+    );
     // One more than the limit is let in (`sk_acceptq_is_full()`).
     let full = sockets.listeners.iter().filter(|row| row.used > row.limit);
-    extend(&mut findings, full.map(|row| error(Kind::Backlog(*row))));
+    extend(&mut findings, full.map(|row| error(FindingKind::Backlog(*row))));
     let overflows = sockets.namespaces.iter().filter(|row| row.listen_overflows > Some(0));
-    extend(&mut findings, overflows.map(|row| note(Kind::Overflows(row.clone()))));
+    extend(&mut findings, overflows.map(|row| note(FindingKind::Overflows(row.clone()))));
     if let Ok(hooks) = &facts.machine.hooks {
         let lost = hooks.missing().filter(|role| !role.is_required());
-        findings.extend(lost.map(|role| warning(Kind::Lost { role: role.name(), lost: role.lost() })));
+        findings.extend(lost.map(|role| warning(FindingKind::Lost { role: role.name(), lost: role.lost() })));
     }
     findings.extend(values::all(facts));
-    let gaps = Kind::Gaps { processes: sockets.gaps.processes, namespaces: sockets.gaps.namespaces.len() as u64 };
-    if gaps != (Kind::Gaps { processes: 0, namespaces: 0 }) {
+    let gaps =
+        FindingKind::Gaps { processes: sockets.gaps.processes, namespaces: sockets.gaps.namespaces.len() as u64 };
+    if gaps != (FindingKind::Gaps { processes: 0, namespaces: 0 }) {
         findings.push(note(gaps));
     }
     findings.sort_by_key(|finding| finding.severity);
@@ -211,7 +215,7 @@ fn extend(findings: &mut Vec<Finding>, more: impl Iterator<Item = Finding>) {
     let rest = more.split_off(TOP.min(more.len()));
     findings.append(&mut more);
     if let Some(first) = rest.first() {
-        let kind = Kind::More { kind: first.kind.name(), count: rest.len() as u64 };
+        let kind = FindingKind::More { kind: first.kind.name(), count: rest.len() as u64 };
         findings.push(Finding { severity: first.severity, kind });
     }
 }
@@ -220,31 +224,31 @@ fn close_wait(group: &GroupRow) -> Option<Finding> {
     let row = group.states.iter().find(|row| row.state == State::Known(TcpState::CloseWait) && row.sockets > 0)?;
     // One whose age is not known is not taken for a young one.
     let young = row.oldest.is_some_and(|oldest| oldest.at_least_ns < USUAL_NS) && row.aged == row.sockets;
-    let kind = Kind::CloseWait { group: group.key, name: group.name.clone(), row: *row };
+    let kind = FindingKind::CloseWait { group: group.key, name: group.name.clone(), row: *row };
     Some(if young { note(kind) } else { warning(kind) })
 }
 
 fn descriptors(row: &ProcessRow) -> Finding {
-    Finding { severity: used_up(row.descriptors, row.limit.unwrap_or(u64::MAX)), kind: Kind::Descriptors(*row) }
+    Finding { severity: used_up(row.descriptors, row.limit.unwrap_or(u64::MAX)), kind: FindingKind::Descriptors(*row) }
 }
 
 fn used_up(used: u64, limit: u64) -> Severity {
     if used >= limit { Severity::Error } else { Severity::Warning }
 }
 
-pub(super) fn error(kind: Kind) -> Finding {
+pub(super) fn error(kind: FindingKind) -> Finding {
     Finding { severity: Severity::Error, kind }
 }
 
-pub(super) fn warning(kind: Kind) -> Finding {
+pub(super) fn warning(kind: FindingKind) -> Finding {
     Finding { severity: Severity::Warning, kind }
 }
 
-pub(super) fn note(kind: Kind) -> Finding {
+pub(super) fn note(kind: FindingKind) -> Finding {
     Finding { severity: Severity::Note, kind }
 }
 
-impl Kind {
+impl FindingKind {
     /// The process that it is about.
     #[must_use]
     pub fn pid(&self) -> Option<u32> {

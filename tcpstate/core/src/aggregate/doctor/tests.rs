@@ -106,7 +106,7 @@ fn close_wait_is_a_finding_with_its_process_and_makes_no_setting_helpful() {
     let diagnosis = diagnose(&leaking);
     let [Finding { severity: Severity::Warning, kind }] = &diagnosis.findings[..] else { panic!("{diagnosis:?}") };
     assert_eq!(kind.pid(), Some(812));
-    assert!(matches!(kind, Kind::CloseWait { row, .. } if row.sockets == 299), "{kind:?}");
+    assert!(matches!(kind, FindingKind::CloseWait { row, .. } if row.sockets == 299), "{kind:?}");
     assert!(kind.advice().contains("`tcpstate leaks --pid 812`"), "{}", kind.advice());
     assert!(diagnosis.settings.iter().all(|row| row.relevance.help != Help::Perhaps), "{:?}", diagnosis.settings);
 }
@@ -190,7 +190,7 @@ fn many_of_a_kind_are_counted() {
     facts.sockets.processes = vec![row; 25];
     let findings = diagnose(&facts).findings;
     assert_eq!(findings.len(), 11);
-    assert_eq!(findings[10].kind, Kind::More { kind: "descriptors", count: 15 });
+    assert_eq!(findings[10].kind, FindingKind::More { kind: "descriptors", count: 15 });
 }
 
 fn facts_row() -> crate::aggregate::states::ProcessRow {
@@ -222,7 +222,7 @@ proptest! {
         let all: Vec<_> = others.iter().copied().chain(leaked).collect();
         let (without, with) = (facts(others, process(3, None)), facts(all, process(3, None)));
         for finding in diagnose(&with).findings {
-            if matches!(finding.kind, Kind::CloseWait { .. }) {
+            if matches!(finding.kind, FindingKind::CloseWait { .. }) {
                 let advice = finding.kind.advice();
                 for setting in &SETTINGS {
                     let short = setting.name.rsplit('.').next().unwrap_or_default();

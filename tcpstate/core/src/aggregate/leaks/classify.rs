@@ -1,4 +1,4 @@
-//! From what is kept of one socket to the facts that a verdict is made of.
+//! From what is kept of one socket to the evidence that a verdict is made of.
 
 use super::{
     Age, CLOSE_TAKES_NS, Leaks, Observed,
@@ -7,7 +7,7 @@ use super::{
     socket::{Load, Movement, Phase, Socket},
 };
 use crate::{
-    aggregate::verdict::{Facts, Holding, Queues, SentAfterEnd, Verdict, judge},
+    aggregate::verdict::{Evidence, Holding, Queues, SentAfterEnd, Verdict, judge},
     model::{
         MonotonicNs, OwnerSource, Protocol,
         leak::{FoundListener, Holder},
@@ -56,23 +56,23 @@ impl Leaks {
         let holders = self.holders(socket);
         let holding = self.holding(socket, holders);
         let (pid, opener) = self.whose(socket, holders, holding);
-        let verdict = judge(&self.facts(socket, holders, holding, pid, observed));
+        let verdict = judge(&self.evidence(socket, holders, holding, pid, observed));
         Some(Sighting { socket, holders, age: Age::of(socket.entered, now), verdict, pid, opener })
     }
 
     /// Where a sighted socket comes from.
     pub(super) fn origin(&self, sighting: &Sighting<'_>, company: &Company) -> Origin {
         let Sighting { socket, pid, opener, .. } = *sighting;
-        let (role, opening) = self.role_and_opening(socket, opener.or(pid), company);
-        Origin { pid, opener, netns: socket.netns, role, opening }
+        let (side, opening) = self.side_and_opening(socket, opener.or(pid), company);
+        Origin { pid, opener, netns: socket.netns, side, opening }
     }
 
     /// Where a socket comes from, as far as that can be said without looking at others.
     pub(super) fn origin_alone(&self, socket: &Socket) -> Origin {
         let holders = self.holders(socket);
         let (pid, opener) = self.whose(socket, holders, self.holding(socket, holders));
-        let (role, opening) = self.role_and_opening(socket, opener.or(pid), &Company::default());
-        Origin { pid, opener, netns: socket.netns, role, opening }
+        let (side, opening) = self.side_and_opening(socket, opener.or(pid), &Company::default());
+        Origin { pid, opener, netns: socket.netns, side, opening }
     }
 
     /// Whether a half-close was in use when the socket was looked at last.
@@ -81,7 +81,7 @@ impl Leaks {
         let observed = Observed { now: load.at, asleep_in_send: None, fold: &|place| place };
         let holders = self.holders(socket);
         let holding = self.holding(socket, holders);
-        judge(&self.facts(socket, holders, holding, None, &observed)) == Verdict::Sending
+        judge(&self.evidence(socket, holders, holding, None, &observed)) == Verdict::Sending
     }
 
     /// Whether nobody has accepted it, as far as is known now.
@@ -103,7 +103,7 @@ impl Leaks {
         pid: Option<u32>,
         observed: &Observed<'_>,
     ) -> Verdict {
-        judge(&self.facts(socket, &[], holding, pid, observed))
+        judge(&self.evidence(socket, &[], holding, pid, observed))
     }
 
     /// Whether the last snapshot tells who holds a socket.
@@ -152,17 +152,17 @@ impl Leaks {
         pids.all(|pid| pid == Some(first)).then_some(first)
     }
 
-    fn facts(
+    fn evidence(
         &self,
         socket: &Socket,
         holders: &[Holder],
         holding: Holding,
         pid: Option<u32>,
         observed: &Observed<'_>,
-    ) -> Facts {
+    ) -> Evidence {
         let now = observed.now;
         let read_at = socket.told.map(|told| told.at);
-        Facts {
+        Evidence {
             ghost: matches!(socket.phase, Phase::Ghost(_)),
             // Who holds it has accepted it, whatever the last snapshot found.
             unaccepted: self.is_unaccepted(socket) && !matches!(holding, Holding::Owner | Holding::Others { .. }),

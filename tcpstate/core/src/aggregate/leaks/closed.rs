@@ -16,7 +16,7 @@ const PLACES: usize = 8;
 
 /// What is known of sockets of one origin that were closed late.
 #[derive(Clone, Debug)]
-pub(super) struct ClosedLate {
+pub(super) struct LateCloses {
     /// Microseconds in CLOSE_WAIT. A lower bound where the entry was not seen.
     pub(super) ages: Histogram<u32>,
     pub(super) oldest_ns: u64,
@@ -43,7 +43,7 @@ pub(super) struct LateClose {
     pub(super) comm: Option<Comm>,
 }
 
-impl ClosedLate {
+impl LateCloses {
     pub(super) fn new() -> Self {
         let ages = Histogram::new(DIGITS).expect("a constant within the crate's limits");
         Self {
@@ -90,7 +90,7 @@ impl ClosedLate {
 /// Late closes by origin.
 #[derive(Debug, Default)]
 pub(super) struct ClosedTable {
-    origins: BTreeMap<Origin, ClosedLate>,
+    origins: BTreeMap<Origin, LateCloses>,
     /// Late closes of origins that are no longer kept.
     pub(super) forgotten: u64,
 }
@@ -101,10 +101,10 @@ impl ClosedTable {
         if self.origins.len() >= ORIGINS && !self.origins.contains_key(&origin) {
             self.forget_quietest_half();
         }
-        self.origins.entry(origin).or_insert_with(ClosedLate::new).record(close);
+        self.origins.entry(origin).or_insert_with(LateCloses::new).record(close);
     }
 
-    pub(super) fn iter(&self) -> impl Iterator<Item = (&Origin, &ClosedLate)> {
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&Origin, &LateCloses)> {
         self.origins.iter()
     }
 

@@ -8,7 +8,7 @@ use super::{
     Leaks,
     classify::Sighting,
     closed::top,
-    origin::{Origin, Role},
+    origin::{Origin, Side},
     socket::{LeftBy, Phase, Socket},
     trend::Growth,
     types::{Age, Ages, Backlog, Example, Group, Held, LeftByCounts, Peer, Process, Range, Tallied, Teller},
@@ -29,14 +29,14 @@ const NS_PER_MS: u64 = 1_000_000;
 
 /// Who was told of the end at one place.
 #[derive(Clone, Copy, Debug, Default)]
-struct Told {
+struct TellerSum {
     sockets: u64,
     /// The first one that is known.
     by: Option<Actor>,
     and_others: bool,
 }
 
-impl Told {
+impl TellerSum {
     fn add(&mut self, other: Self) {
         let same = |thread: fn(Actor) -> u32| self.by.map(thread) == other.by.map(thread);
         self.and_others |= other.and_others || self.sockets > 0 && !(same(|by| by.pid) && same(|by| by.tid));
@@ -59,7 +59,7 @@ pub(super) struct Sum<'a> {
     sent_ago_ns: Option<Range>,
     unmoved_ns: Option<Range>,
     watched: u64,
-    told: BTreeMap<Option<PlaceId>, Told>,
+    told: BTreeMap<Option<PlaceId>, TellerSum>,
     left_by: LeftByCounts,
     shut_down: BTreeMap<PlaceId, u64>,
     peers: HashMap<Peer, u64>,
@@ -70,7 +70,7 @@ pub(super) struct Sum<'a> {
 }
 
 impl<'a> Sum<'a> {
-    pub(super) fn add(&mut self, sighting: &Sighting<'a>, role: Role, leaks: &Leaks, now: MonotonicNs) {
+    pub(super) fn add(&mut self, sighting: &Sighting<'a>, side: Side, leaks: &Leaks, now: MonotonicNs) {
         let Sighting { socket, age, holders, .. } = *sighting;
         self.sockets += 1;
         self.socket_ns += u128::from(age.at_least_ns);
@@ -88,7 +88,7 @@ impl<'a> Sum<'a> {
         }
         if socket.eof_read {
             let told = self.told.entry(socket.told.and_then(|told| told.place.get())).or_default();
-            told.add(Told { sockets: 1, by: socket.told.map(|told| told.by), and_others: false });
+            told.add(TellerSum { sockets: 1, by: socket.told.map(|told| told.by), and_others: false });
         }
         if let Some(left) = socket.phase.left() {
             match left.by {
@@ -100,7 +100,7 @@ impl<'a> Sum<'a> {
                 *self.shut_down.entry(place).or_default() += 1;
             }
         }
-        *self.peers.entry(peer(socket, role)).or_default() += 1;
+        *self.peers.entry(peer(socket, side)).or_default() += 1;
         let mut last = None;
         for pid in holders.iter().map(|holder| holder.pid) {
             if last.replace(pid) != Some(pid) {
@@ -148,14 +148,14 @@ impl<'a> Sum<'a> {
     }
 
     fn told(&self, fold: &dyn Fn(PlaceId) -> PlaceId) -> Tallied<Teller> {
-        let mut folded: BTreeMap<Option<PlaceId>, Told> = BTreeMap::new();
+        let mut folded: BTreeMap<Option<PlaceId>, TellerSum> = BTreeMap::new();
         for (&place, &told) in &self.told {
             folded.entry(place.map(fold)).or_default().add(told);
         }
         let counts = folded.iter().map(|(&place, told)| (place, told.sockets)).collect();
         let (top, others) = top(counts, TOP);
         let teller = |place| {
-            let Told { by, and_others, .. } = folded.get(&place).copied().unwrap_or_default();
+            let TellerSum { by, and_others, .. } = folded.get(&place).copied().unwrap_or_default();
             Teller { place, by, and_others }
         };
         Tallied { top: top.into_iter().map(|(place, sockets)| (teller(place), sockets)).collect(), others }
@@ -242,7 +242,7 @@ impl Leaks {
 
     /// The listeners of an origin. Under `SO_REUSEPORT` there may be several.
     fn backlogs(&self, origin: Origin) -> Vec<Backlog> {
-        let Role::Accepted(port) = origin.role else { return Vec::new() };
+        let Side::Accepted(port) = origin.side else { return Vec::new() };
         let of_origin = self.listeners.iter().filter(|listener| {
             let pid = listener.owner.map(|owner| owner.pid);
             (listener.facts.netns, listener.facts.local.port) == (origin.netns, port)
@@ -260,10 +260,10 @@ impl Leaks {
     }
 }
 
-fn peer(socket: &Socket, role: Role) -> Peer {
-    let port = match role {
-        Role::Accepted(_) | Role::LocalPort(_) => None,
-        Role::Connected(_) | Role::RemotePort(_) => Some(socket.remote.port),
+fn peer(socket: &Socket, side: Side) -> Peer {
+    let port = match side {
+        Side::Accepted(_) | Side::LocalPort(_) => None,
+        Side::Connected(_) | Side::RemotePort(_) => Some(socket.remote.port),
     };
     Peer { addr: socket.remote.addr, port }
 }
@@ -303,22 +303,22 @@ mod tests {
 
     #[test]
     fn one_thread_stands_for_others_only_where_there_are_others() {
-        let by = |tid| Told {
+        let by = |tid| TellerSum {
             sockets: 1,
             by: Some(Actor { pid: 7, tid, comm: Comm(*b"worker\0\0\0\0\0\0\0\0\0\0") }),
             and_others: false,
         };
-        let told = |tellers: &[Told]| {
-            let mut told = Told::default();
+        let told = |tellers: &[TellerSum]| {
+            let mut told = TellerSum::default();
             tellers.iter().for_each(|&teller| told.add(teller));
             (told.sockets, told.by.map(|by| by.tid), told.and_others)
         };
         assert_eq!(told(&[by(8), by(8), by(8)]), (3, Some(8), false));
         assert_eq!(told(&[by(8), by(9)]), (2, Some(8), true));
-        let before_the_trace = Told { sockets: 1, ..Told::default() };
+        let before_the_trace = TellerSum { sockets: 1, ..TellerSum::default() };
         assert_eq!(told(&[before_the_trace, by(8)]), (2, Some(8), true));
         let mut folded = by(8);
-        folded.add(Told { sockets: 2, and_others: true, ..by(8) });
+        folded.add(TellerSum { sockets: 2, and_others: true, ..by(8) });
         assert!(folded.and_others);
     }
 }

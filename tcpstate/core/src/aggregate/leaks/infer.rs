@@ -4,7 +4,7 @@ use hashbrown::{HashMap, HashSet};
 
 use super::{
     Leaks,
-    origin::{Opening, Role},
+    origin::{Opening, Side},
     socket::Socket,
 };
 use crate::model::{Endpoint, OwnerSource, leak::PlaceId};
@@ -38,11 +38,11 @@ impl Kinship {
         Self::Peer { pid, netns: socket.netns, remote: (addr, port) }
     }
 
-    /// What its relatives' role is.
-    fn role(self) -> Role {
+    /// What its relatives' side is.
+    fn side(self) -> Side {
         match self {
-            Self::Listener { port, .. } => Role::Accepted(port),
-            Self::Peer { remote: (_, port), .. } => Role::Connected(port),
+            Self::Listener { port, .. } => Side::Accepted(port),
+            Self::Peer { remote: (_, port), .. } => Side::Connected(port),
         }
     }
 }
@@ -83,13 +83,13 @@ impl Openers {
         }
     }
 
-    fn get(&self, kinship: Kinship) -> Option<(Role, PlaceId)> {
+    fn get(&self, kinship: Kinship) -> Option<(Side, PlaceId)> {
         let place = self.places.get(&kinship).copied().flatten()?;
-        Some((kinship.role(), place))
+        Some((kinship.side(), place))
     }
 }
 
-/// How many sockets of unknown role have the same local port, or the same peer.
+/// How many sockets of unknown side have the same local port, or the same peer.
 #[derive(Debug, Default)]
 pub(super) struct Company {
     by_local: HashMap<(Option<u32>, u32, u16), u32>,
@@ -103,13 +103,13 @@ impl Company {
     }
 
     /// The port that a socket shares with more others; the lower one when that does not tell.
-    fn port(&self, socket: &Socket, pid: Option<u32>) -> Role {
+    fn port(&self, socket: &Socket, pid: Option<u32>) -> Side {
         let local = self.by_local.get(&(pid, socket.netns, socket.local.port));
         let remote = self.by_remote.get(&(pid, socket.netns, socket.remote));
         let by_number = socket.remote.port.cmp(&socket.local.port);
         match local.cmp(&remote).then(by_number) {
-            std::cmp::Ordering::Less => Role::RemotePort(socket.remote.port),
-            _ => Role::LocalPort(socket.local.port),
+            std::cmp::Ordering::Less => Side::RemotePort(socket.remote.port),
+            _ => Side::LocalPort(socket.local.port),
         }
     }
 }
@@ -125,15 +125,15 @@ impl Leaks {
         let mut company = Company::default();
         let mut wanted = HashSet::new();
         for (socket, pid) in sockets {
-            let role = self.known_role(socket);
-            if role.is_none() {
+            let side = self.known_side(socket);
+            if side.is_none() {
                 company.add(socket, pid);
             }
             if teaches && self.opening(socket) == Opening::BeforeTrace {
-                if !matches!(role, Some(Role::Connected(_))) {
+                if !matches!(side, Some(Side::Connected(_))) {
                     wanted.insert(Kinship::listener(socket));
                 }
-                if !matches!(role, Some(Role::Accepted(_))) {
+                if !matches!(side, Some(Side::Accepted(_))) {
                     wanted.extend(pid.map(|pid| Kinship::peer(socket, pid)));
                 }
             }
@@ -141,23 +141,23 @@ impl Leaks {
         (company, wanted)
     }
 
-    /// Role and opening of a socket in the company of others.
-    pub(super) fn role_and_opening(&self, socket: &Socket, pid: Option<u32>, company: &Company) -> (Role, Opening) {
-        let role = self.known_role(socket);
+    /// Side and opening of a socket in the company of others.
+    pub(super) fn side_and_opening(&self, socket: &Socket, pid: Option<u32>, company: &Company) -> (Side, Opening) {
+        let side = self.known_side(socket);
         let opening = self.opening(socket);
         if opening == Opening::BeforeTrace {
             let listener = self.openers.get(Kinship::listener(socket));
             let peer = || self.openers.get(Kinship::peer(socket, pid?));
-            let inferred = match role {
-                Some(Role::Accepted(_)) => listener,
-                Some(Role::Connected(_)) => peer(),
+            let inferred = match side {
+                Some(Side::Accepted(_)) => listener,
+                Some(Side::Connected(_)) => peer(),
                 _ => listener.or_else(peer),
             };
-            if let Some((role, place)) = inferred {
-                return (role, Opening::Inferred(place));
+            if let Some((side, place)) = inferred {
+                return (side, Opening::Inferred(place));
             }
         }
-        (role.unwrap_or_else(|| company.port(socket, pid)), opening)
+        (side.unwrap_or_else(|| company.port(socket, pid)), opening)
     }
 
     /// What is known of the opening of a socket by itself.
@@ -172,13 +172,13 @@ impl Leaks {
         }
     }
 
-    fn known_role(&self, socket: &Socket) -> Option<Role> {
+    fn known_side(&self, socket: &Socket) -> Option<Side> {
         match socket.owner.map(|owner| owner.source) {
-            Some(OwnerSource::Connect) => Some(Role::Connected(socket.remote.port)),
-            Some(OwnerSource::Accept | OwnerSource::Listen) => Some(Role::Accepted(socket.local.port)),
+            Some(OwnerSource::Connect) => Some(Side::Connected(socket.remote.port)),
+            Some(OwnerSource::Accept | OwnerSource::Listen) => Some(Side::Accepted(socket.local.port)),
             Some(OwnerSource::Snapshot) | None => {
                 let listening = self.listening.contains(&(socket.netns, socket.local.port));
-                listening.then_some(Role::Accepted(socket.local.port))
+                listening.then_some(Side::Accepted(socket.local.port))
             }
         }
     }

@@ -10,8 +10,8 @@ use super::{
     classify::Sighting,
     group::Sum,
     infer::Company,
-    origin::{Opening, Origin, Role},
-    socket::{Entered, Left, LeftBy, Phase, PlaceSlot, Socket},
+    origin::{Opening, Origin, Side},
+    socket::{EntryTime, Left, LeftBy, Phase, PlaceSlot, Socket},
     types::{Age, Group, Process},
 };
 use crate::{
@@ -65,7 +65,7 @@ pub struct Suspect {
 
 /// Leaked sockets of one kind.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Finding {
+pub struct LeakFinding {
     /// What became of them.
     pub fate: Fate,
     /// Number of the rule that lets them pass.
@@ -80,7 +80,7 @@ pub struct Finding {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Outcome {
     /// By socket-seconds, those that no rule lets pass first.
-    pub findings: Vec<Finding>,
+    pub findings: Vec<LeakFinding>,
     /// Leaked sockets that there was no room to keep: in no group, and no rule has looked at them.
     pub not_kept: u64,
 }
@@ -125,14 +125,14 @@ impl Kept {
 
 /// What makes sockets one finding. Processes of one name count as one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-struct Kind {
+struct FindingKey {
     fate: Fate,
     rule: Option<usize>,
     verdict: Verdict,
     comm: Option<Comm>,
     passed_on: bool,
     netns: u32,
-    role: Role,
+    side: Side,
     opening: Opening,
 }
 
@@ -179,10 +179,10 @@ impl Leaks {
         self.gone.remember(facts.id, at, super::table::Went::Away);
         let Some(kept) = &mut self.kept else { return };
         kept.closers.remove(&facts.id.skaddr);
-        let entered = exited.since.map_or(Entered::before(at), Entered::at);
+        let entered = exited.since.map_or(EntryTime::before(at), EntryTime::at);
         let mut socket = known.unwrap_or_else(|| Socket::new(facts, entered));
         if let Some(since) = exited.since {
-            socket.entered = Entered::at(since);
+            socket.entered = EntryTime::at(since);
         }
         socket.learn_owner(exited.owner);
         socket.learn_opened(exited.opened);
@@ -290,7 +290,7 @@ impl Leaks {
     #[must_use]
     pub fn outcome(&self, observed: &Observed<'_>, rule: &dyn Fn(&Suspect) -> Option<usize>) -> Outcome {
         let Some(kept) = &self.kept else { return Outcome::default() };
-        let mut shares: HashMap<Kind, Share<'_>> = HashMap::new();
+        let mut shares: HashMap<FindingKey, Share<'_>> = HashMap::new();
         for ended in &kept.sockets {
             let Ended { socket, at, fate, verdict, pid, opener, comm } = ended;
             let age = Age::of(socket.entered, *at);
@@ -307,8 +307,7 @@ impl Leaks {
                 self.share(&mut shares, sighting, (Fate::Open, comm, observed.now), observed, rule);
             }
         }
-        let mut findings: Vec<_> =
-            shares.into_iter().map(|(kind, share)| self.finding(kind, share, observed)).collect();
+        let mut findings: Vec<_> = shares.into_iter().map(|(key, share)| self.finding(key, share, observed)).collect();
         findings.sort_by_key(|finding| {
             let Group { socket_ns, origin, verdict, .. } = finding.group;
             (finding.rule.is_some(), finding.fate, std::cmp::Reverse(socket_ns), origin, verdict)
@@ -318,7 +317,7 @@ impl Leaks {
 
     fn share<'a>(
         &'a self,
-        shares: &mut HashMap<Kind, Share<'a>>,
+        shares: &mut HashMap<FindingKey, Share<'a>>,
         sighting: Sighting<'a>,
         (fate, comm, at): (Fate, Option<Comm>, MonotonicNs),
         observed: &Observed<'_>,
@@ -327,21 +326,21 @@ impl Leaks {
         let Sighting { socket, verdict, .. } = sighting;
         let suspect = Suspect { verdict, remote: socket.remote, places: socket.places().collect() };
         let origin = super::survey::folded(self.origin(&sighting, &Company::default()), observed);
-        let Origin { pid, opener, netns, role, opening } = origin;
+        let Origin { pid, opener, netns, side, opening } = origin;
         let rule = rule(&suspect);
-        let kind = Kind { fate, rule, verdict, comm, passed_on: opener.is_some(), netns, role, opening };
-        let share = shares.entry(kind).or_insert_with(|| Share {
+        let key = FindingKey { fate, rule, verdict, comm, passed_on: opener.is_some(), netns, side, opening };
+        let share = shares.entry(key).or_insert_with(|| Share {
             origin,
             comm,
             processes: BTreeSet::new(),
             sum: Sum::default(),
         });
         share.processes.insert(pid);
-        share.sum.add(&sighting, role, self, at);
+        share.sum.add(&sighting, side, self, at);
     }
 
-    fn finding(&self, kind: Kind, share: Share<'_>, observed: &Observed<'_>) -> Finding {
-        let Kind { fate, rule, verdict, .. } = kind;
+    fn finding(&self, key: FindingKey, share: Share<'_>, observed: &Observed<'_>) -> LeakFinding {
+        let FindingKey { fate, rule, verdict, .. } = key;
         let Share { origin, comm, processes, sum } = share;
         let mut group = self.group((origin, verdict), sum, None, 0, observed);
         group.fate = Some(fate);
@@ -351,7 +350,7 @@ impl Leaks {
             group.asleep_in_send = None;
             group.backlogs.clear();
         }
-        Finding { fate, rule, processes: processes.len() as u64, group }
+        LeakFinding { fate, rule, processes: processes.len() as u64, group }
     }
 }
 

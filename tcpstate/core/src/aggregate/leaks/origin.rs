@@ -12,14 +12,14 @@ pub struct Origin {
     /// Inode number of the network namespace.
     pub netns: u32,
     /// Server or client.
-    pub role: Role,
+    pub side: Side,
     /// The code that opened them.
     pub opening: Opening,
 }
 
 /// Which side of the connections the process is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Role {
+pub enum Side {
     /// It accepts them on this port.
     Accepted(u16),
     /// It connects to this remote port.

@@ -5,14 +5,14 @@ use std::{mem, num::NonZeroU32};
 use tcpstate_common::state::TcpState;
 
 use super::{
-    Leaks, Watched,
-    socket::{Entered, FoundAs, Left, LeftBy, Phase, PlaceSlot, Socket},
+    Leaks, WatchedProcess,
+    socket::{EntryTime, FoundAs, Left, LeftBy, Phase, PlaceSlot, Socket},
     table::{GoneSince, Went, WentSince},
     trend::Series,
 };
 use crate::model::{
     MonotonicNs, SocketId, State,
-    leak::{FoundProcess, FoundSocket, Holder, Snapshot},
+    leak::{FoundHolder, FoundSocket, Holder, Snapshot},
 };
 
 /// What a snapshot changed.
@@ -66,14 +66,14 @@ impl Leaks {
         let mut phase = None;
         if let Some(known) = self.sockets.get_mut(id.skaddr) {
             match known.compare(found, state, taken) {
-                Found::Same => {
+                Comparison::Same => {
                     known.update(found, state, moments);
                     known.listed = self.generation;
                     known.holders = append(holders, &found.holders);
                     return;
                 }
-                Found::Overtaken => return,
-                Found::Another(went) => phase = went,
+                Comparison::Overtaken => return,
+                Comparison::Another(went) => phase = went,
             }
             self.retire(id);
             result.dropped += 1;
@@ -132,14 +132,14 @@ impl Leaks {
     }
 
     /// Keeps the processes that hold sockets now, with their past.
-    fn watch(&mut self, processes: &[FoundProcess], taken: MonotonicNs) {
+    fn watch(&mut self, processes: &[FoundHolder], taken: MonotonicNs) {
         let mut before = mem::take(&mut self.processes);
         for found in processes {
             // Another name is another program, if not another process.
             let same = before.remove(&found.pid).filter(|watched| watched.found.comm == found.comm);
             let mut descriptors = same.map_or_else(Series::new, |watched| watched.descriptors);
             descriptors.push(taken, found.descriptors);
-            self.processes.insert(found.pid, Watched { found: found.clone(), descriptors });
+            self.processes.insert(found.pid, WatchedProcess { found: found.clone(), descriptors });
         }
     }
 
@@ -157,7 +157,7 @@ impl Leaks {
 
 /// What a snapshot found where we know of a socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Found {
+enum Comparison {
     /// That socket, in this stay in CLOSE_WAIT or after it.
     Same,
     /// What has changed since.
@@ -168,7 +168,7 @@ enum Found {
 
 impl Socket {
     /// Compares what is known of a socket with what a snapshot found at its address.
-    fn compare(&self, found: &FoundSocket, state: FoundAs, taken: MonotonicNs) -> Found {
+    fn compare(&self, found: &FoundSocket, state: FoundAs, taken: MonotonicNs) -> Comparison {
         let entered_since = self.entered.is_exact() && self.entered.latest > taken.0;
         let left = match self.phase {
             Phase::Open => None,
@@ -177,32 +177,32 @@ impl Socket {
         let left_since = left.is_some_and(|at| at > taken);
         if !self.is(&found.facts) {
             if entered_since {
-                return Found::Overtaken;
+                return Comparison::Overtaken;
             }
             let nameless = self.id.cookie.is_none() || found.facts.id.cookie.is_none();
             let may_have_left = left_since && nameless && found.since.is_none_or(|since| left >= Some(since));
-            return Found::Another(may_have_left.then_some(self.phase));
+            return Comparison::Another(may_have_left.then_some(self.phase));
         }
         match (state, self.phase) {
             (FoundAs::CloseWait, Phase::Open) => {
                 let returned =
                     found.since.is_some_and(|since| self.entered.is_exact() && since.0 > self.entered.latest);
-                if returned { Found::Another(None) } else { Found::Same }
+                if returned { Comparison::Another(None) } else { Comparison::Same }
             }
-            (FoundAs::CloseWait, _) if left_since => Found::Overtaken,
-            (FoundAs::CloseWait, _) => Found::Another(None),
-            (_, Phase::Open) if entered_since => Found::Overtaken,
-            // Found shut down in an earlier stay.
+            (FoundAs::CloseWait, _) if left_since => Comparison::Overtaken,
+            (FoundAs::CloseWait, _) => Comparison::Another(None),
+            (_, Phase::Open) if entered_since => Comparison::Overtaken,
+            // Comparison shut down in an earlier stay.
             (_, Phase::Closing(left)) if left_since && found.since.is_none_or(|since| since < left.at) => {
-                Found::Overtaken
+                Comparison::Overtaken
             }
-            _ => Found::Same,
+            _ => Comparison::Same,
         }
     }
 
     /// A socket of which only the snapshot knows.
     fn found(found: &FoundSocket, (_, complete): (MonotonicNs, MonotonicNs)) -> Self {
-        Self::new(&found.facts, Entered::before(complete))
+        Self::new(&found.facts, EntryTime::before(complete))
     }
 
     /// Takes what a snapshot says of it.
@@ -212,7 +212,7 @@ impl Socket {
         match (state, self.phase) {
             (FoundAs::CloseWait, _) => {
                 if let Some(since) = found.since.filter(|_| !self.entered.is_exact()) {
-                    self.entered = Entered::at(since);
+                    self.entered = EntryTime::at(since);
                 }
             }
             (_, Phase::Open) => {

@@ -17,7 +17,7 @@ const NS_PER_MS: u64 = 1_000_000;
 #[derive(Clone, Debug)]
 pub(super) struct Socket {
     pub(super) id: SocketId,
-    pub(super) entered: Entered,
+    pub(super) entered: EntryTime,
     pub(super) opened: PlaceSlot,
     pub(super) phase: Phase,
     pub(super) told: Option<Told>,
@@ -43,7 +43,7 @@ pub(super) struct Socket {
 }
 
 impl Socket {
-    pub(super) fn new(facts: &SocketFacts, entered: Entered) -> Self {
+    pub(super) fn new(facts: &SocketFacts, entered: EntryTime) -> Self {
         let SocketFacts { id, family, protocol, local, remote, netns, cgroup: _, uid: _ } = *facts;
         Self {
             id,
@@ -168,13 +168,13 @@ fn rank_of(source: OwnerSource) -> u8 {
 
 /// When a socket entered CLOSE_WAIT: between two moments, which are the same when the entry was seen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Entered {
+pub(super) struct EntryTime {
     /// Nanoseconds; 0 when nothing is known.
     pub(super) earliest: u64,
     pub(super) latest: u64,
 }
 
-impl Entered {
+impl EntryTime {
     pub(super) const fn at(moment: MonotonicNs) -> Self {
         Self { earliest: moment.0, latest: moment.0 }
     }

@@ -10,12 +10,12 @@ use super::{
     closed,
     group::Sum,
     infer::Company,
-    origin::{Opening, Origin, Role},
+    origin::{Opening, Origin, Side},
     socket::{Movement, Phase, Socket},
     trend::Series,
-    types::{Age, ClosedLate, Group, Observed, Process, ProcessRow, Survey, Tallied, Totals},
+    types::{Age, ClosedLate, Group, LeakTotals, LeakingProcess, Observed, Process, Survey, Tallied},
 };
-use crate::aggregate::verdict::{PoolFacts, Verdict, is_pool};
+use crate::aggregate::verdict::{PoolEvidence, Verdict, is_pool};
 
 /// Places shown of late closes.
 const TOP: usize = 3;
@@ -30,7 +30,7 @@ impl Leaks {
         self.openers = openers;
         let mut series = std::mem::take(&mut self.counts);
 
-        let mut totals = Totals { closed_forgotten: self.closed.forgotten, ..Totals::default() };
+        let mut totals = LeakTotals { closed_forgotten: self.closed.forgotten, ..LeakTotals::default() };
         let mut settles_in_ns = None;
         let mut close_wait_pids = BTreeMap::new();
         let mut sums: HashMap<(Origin, Verdict), Sum<'_>> = HashMap::new();
@@ -47,7 +47,7 @@ impl Leaks {
             settles_in_ns = settles_in_ns.max(moves_perhaps(&sighting));
             let origin = folded(self.origin(&sighting, &company), observed);
             let sum = sums.entry((origin, sighting.verdict)).or_default();
-            sum.add(&sighting, origin.role, self, observed.now);
+            sum.add(&sighting, origin.side, self, observed.now);
         }
         totals.processes = close_wait_pids.keys().flatten().count() as u64;
 
@@ -100,7 +100,7 @@ impl Leaks {
         company
     }
 
-    fn count(&self, sighting: &Sighting<'_>, totals: &mut Totals) {
+    fn count(&self, sighting: &Sighting<'_>, totals: &mut LeakTotals) {
         match sighting.socket.phase {
             Phase::Open => totals.close_wait += 1,
             Phase::Closing(_) | Phase::Ghost(_) => totals.ghosts += 1,
@@ -144,7 +144,7 @@ impl Leaks {
         }
     }
 
-    fn process_rows(&self, groups: &[Group]) -> Vec<ProcessRow> {
+    fn process_rows(&self, groups: &[Group]) -> Vec<LeakingProcess> {
         let mut sockets: BTreeMap<u32, (Process, u64)> = BTreeMap::new();
         for group in groups {
             if let Some(process) = group.process {
@@ -157,7 +157,7 @@ impl Leaks {
                 let watched = self.processes.get(&pid);
                 let limit = watched.and_then(|watched| watched.found.descriptor_limit);
                 let forecast = watched.and_then(|watched| watched.descriptors.forecast(limit?));
-                ProcessRow {
+                LeakingProcess {
                     process,
                     sockets,
                     descriptors: watched.map(|watched| watched.found.descriptors),
@@ -171,16 +171,16 @@ impl Leaks {
     }
 
     fn closed_late(&self, observed: &Observed<'_>) -> Vec<ClosedLate> {
-        let mut merged: BTreeMap<Origin, closed::ClosedLate> = BTreeMap::new();
+        let mut merged: BTreeMap<Origin, closed::LateCloses> = BTreeMap::new();
         for (&origin, late) in self.closed.iter() {
-            merged.entry(folded(origin, observed)).or_insert_with(closed::ClosedLate::new).merge(late);
+            merged.entry(folded(origin, observed)).or_insert_with(closed::LateCloses::new).merge(late);
         }
         let mut rows: Vec<_> = merged.iter().map(|(&origin, late)| self.closed_row(origin, late, observed)).collect();
         rows.sort_by_key(|row| (Reverse(row.sockets + row.unseen), row.origin));
         rows
     }
 
-    fn closed_row(&self, origin: Origin, late: &closed::ClosedLate, observed: &Observed<'_>) -> ClosedLate {
+    fn closed_row(&self, origin: Origin, late: &closed::LateCloses, observed: &Observed<'_>) -> ClosedLate {
         // A bucket is named by its upper end, which may lie beyond the longest time.
         let quantile = |q| late.ages.value_at_quantile(q).saturating_mul(NS_PER_US).min(late.oldest_ns);
         let tallied = |tally: &closed::Tally<_>| {
@@ -239,15 +239,15 @@ fn is_flat(series: &BTreeMap<(Origin, Verdict), Series>, origin: Origin, verdict
 
 /// A pool is recognised by the sum of its sockets.
 fn with_pool(origin: Origin, verdict: Verdict, sum: &Sum<'_>, flat: Option<bool>) -> Verdict {
-    let facts = PoolFacts {
-        connected: matches!(origin.role, Role::Connected(_)),
+    let evidence = PoolEvidence {
+        connected: matches!(origin.side, Side::Connected(_)),
         sockets: sum.sockets,
         recv_q_max: sum.recv_q.map_or(0, |range| u32::try_from(range.max).unwrap_or(u32::MAX)),
         flat,
         youngest_ns: sum.youngest_ns(),
         oldest_ns: sum.oldest_ns(),
     };
-    if verdict == Verdict::EofUnread && is_pool(&facts) { Verdict::Pool } else { verdict }
+    if verdict == Verdict::EofUnread && is_pool(&evidence) { Verdict::Pool } else { verdict }
 }
 
 /// A send queue that was looked at once may move or be stuck: when another look tells.

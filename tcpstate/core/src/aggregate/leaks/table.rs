@@ -13,13 +13,13 @@ const CHUNK: usize = 1024;
 
 /// Sockets in slots that are used again, and an index that holds nothing but their numbers.
 #[derive(Debug, Default)]
-pub(super) struct Table {
+pub(super) struct SocketTable {
     by_address: HashTable<u32>,
     hasher: DefaultHashBuilder,
     slots: Slots,
 }
 
-impl Table {
+impl SocketTable {
     pub(super) fn get(&self, skaddr: u64) -> Option<&Socket> {
         let slot = *self.by_address.find(self.hash(skaddr), |&slot| self.slots.is_at(slot, skaddr))?;
         self.slots.get(slot)

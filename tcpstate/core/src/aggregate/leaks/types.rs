@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fmt, net::IpAddr};
 use super::{
     kept::Fate,
     origin::Origin,
-    socket::Entered,
+    socket::EntryTime,
     trend::{Forecast, Growth},
 };
 pub use crate::model::Age;
@@ -43,9 +43,9 @@ pub struct Survey {
     /// When the last snapshot was begun, if there was one.
     pub snapshot: Option<MonotonicNs>,
     /// Numbers over everything.
-    pub totals: Totals,
+    pub totals: LeakTotals,
     /// The processes of all groups, those with the most sockets first.
-    pub processes: Vec<ProcessRow>,
+    pub processes: Vec<LeakingProcess>,
     /// Leaks: by socket-seconds, guesses last.
     pub groups: Vec<Group>,
     /// Half-closes in use, by socket-seconds. No leaks.
@@ -58,7 +58,7 @@ pub struct Survey {
 
 /// Numbers over everything.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Totals {
+pub struct LeakTotals {
     /// Sockets in CLOSE_WAIT, whatever their age and verdict: what `ss -tan state close-wait` counts.
     pub close_wait: u64,
     /// Processes that these belong to.
@@ -86,7 +86,7 @@ pub struct Process {
 
 /// A process and its descriptors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ProcessRow {
+pub struct LeakingProcess {
     /// The process.
     pub process: Process,
     /// Its leaked sockets: of all groups.
@@ -232,7 +232,7 @@ impl Range {
 }
 
 impl Age {
-    pub(super) fn of(entered: Entered, now: MonotonicNs) -> Self {
+    pub(super) fn of(entered: EntryTime, now: MonotonicNs) -> Self {
         let since = |moment: u64| now.0.saturating_sub(moment);
         Self { at_least_ns: since(entered.latest), at_most_ns: (entered.earliest > 0).then(|| since(entered.earliest)) }
     }

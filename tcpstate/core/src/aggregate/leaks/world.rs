@@ -13,7 +13,7 @@ use tcpstate_common::{COMM_LEN, state::TcpState};
 
 use super::{
     LeakOptions, Leaks,
-    socket::{Entered, Phase},
+    socket::{EntryTime, Phase},
 };
 use crate::model::{
     Comm, Endpoint, Family, MonotonicNs, Owner, OwnerSource, Protocol, SocketId, State,
@@ -26,7 +26,7 @@ const MS: u64 = 1_000_000;
 
 /// What may happen. The number is the place of the address.
 #[derive(Clone, Copy, Debug)]
-enum Step {
+enum Act {
     /// A peer's FIN arrives: at a new socket, or again at one that was reset and connected anew.
     Fin(usize),
     /// A FIN at a new socket of which the tracer is not told.
@@ -50,22 +50,22 @@ enum Step {
     Fill(usize),
 }
 
-fn step() -> impl Strategy<Value = Step> {
+fn act() -> impl Strategy<Value = Act> {
     let address = || 0..ADDRESSES;
     prop_oneof![
-        8 => address().prop_map(Step::Fin),
-        1 => address().prop_map(Step::FinUnseen),
-        2 => address().prop_map(Step::Read),
-        3 => address().prop_map(Step::Close),
-        3 => address().prop_map(Step::CloseForGood),
-        2 => address().prop_map(Step::CloseAtOnce),
-        1 => address().prop_map(Step::ShutDown),
-        2 => address().prop_map(Step::Reset),
-        4 => address().prop_map(Step::Die),
-        2 => (1_u64..500).prop_map(Step::Wait),
-        10 => Just(Step::Snapshot),
-        6 => (1_usize..5).prop_map(Step::Deliver),
-        1 => (1_usize..5).prop_map(Step::Fill),
+        8 => address().prop_map(Act::Fin),
+        1 => address().prop_map(Act::FinUnseen),
+        2 => address().prop_map(Act::Read),
+        3 => address().prop_map(Act::Close),
+        3 => address().prop_map(Act::CloseForGood),
+        2 => address().prop_map(Act::CloseAtOnce),
+        1 => address().prop_map(Act::ShutDown),
+        2 => address().prop_map(Act::Reset),
+        4 => address().prop_map(Act::Die),
+        2 => (1_u64..500).prop_map(Act::Wait),
+        10 => Just(Act::Snapshot),
+        6 => (1_usize..5).prop_map(Act::Deliver),
+        1 => (1_usize..5).prop_map(Act::Fill),
     ]
 }
 
@@ -131,40 +131,40 @@ impl World {
         }
     }
 
-    fn step(&mut self, step: Step) {
+    fn act(&mut self, act: Act) {
         // No two things happen at the same moment.
         self.now += 1;
         let at = MonotonicNs(self.now);
-        match step {
-            Step::Fin(place) => self.fin(place, true),
-            Step::FinUnseen(place) => self.fin(place, false),
-            Step::Read(place) => {
+        match act {
+            Act::Fin(place) => self.fin(place, true),
+            Act::FinUnseen(place) => self.fin(place, false),
+            Act::Read(place) => {
                 if let Some(alive) = self.standing(place, &[Stands::CloseWait]) {
                     alive.eof_read = true;
                     let socket = alive.facts.id;
                     self.send(LeakEvent::EofRead { at, socket, by: actor(), place: Some(PlaceId(7)) });
                 }
             }
-            Step::Close(place) => self.leave(place, TcpState::LastAck, Stands::Closing),
-            Step::CloseForGood(place) => {
+            Act::Close(place) => self.leave(place, TcpState::LastAck, Stands::Closing),
+            Act::CloseForGood(place) => {
                 if let Some(alive) = self.standing(place, &[Stands::CloseWait]) {
                     let socket = alive.facts.id;
                     self.alive[place] = None;
                     self.send(LeakEvent::Closed { at, socket, by: Some((actor(), Some(PlaceId(3)))) });
                 }
             }
-            Step::ShutDown(place) => self.leave(place, TcpState::LastAck, Stands::ShutDown),
-            Step::Reset(place) => self.leave(place, TcpState::Close, Stands::Reset),
-            Step::CloseAtOnce(place) => {
+            Act::ShutDown(place) => self.leave(place, TcpState::LastAck, Stands::ShutDown),
+            Act::Reset(place) => self.leave(place, TcpState::Close, Stands::Reset),
+            Act::CloseAtOnce(place) => {
                 self.leave(place, TcpState::Close, Stands::Reset);
                 self.now += 1;
                 self.destroy(place, &[Stands::Reset]);
             }
-            Step::Die(place) => self.destroy(place, &[Stands::Closing, Stands::ShutDown]),
-            Step::Wait(ms) => self.now += ms * MS,
-            Step::Snapshot => self.snapshot(),
-            Step::Deliver(n) => self.deliver(n),
-            Step::Fill(n) => self.full = n,
+            Act::Die(place) => self.destroy(place, &[Stands::Closing, Stands::ShutDown]),
+            Act::Wait(ms) => self.now += ms * MS,
+            Act::Snapshot => self.snapshot(),
+            Act::Deliver(n) => self.deliver(n),
+            Act::Fill(n) => self.full = n,
         }
     }
 
@@ -295,7 +295,7 @@ impl World {
         let expected: BTreeMap<_, _> = truth(&[Stands::CloseWait]).collect();
         prop_assert!(open.keys().eq(expected.keys()), "open {open:?}, but in CLOSE_WAIT {expected:?}");
         for (entered, alive) in open.values().zip(expected.values()) {
-            let Entered { earliest, latest } = *entered;
+            let EntryTime { earliest, latest } = *entered;
             prop_assert!(earliest <= alive.entered && alive.entered <= latest, "{entered:?} of {alive:?}");
             prop_assert!(entered.is_exact() == alive.seen, "{entered:?} of {alive:?}");
         }
@@ -367,15 +367,15 @@ proptest! {
     /// After a snapshot the open sockets and their ages are the model's, whatever was lost before it and however events
     /// and snapshot overtook each other.
     #[test]
-    fn equals_the_model_after_a_snapshot(cookies: bool, steps in prop::collection::vec(step(), 0..120)) {
+    fn equals_the_model_after_a_snapshot(cookies: bool, acts in prop::collection::vec(act(), 0..120)) {
         let mut world = World::new(cookies);
-        for step in steps {
-            world.step(step);
+        for act in acts {
+            world.act(act);
             world.check()?;
         }
         // The snapshot under way, and one more.
         for _ in 0..2 * (ADDRESSES + 2) {
-            world.step(Step::Snapshot);
+            world.act(Act::Snapshot);
         }
         world.deliver(usize::MAX);
         prop_assert!(world.is_settled());
