@@ -3,5 +3,6 @@
 pub mod doctor;
 pub mod dwell;
 pub mod leaks;
+pub mod stack_book;
 pub mod states;
 pub mod verdict;

@@ -10,9 +10,9 @@ use tcpstate_common::{
     config::STACK_PIECE,
     leak::{CodeRanges, KernelStack, MAX_CODE, StackHeader},
 };
-use tcpstate_core::model::{
-    leak::PlaceId,
-    stack::{Stack, StackBook},
+use tcpstate_core::{
+    aggregate::stack_book::StackBook,
+    model::{leak::PlaceId, stack::Stack},
 };
 use tcpstate_stacks::{
     process::descriptors,

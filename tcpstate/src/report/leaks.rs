@@ -5,11 +5,12 @@ use std::{collections::BTreeMap, sync::Arc};
 use tcpstate_core::{
     aggregate::{
         leaks::{ClosedLate, Group, Opening, Survey},
+        stack_book::StackBook,
         verdict::Verdict,
     },
     model::{
         leak::{LeakLosses, PlaceId},
-        stack::{Sleepers, Stack, StackBook},
+        stack::{Sleepers, Stack},
     },
 };
 

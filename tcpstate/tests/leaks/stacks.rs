@@ -2,9 +2,12 @@
 
 use std::path::{Path, PathBuf};
 
-use tcpstate_core::model::{
-    leak::PlaceId,
-    stack::{Frame, Source, Stack, StackBook},
+use tcpstate_core::{
+    aggregate::stack_book::StackBook,
+    model::{
+        leak::PlaceId,
+        stack::{Frame, Source, Stack},
+    },
 };
 
 /// `name file:line`, `name` alone, or `name@module` for a library; `inlined` or `runtime` may come first.

@@ -9,14 +9,16 @@ use std::{
 
 use tcpstate_common::{COMM_LEN, state::TcpState};
 use tcpstate_core::{
-    aggregate::leaks::{LeakOptions, Leaks, Observed, Survey},
+    aggregate::{
+        leaks::{LeakOptions, Leaks, Observed, Survey},
+        stack_book::StackBook,
+    },
     model::{
         Comm, Endpoint, Family, MonotonicNs, Owner, OwnerSource, Protocol, SocketId, State,
         leak::{
             Actor, FoundHolder, FoundListener, FoundSocket, Holder, LeakEvent, PlaceId, Snapshot, SocketFacts,
             SocketLoad,
         },
-        stack::StackBook,
     },
 };
 

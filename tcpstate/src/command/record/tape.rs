@@ -10,12 +10,9 @@ use std::{
 use anyhow::Result;
 use serde::Serialize;
 use tcpstate_core::{
+    aggregate::stack_book::StackBook,
     decode,
-    model::{
-        Totals,
-        leak::PlaceId,
-        stack::{Stack, StackBook},
-    },
+    model::{Totals, leak::PlaceId, stack::Stack},
 };
 use tcpstate_recording::{
     frame::Kind,

@@ -4,12 +4,14 @@ use std::{collections::BTreeMap, io::Write};
 
 use anyhow::{Result, bail};
 use tcpstate_core::{
-    aggregate::leaks::{Leaks, Observed, Survey},
+    aggregate::{
+        leaks::{Leaks, Observed, Survey},
+        stack_book::StackBook,
+    },
     model::{
         MonotonicNs,
         event::Event,
         leak::{FoundSocket, LeakLosses, Snapshot},
-        stack::StackBook,
     },
 };
 use tcpstate_recording::{
