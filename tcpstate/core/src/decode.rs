@@ -1,6 +1,7 @@
 //! Bytes of the ring buffer and of netlink → [`model`](crate::model).
 
 pub mod diag;
+pub mod finds;
 pub mod leak;
 
 use std::{

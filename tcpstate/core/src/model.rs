@@ -166,6 +166,14 @@ pub struct Age {
     pub at_most_ns: Option<u64>,
 }
 
+impl Age {
+    /// Whether it is known exactly.
+    #[must_use]
+    pub fn is_exact(self) -> bool {
+        self.at_most_ns == Some(self.at_least_ns)
+    }
+}
+
 /// One TCP state transition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Transition {

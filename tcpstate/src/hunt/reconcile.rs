@@ -7,7 +7,7 @@ use std::{
 
 use anyhow::Result;
 use tcpstate_core::{
-    decode::leak::Finds,
+    decode::finds::Finds,
     model::leak::{FoundHolder, Snapshot},
 };
 use tcpstate_stacks::process::descriptors;

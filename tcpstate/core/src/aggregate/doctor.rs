@@ -1,6 +1,7 @@
 //! What a machine's facts amount to. No I/O: facts go in, findings and explained settings come out.
 
 mod facts;
+mod finding;
 mod findings;
 mod relevance;
 pub mod settings;
@@ -11,7 +12,7 @@ mod values;
 use self::settings::SETTINGS;
 pub use self::{
     facts::Facts,
-    findings::{Finding, FindingKind, Severity},
+    finding::{Finding, FindingKind, Severity},
     relevance::{Help, Relevance},
     settings::Setting,
 };

@@ -8,13 +8,18 @@
 
 mod classify;
 mod closed;
+mod entry_time;
+mod fate;
 mod group;
 mod infer;
 mod kept;
 mod options;
 mod origin;
+mod outcome;
+mod process;
 mod reconcile;
 mod socket;
+mod sum;
 mod survey;
 mod table;
 mod trend;
@@ -32,22 +37,23 @@ use tcpstate_common::state::TcpState;
 
 use self::{
     closed::{ClosedTable, LateClose},
+    entry_time::EntryTime,
     infer::Openers,
     kept::Kept,
-    socket::{EntryTime, Left, LeftBy, Phase, Socket, Told},
+    socket::{Left, LeftBy, Phase, Socket, Told},
     table::{Gone, SocketTable, Went},
     trend::Series,
 };
 pub use self::{
-    kept::{Fate, LeakFinding, Outcome, Suspect},
+    fate::Fate,
+    group::{Ages, Backlog, Example, Group, Held, LeftByCounts, Peer, Range, Tallied, Teller},
     options::LeakOptions,
     origin::{Opening, Origin, Side},
+    outcome::{LeakFinding, Outcome, Suspect},
+    process::{LeakingProcess, Process},
     reconcile::Reconciled,
     trend::{Forecast, Growth},
-    types::{
-        Age, Ages, Backlog, ClosedLate, Example, Group, Held, LeakTotals, LeakingProcess, LeftByCounts, Observed, Peer,
-        Process, Range, Survey, Tallied, Teller,
-    },
+    types::{ClosedLate, LeakTotals, Observed, Survey},
 };
 use super::verdict::Verdict;
 use crate::model::{

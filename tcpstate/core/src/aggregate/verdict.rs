@@ -4,7 +4,7 @@ use std::time::Duration;
 
 /// Data that was sent less than this ago, after the end of file, shows a half-close in use.
 const SENDING: Duration = Duration::from_secs(5);
-/// What a look at a socket calls recent: a send queue without progress for longer is stuck.
+/// Progress so long ago is recent: a send queue without any for longer is stuck.
 const RECENT: Duration = Duration::from_secs(1);
 
 /// Why a socket is in CLOSE_WAIT, or still has a descriptor after it.
@@ -110,14 +110,14 @@ pub enum SentAfterEnd {
     Maybe,
 }
 
-/// Queues of a socket at the last look.
+/// Queues of a socket when they were read last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Queues {
     /// Bytes not read, an unread FIN counted as one.
     pub recv_q: u32,
     /// Bytes not acknowledged.
     pub send_q: u32,
-    /// Whether the send queue differed between the last two looks; `None` when there was only one.
+    /// Whether the send queue differed between the last two readings; `None` when there was only one.
     pub moved: Option<bool>,
     /// How long ago data was sent, nanoseconds.
     pub sent_ago_ns: u64,

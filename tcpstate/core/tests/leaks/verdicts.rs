@@ -207,7 +207,7 @@ fn a_send_queue_that_moves_or_not() {
 }
 
 #[test]
-fn blocked_at_the_first_look() {
+fn blocked_at_the_first_snapshot() {
     let mut scene = Scene::new();
     let socket = scene.fin_before(accepts(7, "srv", 80, 1));
     scene.wait_ms(30_000);
@@ -220,7 +220,7 @@ fn blocked_at_the_first_look() {
 }
 
 #[test]
-fn one_look_does_not_tell_whether_a_send_queue_moves() {
+fn one_snapshot_does_not_tell_whether_a_send_queue_moves() {
     let mut scene = Scene::new();
     let socket = scene.fin_before(accepts(7, "srv", 80, 1));
     scene.wait_ms(30_000);

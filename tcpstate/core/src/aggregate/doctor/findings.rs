@@ -1,15 +1,14 @@
 //! What matters now.
 
-use std::fmt;
-
 use tcpstate_common::state::TcpState;
 
-use super::{facts::Facts, values};
+use super::{
+    facts::Facts,
+    finding::{Finding, FindingKind, Severity},
+    values,
+};
 use crate::{
-    aggregate::{
-        leaks::Process,
-        states::{DestinationRow, GroupKey, GroupRow, ListenerRow, NamespaceRow, ProcessRow, StateRow, is_near},
-    },
+    aggregate::states::{GroupRow, ProcessRow, is_near},
     model::State,
 };
 
@@ -17,154 +16,6 @@ use crate::{
 const USUAL_NS: u64 = 1_000_000_000;
 /// Rows of one kind at most; the rest is counted.
 const TOP: usize = 10;
-
-/// How bad it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Severity {
-    /// Something fails now.
-    Error,
-    /// Something will fail, or is lost.
-    Warning,
-    /// Good to know.
-    Note,
-}
-
-impl Severity {
-    /// Its name in every format.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Error => "error",
-            Self::Warning => "warning",
-            Self::Note => "note",
-        }
-    }
-}
-
-/// What it is.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum FindingKind {
-    /// Nothing can be traced, and why.
-    CannotTrace(String),
-    /// What tracing lacks without a hook.
-    Lost {
-        /// Name of its role.
-        role: &'static str,
-        /// What is not to be had.
-        lost: &'static str,
-    },
-    /// Sockets in `CLOSE_WAIT`.
-    CloseWait {
-        /// Whose they are; a process of the machine, or what is known in its place.
-        group: GroupKey,
-        /// Name of the process.
-        name: Option<Vec<u8>>,
-        /// How many, how old.
-        row: StateRow,
-    },
-    /// More than 80 % of a process's descriptors are in use.
-    Descriptors(ProcessRow),
-    /// More than 80 % of the ports towards a remote end are in use.
-    Ports(DestinationRow),
-    /// A backlog is full.
-    Backlog(ListenerRow),
-    /// Listeners have dropped connections.
-    Overflows(NamespaceRow),
-    /// A value that does harm, or nothing.
-    Value {
-        /// The setting.
-        name: &'static str,
-        /// Its value.
-        value: String,
-        /// What that does.
-        effect: &'static str,
-    },
-    /// A file sets what does not exist.
-    Configured {
-        /// The setting.
-        name: &'static str,
-        /// The file.
-        file: String,
-    },
-    /// Processes or network namespaces that could not be looked into.
-    Gaps {
-        /// Processes.
-        processes: u64,
-        /// Network namespaces.
-        namespaces: u64,
-    },
-    /// More of the same kind that are not listed.
-    More {
-        /// Their kind.
-        kind: &'static str,
-        /// How many.
-        count: u64,
-    },
-}
-
-impl FindingKind {
-    /// Its name in JSON.
-    #[must_use]
-    pub const fn name(&self) -> &'static str {
-        match self {
-            Self::CannotTrace(_) => "cannot_trace",
-            Self::Lost { .. } => "hook_missing",
-            Self::CloseWait { .. } => "close_wait",
-            Self::Descriptors(_) => "descriptors",
-            Self::Ports(_) => "ports",
-            Self::Backlog(_) => "backlog_full",
-            Self::Overflows(_) => "listen_overflows",
-            Self::Value { .. } => "setting",
-            Self::Configured { .. } => "setting_absent",
-            Self::Gaps { .. } => "gaps",
-            Self::More { .. } => "more",
-        }
-    }
-
-    /// What to do about it. None of it is a setting where `CLOSE_WAIT` is the matter.
-    #[must_use]
-    pub fn advice(&self) -> String {
-        match self {
-            Self::CannotTrace(_) => "`tcpstate states` works without".to_owned(),
-            Self::Lost { .. } => "the table of hooks says why it is refused".to_owned(),
-            Self::CloseWait { group: GroupKey::Process(pid), .. } => {
-                format!("`tcpstate leaks --pid {pid}` names the code that does not close them; no setting does")
-            }
-            Self::CloseWait { group: GroupKey::NoDescriptor, .. } => {
-                "no program has accepted them: see the backlogs in `tcpstate states`; the accept loop is stuck or too slow".to_owned()
-            }
-            Self::CloseWait { .. } => "it takes `CAP_SYS_PTRACE` and no security module that forbids it to see whose they are; no setting closes them".to_owned(),
-            Self::Descriptors(row) => {
-                format!("`ls -l /proc/{}/fd` shows them; `tcpstate leaks --pid {}` finds leaked sockets", row.process.pid, row.process.pid)
-            }
-            Self::Ports(row) if row.time_wait > 0 => {
-                "keep connections open and use them again (a pool); else more remote or local addresses, a wider \
-                 `net.ipv4.ip_local_port_range`, or `net.ipv4.tcp_tw_reuse`, which concerns outgoing connections only"
-                    .to_owned()
-            }
-            Self::Ports(_) => "open connections keep them: bound the number of connections, or use more addresses".to_owned(),
-            Self::Backlog(_) => "the program calls accept() too rarely".to_owned(),
-            Self::Overflows(_) => {
-                "`tcpstate states --watch 2s` shows whether it still goes on; the counters never go back".to_owned()
-            }
-            Self::Value { name: "net.ipv4.tcp_abort_on_overflow", .. } => "its default is 0".to_owned(),
-            Self::Value { name: "net.core.bpf_jit_enable", .. } => "1 compiles BPF programs and prints nothing".to_owned(),
-            Self::Value { name, .. } => format!("see `{name}` below"),
-            Self::Configured { .. } => "remove the line: it only makes `sysctl --system` complain".to_owned(),
-            Self::Gaps { .. } => "it takes `CAP_SYS_PTRACE` to look into processes, `CAP_SYS_ADMIN` for other network namespaces, and no security module that forbids it".to_owned(),
-            Self::More { .. } => "`tcpstate states --by process --top 10000` lists all".to_owned(),
-        }
-    }
-}
-
-/// Something that matters, and how much.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Finding {
-    /// How bad it is.
-    pub severity: Severity,
-    /// What it is.
-    pub kind: FindingKind,
-}
 
 /// Why nothing can be traced.
 pub(super) fn cannot_trace(facts: &Facts) -> Option<String> {
@@ -180,7 +31,7 @@ pub(super) fn cannot_trace(facts: &Facts) -> Option<String> {
 /// Everything that matters, worst first; of equal weight in the order of the kinds, the larger first.
 pub(super) fn all(facts: &Facts) -> Vec<Finding> {
     let mut findings = Vec::new();
-    findings.extend(cannot_trace(facts).map(|why| error(FindingKind::CannotTrace(why))));
+    findings.extend(cannot_trace(facts).map(|why| Finding::error(FindingKind::CannotTrace(why))));
     let sockets = &facts.sockets;
     extend(&mut findings, sockets.groups.iter().filter_map(close_wait));
     extend(&mut findings, sockets.processes.iter().filter(|row| row.is_near()).map(descriptors));
@@ -191,18 +42,18 @@ pub(super) fn all(facts: &Facts) -> Vec<Finding> {
     );
     // One more than the limit is let in (`sk_acceptq_is_full()`).
     let full = sockets.listeners.iter().filter(|row| row.used > row.limit);
-    extend(&mut findings, full.map(|row| error(FindingKind::Backlog(*row))));
+    extend(&mut findings, full.map(|row| Finding::error(FindingKind::Backlog(*row))));
     let overflows = sockets.namespaces.iter().filter(|row| row.listen_overflows > Some(0));
-    extend(&mut findings, overflows.map(|row| note(FindingKind::Overflows(row.clone()))));
+    extend(&mut findings, overflows.map(|row| Finding::note(FindingKind::Overflows(row.clone()))));
     if let Ok(hooks) = &facts.machine.hooks {
         let lost = hooks.missing().filter(|role| !role.is_required());
-        findings.extend(lost.map(|role| warning(FindingKind::Lost { role: role.name(), lost: role.lost() })));
+        findings.extend(lost.map(|role| Finding::warning(FindingKind::Lost { role: role.name(), lost: role.lost() })));
     }
     findings.extend(values::all(facts));
     let gaps =
         FindingKind::Gaps { processes: sockets.gaps.processes, namespaces: sockets.gaps.namespaces.len() as u64 };
     if gaps != (FindingKind::Gaps { processes: 0, namespaces: 0 }) {
-        findings.push(note(gaps));
+        findings.push(Finding::note(gaps));
     }
     findings.sort_by_key(|finding| finding.severity);
     findings
@@ -225,7 +76,7 @@ fn close_wait(group: &GroupRow) -> Option<Finding> {
     // One whose age is not known is not taken for a young one.
     let young = row.oldest.is_some_and(|oldest| oldest.at_least_ns < USUAL_NS) && row.aged == row.sockets;
     let kind = FindingKind::CloseWait { group: group.key, name: group.name.clone(), row: *row };
-    Some(if young { note(kind) } else { warning(kind) })
+    Some(if young { Finding::note(kind) } else { Finding::warning(kind) })
 }
 
 fn descriptors(row: &ProcessRow) -> Finding {
@@ -234,35 +85,4 @@ fn descriptors(row: &ProcessRow) -> Finding {
 
 fn used_up(used: u64, limit: u64) -> Severity {
     if used >= limit { Severity::Error } else { Severity::Warning }
-}
-
-pub(super) fn error(kind: FindingKind) -> Finding {
-    Finding { severity: Severity::Error, kind }
-}
-
-pub(super) fn warning(kind: FindingKind) -> Finding {
-    Finding { severity: Severity::Warning, kind }
-}
-
-pub(super) fn note(kind: FindingKind) -> Finding {
-    Finding { severity: Severity::Note, kind }
-}
-
-impl FindingKind {
-    /// The process that it is about.
-    #[must_use]
-    pub fn pid(&self) -> Option<u32> {
-        match self {
-            Self::CloseWait { group: GroupKey::Process(pid), .. } => Some(*pid),
-            Self::Descriptors(row) => Some(row.process.pid),
-            Self::Backlog(ListenerRow { process: Some(Process { pid, .. }), .. }) => Some(*pid),
-            _ => None,
-        }
-    }
-}
-
-impl fmt::Display for Severity {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.name())
-    }
 }

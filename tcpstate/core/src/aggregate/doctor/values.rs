@@ -2,7 +2,7 @@
 
 use super::{
     facts::Facts,
-    findings::{Finding, FindingKind, note, warning},
+    finding::{Finding, FindingKind},
     settings::SETTINGS,
 };
 use crate::{aggregate::states::is_near, model::doctor::Reading};
@@ -16,7 +16,7 @@ pub(super) fn all(facts: &Facts) -> Vec<Finding> {
     let mut add = |bad: bool, name: &'static str, effect| {
         if let Some(value) = facts.settings.get(name).and_then(Reading::value) {
             let kind = FindingKind::Value { name, value: value.to_owned(), effect };
-            findings.push(if bad { warning(kind) } else { note(kind) });
+            findings.push(if bad { Finding::warning(kind) } else { Finding::note(kind) });
         }
     };
     if number("net.ipv4.tcp_tw_recycle").is_some_and(|value| value != 0) {
@@ -89,6 +89,6 @@ fn configured(facts: &Facts) -> impl Iterator<Item = Finding> {
         let setting = SETTINGS.iter().find(|setting| setting.name == line.name)?;
         // A setting that only this network namespace does not show is there.
         let gone = facts.settings.get(setting.name) == Some(&Reading::Absent) && !setting.host_wide;
-        gone.then(|| warning(FindingKind::Configured { name: setting.name, file: line.file.clone() }))
+        gone.then(|| Finding::warning(FindingKind::Configured { name: setting.name, file: line.file.clone() }))
     })
 }

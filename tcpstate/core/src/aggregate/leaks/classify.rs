@@ -1,7 +1,7 @@
 //! From what is kept of one socket to the evidence that a verdict is made of.
 
 use super::{
-    Age, CLOSE_TAKES_NS, Leaks, Observed,
+    CLOSE_TAKES_NS, Leaks, Observed,
     infer::Company,
     origin::Origin,
     socket::{Load, Movement, Phase, Socket},
@@ -9,7 +9,7 @@ use super::{
 use crate::{
     aggregate::verdict::{Evidence, Holding, Queues, SentAfterEnd, Verdict, judge},
     model::{
-        MonotonicNs, OwnerSource, Protocol,
+        Age, MonotonicNs, OwnerSource, Protocol,
         leak::{FoundListener, Holder},
     },
 };
@@ -57,7 +57,7 @@ impl Leaks {
         let holding = self.holding(socket, holders);
         let (pid, opener) = self.whose(socket, holders, holding);
         let verdict = judge(&self.evidence(socket, holders, holding, pid, observed));
-        Some(Sighting { socket, holders, age: Age::of(socket.entered, now), verdict, pid, opener })
+        Some(Sighting { socket, holders, age: socket.entered.age(now), verdict, pid, opener })
     }
 
     /// Where a sighted socket comes from.
@@ -181,10 +181,10 @@ impl Leaks {
 }
 
 fn queues(socket: &Socket, load: &Load, now: MonotonicNs) -> Queues {
-    // As of the look: what happened since then is not known, so it is no older than that either.
+    // As of the reading: what happened since then is not known, so it is no older than that either.
     let sent_ago_ns = u64::from(load.sent_ago_ms) * NS_PER_MS;
     let sent_at = load.at.0.saturating_sub(sent_ago_ns);
-    let since_look = now.0.saturating_sub(load.at.0);
+    let since_read = now.0.saturating_sub(load.at.0);
     Queues {
         recv_q: load.recv_q,
         send_q: load.send_q,
@@ -193,8 +193,8 @@ fn queues(socket: &Socket, load: &Load, now: MonotonicNs) -> Queues {
             Movement::Moved => Some(true),
             Movement::Still => Some(false),
         },
-        sent_ago_ns: sent_ago_ns.saturating_add(since_look),
-        acked_ago_ns: (u64::from(load.acked_ago_ms) * NS_PER_MS).saturating_add(since_look),
+        sent_ago_ns: sent_ago_ns.saturating_add(since_read),
+        acked_ago_ns: (u64::from(load.acked_ago_ms) * NS_PER_MS).saturating_add(since_read),
         sent_after_end: if sent_at > socket.entered.latest.saturating_add(SLOP_NS) {
             SentAfterEnd::Yes
         } else if sent_at <= socket.entered.earliest.saturating_add(SLOP_NS) {

@@ -1,23 +1,22 @@
 //! Sockets kept beyond their end: those that nothing but the exit of a process closed, and those that were closed too late.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeSet, HashMap},
     time::Duration,
 };
 
 use super::{
-    Leaks, Observed,
-    classify::Sighting,
-    group::Sum,
-    infer::Company,
-    origin::{Opening, Origin, Side},
-    socket::{EntryTime, Left, LeftBy, Phase, PlaceSlot, Socket},
-    types::{Age, Group, Process},
+    Leaks,
+    entry_time::EntryTime,
+    fate::Fate,
+    socket::{Left, LeftBy, Phase, PlaceSlot, Socket},
+    table::Went,
+    types::Observed,
 };
 use crate::{
     aggregate::verdict::{Holding, Verdict},
     model::{
-        Comm, Endpoint, MonotonicNs, OwnerSource,
+        Comm, MonotonicNs, OwnerSource,
         leak::{Actor, Closing, PlaceId},
     },
 };
@@ -25,72 +24,12 @@ use crate::{
 /// Sockets kept; about 20 MiB of them.
 const MOST: usize = 1 << 16;
 
-/// What became of leaked sockets.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Fate {
-    /// Nothing but the exit of the last process that held them closed them.
-    Exited,
-    /// The process closed them as it cleaned up at its exit.
-    CleanedUp,
-    /// They were still there at the end.
-    Open,
-    /// The program closed them, but they had been in CLOSE_WAIT for longer than it may last.
-    ClosedLate,
-}
-
-impl Fate {
-    /// The name that reports use, such as `closed-by-exit`.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Exited => "closed-by-exit",
-            Self::CleanedUp => "closed-at-exit",
-            Self::Open => "open-at-end",
-            Self::ClosedLate => "closed-late",
-        }
-    }
-}
-
-/// A leaked socket, as rules look at it.
-#[derive(Clone, Debug)]
-pub struct Suspect {
-    /// Why it was in CLOSE_WAIT.
-    pub verdict: Verdict,
-    /// The other end.
-    pub remote: Endpoint,
-    /// The places that its group shows: where it was opened, where its program was told of the end, where it was shut down or
-    /// closed.
-    pub places: Vec<PlaceId>,
-}
-
-/// Leaked sockets of one kind.
-#[derive(Clone, Debug, PartialEq)]
-pub struct LeakFinding {
-    /// What became of them.
-    pub fate: Fate,
-    /// Number of the rule that lets them pass.
-    pub rule: Option<usize>,
-    /// How many processes they belong to, the one that the group names included.
-    pub processes: u64,
-    /// The sockets. Those of several processes of one name are together.
-    pub group: Group,
-}
-
-/// Everything that leaked.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Outcome {
-    /// By socket-seconds, those that no rule lets pass first.
-    pub findings: Vec<LeakFinding>,
-    /// Leaked sockets that there was no room to keep: in no group, and no rule has looked at them.
-    pub not_kept: u64,
-}
-
 /// Where sockets are kept.
 #[derive(Debug)]
 pub(super) struct Kept {
     max_dwell: Option<Duration>,
-    sockets: Vec<Ended>,
-    not_kept: u64,
+    pub(super) sockets: Vec<Ended>,
+    pub(super) not_kept: u64,
     /// Where sockets that are still there, or whose end is not told yet, are being closed or have been shut down.
     closers: HashMap<u64, (MonotonicNs, PlaceId)>,
     /// Closed sockets of which it has to be found out whether that was at the exit; the place says where.
@@ -99,14 +38,14 @@ pub(super) struct Kept {
 
 /// A socket as it was at its end.
 #[derive(Debug)]
-struct Ended {
-    socket: Socket,
-    at: MonotonicNs,
-    fate: Fate,
-    verdict: Verdict,
-    pid: Option<u32>,
-    opener: Option<u32>,
-    comm: Option<Comm>,
+pub(super) struct Ended {
+    pub(super) socket: Socket,
+    pub(super) at: MonotonicNs,
+    pub(super) fate: Fate,
+    pub(super) verdict: Verdict,
+    pub(super) pid: Option<u32>,
+    pub(super) opener: Option<u32>,
+    pub(super) comm: Option<Comm>,
 }
 
 impl Kept {
@@ -121,28 +60,6 @@ impl Kept {
             self.not_kept += 1;
         }
     }
-}
-
-/// What makes sockets one finding. Processes of one name count as one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-struct FindingKey {
-    fate: Fate,
-    rule: Option<usize>,
-    verdict: Verdict,
-    comm: Option<Comm>,
-    passed_on: bool,
-    netns: u32,
-    side: Side,
-    opening: Opening,
-}
-
-/// What adds up to a finding.
-#[derive(Debug)]
-struct Share<'a> {
-    origin: Origin,
-    comm: Option<Comm>,
-    processes: BTreeSet<Option<u32>>,
-    sum: Sum<'a>,
 }
 
 impl Leaks {
@@ -163,7 +80,7 @@ impl Leaks {
         }
         let Closing { at, ref facts, place, load, .. } = *closing;
         if let (Some(socket), Some(load)) = (self.find(facts.id, at).filter(|_| closing.in_close_wait), load) {
-            socket.look(&load, at, at);
+            socket.take_load(&load, at, at);
         }
         if let (Some(kept), Some(place)) = (&mut self.kept, place) {
             kept.closers.insert(facts.id.skaddr, (at, place));
@@ -176,7 +93,7 @@ impl Leaks {
         let known = self.find(facts.id, at).is_some();
         let known = known.then(|| self.sockets.remove(facts.id.skaddr)).flatten();
         // What else is told of it, and what a snapshot says that is under way, is no news.
-        self.gone.remember(facts.id, at, super::table::Went::Away);
+        self.gone.remember(facts.id, at, Went::Away);
         let Some(kept) = &mut self.kept else { return };
         kept.closers.remove(&facts.id.skaddr);
         let entered = exited.since.map_or(EntryTime::before(at), EntryTime::at);
@@ -188,7 +105,7 @@ impl Leaks {
         socket.learn_opened(exited.opened);
         socket.eof_read |= exited.eof_read;
         if let Some(load) = exited.load {
-            socket.look(&load, at, at);
+            socket.take_load(&load, at, at);
         }
         socket.phase = match (exited.in_close_wait, socket.phase) {
             (true, _) => Phase::Open,
@@ -280,77 +197,10 @@ impl Leaks {
     }
 
     /// Whether it was in CLOSE_WAIT for long enough, if it was not closed.
-    fn is_leaked(&self, age_ns: u64) -> bool {
+    pub(super) fn is_leaked(&self, age_ns: u64) -> bool {
         let age = Duration::from_nanos(age_ns);
         let max_dwell = self.kept.as_ref().and_then(|kept| kept.max_dwell);
         age >= self.options.older_than || max_dwell.is_some_and(|most| age > most)
-    }
-
-    /// Everything that leaked: what was kept, and what stands now. `rule` says which rule lets a socket pass.
-    #[must_use]
-    pub fn outcome(&self, observed: &Observed<'_>, rule: &dyn Fn(&Suspect) -> Option<usize>) -> Outcome {
-        let Some(kept) = &self.kept else { return Outcome::default() };
-        let mut shares: HashMap<FindingKey, Share<'_>> = HashMap::new();
-        for ended in &kept.sockets {
-            let Ended { socket, at, fate, verdict, pid, opener, comm } = ended;
-            let age = Age::of(socket.entered, *at);
-            let sighting = Sighting { socket, holders: &[], age, verdict: *verdict, pid: *pid, opener: *opener };
-            self.share(&mut shares, sighting, (*fate, *comm, *at), observed, rule);
-        }
-        for socket in self.sockets.iter() {
-            let sighting = self
-                .sight(socket, observed)
-                .filter(|sighting| sighting.verdict.is_leak() && self.is_leaked(sighting.age.at_least_ns));
-            if let Some(sighting) = sighting {
-                let comm = socket.owner.map(|owner| owner.comm);
-                let comm = sighting.pid.and_then(|pid| self.process(pid, comm).comm);
-                self.share(&mut shares, sighting, (Fate::Open, comm, observed.now), observed, rule);
-            }
-        }
-        let mut findings: Vec<_> = shares.into_iter().map(|(key, share)| self.finding(key, share, observed)).collect();
-        findings.sort_by_key(|finding| {
-            let Group { socket_ns, origin, verdict, .. } = finding.group;
-            (finding.rule.is_some(), finding.fate, std::cmp::Reverse(socket_ns), origin, verdict)
-        });
-        Outcome { findings, not_kept: kept.not_kept }
-    }
-
-    fn share<'a>(
-        &'a self,
-        shares: &mut HashMap<FindingKey, Share<'a>>,
-        sighting: Sighting<'a>,
-        (fate, comm, at): (Fate, Option<Comm>, MonotonicNs),
-        observed: &Observed<'_>,
-        rule: &dyn Fn(&Suspect) -> Option<usize>,
-    ) {
-        let Sighting { socket, verdict, .. } = sighting;
-        let suspect = Suspect { verdict, remote: socket.remote, places: socket.places().collect() };
-        let origin = super::survey::folded(self.origin(&sighting, &Company::default()), observed);
-        let Origin { pid, opener, netns, side, opening } = origin;
-        let rule = rule(&suspect);
-        let key = FindingKey { fate, rule, verdict, comm, passed_on: opener.is_some(), netns, side, opening };
-        let share = shares.entry(key).or_insert_with(|| Share {
-            origin,
-            comm,
-            processes: BTreeSet::new(),
-            sum: Sum::default(),
-        });
-        share.processes.insert(pid);
-        share.sum.add(&sighting, side, self, at);
-    }
-
-    fn finding(&self, key: FindingKey, share: Share<'_>, observed: &Observed<'_>) -> LeakFinding {
-        let FindingKey { fate, rule, verdict, .. } = key;
-        let Share { origin, comm, processes, sum } = share;
-        let mut group = self.group((origin, verdict), sum, None, 0, observed);
-        group.fate = Some(fate);
-        group.process = origin.pid.map(|pid| Process { pid, comm });
-        if fate != Fate::Open {
-            // What was seen of them at their end; how long ago that was does not matter.
-            group.asleep_in_send = None;
-            group.backlogs.clear();
-        }
-        LeakFinding { fate, rule, processes: processes.len() as u64, group }
     }
 }
 
@@ -358,26 +208,4 @@ impl Leaks {
 fn opener(socket: &Socket, by: Actor) -> Option<u32> {
     let owner = socket.owner.filter(|owner| owner.source != OwnerSource::Listen)?;
     (owner.pid != by.pid).then_some(owner.pid)
-}
-
-/// Sums of findings, for those who only count.
-impl Outcome {
-    /// Leaked sockets that no rule lets pass.
-    #[must_use]
-    pub fn leaked(&self) -> u64 {
-        let leaked = self.findings.iter().filter(|finding| finding.rule.is_none());
-        leaked.map(|finding| finding.group.sockets).sum::<u64>() + self.not_kept
-    }
-
-    /// Leaked sockets by the rule that lets them pass.
-    #[must_use]
-    pub fn allowed(&self) -> BTreeMap<usize, u64> {
-        let mut allowed = BTreeMap::new();
-        for finding in &self.findings {
-            if let Some(rule) = finding.rule {
-                *allowed.entry(rule).or_default() += finding.group.sockets;
-            }
-        }
-        allowed
-    }
 }

@@ -17,6 +17,18 @@ pub struct Origin {
     pub opening: Opening,
 }
 
+impl Origin {
+    /// The same for all places whose stacks look the same.
+    pub(super) fn folded(self, fold: &dyn Fn(PlaceId) -> PlaceId) -> Self {
+        let opening = match self.opening {
+            Opening::Seen(place) => Opening::Seen(fold(place)),
+            Opening::Inferred(place) => Opening::Inferred(fold(place)),
+            other => other,
+        };
+        Self { opening, ..self }
+    }
+}
+
 /// Which side of the connections the process is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Side {

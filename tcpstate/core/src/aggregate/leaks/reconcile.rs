@@ -6,7 +6,8 @@ use tcpstate_common::state::TcpState;
 
 use super::{
     Leaks, WatchedProcess,
-    socket::{EntryTime, FoundAs, Left, LeftBy, Phase, PlaceSlot, Socket},
+    entry_time::EntryTime,
+    socket::{FoundAs, Left, LeftBy, Phase, PlaceSlot, Socket},
     table::{GoneSince, Went, WentSince},
     trend::Series,
 };
@@ -229,7 +230,7 @@ impl Socket {
             (_, Phase::Closing(left) | Phase::Ghost(left)) => self.phase = Phase::Ghost(left),
         }
         if let Some(load) = &found.load {
-            self.look(load, taken, complete);
+            self.take_load(load, taken, complete);
         }
         self.eof_read |= found.eof_read;
         self.unaccepted = found.unaccepted;

@@ -4,13 +4,12 @@ use std::num::{NonZeroU32, NonZeroU64};
 
 use tcpstate_common::state::TcpState;
 
+use super::entry_time::EntryTime;
 use crate::model::{
     Endpoint, Family, MonotonicNs, Owner, OwnerSource, Protocol, SocketId, State,
     leak::{Actor, FoundSocket, PlaceId, SocketFacts, SocketLoad},
 };
 
-/// Coarseness of the kernel's `tcpi_last_*`: one jiffy of `HZ=100`, the longest in use.
-const JIFFY_NS: u64 = 10_000_000;
 const NS_PER_MS: u64 = 1_000_000;
 
 /// A socket in CLOSE_WAIT, or one that has left it and is not known to be gone.
@@ -126,8 +125,8 @@ impl Socket {
         self.listed != 0 && !(self.unaccepted && self.was_accepted())
     }
 
-    /// Takes what a look at the socket says, between `taken` and `complete`.
-    pub(super) fn look(&mut self, load: &SocketLoad, taken: MonotonicNs, complete: MonotonicNs) {
+    /// Takes its queues and times, read between `taken` and `complete`.
+    pub(super) fn take_load(&mut self, load: &SocketLoad, taken: MonotonicNs, complete: MonotonicNs) {
         self.entered.narrow(load, taken, complete);
         let before = self.load;
         let moved = before.map(|before| before.send_q != load.send_q);
@@ -163,46 +162,6 @@ fn rank_of(source: OwnerSource) -> u8 {
         OwnerSource::Listen => 1,
         OwnerSource::Snapshot => 2,
         OwnerSource::Connect | OwnerSource::Accept => 3,
-    }
-}
-
-/// When a socket entered CLOSE_WAIT: between two moments, which are the same when the entry was seen.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct EntryTime {
-    /// Nanoseconds; 0 when nothing is known.
-    pub(super) earliest: u64,
-    pub(super) latest: u64,
-}
-
-impl EntryTime {
-    pub(super) const fn at(moment: MonotonicNs) -> Self {
-        Self { earliest: moment.0, latest: moment.0 }
-    }
-
-    pub(super) const fn before(moment: MonotonicNs) -> Self {
-        Self { earliest: 0, latest: moment.0 }
-    }
-
-    pub(super) const fn is_exact(self) -> bool {
-        self.earliest == self.latest
-    }
-
-    /// The FIN came after the last data and not after the last acknowledgement. The look was somewhere between `taken`
-    /// and `complete`.
-    fn narrow(&mut self, load: &SocketLoad, taken: MonotonicNs, complete: MonotonicNs) {
-        if self.is_exact() {
-            return;
-        }
-        let ns = |ms: u32| u64::from(ms) * NS_PER_MS;
-        let earliest = match load.last_data_recv_ms {
-            // Longer ago than can be told.
-            u32::MAX => 0,
-            ms => taken.0.saturating_sub(ns(ms)).saturating_sub(JIFFY_NS),
-        };
-        let latest = complete.0.saturating_sub(ns(load.last_ack_recv_ms)).saturating_add(JIFFY_NS);
-        // A keepalive or a probe makes an acknowledgement young, it never makes one old: the oldest seen is the best.
-        self.latest = self.latest.min(latest);
-        self.earliest = self.earliest.max(earliest).min(self.latest);
     }
 }
 
@@ -255,7 +214,7 @@ pub(super) struct Told {
     pub(super) place: PlaceSlot,
 }
 
-/// The last look at its queues.
+/// Its queues, as they were read last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Load {
     pub(super) at: MonotonicNs,
@@ -268,10 +227,10 @@ pub(super) struct Load {
     pub(super) movement: Movement,
 }
 
-/// The send queue between two looks.
+/// The send queue between two readings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Movement {
-    /// There was one look only.
+    /// It was read only once.
     Unknown,
     Moved,
     Still,

@@ -8,14 +8,19 @@ use super::{
     Leaks,
     classify::Sighting,
     closed,
-    group::Sum,
-    infer::Company,
+    group::{Group, Tallied},
+    infer::{Company, Openers},
     origin::{Opening, Origin, Side},
+    process::{LeakingProcess, Process},
     socket::{Movement, Phase, Socket},
+    sum::Sum,
     trend::Series,
-    types::{Age, ClosedLate, Group, LeakTotals, LeakingProcess, Observed, Process, Survey, Tallied},
+    types::{ClosedLate, LeakTotals, Observed, Survey},
 };
-use crate::aggregate::verdict::{PoolEvidence, Verdict, is_pool};
+use crate::{
+    aggregate::verdict::{PoolEvidence, Verdict, is_pool},
+    model::Age,
+};
 
 /// Places shown of late closes.
 const TOP: usize = 3;
@@ -45,7 +50,7 @@ impl Leaks {
                 continue;
             }
             settles_in_ns = settles_in_ns.max(moves_perhaps(&sighting));
-            let origin = folded(self.origin(&sighting, &company), observed);
+            let origin = self.origin(&sighting, &company).folded(observed.fold);
             let sum = sums.entry((origin, sighting.verdict)).or_default();
             sum.add(&sighting, origin.side, self, observed.now);
         }
@@ -87,7 +92,7 @@ impl Leaks {
     }
 
     /// What the sockets say of each other.
-    fn look_around(&self, observed: &Observed<'_>, openers: &mut super::Openers) -> Company {
+    fn look_around(&self, observed: &Observed<'_>, openers: &mut Openers) -> Company {
         let seen = |socket: &&Socket| socket.opened.get().is_some();
         let sight = |socket| self.sight(socket, observed).filter(|sighting| self.is_shown(sighting));
         let unseen = self.sockets.iter().filter(|socket| !seen(socket)).filter_map(sight);
@@ -173,7 +178,7 @@ impl Leaks {
     fn closed_late(&self, observed: &Observed<'_>) -> Vec<ClosedLate> {
         let mut merged: BTreeMap<Origin, closed::LateCloses> = BTreeMap::new();
         for (&origin, late) in self.closed.iter() {
-            merged.entry(folded(origin, observed)).or_insert_with(closed::LateCloses::new).merge(late);
+            merged.entry(origin.folded(observed.fold)).or_insert_with(closed::LateCloses::new).merge(late);
         }
         let mut rows: Vec<_> = merged.iter().map(|(&origin, late)| self.closed_row(origin, late, observed)).collect();
         rows.sort_by_key(|row| (Reverse(row.sockets + row.unseen), row.origin));
@@ -213,16 +218,6 @@ impl Leaks {
     }
 }
 
-/// The same for all places that look the same.
-pub(super) fn folded(origin: Origin, observed: &Observed<'_>) -> Origin {
-    let opening = match origin.opening {
-        Opening::Seen(place) => Opening::Seen((observed.fold)(place)),
-        Opening::Inferred(place) => Opening::Inferred((observed.fold)(place)),
-        other => other,
-    };
-    Origin { opening, ..origin }
-}
-
 /// Whether the number of these sockets has not grown. Those of before the trace cannot grow: what counts is whether later ones
 /// have joined them.
 fn is_flat(series: &BTreeMap<(Origin, Verdict), Series>, origin: Origin, verdict: Verdict) -> Option<bool> {
@@ -250,9 +245,9 @@ fn with_pool(origin: Origin, verdict: Verdict, sum: &Sum<'_>, flat: Option<bool>
     if verdict == Verdict::EofUnread && is_pool(&evidence) { Verdict::Pool } else { verdict }
 }
 
-/// A send queue that was looked at once may move or be stuck: when another look tells.
+/// A send queue that was read once may move or be stuck: when another reading tells.
 fn moves_perhaps(sighting: &Sighting<'_>) -> Option<u64> {
-    const NEXT_LOOK_NS: u64 = 1_100_000_000;
+    const NEXT_READING_NS: u64 = 1_100_000_000;
     let once = sighting.socket.load.is_some_and(|load| load.send_q > 0 && load.movement == Movement::Unknown);
-    (once && sighting.verdict == Verdict::Sending).then_some(NEXT_LOOK_NS)
+    (once && sighting.verdict == Verdict::Sending).then_some(NEXT_READING_NS)
 }

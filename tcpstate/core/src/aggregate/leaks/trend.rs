@@ -170,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn a_second_look_at_the_same_moment_counts() {
+    fn a_second_sample_of_the_same_moment_counts() {
         let mut twice = Series::new();
         for n in 0..10 {
             twice.push(MonotonicNs(n * SECOND), 0);

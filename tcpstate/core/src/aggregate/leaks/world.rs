@@ -11,10 +11,7 @@ use std::{
 use proptest::prelude::*;
 use tcpstate_common::{COMM_LEN, state::TcpState};
 
-use super::{
-    LeakOptions, Leaks,
-    socket::{EntryTime, Phase},
-};
+use super::{LeakOptions, Leaks, entry_time::EntryTime, socket::Phase};
 use crate::model::{
     Comm, Endpoint, Family, MonotonicNs, Owner, OwnerSource, Protocol, SocketId, State,
     leak::{Actor, FoundSocket, Holder, LeakEvent, PlaceId, Snapshot, SocketFacts, SocketLoad},
