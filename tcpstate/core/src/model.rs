@@ -9,15 +9,14 @@ pub mod stack;
 
 use std::{fmt, net::IpAddr, num::NonZeroU64};
 
-use serde::{Deserialize, Serialize};
 use tcpstate_common::{COMM_LEN, state::TcpState};
 
 /// A moment on `CLOCK_MONOTONIC`, nanoseconds: the clock of `bpf_ktime_get_ns()`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct MonotonicNs(pub u64);
 
 /// Identity of a socket. The kernel reuses addresses within microseconds, so the cookie is the identity where it exists.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct SocketId {
     /// `SO_COOKIE`; `None` while the socket has none of its own.
     pub cookie: Option<NonZeroU64>,
@@ -26,8 +25,7 @@ pub struct SocketId {
 }
 
 /// A TCP state, or the number of one that this program does not know.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(from = "u8", into = "u8")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum State {
     /// A state by its name.
     Known(TcpState),
@@ -60,7 +58,7 @@ impl fmt::Display for State {
 }
 
 /// Address family of the socket; an IPv6 socket may carry v4-mapped addresses.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Family {
     /// `AF_INET`.
     Inet,
@@ -69,7 +67,7 @@ pub enum Family {
 }
 
 /// Protocol of the socket.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Protocol {
     /// `IPPROTO_TCP`: plain TCP, or one subflow of a Multipath TCP connection.
     Tcp,
@@ -80,7 +78,7 @@ pub enum Protocol {
 }
 
 /// One end of a connection. The address is `::ffff:a.b.c.d` only where the socket is an IPv6 one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Endpoint {
     /// Address.
     pub addr: IpAddr,
@@ -89,7 +87,7 @@ pub struct Endpoint {
 }
 
 /// Name of a thread as its process set it: arbitrary bytes, never shown without escaping.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Comm(pub [u8; COMM_LEN]);
 
 impl Comm {
@@ -108,7 +106,7 @@ impl fmt::Debug for Comm {
 }
 
 /// How the owner is known.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum OwnerSource {
     /// It called `connect()`.
     Connect,
@@ -134,7 +132,7 @@ impl OwnerSource {
 }
 
 /// The process that opened a socket. Ids are those of the initial pid namespace.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Owner {
     /// Process id (thread-group id).
     pub pid: u32,
@@ -208,7 +206,7 @@ pub struct Transition {
 }
 
 /// What the kernel side counted until now, all CPUs together, and how much of it arrived.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Totals {
     /// Transitions that passed the filters.
     pub transitions: u64,

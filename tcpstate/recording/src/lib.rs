@@ -1,12 +1,22 @@
 //! Recordings: what the aggregators were told, in a file that can be read elsewhere. The format is documented in
 //! `schema/recording-v1.md`.
 //!
-//! [`frame`], [`events`] and [`census`] are the bytes, [`record`] what they mean; [`writer`] and [`reader`] are the file.
+//! A [`Writer`] takes [`Content`], a [`Reader`] gives it back, both in the types of the model. What a file holds has types of its
+//! own, one module for each version of the format ([`v1`]): whatever becomes of the model, a file of long ago stays readable.
 
-pub mod census;
-mod dictionary;
-pub mod events;
-pub mod frame;
-pub mod reader;
-pub mod record;
-pub mod writer;
+mod content;
+mod frame;
+mod frames;
+mod header;
+mod reader;
+pub mod v1;
+mod writer;
+
+pub use self::{
+    content::{CensusPart, CensusRest, Checkpoint, Content, Counts, Names, RecordingEnd, SOCKETS_IN_A_FRAME, Start},
+    frame::{FrameError, FrameKind},
+    frames::Frames,
+    header::HeaderError,
+    reader::{ReadError, Reader},
+    writer::{CreateError, EVENTS_IN_A_FRAME, Rotation, Writer},
+};

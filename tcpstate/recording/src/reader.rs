@@ -2,39 +2,12 @@
 
 use std::io::{self, Read};
 
-use tcpstate_core::model::event::Event;
-
 use super::{
-    census::{self, CensusPart, CensusRest},
-    events,
-    frame::{FRAME_HEADER, FrameError, FrameHeader, HEADER, HeaderError, Kind, check_header},
-    record::{Checkpoint, Counted, End, Names, Sockets, Stacks, Start, decode},
+    content::Content,
+    frame::{FRAME_HEADER, FrameError, FrameHeader, FrameKind},
+    header::{HEADER, HeaderError, Version, version},
+    v1,
 };
-
-/// What a frame says.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Content {
-    /// Where and how it was recorded.
-    Start(Box<Start>),
-    /// Events in the order in which the kernel sent them.
-    Events(Vec<Event>),
-    /// Part of a snapshot.
-    Sockets(Sockets),
-    /// How things stood.
-    Checkpoint(Box<Checkpoint>),
-    /// Stacks with names.
-    Stacks(Stacks),
-    /// What filters need to know.
-    Names(Names),
-    /// What was counted.
-    Counted(Counted),
-    /// Part of a census.
-    Part(CensusPart),
-    /// The rest of it.
-    Census(Box<CensusRest>),
-    /// The end.
-    End(End),
-}
 
 /// Why there is no more to be read.
 #[derive(Debug, thiserror::Error)]
@@ -59,12 +32,13 @@ pub enum ReadError {
 #[derive(Debug)]
 pub struct Reader<R> {
     input: R,
+    version: Version,
     /// Bytes until the next frame.
     offset: u64,
     /// Frames of kinds that are not known.
     skipped: u64,
     /// Kinds that are checked, but not decoded.
-    unwanted: Vec<Kind>,
+    unwanted: Vec<FrameKind>,
 }
 
 impl<R: Read> Reader<R> {
@@ -72,17 +46,17 @@ impl<R: Read> Reader<R> {
     ///
     /// # Errors
     ///
-    /// When this is no recording, or one of a later format.
+    /// When this is no recording, or one of a format that is not known.
     pub fn new(mut input: R) -> Result<Self, ReadError> {
         let mut header = Vec::with_capacity(HEADER);
         input.by_ref().take(HEADER as u64).read_to_end(&mut header)?;
-        check_header(&header)?;
-        Ok(Self { input, offset: HEADER as u64, skipped: 0, unwanted: Vec::new() })
+        let version = version(&header)?;
+        Ok(Self { input, version, offset: HEADER as u64, skipped: 0, unwanted: Vec::new() })
     }
 
     /// Passes over frames of these kinds, once their checksums are seen to match.
     #[must_use]
-    pub fn without(mut self, kinds: &[Kind]) -> Self {
+    pub fn without(mut self, kinds: &[FrameKind]) -> Self {
         self.unwanted = kinds.to_vec();
         self
     }
@@ -118,14 +92,20 @@ impl<R: Read> Reader<R> {
             }
             header.check(&compressed).map_err(failed)?;
             self.offset += (FRAME_HEADER + compressed.len()) as u64;
-            match Kind::from_number(header.kind) {
+            match FrameKind::from_number(header.kind) {
                 Some(kind) if self.unwanted.contains(&kind) => {}
                 Some(kind) => {
-                    let content = header.open(&compressed).and_then(|payload| content(kind, &payload));
+                    let content = header.open(&compressed).and_then(|payload| self.content(kind, &payload));
                     return content.map(Some).map_err(failed);
                 }
                 None => self.skipped += 1,
             }
+        }
+    }
+
+    fn content(&self, kind: FrameKind, payload: &[u8]) -> Result<Content, FrameError> {
+        match self.version {
+            Version::V1 => v1::decode(kind, payload),
         }
     }
 
@@ -138,19 +118,4 @@ impl<R: Read> Reader<R> {
             Err(_) => Err(ReadError::Frame { offset: self.offset, error: FrameError::CutOff }),
         }
     }
-}
-
-fn content(kind: Kind, payload: &[u8]) -> Result<Content, FrameError> {
-    Ok(match kind {
-        Kind::Start => Content::Start(Box::new(decode(payload)?)),
-        Kind::Events => Content::Events(events::decode(payload)?),
-        Kind::Sockets => Content::Sockets(decode(payload)?),
-        Kind::Checkpoint => Content::Checkpoint(Box::new(decode(payload)?)),
-        Kind::Stacks => Content::Stacks(decode(payload)?),
-        Kind::Names => Content::Names(decode(payload)?),
-        Kind::Counted => Content::Counted(decode(payload)?),
-        Kind::Part => Content::Part(census::part(payload)?),
-        Kind::Census => Content::Census(Box::new(decode(payload)?)),
-        Kind::End => Content::End(decode(payload)?),
-    })
 }

@@ -5,6 +5,7 @@ use std::{
     ffi::OsString,
     fs::{self, File, OpenOptions},
     io::{self, Write as _},
+    mem,
     os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
 };
@@ -13,17 +14,11 @@ use rustix::{
     fs::{FlockOperation, flock},
     io::Errno,
 };
-use serde::Serialize;
-use tcpstate_core::model::event::Event;
 
-use super::{
-    events,
-    frame::{self, Kind},
-    record,
-};
+use super::{content::Content, frames::Frames, header::header};
 
-/// Events in a block at most: fewer compress worse, more keep a reader from stopping early.
-pub const BLOCK: usize = 65_536;
+/// Events in a frame at most: fewer compress worse, more keep a reader from stopping early.
+pub const EVENTS_IN_A_FRAME: usize = 65_536;
 
 /// When to begin another file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,8 +63,8 @@ pub struct Writer {
     written: u64,
     /// Files begun before this one.
     rotated: u32,
-    events: Vec<Event>,
-    frame: Vec<u8>,
+    /// What is being written, kept for its memory.
+    frames: Frames,
 }
 
 impl Writer {
@@ -92,16 +87,8 @@ impl Writer {
         if rotation.is_some() && !regular {
             return Err(CreateError::NotRegular(path.to_owned()));
         }
-        let mut writer = Self {
-            path: path.to_owned(),
-            file,
-            rotation,
-            whole: 0,
-            written: 0,
-            rotated: 0,
-            events: Vec::new(),
-            frame: Vec::new(),
-        };
+        let mut writer =
+            Self { path: path.to_owned(), file, rotation, whole: 0, written: 0, rotated: 0, frames: Frames::default() };
         if let Err(error) = writer.begin() {
             // On a full disk: an empty file would only be in the way. A link is not ours to remove.
             if fs::symlink_metadata(path).is_ok_and(|file| file.is_file()) {
@@ -112,78 +99,26 @@ impl Writer {
         Ok(writer)
     }
 
-    /// Keeps an event until [`Writer::flush`]; returns whether a block is full.
-    pub fn event(&mut self, event: Event) -> bool {
-        self.events.push(event);
-        self.events.len() >= BLOCK
-    }
-
-    /// Writes a record before the events that wait: one that they need.
+    /// Writes a frame, all of it or nothing.
     ///
     /// # Errors
     ///
     /// Those of the file.
-    pub fn record_before(&mut self, kind: Kind, record: &impl Serialize) -> io::Result<()> {
-        let payload = record::encode(record).map_err(io::Error::other)?;
-        self.payload(kind, &payload)
-    }
-
-    /// The same of a record that is encoded already.
-    ///
-    /// # Errors
-    ///
-    /// Those of the file.
-    pub fn payload(&mut self, kind: Kind, payload: &[u8]) -> io::Result<()> {
-        self.frame.clear();
-        frame::write(&mut self.frame, kind, payload)?;
-        self.put()
-    }
-
-    /// Writes frames that are whole already, all or none of them, before the events that wait.
-    ///
-    /// # Errors
-    ///
-    /// Those of the file.
-    pub fn frames(&mut self, frames: &[u8]) -> io::Result<()> {
-        self.frame.clear();
-        self.frame.extend_from_slice(frames);
-        self.put()
-    }
-
-    /// Writes a block of events, before those that wait.
-    ///
-    /// # Errors
-    ///
-    /// Those of the file.
-    pub fn events(&mut self, events: &[Event]) -> io::Result<()> {
-        let payload = events::encode(events).map_err(io::Error::other)?;
-        self.payload(Kind::Events, &payload)
-    }
-
-    /// Writes the events that wait.
-    ///
-    /// # Errors
-    ///
-    /// Those of the file.
-    pub fn flush(&mut self) -> io::Result<()> {
-        if self.events.is_empty() {
-            return Ok(());
-        }
-        let events = std::mem::take(&mut self.events);
-        let written = self.events(&events);
-        self.events = events;
-        self.events.clear();
+    pub fn write(&mut self, content: Content) -> io::Result<()> {
+        let mut frames = mem::take(&mut self.frames);
+        frames.clear();
+        let written = frames.push(content).and_then(|()| self.put(frames.bytes()));
+        self.frames = frames;
         written
     }
 
-    /// Writes a record after the events that came before it.
+    /// Writes frames, all or none of them.
     ///
     /// # Errors
     ///
     /// Those of the file.
-    pub fn record(&mut self, kind: Kind, record: &impl Serialize) -> io::Result<()> {
-        self.flush()?;
-        self.record_before(kind, record)
+    pub fn write_frames(&mut self, frames: &Frames) -> io::Result<()> {
+        self.put(frames.bytes())
     }
 
     /// Whether the file is as long as it may be.
@@ -237,7 +172,6 @@ impl Writer {
     ///
     /// Those of the file.
     pub fn sync(&mut self) -> io::Result<()> {
-        self.flush()?;
         match self.file.sync_data() {
             Err(error) if error.kind() == io::ErrorKind::InvalidInput => Ok(()),
             synced => synced,
@@ -245,20 +179,18 @@ impl Writer {
     }
 
     fn begin(&mut self) -> io::Result<()> {
-        self.frame.clear();
-        self.frame.extend_from_slice(&frame::header());
-        self.put()
+        self.put(&header())
     }
 
-    /// Appends `self.frame`, all of it or nothing.
-    fn put(&mut self) -> io::Result<()> {
-        if let Err(error) = self.file.write_all(&self.frame) {
+    /// Appends bytes, all of them or none.
+    fn put(&mut self, bytes: &[u8]) -> io::Result<()> {
+        if let Err(error) = self.file.write_all(bytes) {
             // If this fails, too, the reader finds the frame cut off.
             let _ = self.file.set_len(self.whole);
             return Err(error);
         }
-        self.whole += self.frame.len() as u64;
-        self.written += self.frame.len() as u64;
+        self.whole += bytes.len() as u64;
+        self.written += bytes.len() as u64;
         Ok(())
     }
 }
@@ -302,9 +234,16 @@ fn numbered(path: &Path, number: u32) -> PathBuf {
 
 #[cfg(test)]
 mod tests {
+    use tcpstate_core::model::MonotonicNs;
+
     use super::*;
+    use crate::content::RecordingEnd;
 
     const ROTATION: Option<Rotation> = Some(Rotation { max_size: 1 << 20, max_files: None });
+
+    fn end() -> Content {
+        Content::End(RecordingEnd { at: MonotonicNs(1), rotated: false })
+    }
 
     fn refused(path: &Path, overwrite: bool, rotation: Option<Rotation>) -> String {
         Writer::create(path, overwrite, rotation).expect_err("refused").to_string()
@@ -322,7 +261,7 @@ mod tests {
             format!("another `tcpstate record` writes to `{}`: give another name, or end that one", path.display())
         );
         assert_eq!(fs::metadata(&path).expect("a file").len(), begun, "what is in it stays");
-        first.frames(b"frame").expect("disk");
+        first.write(end()).expect("disk");
         drop(first);
         Writer::create(&path, true, None).expect("it is free again");
         assert_eq!(fs::metadata(&path).expect("a file").len(), begun);

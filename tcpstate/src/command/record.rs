@@ -10,11 +10,11 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use tcpstate_core::model::Totals;
-use tcpstate_recording::writer::Writer;
+use tcpstate_recording::Writer;
 use tokio::time::{MissedTickBehavior, interval};
 
 use self::{
-    census::{Found, Taker},
+    census::{CensusTaker, TakenCensus},
     sink::Written,
     tape::Tape,
 };
@@ -37,7 +37,7 @@ pub async fn run(settings: &RecordSettings, host: &Host, debug: bool) -> Result<
     let (hunt, followed) = hunt::start(host, &settings.hunt, debug)?;
     // Only now: with `--overwrite` the former recording is gone.
     let writer = Writer::create(&settings.path, settings.overwrite, settings.rotation)?;
-    let census = settings.census.as_ref().map(|settings| Taker::start(settings, host, hunt.clock)).transpose()?;
+    let census = settings.census.as_ref().map(|settings| CensusTaker::start(settings, host, hunt.clock)).transpose()?;
     let tape = Tape::new(writer, tape::start(settings, &hunt), host)?;
     let mut recorder = Recorder { hunt, tape, census, told: (0, Duration::ZERO), settings };
     let endings = Endings::new(settings.duration, followed)?;
@@ -61,7 +61,7 @@ struct Recorder<'a> {
     /// Its leaks say whose stacks and threads a report will want.
     hunt: Hunt,
     tape: Tape,
-    census: Option<Taker>,
+    census: Option<CensusTaker>,
     /// Losses that were told of, and how long the file had been behind by then.
     told: (u64, Duration),
     settings: &'a RecordSettings,
@@ -173,7 +173,7 @@ impl Recorder<'_> {
 }
 
 /// What a census found, if one is being taken; cancellation-safe.
-async fn found(census: &mut Option<Taker>) -> Option<Found> {
+async fn found(census: &mut Option<CensusTaker>) -> Option<TakenCensus> {
     match census {
         Some(census) if census.is_asked() => census.found().await,
         _ => std::future::pending().await,

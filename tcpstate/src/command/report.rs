@@ -1,7 +1,7 @@
 //! `tcpstate report`: a recording through the aggregators and renderers of `leaks`, `trace` and `states`.
 
+mod contents;
 mod leaks;
-mod source;
 mod states;
 mod trace;
 mod wanted;
@@ -13,14 +13,10 @@ use std::{
 
 use anyhow::{Result, bail};
 use jiff::tz::{Offset, TimeZone};
-use tcpstate_core::model::MonotonicNs;
-use tcpstate_recording::{
-    frame::Kind,
-    reader::{Content, ReadError},
-    record::Start,
-};
+use tcpstate_core::model::{MonotonicNs, event::Event};
+use tcpstate_recording::{Content, FrameError, FrameKind, ReadError, Start};
 
-use self::{source::Source, wanted::Wanted};
+use self::{contents::Contents, wanted::Wanted};
 use crate::{
     cli::{Moment, Show},
     report::clock::{TimeFormat, TimeStyle, WallClock},
@@ -46,13 +42,13 @@ struct Replay<'a> {
     settings: &'a ReportSettings,
     start: Start,
     wanted: Wanted,
-    range: Range,
+    span: Span,
     zone: TimeZone,
 }
 
 /// What to show, both ends included.
 #[derive(Clone, Copy, Debug)]
-struct Range {
+struct Span {
     from: MonotonicNs,
     to: MonotonicNs,
 }
@@ -71,7 +67,7 @@ struct Reached {
 
 /// What takes the frames of a recording.
 trait Viewer {
-    /// Takes a frame. Returns whether more are wanted.
+    /// Takes what a frame says. Returns whether more is wanted.
     fn take(&mut self, content: Content, wanted: &mut Wanted) -> Result<bool>;
 }
 
@@ -79,17 +75,17 @@ fn show(settings: &ReportSettings) -> Result<()> {
     let path = &settings.file;
     // A progress bar would stand in the midst of columns.
     let progress = io::stderr().is_terminal() && !(settings.show == Show::Trace && io::stdout().is_terminal());
-    let mut source = Source::open(path, progress, unwanted(settings.show))?;
-    let start = match source.next() {
+    let mut contents = Contents::open(path, progress, unwanted(settings.show))?;
+    let start = match contents.next() {
         Ok(Some(Content::Start(start))) => *start,
         Ok(Some(_)) => bail!("`{}` does not begin as a recording does: its first frame is missing", path.display()),
         Ok(None) => bail!("`{}` holds nothing: it was cut off before its first frame", path.display()),
         Err(error) => bail!("`{}` cannot be read: {error}", path.display()),
     };
     let zone = zone(&start);
-    let range = range(settings, &start, &zone)?;
-    let mut replay = Replay { settings, wanted: Wanted::new(&settings.filter), range, zone, start };
-    if replay.range.to < replay.start.at {
+    let span = span(settings, &start, &zone)?;
+    let mut replay = Replay { settings, wanted: Wanted::new(&settings.filter), span, zone, start };
+    if replay.span.to < replay.start.at {
         bail!(
             "`--to` is before the recording, which begins at {}",
             replay.time(TimeStyle::Rfc3339).at(replay.start.at)
@@ -98,20 +94,22 @@ fn show(settings: &ReportSettings) -> Result<()> {
     replay.say_what_is_missing();
     let mut out = BufWriter::with_capacity(1 << 20, Stdout);
     match settings.show {
-        Show::Leaks => leaks::show(&mut replay, &mut source, &mut out)?,
-        Show::Trace | Show::Summary => trace::show(&mut replay, &mut source, &mut out)?,
-        Show::States => states::show(&mut replay, &mut source, &mut out)?,
+        Show::Leaks => leaks::show(&mut replay, &mut contents, &mut out)?,
+        Show::Trace | Show::Summary => trace::show(&mut replay, &mut contents, &mut out)?,
+        Show::States => states::show(&mut replay, &mut contents, &mut out)?,
     }
     out.flush()?;
     Ok(())
 }
 
 /// Frames that need not be decoded.
-fn unwanted(show: Show) -> &'static [Kind] {
+fn unwanted(show: Show) -> &'static [FrameKind] {
     match show {
-        Show::Leaks => &[Kind::Part, Kind::Census],
-        Show::Trace | Show::Summary => &[Kind::Sockets, Kind::Stacks, Kind::Part, Kind::Census],
-        Show::States => &[Kind::Events, Kind::Sockets, Kind::Checkpoint, Kind::Stacks],
+        Show::Leaks => &[FrameKind::CensusPart, FrameKind::Census],
+        Show::Trace | Show::Summary => {
+            &[FrameKind::Sockets, FrameKind::Stacks, FrameKind::CensusPart, FrameKind::Census]
+        }
+        Show::States => &[FrameKind::Events, FrameKind::Sockets, FrameKind::Checkpoint, FrameKind::Stacks],
     }
 }
 
@@ -121,7 +119,7 @@ fn zone(start: &Start) -> TimeZone {
     by_name.unwrap_or_else(|| Offset::from_seconds(start.zone_offset_s).map_or(TimeZone::UTC, TimeZone::fixed))
 }
 
-fn range(settings: &ReportSettings, start: &Start, zone: &TimeZone) -> Result<Range, SettingsError> {
+fn span(settings: &ReportSettings, start: &Start, zone: &TimeZone) -> Result<Span, SettingsError> {
     let began = clock(start).at(start.at);
     let monotonic = |moment: Moment| {
         let ns = moment.resolve(began, zone).as_nanosecond() - i128::from(start.wall_offset_ns);
@@ -129,7 +127,7 @@ fn range(settings: &ReportSettings, start: &Start, zone: &TimeZone) -> Result<Ra
     };
     let from = settings.from.map_or(MonotonicNs(0), monotonic);
     let to = settings.to.map_or(MonotonicNs(u64::MAX), monotonic);
-    if to < from { Err(SettingsError::Range) } else { Ok(Range { from, to }) }
+    if to < from { Err(SettingsError::Range) } else { Ok(Span { from, to }) }
 }
 
 impl Replay<'_> {
@@ -139,10 +137,10 @@ impl Replay<'_> {
     }
 
     /// Hands the frames to a viewer, as far as they can be read and are wanted.
-    fn read(&mut self, source: &mut Source, viewer: &mut impl Viewer) -> Result<Reached> {
+    fn read(&mut self, contents: &mut Contents, viewer: &mut impl Viewer) -> Result<Reached> {
         let mut reached = Reached { at: self.start.at, ended: false, stopped: false, error: None };
         loop {
-            let content = match source.next() {
+            let content = match contents.next() {
                 Ok(Some(content)) => content,
                 Ok(None) => break,
                 Err(error) => {
@@ -151,14 +149,16 @@ impl Replay<'_> {
                 }
             };
             let at = match &content {
-                Content::Events(events) => events.iter().map(tcpstate_core::model::event::Event::at).max(),
+                Content::Events(events) => events.iter().map(Event::at).max(),
                 Content::Checkpoint(checkpoint) => Some(checkpoint.now),
-                Content::Census(census) => Some(census.now),
-                Content::Counted(counted) => Some(counted.at),
+                Content::Census(rest) => Some(rest.now),
+                Content::Counts(counts) => Some(counts.at),
                 Content::End(end) => Some(end.at),
-                Content::Start(_) | Content::Sockets(_) | Content::Stacks(_) | Content::Names(_) | Content::Part(_) => {
-                    None
-                }
+                Content::Start(_)
+                | Content::Sockets(_)
+                | Content::Stacks(_)
+                | Content::Names(_)
+                | Content::CensusPart(_) => None,
             };
             reached.at = reached.at.max(at.unwrap_or_default());
             match &content {
@@ -171,9 +171,9 @@ impl Replay<'_> {
                 break;
             }
         }
-        source.finish();
-        self.say_where_it_ended(source, &reached);
-        if self.range.from > reached.at {
+        contents.finish();
+        self.say_where_it_ended(contents, &reached);
+        if self.span.from > reached.at {
             bail!("`--from` is after the recording, which ends at {}", self.time(TimeStyle::Rfc3339).at(reached.at));
         }
         if let Some(missing) = self.wanted.unresolved() {
@@ -193,21 +193,21 @@ impl Replay<'_> {
         }
     }
 
-    fn say_where_it_ended(&self, source: &Source, reached: &Reached) {
-        let path = source.path().display();
+    fn say_where_it_ended(&self, contents: &Contents, reached: &Reached) {
+        let path = contents.path().display();
         let until = self.time(TimeStyle::Rfc3339);
         let until = until.at(reached.at);
         if let Some(error) = &reached.error {
             let what = match error {
-                ReadError::Frame { error: tcpstate_recording::frame::FrameError::CutOff, .. } => "is cut off",
+                ReadError::Frame { error: FrameError::CutOff, .. } => "is cut off",
                 _ => "is damaged",
             };
             tracing::warn!("`{path}` {what} {error}; what comes before is shown, until {until}");
         } else if !reached.ended && !reached.stopped {
             tracing::warn!("`{path}` was not ended: its recorder was killed, or is still at it; shown until {until}");
         }
-        if source.skipped() > 0 {
-            tracing::warn!("{} frames of a later tcpstate were skipped", source.skipped());
+        if contents.skipped() > 0 {
+            tracing::warn!("{} frames of a later tcpstate were skipped", contents.skipped());
         }
     }
 }

@@ -6,7 +6,7 @@ use std::{
 };
 
 use tcpstate_core::aggregate::states::SocketFilter;
-use tcpstate_recording::writer::Rotation;
+use tcpstate_recording::Rotation;
 
 use super::{
     error::SettingsError,

@@ -12,16 +12,11 @@ use tcpstate_core::{
         census::{Census, EphemeralPorts, FoundNamespace, FoundProcess, Gaps, ListedSocket},
     },
 };
-use tcpstate_recording::{
-    census::{CensusRest, part, payloads},
-    frame::Kind,
-    record::{Counted, End, decode},
-    writer::Writer,
-};
+use tcpstate_recording::{Content, Counts, FrameKind, RecordingEnd, v1};
 use tempfile::tempdir;
 
 use crate::{
-    generate::{self, START},
+    generate::{self, Recording, START},
     reports::report,
 };
 
@@ -96,30 +91,21 @@ fn at(seconds: u64) -> MonotonicNs {
     MonotonicNs(START.0 + seconds * SECOND)
 }
 
-fn write_census(writer: &mut Writer, leaked: u16, now: MonotonicNs) {
-    let (parts, rest) = payloads(&mut census(leaked), now).expect("memory");
-    for part in parts {
-        writer.payload(Kind::Part, &part).expect("disk");
-    }
-    writer.payload(Kind::Census, &rest).expect("disk");
-}
-
 /// Censuses at 1, 2 and 3 seconds, at 10, 20 and 30 leaks, and leaks that the events tell of besides.
 fn write(path: &Path) {
-    let mut writer = Writer::create(path, true, None).expect("a file");
-    writer.record(Kind::Start, &generate::start()).expect("disk");
-    writer.record(Kind::Names, &generate::names()).expect("disk");
+    let mut recording = Recording::create(path);
+    recording.write(Content::Start(Box::new(generate::start())));
+    recording.write(Content::Names(generate::names()));
     let mut connections = generate::Connections::new();
     for second in 1..=3 {
         for event in std::iter::repeat_with(|| connections.event()).take(100).flatten() {
-            writer.event(event);
+            recording.event(event);
         }
-        writer.flush().expect("disk");
-        write_census(&mut writer, u16::try_from(second * 10).expect("small"), at(second));
+        recording.write_census(census(u16::try_from(second * 10).expect("small")), at(second));
         let totals = tcpstate_core::model::Totals::default();
-        writer.record(Kind::Counted, &Counted { at: MonotonicNs(at(second).0 + 1), totals }).expect("disk");
+        recording.write(Content::Counts(Counts { at: MonotonicNs(at(second).0 + 1), totals }));
     }
-    writer.record(Kind::End, &End { at: at(4), rotated: false }).expect("disk");
+    recording.write(Content::End(RecordingEnd { at: at(4), rotated: false }));
 }
 
 /// What `tcpstate states -o json` writes of a census.
@@ -247,24 +233,31 @@ fn where_nothing_was_counted_nothing_is_shown() {
 fn the_format_of_counts_stays() {
     let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus/recording");
     let mut written = census(3);
-    let (parts, whole) = payloads(&mut written, at(1)).expect("memory");
-    let seeds = [(Kind::Part, &parts[0]), (Kind::Part, &parts[1]), (Kind::Census, &whole)];
-    let seeds = seeds.into_iter().zip(["kind9-0", "kind9-1", "kind10-0"]);
-    let mut kept = Vec::new();
-    for ((kind, payload), name) in seeds {
+    let payload = |content: Content| (content.kind(), v1::encode(content).expect("memory"));
+    let payloads: Vec<_> = Content::of_census(written.clone(), at(1)).map(payload).collect();
+    assert_eq!(payloads.len(), 3);
+    let mut parts = Vec::new();
+    let mut rest = None;
+    for ((kind, payload), name) in payloads.into_iter().zip(["kind9-0", "kind9-1", "kind10-0"]) {
         let path = corpus.join(name);
+        let seed = [&[kind as u8][..], &payload].concat();
         if std::env::var_os("UPDATE_GOLDEN").is_some() {
-            std::fs::write(&path, [&[kind as u8][..], payload].concat()).expect("disk");
+            std::fs::write(&path, &seed).expect("disk");
         }
-        let bytes = std::fs::read(&path).expect("kept with the sources");
-        assert_eq!(u16::from(bytes[0]), kind as u16);
-        kept.push(bytes[1..].to_vec());
+        let kept = std::fs::read(&path).expect("kept with the sources");
+        assert_eq!(kept, seed, "{name}");
+        let kind = FrameKind::from_number(kept[0].into()).expect("a kind");
+        match v1::decode(kind, &kept[1..]).expect("a payload") {
+            Content::CensusPart(part) => parts.push(part),
+            Content::Census(census) => rest = Some(*census),
+            other => panic!("{other:?}"),
+        }
     }
-    let read = kept[..2].iter().map(|bytes| part(bytes).expect("a part")).collect();
-    let whole: CensusRest = decode(&kept[2]).expect("a census");
+    let rest = rest.expect("the last");
     written.namespaces[0].own = false;
     written.cgroups.clear();
-    assert_eq!((whole.now, whole.census(read).expect("whole")), (at(1), written));
+    written.namespaces.iter_mut().for_each(|namespace| namespace.sockets.sort_by_key(|socket| socket.inode));
+    assert_eq!((rest.now, rest.with(parts).expect("whole")), (at(1), written));
 }
 
 /// The parts of a census that was cut off are not shown as one.
@@ -272,11 +265,10 @@ fn the_format_of_counts_stays() {
 fn half_a_census_is_none() {
     let directory = tempdir().expect("a directory");
     let path = directory.path().join("a.tcps");
-    let mut writer = Writer::create(&path, true, None).expect("a file");
-    writer.record(Kind::Start, &generate::start()).expect("disk");
-    write_census(&mut writer, 10, at(1));
-    let (parts, _) = payloads(&mut census(20), at(2)).expect("memory");
-    writer.payload(Kind::Part, &parts[0]).expect("disk");
+    let mut recording = Recording::create(&path);
+    recording.write(Content::Start(Box::new(generate::start())));
+    recording.write_census(census(10), at(1));
+    recording.write(Content::of_census(census(20), at(2)).next().expect("a part"));
     let shown = report(&path, &["--show", "states", "-o", "json"]);
     assert!(shown.status.success() && shown.stderr.contains("was not ended"), "{}", shown.stderr);
     let counts = live(10, at(1), &SocketFilter::default(), None, None);

@@ -3,13 +3,14 @@
 use std::{env, fs, path::Path};
 
 use proptest::prelude::*;
-use tcpstate_recording::{
-    frame::{FrameHeader, HEADER},
-    reader::{Content, ReadError, Reader},
-};
+use tcpstate_recording::{Content, ReadError, Reader};
 use tempfile::tempdir;
 
 use crate::{generate, reports::report};
+
+/// Bytes of the header of a file, and of that of a frame.
+const HEADER: usize = 16;
+const FRAME_HEADER: usize = 16;
 
 fn recording(transitions: u64) -> Vec<u8> {
     let directory = tempdir().expect("a directory");
@@ -36,11 +37,10 @@ fn read(bytes: &[u8]) -> (Vec<Content>, Option<ReadError>) {
 
 /// Where frames begin, and where the last ends.
 fn boundaries(bytes: &[u8]) -> Vec<usize> {
-    let mut at = HEADER;
-    let mut boundaries = vec![at];
-    while let Some(header) = bytes[at..].first_chunk() {
-        at += header.len() + FrameHeader::parse(*header).expect("a good file").compressed;
-        boundaries.push(at);
+    let mut reader = Reader::new(bytes).expect("a good file");
+    let mut boundaries = vec![usize::try_from(reader.offset()).expect("small")];
+    while reader.frame().expect("a good file").is_some() {
+        boundaries.push(usize::try_from(reader.offset()).expect("small"));
     }
     boundaries
 }
@@ -98,15 +98,16 @@ fn a_report_of_what_is_left_says_so() {
 }
 
 #[test]
-fn foreign_and_newer_files_are_refused_by_name() {
+fn foreign_older_and_newer_files_are_refused_by_name() {
     let directory = tempdir().expect("a directory");
     let path = directory.path().join("x.tcps");
     let good = recording(10);
-    let newer = [&good[..8], &[9, 0], &good[10..]].concat();
+    let [newer, older] = [9, 0].map(|format| [&good[..8], &[format, 0], &good[10..]].concat());
     for (bytes, words) in [
         (&b""[..], "holds nothing"),
         (&b"PERFILE2 and so on, for a while"[..], "no recording of tcpstate"),
-        (&newer[..], "format 9"),
+        (&newer[..], "format 9, and this tcpstate reads up to 1"),
+        (&older[..], "format 0, and this tcpstate reads from 1 on"),
         (&good[..HEADER], "holds nothing"),
     ] {
         fs::write(&path, bytes).expect("disk");
@@ -123,11 +124,10 @@ fn foreign_and_newer_files_are_refused_by_name() {
 fn unknown_frames_are_skipped() {
     let bytes = recording(10);
     let after_start = boundaries(&bytes)[1];
-    let mut frame = Vec::new();
-    tcpstate_recording::frame::write(&mut frame, tcpstate_recording::frame::Kind::End, b"later").expect("small");
+    let mut frame = bytes[HEADER..after_start].to_vec();
     frame[8] = 200;
-    let checksum = crc32c::crc32c_append(crc32c::crc32c(&frame[..12]), &frame[16..]);
-    frame[12..16].copy_from_slice(&checksum.to_le_bytes());
+    let checksum = crc32c::crc32c_append(crc32c::crc32c(&frame[..12]), &frame[FRAME_HEADER..]);
+    frame[12..FRAME_HEADER].copy_from_slice(&checksum.to_le_bytes());
     let longer = [&bytes[..after_start], &frame[..], &bytes[after_start..]].concat();
     let (frames, error) = read(&longer);
     assert!(error.is_none(), "{error:?}");
@@ -177,7 +177,7 @@ proptest! {
     /// A file that promises much and holds little takes no more memory than it is long, but for a fixed amount.
     #[test]
     fn promises_cost_nothing(compressed in any::<u32>(), payload in any::<u32>(), kind in 0..12_u16) {
-        let mut bytes = tcpstate_recording::frame::header().to_vec();
+        let mut bytes = b"\x89TCPST\r\n\x01\0\0\0\0\0\0\0".to_vec();
         bytes.extend(compressed.to_le_bytes());
         bytes.extend(payload.to_le_bytes());
         bytes.extend(kind.to_le_bytes());

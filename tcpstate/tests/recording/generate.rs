@@ -1,6 +1,8 @@
 //! A recording of a busy server: connections that are opened, used, closed by their peers, and closed.
 
 use std::{
+    collections::BTreeMap,
+    mem,
     net::{IpAddr, Ipv4Addr},
     num::NonZeroU64,
     path::Path,
@@ -9,17 +11,12 @@ use std::{
 use tcpstate_common::state::TcpState::{Close, CloseWait, Established, LastAck, Listen, SynRecv};
 use tcpstate_core::model::{
     Comm, Dwell, Endpoint, Family, MonotonicNs, Owner, OwnerSource, Protocol, SocketId, State, Totals, Transition,
-    census::{self, FoundNamespace, FoundProcess, ListedSocket},
+    census::{Census, FoundNamespace, FoundProcess, ListedSocket},
     event::Event,
-    leak::{LeakEvent, LeakLosses, PlaceId},
+    leak::{LeakEvent, LeakLosses, PlaceId, Snapshot},
     probes::{HookAttempt, Hooks, Probes, Role, RoleProbe},
 };
-use tcpstate_recording::{
-    census::payloads,
-    frame::Kind,
-    record::{Checkpoint, Counted, End, Names, Start, Taken},
-    writer::Writer,
-};
+use tcpstate_recording::{Checkpoint, Content, Counts, EVENTS_IN_A_FRAME, Names, RecordingEnd, Start, Writer};
 
 /// When generated recordings begin.
 pub(crate) const START: MonotonicNs = MonotonicNs(5_000_000_000_000);
@@ -85,7 +82,7 @@ pub(crate) struct Connections {
     /// Addresses of `struct sock` that are free, the last freed first.
     slab: Vec<u64>,
     /// The next step of connections, by time.
-    next: std::collections::BTreeMap<(u64, u64), (u8, Open)>,
+    next: BTreeMap<(u64, u64), (u8, Open)>,
 }
 
 #[derive(Clone, Copy)]
@@ -100,7 +97,7 @@ struct Open {
 impl Connections {
     pub(crate) fn new() -> Self {
         let slab = (0..4096).map(|slot| 0xffff_8881_0000_0000 + slot * 0x940).collect();
-        Self { noise: Noise(42), now: START.0, cookie: 1000, slab, next: std::collections::BTreeMap::new() }
+        Self { noise: Noise(42), now: START.0, cookie: 1000, slab, next: BTreeMap::new() }
     }
 
     fn open(&mut self) {
@@ -181,12 +178,19 @@ pub(crate) fn names() -> Names {
 }
 
 /// A checkpoint without anything but the time.
-pub(crate) fn checkpoint(now: MonotonicNs, snapshot: Option<Taken>) -> Checkpoint {
-    Checkpoint { now, snapshot, in_send: None, sleepers: Vec::new(), losses: LeakLosses::default(), unrepaired: false }
+pub(crate) fn checkpoint(now: MonotonicNs, snapshot: Option<Snapshot>) -> Checkpoint {
+    Checkpoint {
+        now,
+        snapshot,
+        in_send: None,
+        sleepers: BTreeMap::new(),
+        losses: LeakLosses::default(),
+        unrepaired: false,
+    }
 }
 
 /// A census of so many sockets of one process.
-pub(crate) fn census(sockets: u32) -> census::Census {
+pub(crate) fn census(sockets: u32) -> Census {
     let end = |addr, port| Endpoint { addr: IpAddr::V4(addr), port };
     let mut noise = Noise(7);
     let socket = |number: u32, noise: &mut Noise| ListedSocket {
@@ -202,49 +206,76 @@ pub(crate) fn census(sockets: u32) -> census::Census {
         age: None,
     };
     let listed = (0..sockets).map(|number| socket(number, &mut noise)).collect();
-    census::Census {
+    Census {
         namespaces: vec![FoundNamespace { inode: 4_026_531_833, sockets: listed, ..FoundNamespace::default() }],
         processes: vec![FoundProcess { pid: 4000, comm: None, descriptors: u64::from(sockets), limit: None }],
         holders: (0..sockets).map(|number| (5_000_000 + number, 0)).collect(),
-        ..census::Census::default()
+        ..Census::default()
     }
 }
 
-fn write_census(writer: &mut Writer, sockets: u32, now: MonotonicNs) {
-    if sockets == 0 {
-        return;
+/// A recording, and events that wait until there are enough of them or something else comes.
+pub(crate) struct Recording {
+    writer: Writer,
+    events: Vec<Event>,
+}
+
+impl Recording {
+    pub(crate) fn create(path: &Path) -> Self {
+        Self { writer: Writer::create(path, true, None).expect("a file"), events: Vec::new() }
     }
-    let (parts, whole) = payloads(&mut census(sockets), now).expect("memory");
-    for part in parts {
-        writer.payload(Kind::Part, &part).expect("disk");
+
+    /// Returns whether so many events waited that they were written.
+    pub(crate) fn event(&mut self, event: Event) -> bool {
+        self.events.push(event);
+        let full = self.events.len() >= EVENTS_IN_A_FRAME;
+        if full {
+            self.flush();
+        }
+        full
     }
-    writer.payload(Kind::Census, &whole).expect("disk");
+
+    pub(crate) fn write(&mut self, content: Content) {
+        self.flush();
+        self.writer.write(content).expect("disk");
+    }
+
+    pub(crate) fn write_census(&mut self, census: Census, now: MonotonicNs) {
+        for content in Content::of_census(census, now) {
+            self.write(content);
+        }
+    }
+
+    fn flush(&mut self) {
+        if !self.events.is_empty() {
+            self.writer.write(Content::Events(mem::take(&mut self.events))).expect("disk");
+        }
+    }
 }
 
 /// Writes a recording of at least so many transitions; returns how many there are, and the last moment. For each block
 /// of events there is a census of so many sockets; none where there are no sockets.
 pub(crate) fn write(path: &Path, transitions: u64, sockets: u32) -> (u64, MonotonicNs) {
-    let mut writer = Writer::create(path, true, None).expect("a file");
-    writer.record(Kind::Start, &start()).expect("disk");
-    writer.record(Kind::Names, &names()).expect("disk");
+    let mut recording = Recording::create(path);
+    recording.write(Content::Start(Box::new(start())));
+    recording.write(Content::Names(names()));
     let mut connections = Connections::new();
     let mut totals = Totals::default();
     let mut last = START;
-    writer.record(Kind::Checkpoint, &checkpoint(last, None)).expect("disk");
+    recording.write(Content::Checkpoint(Box::new(checkpoint(last, None))));
     while totals.seen < transitions {
         for event in connections.event() {
             last = last.max(event.at());
             totals.seen += u64::from(event.transition().is_some());
-            if writer.event(event) {
-                writer.flush().expect("disk");
-                write_census(&mut writer, sockets, last);
+            if recording.event(event) && sockets > 0 {
+                recording.write_census(census(sockets), last);
             }
         }
     }
     totals.transitions = totals.seen;
-    writer.record(Kind::Checkpoint, &checkpoint(last, None)).expect("disk");
-    writer.record(Kind::Counted, &Counted { at: last, totals }).expect("disk");
-    writer.record(Kind::End, &End { at: last, rotated: false }).expect("disk");
-    writer.sync().expect("disk");
+    recording.write(Content::Checkpoint(Box::new(checkpoint(last, None))));
+    recording.write(Content::Counts(Counts { at: last, totals }));
+    recording.write(Content::End(RecordingEnd { at: last, rotated: false }));
+    recording.writer.sync().expect("disk");
     (totals.seen, last)
 }

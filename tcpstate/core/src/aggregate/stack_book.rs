@@ -18,9 +18,10 @@ pub struct StackBook {
 
 impl StackBook {
     /// Keeps the stack of a place.
-    pub fn insert(&mut self, place: PlaceId, stack: Stack) {
+    pub fn insert(&mut self, place: PlaceId, stack: impl Into<Arc<Stack>>) {
+        let stack = stack.into();
         let first = *self.first.entry(Likeness::of(&stack)).or_insert(place);
-        self.stacks.insert(place, (Arc::new(stack), first));
+        self.stacks.insert(place, (stack, first));
     }
 
     /// The stack of a place, if it is known.

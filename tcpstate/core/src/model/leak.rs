@@ -2,18 +2,17 @@
 
 use std::num::NonZeroU64;
 
-use serde::{Deserialize, Serialize};
 use tcpstate_common::counters::Counters;
 
 use super::{Comm, Endpoint, Family, MonotonicNs, Owner, Protocol, SocketId, State};
 
 /// A place in a program, as the kernel side tells places apart: process, instruction and return addresses on the stack.
 /// Several ids may unwind to the same stack.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PlaceId(pub u64);
 
 /// A thread that did something to a socket.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Actor {
     /// Process id.
     pub pid: u32,
@@ -24,7 +23,7 @@ pub struct Actor {
 }
 
 /// What a socket is, apart from what happens to it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SocketFacts {
     /// Which socket.
     pub id: SocketId,
@@ -141,7 +140,7 @@ pub struct Closing {
 }
 
 /// A descriptor that refers to a socket.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Holder {
     /// Process id.
     pub pid: u32,
@@ -150,7 +149,7 @@ pub struct Holder {
 }
 
 /// Queues and timers of a socket, as the kernel has them (`struct tcp_sock`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SocketLoad {
     /// Bytes received and not read, as `ss` counts them: an unread FIN counts as one.
     pub recv_q: u32,
@@ -166,7 +165,7 @@ pub struct SocketLoad {
 }
 
 /// A socket in CLOSE_WAIT, or one that has been and whose descriptor is still open, as a snapshot found it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FoundSocket {
     /// What it is.
     pub facts: SocketFacts,
@@ -192,7 +191,7 @@ pub struct FoundSocket {
 }
 
 /// What was found of a process that holds such sockets.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FoundHolder {
     /// Process id.
     pub pid: u32,
@@ -205,7 +204,7 @@ pub struct FoundHolder {
 }
 
 /// A listening socket with connections that nobody has accepted.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FoundListener {
     /// What it is.
     pub facts: SocketFacts,
@@ -235,7 +234,7 @@ pub struct Snapshot {
 }
 
 /// What could not be kept or taken, from the start on.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct LeakLosses {
     /// Events that found the ring buffer full.
     pub events: u64,

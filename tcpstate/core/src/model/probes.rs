@@ -1,9 +1,7 @@
 //! Which hooks a kernel allows, what each is for, and what is not to be had without it.
 
-use serde::{Deserialize, Serialize};
-
-/// What a hook is for. Recordings name it by its place in this list: others come at the end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+/// What a hook is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Role {
     /// Every TCP transition.
     Transitions,
@@ -105,7 +103,7 @@ impl Role {
 }
 
 /// Why the kernel did not let a hook be used.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {
     /// Error number of the system call, where one failed.
     pub errno: Option<i32>,
@@ -114,7 +112,7 @@ pub struct Refusal {
 }
 
 /// A hook that was tried.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HookAttempt {
     /// Such as `fexit/inet_csk_accept`.
     pub hook: String,
@@ -123,7 +121,7 @@ pub struct HookAttempt {
 }
 
 /// The hooks that were tried for one purpose, the preferred one first.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RoleProbe {
     /// What they are for.
     pub role: Role,
@@ -140,7 +138,7 @@ impl RoleProbe {
 }
 
 /// What a kernel allows. A trace tries the hooks that it needs, each role until one is allowed; `tcpstate probes` tries all.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Hooks {
     /// Kernel release (`uname -r`).
     pub kernel: String,
@@ -172,7 +170,7 @@ impl Hooks {
 }
 
 /// What is attached to this kernel, and what the start found.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Probes {
     /// The hooks that this trace needs.
     pub hooks: Hooks,

@@ -9,13 +9,10 @@ use std::{
 
 use anyhow::{Context as _, Result, anyhow};
 use tcpstate_core::model::census::Census;
-use tcpstate_recording::{
-    census::payloads,
-    frame::{self, Kind},
-};
+use tcpstate_recording::{Content, Frames};
 use tokio::sync::mpsc;
 
-use super::names::Named;
+use super::names::CensusNames;
 use crate::{
     census,
     host::{Host, processes::descendants},
@@ -29,16 +26,16 @@ const TIME_PART: u32 = 50;
 const BYTES_A_SECOND: u64 = 16 << 10;
 
 /// What a census found, ready to be written.
-pub(super) struct Found {
-    pub(super) frames: Vec<u8>,
-    pub(super) named: Named,
+pub(super) struct TakenCensus {
+    pub(super) frames: Frames,
+    pub(super) names: CensusNames,
     took: Duration,
 }
 
 /// Asks for censuses, and waits for them.
-pub(super) struct Taker {
+pub(super) struct CensusTaker {
     ask: sync::Sender<()>,
-    found: mpsc::UnboundedReceiver<Result<Found>>,
+    found: mpsc::UnboundedReceiver<Result<TakenCensus>>,
     asked: bool,
     every: Duration,
     due: Instant,
@@ -46,7 +43,7 @@ pub(super) struct Taker {
     failing: bool,
 }
 
-impl Taker {
+impl CensusTaker {
     pub(super) fn start(settings: &CensusSettings, host: &Host, clock: Clock) -> Result<Self> {
         let (ask, asked) = sync::channel();
         let (tell, found) = mpsc::unbounded_channel();
@@ -86,13 +83,13 @@ impl Taker {
     }
 
     /// What was found, once it is, by the census that was asked for; cancellation-safe. One that fails is told of and passed over.
-    pub(super) async fn found(&mut self) -> Option<Found> {
+    pub(super) async fn found(&mut self) -> Option<TakenCensus> {
         let found = self.found.recv().await.unwrap_or_else(|| Err(anyhow!("the thread that looks ended")));
         self.asked = false;
         match found {
             Ok(found) => {
                 self.failing = false;
-                self.due = Instant::now() + pause(self.every, found.took, found.frames.len() as u64);
+                self.due = Instant::now() + pause(self.every, found.took, found.frames.bytes().len() as u64);
                 Some(found)
             }
             Err(error) => {
@@ -111,7 +108,7 @@ fn pause(every: Duration, took: Duration, bytes: u64) -> Duration {
     every.max(took * (TIME_PART - 1)).max(Duration::from_secs(bytes / BYTES_A_SECOND))
 }
 
-fn take(settings: &CensusSettings, host: &Host, clock: &Clock) -> Result<Found> {
+fn take(settings: &CensusSettings, host: &Host, clock: &Clock) -> Result<TakenCensus> {
     let began = Instant::now();
     let census = census::take(settings.netns.as_ref(), host)?;
     let now = clock.now();
@@ -121,23 +118,21 @@ fn take(settings: &CensusSettings, host: &Host, clock: &Clock) -> Result<Found> 
     }
     // Anew each time: there may be other cgroups below it by now.
     filter.cgroups = settings.cgroup.as_deref().map(|path| host.cgroups_below(path)).transpose()?;
-    let mut census = census.kept(&filter);
-    let named = named(&census);
-    let (parts, rest) = payloads(&mut census, now)?;
-    let mut frames = Vec::new();
-    for part in &parts {
-        frame::write(&mut frames, Kind::Part, part)?;
+    let census = census.kept(&filter);
+    let names = named(&census);
+    let mut frames = Frames::default();
+    for content in Content::of_census(census, now) {
+        frames.push(content)?;
     }
-    frame::write(&mut frames, Kind::Census, &rest)?;
     let took = began.elapsed();
-    tracing::debug!("a census took {} µs and {} bytes", took.as_micros(), frames.len());
-    Ok(Found { frames, named, took })
+    tracing::debug!("a census took {} µs and {} bytes", took.as_micros(), frames.bytes().len());
+    Ok(TakenCensus { frames, names, took })
 }
 
-fn named(census: &Census) -> Named {
+fn named(census: &Census) -> CensusNames {
     let sockets = census.namespaces.iter().flat_map(|namespace| &namespace.sockets);
     let cgroups: BTreeSet<u64> = sockets.filter_map(|socket| socket.cgroup).map(std::num::NonZeroU64::get).collect();
-    Named {
+    CensusNames {
         cgroups: cgroups.into_iter().collect(),
         netns: census.namespaces.iter().map(|namespace| namespace.inode).collect(),
         processes: census.processes.iter().map(|process| process.pid).collect(),

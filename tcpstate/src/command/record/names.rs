@@ -7,7 +7,7 @@ use std::{
 };
 
 use tcpstate_core::model::Transition;
-use tcpstate_recording::record::Names;
+use tcpstate_recording::Names;
 
 use crate::host::{Host, processes::parent};
 
@@ -20,7 +20,7 @@ const GENERATIONS: usize = 64;
 
 /// What a census names, by number.
 #[derive(Debug, Default)]
-pub(super) struct Named {
+pub(super) struct CensusNames {
     pub(super) cgroups: Vec<u64>,
     pub(super) netns: Vec<u32>,
     pub(super) processes: Vec<u32>,
@@ -67,7 +67,7 @@ impl NameKeeper {
     }
 
     /// Notes what a census of all sockets names.
-    pub(super) fn note_all(&mut self, named: &Named) {
+    pub(super) fn note_all(&mut self, named: &CensusNames) {
         for &cgroup in &named.cgroups {
             self.wanted_cgroup |= self.cgroups.insert(cgroup);
         }

@@ -14,13 +14,8 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail};
-use serde::Serialize;
 use tcpstate_core::model::event::Event;
-use tcpstate_recording::{
-    frame::Kind,
-    record,
-    writer::{BLOCK, Writer},
-};
+use tcpstate_recording::{Content, EVENTS_IN_A_FRAME, Frames, Writer};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
 /// What may wait to be written, KiB.
@@ -32,7 +27,7 @@ pub(super) struct Sink {
     /// Room where nothing waits, KiB, and what is left of it.
     most: usize,
     room: Arc<Semaphore>,
-    state: Arc<State>,
+    progress: Arc<Progress>,
     done: oneshot::Receiver<io::Result<Written>>,
     /// Events that wait for [`Sink::flush`].
     events: Vec<Event>,
@@ -53,7 +48,7 @@ pub(super) struct Written {
 
 /// How far the thread is.
 #[derive(Default)]
-struct State {
+struct Progress {
     full: AtomicBool,
     rotated: AtomicU32,
 }
@@ -65,9 +60,8 @@ struct Job {
 }
 
 enum What {
-    Events(Vec<Event>),
-    Record(Kind, Box<dyn FnOnce() -> io::Result<Vec<u8>> + Send>),
-    Frames(Vec<u8>),
+    Content(Content),
+    Frames(Frames),
     Rotate,
     Sync,
 }
@@ -81,25 +75,25 @@ impl Sink {
     fn with_room(writer: Writer, most: usize) -> Result<Self> {
         let (jobs, waiting) = mpsc::unbounded_channel();
         let (tell, done) = oneshot::channel();
-        let (room, state) = (Arc::new(Semaphore::new(most)), Arc::new(State::default()));
-        let (for_thread, state_for_thread) = (Arc::clone(&room), Arc::clone(&state));
+        let (room, progress) = (Arc::new(Semaphore::new(most)), Arc::new(Progress::default()));
+        let (room_of_thread, progress_of_thread) = (Arc::clone(&room), Arc::clone(&progress));
         let work = move || {
-            let result = write(writer, waiting, &state_for_thread);
+            let result = write(writer, waiting, &progress_of_thread);
             // Nobody waits for room that will not come.
-            for_thread.close();
+            room_of_thread.close();
             let _ = tell.send(result);
         };
         thread::Builder::new()
             .name("tcpstate-file".into())
             .spawn(work)
             .context("failed to start the thread that writes the recording")?;
-        Ok(Self { jobs, most, room, state, done, events: Vec::new(), rotated: 0, waited: Duration::ZERO })
+        Ok(Self { jobs, most, room, progress, done, events: Vec::new(), rotated: 0, waited: Duration::ZERO })
     }
 
-    /// Keeps an event until [`Sink::flush`]; returns whether a block is full.
+    /// Keeps an event until [`Sink::flush`]; returns whether a frame is full.
     pub(super) fn event(&mut self, event: Event) -> bool {
         self.events.push(event);
-        self.events.len() >= BLOCK
+        self.events.len() >= EVENTS_IN_A_FRAME
     }
 
     /// Has the events that wait written.
@@ -109,23 +103,17 @@ impl Sink {
         }
         let events = std::mem::take(&mut self.events);
         let bytes = events.len() * size_of::<Event>();
-        self.send(bytes, What::Events(events)).await
+        self.write(bytes, Content::Events(events)).await
     }
 
-    /// Has a record written, before the events that wait; it takes about so many bytes until then.
-    pub(super) async fn record(
-        &mut self,
-        kind: Kind,
-        bytes: usize,
-        record: impl Serialize + Send + 'static,
-    ) -> Result<()> {
-        let encode = move || record::encode(&record).map_err(io::Error::other);
-        self.send(bytes, What::Record(kind, Box::new(encode))).await
+    /// Has a content written, before the events that wait; it takes about so many bytes until then.
+    pub(super) async fn write(&mut self, bytes: usize, content: Content) -> Result<()> {
+        self.send(bytes, What::Content(content)).await
     }
 
     /// Has frames written that are whole already, before the events that wait.
-    pub(super) async fn frames(&mut self, frames: Vec<u8>) -> Result<()> {
-        self.send(frames.len(), What::Frames(frames)).await
+    pub(super) async fn frames(&mut self, frames: Frames) -> Result<()> {
+        self.send(frames.bytes().len(), What::Frames(frames)).await
     }
 
     /// Goes on in another file, which the caller begins.
@@ -141,7 +129,7 @@ impl Sink {
 
     /// Whether the file is as long as it may be.
     pub(super) fn is_full(&self) -> bool {
-        self.state.full.load(Ordering::Acquire) && self.state.rotated.load(Ordering::Acquire) == self.rotated
+        self.progress.full.load(Ordering::Acquire) && self.progress.rotated.load(Ordering::Acquire) == self.rotated
     }
 
     /// Files that were begun after the first.
@@ -186,18 +174,17 @@ impl Sink {
 
 const FAILED: &str = "failed to write the recording";
 
-fn write(mut writer: Writer, mut jobs: mpsc::UnboundedReceiver<Job>, state: &State) -> io::Result<Written> {
+fn write(mut writer: Writer, mut jobs: mpsc::UnboundedReceiver<Job>, progress: &Progress) -> io::Result<Written> {
     while let Some(Job { what, _room }) = jobs.blocking_recv() {
         match what {
-            What::Events(events) => writer.events(&events)?,
-            What::Record(kind, encode) => writer.payload(kind, &encode()?)?,
-            What::Frames(frames) => writer.frames(&frames)?,
+            What::Content(content) => writer.write(content)?,
+            What::Frames(frames) => writer.write_frames(&frames)?,
             What::Rotate => writer.rotate().map_err(|error| named("failed to begin another file", &error))?,
             What::Sync => writer.sync().map_err(|error| named("failed to bring it to the disk", &error))?,
         }
         // In this order: who reads that another file was begun must not read that the one before was full.
-        state.full.store(writer.is_full(), Ordering::Release);
-        state.rotated.store(writer.rotated(), Ordering::Release);
+        progress.full.store(writer.is_full(), Ordering::Release);
+        progress.rotated.store(writer.rotated(), Ordering::Release);
     }
     Ok(Written { bytes: writer.written(), files: writer.rotated() + 1 })
 }
@@ -208,36 +195,39 @@ fn named(what: &str, error: &io::Error) -> io::Error {
 
 #[cfg(test)]
 mod tests {
-    use std::{fs::File, io::Read as _, process::Command};
+    use std::{fs::File, io::Read as _, path::Path, process::Command};
 
-    use tcpstate_recording::{
-        reader::{Content, Reader},
-        record::Counted,
-    };
+    use tcpstate_core::model::{MonotonicNs, Totals};
+    use tcpstate_recording::{Counts, Reader, Rotation};
 
     use super::*;
 
-    fn counted(at: u64) -> Counted {
-        Counted { at: tcpstate_core::model::MonotonicNs(at), totals: tcpstate_core::model::Totals::default() }
+    fn counts(at: u64) -> Content {
+        Content::Counts(Counts { at: MonotonicNs(at), totals: Totals::default() })
     }
 
-    /// As a disk that does not take anything for a while: what waits has a bound, and nothing of it is lost.
-    #[tokio::test]
-    async fn what_waits_is_bounded() {
-        let directory = tempfile::tempdir().expect("a directory");
-        let path = directory.path().join("fifo");
+    /// A pipe, and who reads it.
+    fn pipe(directory: &Path) -> (Writer, File) {
+        let path = directory.join("fifo");
         assert!(Command::new("mkfifo").arg(&path).status().expect("mkfifo").success());
         let reader = thread::spawn({
             let path = path.clone();
             move || File::open(path).expect("the other end")
         });
         let writer = Writer::create(&path, true, None).expect("our end");
-        let mut reading = reader.join().expect("opened");
+        (writer, reader.join().expect("opened"))
+    }
+
+    /// As a disk that does not take anything for a while: what waits has a bound, and nothing of it is lost.
+    #[tokio::test]
+    async fn what_waits_is_bounded() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let (writer, mut reading) = pipe(directory.path());
         let mut sink = Sink::with_room(writer, 256).expect("a thread");
         let mut sent = 0;
         // Each takes a quarter of the room, and the pipe 64 KiB of small frames.
         loop {
-            let send = sink.record(Kind::Counted, 64 << 10, counted(sent));
+            let send = sink.write(64 << 10, counts(sent));
             match tokio::time::timeout(Duration::from_millis(500), send).await {
                 Ok(result) => result.expect("room"),
                 Err(_) => break,
@@ -249,14 +239,14 @@ mod tests {
             let mut bytes = Vec::new();
             reading.read_to_end(&mut bytes).map(|_| bytes)
         });
-        sink.record(Kind::Counted, 64 << 10, counted(sent)).await.expect("room again");
+        sink.write(64 << 10, counts(sent)).await.expect("room again");
         assert!(sink.waited() > Duration::ZERO);
         let written = sink.finish().await.expect("written");
         let bytes = rest.join().expect("read").expect("read");
         assert_eq!((bytes.len() as u64, written.files), (written.bytes, 1));
         let mut reader = Reader::new(&bytes[..]).expect("a recording");
         for at in 0..=sent {
-            assert_eq!(reader.frame().expect("whole"), Some(Content::Counted(counted(at))));
+            assert_eq!(reader.frame().expect("whole"), Some(counts(at)));
         }
         assert_eq!(reader.frame().expect("whole"), None);
     }
@@ -265,19 +255,18 @@ mod tests {
     #[tokio::test]
     async fn a_failed_write_is_told() {
         let directory = tempfile::tempdir().expect("a directory");
-        let path = directory.path().join("a.tcps");
-        let writer = Writer::create(&path, true, None).expect("a file");
+        let (writer, reading) = pipe(directory.path());
+        drop(reading);
         let mut sink = Sink::with_room(writer, 1).expect("a thread");
-        sink.send(0, What::Record(Kind::Counted, Box::new(|| Err(io::Error::other("no more"))))).await.expect("taken");
         let mut error = None;
         for at in 0..3 {
-            error = error.or(sink.record(Kind::Counted, 0, counted(at)).await.err());
+            error = error.or(sink.write(0, counts(at)).await.err());
             if error.is_some() {
                 break;
             }
         }
         let error = error.expect("it is told");
-        assert_eq!(format!("{error:#}"), "failed to write the recording: no more");
+        assert_eq!(format!("{error:#}"), "failed to write the recording: Broken pipe (os error 32)");
     }
 
     /// A file is full once, also while the next one is not begun yet.
@@ -285,11 +274,11 @@ mod tests {
     async fn a_full_file_is_left_once() {
         let directory = tempfile::tempdir().expect("a directory");
         let path = directory.path().join("a.tcps");
-        let rotation = tcpstate_recording::writer::Rotation { max_size: 100, max_files: None };
+        let rotation = Rotation { max_size: 100, max_files: None };
         let writer = Writer::create(&path, true, Some(rotation)).expect("a file");
         let mut sink = Sink::start(writer).expect("a thread");
         while !sink.is_full() {
-            sink.record(Kind::Counted, 0, counted(1)).await.expect("disk");
+            sink.write(0, counts(1)).await.expect("disk");
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
         sink.rotate().await.expect("disk");

@@ -8,20 +8,15 @@ use std::{
 };
 
 use anyhow::Result;
-use serde::Serialize;
 use tcpstate_core::{
     aggregate::stack_book::StackBook,
     decode,
     model::{Totals, leak::PlaceId, stack::Stack},
 };
-use tcpstate_recording::{
-    frame::Kind,
-    record::{Counted, End, Stacks, Start},
-    writer::Writer,
-};
+use tcpstate_recording::{Content, Counts, RecordingEnd, Start, Writer};
 
 use super::{
-    census::Found,
+    census::TakenCensus,
     names::NameKeeper,
     sink::{Sink, Written},
 };
@@ -77,64 +72,59 @@ impl Tape {
         })
     }
 
-    /// Writes a record, which takes about so many bytes, after the events that came before it.
-    pub(super) async fn write(
-        &mut self,
-        kind: Kind,
-        bytes: usize,
-        record: impl Serialize + Send + 'static,
-    ) -> Result<()> {
+    /// Writes a content, which takes about so many bytes, after the events that came before it.
+    pub(super) async fn write(&mut self, bytes: usize, content: Content) -> Result<()> {
         self.flush().await?;
-        self.sink.record(kind, bytes, record).await
+        self.sink.write(bytes, content).await
     }
 
     /// Writes the events that wait, and before them what filters have to know of them.
     async fn flush(&mut self) -> Result<()> {
         if let Some(names) = self.names.news() {
-            self.sink.record(Kind::Names, 0, names).await?;
+            self.sink.write(0, Content::Names(names)).await?;
         }
         self.sink.flush().await
     }
 
     /// Writes a census.
-    pub(super) async fn census(&mut self, found: Option<Found>) -> Result<()> {
-        let Some(Found { frames, named, .. }) = found else { return Ok(()) };
-        self.names.note_all(&named);
+    pub(super) async fn census(&mut self, found: Option<TakenCensus>) -> Result<()> {
+        let Some(TakenCensus { frames, names, .. }) = found else { return Ok(()) };
+        self.names.note_all(&names);
         self.flush().await?;
         self.sink.frames(frames).await
     }
 
     /// Writes the stacks of these places that the file does not have, or has otherwise.
     pub(super) async fn stacks(&mut self, places: &BTreeSet<PlaceId>, book: &StackBook) -> Result<()> {
-        let mut news = Stacks::default();
+        let mut news = Vec::new();
         for place in places {
             let Some(stack) = book.get(*place) else { continue };
             if self.written.get(place).is_none_or(|written| written != stack) {
-                news.stacks.push((*place, stack.as_ref().into()));
+                news.push((*place, Arc::clone(stack)));
                 self.written.insert(*place, Arc::clone(stack));
             }
         }
         // A frame has a function, a file and a module; this is about what these take.
-        let bytes = news.stacks.len() * STACK_BYTES;
-        if news.stacks.is_empty() { Ok(()) } else { self.write(Kind::Stacks, bytes, news).await }
+        let bytes = news.len() * STACK_BYTES;
+        if news.is_empty() { Ok(()) } else { self.write(bytes, Content::Stacks(news)).await }
     }
 
     pub(super) async fn count(&mut self, clock: &Clock) -> Result<()> {
-        self.write(Kind::Counted, 0, Counted { at: clock.now(), totals: self.totals }).await
+        self.write(0, Content::Counts(Counts { at: clock.now(), totals: self.totals })).await
     }
 
     pub(super) async fn begin_file(&mut self, clock: &Clock) -> Result<()> {
         self.start.file = self.sink.rotated();
         self.written.clear();
         self.names.forget();
-        self.sink.record(Kind::Start, 0, self.start.clone()).await?;
+        self.sink.write(0, Content::Start(Box::new(self.start.clone()))).await?;
         // Counts go on from file to file: this is where they stood.
-        let counted = Counted { at: clock.now(), totals: self.totals };
-        self.sink.record(Kind::Counted, 0, counted).await
+        let counts = Counts { at: clock.now(), totals: self.totals };
+        self.sink.write(0, Content::Counts(counts)).await
     }
 
     pub(super) async fn end_file(&mut self, clock: &Clock, rotated: bool) -> Result<()> {
-        self.write(Kind::End, 0, End { at: clock.now(), rotated }).await?;
+        self.write(0, Content::End(RecordingEnd { at: clock.now(), rotated })).await?;
         self.sink.sync().await
     }
 

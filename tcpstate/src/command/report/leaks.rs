@@ -1,6 +1,6 @@
 //! How leaks stood at one moment of a recording, as `tcpstate leaks` shows it.
 
-use std::{collections::BTreeMap, io::Write};
+use std::io::Write;
 
 use anyhow::{Result, bail};
 use tcpstate_core::{
@@ -14,12 +14,9 @@ use tcpstate_core::{
         leak::{FoundSocket, LeakLosses, Snapshot},
     },
 };
-use tcpstate_recording::{
-    reader::Content,
-    record::{Checkpoint, Taken},
-};
+use tcpstate_recording::{Checkpoint, Content};
 
-use super::{Range, Replay, Viewer, source::Source};
+use super::{Replay, Span, Viewer, contents::Contents};
 use crate::{
     cli::LeaksFormat,
     command::{render::leaks::LeaksRenderer, report::wanted::Wanted},
@@ -32,9 +29,9 @@ use crate::{
     session::pages::Pages,
 };
 
-struct Hunt {
+struct LeakViewer {
     leaks: Leaks,
-    range: Range,
+    span: Span,
     book: StackBook,
     /// Sockets of the snapshot that the next checkpoint completes.
     sockets: Vec<FoundSocket>,
@@ -46,25 +43,25 @@ struct Hunt {
     losses: LeakLosses,
 }
 
-impl Viewer for Hunt {
+impl Viewer for LeakViewer {
     fn take(&mut self, content: Content, wanted: &mut Wanted) -> Result<bool> {
         match content {
             Content::Events(events) => {
-                let to = self.range.to;
+                let to = self.span.to;
                 for event in events.iter().filter(|event| event.at() <= to) {
                     self.event(event, wanted);
                 }
             }
-            Content::Sockets(found) => self.sockets.extend(found.sockets),
+            Content::Sockets(found) => self.sockets.extend(found),
             Content::Stacks(stacks) => {
-                for (place, stack) in &stacks.stacks {
-                    self.book.insert(*place, stack.into());
+                for (place, stack) in stacks {
+                    self.book.insert(place, stack);
                 }
             }
             Content::Checkpoint(checkpoint) => {
                 let sockets = std::mem::take(&mut self.sockets);
                 // What is of later may still be among what comes before it.
-                if checkpoint.now > self.range.to {
+                if checkpoint.now > self.span.to {
                     self.too_late = Some(checkpoint.now);
                     return Ok(false);
                 }
@@ -72,8 +69,8 @@ impl Viewer for Hunt {
             }
             Content::Start(_)
             | Content::Names(_)
-            | Content::Counted(_)
-            | Content::Part(_)
+            | Content::Counts(_)
+            | Content::CensusPart(_)
             | Content::Census(_)
             | Content::End(_) => {}
         }
@@ -81,10 +78,10 @@ impl Viewer for Hunt {
     }
 }
 
-impl Hunt {
+impl LeakViewer {
     fn event(&mut self, event: &Event, wanted: &Wanted) {
         let unwanted = match event {
-            Event::Entered { transition, .. } => transition.at < self.range.from || !wanted.transition(transition),
+            Event::Entered { transition, .. } => transition.at < self.span.from || !wanted.transition(transition),
             Event::Transition(_) | Event::Beside(_) => false,
         };
         // What happens to a socket that never entered is nobody's.
@@ -94,12 +91,12 @@ impl Hunt {
     }
 
     fn checkpoint(&mut self, mut checkpoint: Checkpoint, mut sockets: Vec<FoundSocket>, wanted: &Wanted) {
-        if let Some(Taken { taken, complete, mut listeners, processes }) = checkpoint.snapshot.take() {
-            let from = self.range.from;
+        if let Some(mut snapshot) = checkpoint.snapshot.take() {
+            let from = self.span.from;
             let began = |found: &FoundSocket| from.0 == 0 || found.since.is_some_and(|since| since >= from);
             sockets.retain(|found| wanted.found(found) && began(found));
-            listeners.retain(|found| wanted.listener(found));
-            self.leaks.reconcile(&Snapshot { taken, complete, sockets, listeners, processes });
+            snapshot.listeners.retain(|found| wanted.listener(found));
+            self.leaks.reconcile(&Snapshot { sockets, ..snapshot });
         }
         self.losses = checkpoint.losses;
         self.checkpoint = Some(checkpoint);
@@ -116,42 +113,39 @@ impl Hunt {
     }
 }
 
-pub(super) fn show(replay: &mut Replay<'_>, source: &mut Source, out: &mut impl Write) -> Result<()> {
+pub(super) fn show(replay: &mut Replay<'_>, contents: &mut Contents, out: &mut impl Write) -> Result<()> {
     let settings = replay.settings;
     let late = std::time::Duration::from_nanos(replay.start.late_ns);
     if settings.older_than < late {
         tracing::warn!("recorded with `--older-than {late:?}`: of sockets closed sooner the closer's stack is missing");
     }
-    let mut hunt = Hunt {
+    let mut viewer = LeakViewer {
         leaks: Leaks::new(replay.start.leak_options(settings.older_than)),
-        range: replay.range,
+        span: replay.span,
         book: StackBook::default(),
         sockets: Vec::new(),
         checkpoint: None,
         too_late: None,
         losses: LeakLosses::default(),
     };
-    let reached = replay.read(source, &mut hunt)?;
-    let Some(survey) = hunt.survey(Some(reached.at.min(replay.range.to))) else {
+    let reached = replay.read(contents, &mut viewer)?;
+    let Some(survey) = viewer.survey(Some(reached.at.min(replay.span.to))) else {
         let format = replay.time(TimeStyle::Rfc3339);
-        match hunt.too_late {
+        match viewer.too_late {
             Some(at) => bail!("leaks were looked at first at {}: give that or a later time for `--to`", format.at(at)),
             None => bail!("the recording was cut off before leaks were looked at; `--show trace` shows what there is"),
         }
     };
-    let checkpoint = hunt.checkpoint.as_ref();
-    let sleepers = checkpoint.map(|checkpoint| {
-        let of_process = |(pid, sleepers): &(u32, Vec<_>)| (*pid, sleepers.iter().map(Into::into).collect());
-        checkpoint.sleepers.iter().map(of_process).collect::<BTreeMap<_, _>>()
-    });
+    let checkpoint = viewer.checkpoint.map(|checkpoint| (checkpoint.sleepers, checkpoint.unrepaired));
+    let (sleepers, unrepaired) = checkpoint.unwrap_or_default();
     let surroundings = Surroundings {
-        sleepers: sleepers.unwrap_or_default(),
-        losses: hunt.losses,
+        sleepers,
+        losses: viewer.losses,
         unseen: replay.start.probes.hooks.lost(),
-        unrepaired: checkpoint.is_some_and(|checkpoint| checkpoint.unrepaired),
+        unrepaired,
         top: settings.top,
     };
-    let report = LeakReport::new(survey, &hunt.book, surroundings);
+    let report = LeakReport::new(survey, &viewer.book, surroundings);
     let mut text = Vec::new();
     renderer(replay).last(&mut text, &report)?;
     out.write_all(&text)?;

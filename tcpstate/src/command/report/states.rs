@@ -7,13 +7,9 @@ use tcpstate_core::{
     aggregate::states::{By, SocketCounts, SocketFilter, count},
     model::{MonotonicNs, census::Census},
 };
-use tcpstate_recording::{
-    census::{CensusPart, CensusRest},
-    reader::Content,
-    record::Names,
-};
+use tcpstate_recording::{CensusPart, CensusRest, Content, Names};
 
-use super::{Range, Replay, Viewer, named, source::Source};
+use super::{Replay, Span, Viewer, contents::Contents, named};
 use crate::{
     cli::{LeaksFormat, OutputFormat},
     command::{render::states::StatesRenderer, report::wanted::Wanted},
@@ -24,11 +20,11 @@ use crate::{
 
 /// Sees censuses, and shows them: the last before the end of the range, or where the range has a beginning each of them with what
 /// changed since the one before.
-struct Censuses<'a, W> {
+struct StatesViewer<'a, W> {
     out: &'a mut W,
     renderer: StatesRenderer,
     view: &'a StatesView,
-    range: Range,
+    span: Span,
     each: bool,
     parts: Vec<CensusPart>,
     /// What was told of cgroups until now.
@@ -40,32 +36,33 @@ struct Censuses<'a, W> {
     too_late: Option<MonotonicNs>,
 }
 
-impl<W: Write> Viewer for Censuses<'_, W> {
+impl<W: Write> Viewer for StatesViewer<'_, W> {
     fn take(&mut self, content: Content, wanted: &mut Wanted) -> Result<bool> {
         match content {
             Content::Names(Names { cgroups, .. }) => self.names.extend(cgroups),
-            Content::Part(part) => self.parts.push(part),
-            Content::Census(rest) => return self.take_census(&rest, wanted),
+            Content::CensusPart(part) => self.parts.push(part),
+            Content::Census(rest) => return self.take_census(*rest, wanted),
             _ => {}
         }
         Ok(true)
     }
 }
 
-impl<W: Write> Censuses<'_, W> {
-    fn take_census(&mut self, rest: &CensusRest, wanted: &Wanted) -> Result<bool> {
-        let census = rest.census(std::mem::take(&mut self.parts))?;
-        if rest.now > self.range.to {
-            self.too_late = Some(rest.now);
+impl<W: Write> StatesViewer<'_, W> {
+    fn take_census(&mut self, rest: CensusRest, wanted: &Wanted) -> Result<bool> {
+        let now = rest.now;
+        let census = rest.with(std::mem::take(&mut self.parts))?;
+        if now > self.span.to {
+            self.too_late = Some(now);
             return Ok(false);
         }
-        if rest.now < self.range.from {
+        if now < self.span.from {
             return Ok(true);
         }
         if self.each {
-            self.show(rest.now, census, wanted)?;
+            self.show(now, census, wanted)?;
         } else {
-            self.last = Some((rest.now, census));
+            self.last = Some((now, census));
         }
         Ok(true)
     }
@@ -99,7 +96,7 @@ impl<W: Write> Censuses<'_, W> {
     }
 }
 
-pub(super) fn show(replay: &mut Replay<'_>, source: &mut Source, out: &mut impl Write) -> Result<()> {
+pub(super) fn show(replay: &mut Replay<'_>, contents: &mut Contents, out: &mut impl Write) -> Result<()> {
     let settings = replay.settings;
     let format = match settings.output {
         LeaksFormat::Json => OutputFormat::Json,
@@ -110,11 +107,11 @@ pub(super) fn show(replay: &mut Replay<'_>, source: &mut Source, out: &mut impl 
         TimeStyle::None => TimeStyle::Local,
         style => style,
     };
-    let mut censuses = Censuses {
+    let mut viewer = StatesViewer {
         out,
         renderer: StatesRenderer::new(format, replay.time(style), settings.top, settings.color, Pages::new(false)),
         view: &settings.states,
-        range: replay.range,
+        span: replay.span,
         each: settings.from.is_some(),
         parts: Vec::new(),
         names: Vec::new(),
@@ -122,27 +119,27 @@ pub(super) fn show(replay: &mut Replay<'_>, source: &mut Source, out: &mut impl 
         shown: None,
         too_late: None,
     };
-    let reached = replay.read(source, &mut censuses)?;
-    if let Some((now, census)) = censuses.last.take() {
-        censuses.show(now, census, &replay.wanted)?;
+    let reached = replay.read(contents, &mut viewer)?;
+    if let Some((now, census)) = viewer.last.take() {
+        viewer.show(now, census, &replay.wanted)?;
     }
-    if censuses.shown.is_some() {
+    if viewer.shown.is_some() {
         return Ok(());
     }
     let format = replay.time(TimeStyle::Rfc3339);
-    match censuses.too_late {
-        Some(at) if censuses.each => {
+    match viewer.too_late {
+        Some(at) if viewer.each => {
             bail!("sockets were not counted between `--from` and `--to`, the next time at {}", format.at(at))
         }
         Some(at) => {
             bail!("sockets were counted for the first time at {}: give that or a later time for `--to`", format.at(at))
         }
-        None if censuses.each => {
+        None if viewer.each => {
             bail!("sockets were not counted after `--from`: the recording ends at {}", format.at(reached.at))
         }
         None => bail!(
             "{} has no counts of sockets: it was recorded with `--no-states`, by an earlier tcpstate, or cut off before",
-            named(source.path())
+            named(contents.path())
         ),
     }
 }

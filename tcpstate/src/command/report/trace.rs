@@ -10,9 +10,9 @@ use tcpstate_core::{
     aggregate::dwell::DwellTable,
     model::{MonotonicNs, Totals},
 };
-use tcpstate_recording::reader::Content;
+use tcpstate_recording::Content;
 
-use super::{Range, Replay, Viewer, source::Source};
+use super::{Replay, Span, Viewer, contents::Contents};
 use crate::{
     cli::{LeaksFormat, OutputFormat, Show},
     command::{render::trace::TraceRenderer, report::wanted::Wanted},
@@ -22,13 +22,13 @@ use crate::{
 /// Bytes that are rendered before they are written.
 const BUFFER: usize = 256 << 10;
 
-struct Trace<'a, W> {
+struct TraceViewer<'a, W> {
     out: &'a mut W,
     buffer: Vec<u8>,
     renderer: TraceRenderer,
     /// Whether transitions are shown, not only what they amount to.
     lines: bool,
-    range: Range,
+    span: Span,
     dwell: DwellTable,
     shown: u64,
     rejected: u64,
@@ -39,12 +39,12 @@ struct Trace<'a, W> {
     until: Totals,
 }
 
-impl<W: Write> Viewer for Trace<'_, W> {
+impl<W: Write> Viewer for TraceViewer<'_, W> {
     fn take(&mut self, content: Content, wanted: &mut Wanted) -> Result<bool> {
         match content {
             Content::Events(events) => {
                 for transition in events.iter().filter_map(|event| event.transition()) {
-                    if transition.at < self.range.from || transition.at > self.range.to {
+                    if transition.at < self.span.from || transition.at > self.span.to {
                         self.outside += 1;
                     } else if wanted.transition(transition) {
                         self.shown += 1;
@@ -60,13 +60,13 @@ impl<W: Write> Viewer for Trace<'_, W> {
                     }
                 }
             }
-            Content::Counted(counted) => {
-                if self.before.is_none() || counted.at < self.range.from {
-                    self.before = Some(counted.totals);
+            Content::Counts(counts) => {
+                if self.before.is_none() || counts.at < self.span.from {
+                    self.before = Some(counts.totals);
                 }
-                self.until = counted.totals;
+                self.until = counts.totals;
                 // Blocks overlap in time a little: what one CPU saw may come after what another saw later.
-                return Ok(counted.at.0 < self.range.to.0.saturating_add(1_000_000_000));
+                return Ok(counts.at.0 < self.span.to.0.saturating_add(1_000_000_000));
             }
             _ => {}
         }
@@ -74,7 +74,7 @@ impl<W: Write> Viewer for Trace<'_, W> {
     }
 }
 
-impl<W: Write> Trace<'_, W> {
+impl<W: Write> TraceViewer<'_, W> {
     fn write(&mut self) -> io::Result<()> {
         self.out.write_all(&self.buffer)?;
         self.buffer.clear();
@@ -82,18 +82,18 @@ impl<W: Write> Trace<'_, W> {
     }
 }
 
-pub(super) fn show(replay: &mut Replay<'_>, source: &mut Source, out: &mut impl Write) -> Result<()> {
+pub(super) fn show(replay: &mut Replay<'_>, contents: &mut Contents, out: &mut impl Write) -> Result<()> {
     let settings = replay.settings;
     let format = match settings.output {
         LeaksFormat::Json => OutputFormat::Json,
         _ => OutputFormat::Text,
     };
-    let mut trace = Trace {
+    let mut trace = TraceViewer {
         out,
         buffer: Vec::with_capacity(2 * BUFFER),
         renderer: TraceRenderer::new(format, replay.time(settings.time), settings.color),
         lines: settings.show == Show::Trace,
-        range: replay.range,
+        span: replay.span,
         dwell: DwellTable::default(),
         shown: 0,
         rejected: 0,
@@ -104,7 +104,7 @@ pub(super) fn show(replay: &mut Replay<'_>, source: &mut Source, out: &mut impl 
     if trace.lines {
         trace.renderer.start(&mut trace.buffer, replay.start.at, &replay.start.probes)?;
     }
-    let reached = replay.read(source, &mut trace)?;
+    let reached = replay.read(contents, &mut trace)?;
     let before = trace.before.unwrap_or_default();
     let lost = trace.until.lost.saturating_sub(before.lost);
     let totals = Totals {
@@ -115,7 +115,7 @@ pub(super) fn show(replay: &mut Replay<'_>, source: &mut Source, out: &mut impl 
         map_full: trace.until.map_full,
         unknown_state: trace.until.unknown_state.saturating_sub(before.unknown_state),
     };
-    let (from, to) = (replay.range.from.max(replay.start.at), replay.range.to.min(reached.at));
+    let (from, to) = (replay.span.from.max(replay.start.at), replay.span.to.min(reached.at));
     let elapsed = Duration::from_nanos(to.0.saturating_sub(from.0));
     let summary = Summary { elapsed, totals, dwell: trace.dwell.rows().collect() };
     let mut text = Vec::new();

@@ -16,7 +16,7 @@ use tcpstate_core::model::{
     Comm, Endpoint, Family, Owner, State, Transition,
     leak::{FoundListener, FoundSocket, SocketFacts},
 };
-use tcpstate_recording::record::Names;
+use tcpstate_recording::Names;
 
 use crate::settings::report::RecordedFilter;
 
@@ -29,13 +29,13 @@ pub(super) struct Wanted {
     config: Config,
     pids: HashSet<u32>,
     parents: HashMap<u32, u32>,
-    cgroup: Option<Named<u64>>,
-    netns: Option<Named<u32>>,
+    cgroup: Option<NamedNumbers<u64>>,
+    netns: Option<NamedNumbers<u32>>,
 }
 
 /// Numbers that go by a name which the recording explains.
 #[derive(Clone, Debug)]
-struct Named<T> {
+struct NamedNumbers<T> {
     name: Vec<u8>,
     numbers: HashSet<T>,
     /// Names that the recording knows, for those who ask for another one.
@@ -46,12 +46,12 @@ impl Wanted {
     /// What the filters say, before the recording has explained any name.
     pub(super) fn new(filter: &RecordedFilter) -> Self {
         let RecordedFilter { config, pids, cgroup, netns } = filter;
-        let named = |name: &[u8]| Named { name: name.to_vec(), numbers: HashSet::new(), known: Vec::new() };
+        let named = |name: &[u8]| NamedNumbers { name: name.to_vec(), numbers: HashSet::new(), known: Vec::new() };
         let netns = netns.as_ref().map(|name| {
-            let named: Named<u32> =
-                Named { name: name.as_bytes().to_vec(), numbers: HashSet::new(), known: Vec::new() };
+            let named: NamedNumbers<u32> =
+                NamedNumbers { name: name.as_bytes().to_vec(), numbers: HashSet::new(), known: Vec::new() };
             let inode = name.to_str().and_then(|name| name.parse().ok());
-            Named { numbers: inode.into_iter().collect(), ..named }
+            NamedNumbers { numbers: inode.into_iter().collect(), ..named }
         });
         Self {
             config: *config,

@@ -2,25 +2,28 @@
 
 use std::{net::IpAddr, num::NonZeroU64};
 
-use crate::frame::FrameError;
 use hashbrown::HashMap;
 use tcpstate_core::model::{
-    Dwell, Endpoint, Family, MonotonicNs, Owner, SocketId, State, Transition,
+    Comm, Dwell, Endpoint, MonotonicNs, Owner, SocketId, State, Transition,
     event::Event,
     leak::{Actor, LeakEvent, PlaceId},
 };
 
 use super::{Block, Common, Rest, Who, dwell, row};
+use crate::{
+    frame::FrameError,
+    v1::{from_bytes, malformed, socket::FamilyV1},
+};
 
 /// Decodes a block of events.
 ///
 /// # Errors
 ///
 /// When the bytes are none that [`encode`](fn@super::encode) writes.
-pub fn decode(bytes: &[u8]) -> Result<Vec<Event>, FrameError> {
-    let block: Block = postcard::from_bytes(bytes).map_err(|error| FrameError::Content(error.to_string()))?;
+pub(in crate::v1) fn decode(bytes: &[u8]) -> Result<Vec<Event>, FrameError> {
+    let block: Block = from_bytes(bytes)?;
     let sockets = sockets(&block).ok_or_else(malformed)?;
-    let mut reader = Reader {
+    let mut reader = BlockReader {
         times: block.times.iter(),
         row_sockets: block.row_sockets.iter(),
         olds: block.olds.iter(),
@@ -38,17 +41,13 @@ pub fn decode(bytes: &[u8]) -> Result<Vec<Event>, FrameError> {
     block.kinds.iter().map(|&kind| reader.event(kind).ok_or_else(malformed)).collect()
 }
 
-fn malformed() -> FrameError {
-    FrameError::Content("its columns do not fit together".to_owned())
-}
-
 /// A socket of the block.
-struct Socket {
+struct BlockSocket {
     id: SocketId,
     rest: Option<Rest>,
 }
 
-fn sockets(block: &Block) -> Option<Vec<Socket>> {
+fn sockets(block: &Block) -> Option<Vec<BlockSocket>> {
     let mut address = 0_u64;
     let undo = |difference: &i64| {
         address = address.wrapping_add_signed(*difference);
@@ -76,7 +75,7 @@ fn sockets(block: &Block) -> Option<Vec<Socket>> {
                 story = story.wrapping_add_signed(*columns.ids.get(with_ends)?);
                 with_ends += 1;
                 // An IPv4 socket has no IPv6 address, nor the other way round.
-                let is_v4 = common.family == Family::Inet;
+                let is_v4 = common.family == FamilyV1::Inet;
                 let fits = |end: Endpoint| matches!(end.addr, IpAddr::V4(_)) == is_v4;
                 if !fits(local) || !fits(remote) {
                     return None;
@@ -84,14 +83,14 @@ fn sockets(block: &Block) -> Option<Vec<Socket>> {
                 Some((NonZeroU64::new(story), common, local, remote))
             }
         };
-        sockets.push(Socket { id, rest });
+        sockets.push(BlockSocket { id, rest });
     }
     Some(sockets)
 }
 
-struct Reader<'a> {
+struct BlockReader<'a> {
     block: &'a Block,
-    sockets: Vec<Socket>,
+    sockets: Vec<BlockSocket>,
     /// Sockets that rows have named.
     known: usize,
     last: HashMap<SocketId, (MonotonicNs, u8)>,
@@ -106,7 +105,7 @@ struct Reader<'a> {
     row_places: std::slice::Iter<'a, u32>,
 }
 
-impl Reader<'_> {
+impl BlockReader<'_> {
     fn event(&mut self, kind: u8) -> Option<Event> {
         self.time = self.time.wrapping_add_signed(*self.times.next()?);
         let at = MonotonicNs(self.time);
@@ -144,7 +143,7 @@ impl Reader<'_> {
     }
 
     fn transition(&mut self, at: MonotonicNs, index: usize) -> Option<Transition> {
-        let Socket { id, rest } = self.sockets.get(index)?;
+        let BlockSocket { id, rest } = self.sockets.get(index)?;
         let (socket, (id, common, local, remote)) = (*id, (*rest)?);
         let (old, new) = (*self.olds.next()?, *self.news.next()?);
         let last = self.last.insert(socket, (at, new));
@@ -164,8 +163,8 @@ impl Reader<'_> {
             new: State::from(new),
             in_old,
             owner: self.owner()?,
-            family,
-            protocol,
+            family: family.into(),
+            protocol: protocol.into(),
             local,
             remote,
             netns,
@@ -183,19 +182,19 @@ impl Reader<'_> {
 
     fn owner(&mut self) -> Option<Option<Owner>> {
         let Some(Who { pid, tid, comm, source }) = self.who()? else { return Some(None) };
-        let comm = *self.block.comms.get(comm as usize)?;
-        Some(Some(Owner { pid, tid, comm, source: source? }))
+        let comm = Comm(*self.block.comms.get(comm as usize)?);
+        Some(Some(Owner { pid, tid, comm, source: source?.into() }))
     }
 
     fn actor(&mut self) -> Option<Option<Actor>> {
         let Some(Who { pid, tid, comm, .. }) = self.who()? else { return Some(None) };
-        Some(Some(Actor { pid, tid, comm: *self.block.comms.get(comm as usize)? }))
+        Some(Some(Actor { pid, tid, comm: Comm(*self.block.comms.get(comm as usize)?) }))
     }
 
     fn place(&mut self) -> Option<Option<PlaceId>> {
         match self.row_places.next()?.checked_sub(1) {
             None => Some(None),
-            Some(index) => self.block.places.get(index as usize).map(|place| Some(*place)),
+            Some(index) => self.block.places.get(index as usize).map(|&place| Some(PlaceId(place))),
         }
     }
 }

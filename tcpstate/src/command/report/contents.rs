@@ -14,31 +14,28 @@ use std::{
 
 use anyhow::{Context as _, Result};
 use indicatif::{ProgressBar, ProgressStyle};
-use tcpstate_recording::{
-    frame::Kind,
-    reader::{Content, ReadError, Reader},
-};
+use tcpstate_recording::{Content, FrameKind, ReadError, Reader};
 
 use super::named;
 
 /// Frames that are decoded ahead.
 const AHEAD: usize = 4;
 
-/// Frames in order.
-pub(super) struct Source {
+/// What its frames say, in order.
+pub(super) struct Contents {
     path: PathBuf,
-    frames: mpsc::Receiver<Result<Content, ReadError>>,
+    read: mpsc::Receiver<Result<Content, ReadError>>,
     skipped: Arc<AtomicU64>,
     progress: ProgressBar,
 }
 
-impl Source {
+impl Contents {
     /// Opens a recording, of which frames of some kinds are not decoded.
     ///
     /// # Errors
     ///
     /// When it is none, or cannot be read.
-    pub(super) fn open(path: &Path, progress: bool, unwanted: &[Kind]) -> Result<Self> {
+    pub(super) fn open(path: &Path, progress: bool, unwanted: &[FrameKind]) -> Result<Self> {
         let failed = || format!("failed to read {}", named(path));
         let file = File::open(path).with_context(failed)?;
         let length = file.metadata().with_context(failed)?.len();
@@ -49,7 +46,7 @@ impl Source {
             other => anyhow::anyhow!("{}: {other}", named(path)),
         })?;
         let mut reader = reader.without(unwanted);
-        let (sender, frames) = mpsc::sync_channel(AHEAD);
+        let (sender, read) = mpsc::sync_channel(AHEAD);
         let skipped = Arc::new(AtomicU64::new(0));
         let counter = Arc::clone(&skipped);
         let work = move || {
@@ -67,12 +64,12 @@ impl Source {
             .name("tcpstate-in".into())
             .spawn(work)
             .context("failed to start the thread that reads the recording")?;
-        Ok(Self { path: path.to_owned(), frames, skipped, progress })
+        Ok(Self { path: path.to_owned(), read, skipped, progress })
     }
 
-    /// The next frame; `None` after the last.
+    /// What the next frame says; `None` after the last.
     pub(super) fn next(&mut self) -> Result<Option<Content>, ReadError> {
-        self.frames.recv().ok().transpose()
+        self.read.recv().ok().transpose()
     }
 
     /// Frames of a later program's kinds.

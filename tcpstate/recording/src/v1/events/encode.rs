@@ -1,6 +1,5 @@
 //! Events → bytes.
 
-use crate::dictionary::Dictionary;
 use hashbrown::HashMap;
 use tcpstate_core::model::{
     Comm, Dwell, MonotonicNs, Owner, OwnerSource, SocketId, Transition,
@@ -9,6 +8,7 @@ use tcpstate_core::model::{
 };
 
 use super::{Block, Common, Rest, Sockets, Who, dwell, row};
+use crate::v1::{EncodeError, dictionary::Dictionary, socket::CommV1, to_bytes};
 
 /// A socket as a dictionary has it.
 type SocketKey = (SocketId, Option<Rest>);
@@ -17,10 +17,10 @@ struct Encoder {
     block: Block,
     skaddrs: Dictionary<u64>,
     addresses: Dictionary<std::net::IpAddr>,
-    comms: Dictionary<Comm>,
+    comms: Dictionary<CommV1>,
     commons: Dictionary<Common>,
     whos: Dictionary<Who>,
-    places: Dictionary<PlaceId>,
+    places: Dictionary<u64>,
     sockets: Dictionary<SocketKey>,
     /// Time and new state of the last transition of a socket.
     last: HashMap<SocketId, (MonotonicNs, u8)>,
@@ -34,7 +34,7 @@ struct Encoder {
 /// # Errors
 ///
 /// When there is no memory.
-pub fn encode(events: &[Event]) -> Result<Vec<u8>, postcard::Error> {
+pub(in crate::v1) fn encode(events: &[Event]) -> Result<Vec<u8>, EncodeError> {
     let mut encoder = Encoder {
         block: Block::default(),
         skaddrs: Dictionary::new(),
@@ -56,7 +56,7 @@ pub fn encode(events: &[Event]) -> Result<Vec<u8>, postcard::Error> {
     for event in events.iter().filter(kept) {
         encoder.push(event);
     }
-    postcard::to_stdvec(&encoder.finish())
+    to_bytes(&encoder.finish())
 }
 
 impl Encoder {
@@ -76,7 +76,7 @@ impl Encoder {
         let Transition { at, socket, id, old, new, in_old, owner, family, protocol, local, remote, netns, cgroup, uid } =
             *transition;
         let cgroup = cgroup.map_or(0, std::num::NonZeroU64::get);
-        let common = Common { family, protocol, netns, cgroup, uid };
+        let common = Common { family: family.into(), protocol: protocol.into(), netns, cgroup, uid };
         self.block.kinds.push(kind);
         self.socket((socket, Some((id, common, local, remote))));
         let (old, new) = (u8::from(old), u8::from(new));
@@ -162,11 +162,11 @@ impl Encoder {
     }
 
     fn who(&mut self, (pid, tid, comm): (u32, u32, Comm), source: Option<OwnerSource>) -> Who {
-        Who { pid, tid, comm: self.comms.index(comm), source }
+        Who { pid, tid, comm: self.comms.index(comm.0), source: source.map(Into::into) }
     }
 
     fn place(&mut self, place: Option<PlaceId>) {
-        let index = self.places.optional(place);
+        let index = self.places.optional(place.map(|place| place.0));
         self.block.row_places.push(index);
     }
 

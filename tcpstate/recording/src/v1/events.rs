@@ -10,9 +10,10 @@ mod tests;
 use std::{net::IpAddr, num::NonZeroU64};
 
 use serde::{Deserialize, Serialize};
+use tcpstate_core::model::Endpoint;
 
-pub use self::{decode::decode, encode::encode};
-use tcpstate_core::model::{Comm, Endpoint, Family, OwnerSource, Protocol, leak::PlaceId};
+pub(super) use self::{decode::decode, encode::encode};
+use super::socket::{CommV1, FamilyV1, OwnerSourceV1, ProtocolV1};
 
 /// Kinds of rows.
 mod row {
@@ -38,21 +39,21 @@ mod dwell {
 /// What many sockets have in common.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 struct Common {
-    family: Family,
-    protocol: Protocol,
+    family: FamilyV1,
+    protocol: ProtocolV1,
     netns: u32,
     cgroup: u64,
     uid: u32,
 }
 
-/// Who did something. Owners without [`OwnerSource`] are actors.
+/// Who did something. Owners without [`OwnerSourceV1`] are actors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 struct Who {
     pid: u32,
     tid: u32,
     /// Index of the name.
     comm: u32,
-    source: Option<OwnerSource>,
+    source: Option<OwnerSourceV1>,
 }
 
 /// What transitions say of their socket: its id within the recording and its ends beside what it has in common with others.
@@ -82,10 +83,10 @@ struct Sockets {
 struct Block {
     skaddrs: Vec<i64>,
     addresses: Vec<IpAddr>,
-    comms: Vec<Comm>,
+    comms: Vec<CommV1>,
     commons: Vec<Common>,
     whos: Vec<Who>,
-    places: Vec<PlaceId>,
+    places: Vec<u64>,
     sockets: Sockets,
     /// Kind of each row.
     kinds: Vec<u8>,

@@ -1,0 +1,149 @@
+//! What a recording says, in the types of the model: the same whatever version of the format holds it.
+
+mod census;
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use tcpstate_core::{
+    aggregate::leaks::LeakOptions,
+    model::{
+        MonotonicNs, Totals,
+        event::Event,
+        leak::{FoundSocket, LeakLosses, PlaceId, Snapshot},
+        probes::Probes,
+        stack::{Sleepers, Stack},
+    },
+};
+
+pub use self::census::{CensusPart, CensusRest};
+use super::frame::FrameKind;
+
+/// Sockets in one [`Content::Sockets`] or [`CensusPart`] at most, so that no frame is too long however many there are.
+pub const SOCKETS_IN_A_FRAME: usize = 50_000;
+
+/// What a frame says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Content {
+    /// Where and how it was recorded: the first frame of every file.
+    Start(Box<Start>),
+    /// Events in the order in which the kernel sent them.
+    Events(Vec<Event>),
+    /// Some sockets of a snapshot; the [`Checkpoint`] that follows makes it whole.
+    Sockets(Vec<FoundSocket>),
+    /// How things stood.
+    Checkpoint(Box<Checkpoint>),
+    /// Stacks with names by place, in ascending order of places; a later one of the same place takes its place.
+    Stacks(Vec<(PlaceId, Arc<Stack>)>),
+    /// What filters need to know.
+    Names(Names),
+    /// What was counted.
+    Counts(Counts),
+    /// Some sockets of a census; the [`CensusRest`] that follows makes it whole.
+    CensusPart(CensusPart),
+    /// The rest of a census.
+    Census(Box<CensusRest>),
+    /// The end: the last frame of a recording that was ended, not cut off.
+    End(RecordingEnd),
+}
+
+impl Content {
+    /// What kind of frame says this.
+    #[must_use]
+    pub const fn kind(&self) -> FrameKind {
+        match self {
+            Self::Start(_) => FrameKind::Start,
+            Self::Events(_) => FrameKind::Events,
+            Self::Sockets(_) => FrameKind::Sockets,
+            Self::Checkpoint(_) => FrameKind::Checkpoint,
+            Self::Stacks(_) => FrameKind::Stacks,
+            Self::Names(_) => FrameKind::Names,
+            Self::Counts(_) => FrameKind::Counts,
+            Self::CensusPart(_) => FrameKind::CensusPart,
+            Self::Census(_) => FrameKind::Census,
+            Self::End(_) => FrameKind::End,
+        }
+    }
+}
+
+/// The host and the settings.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Start {
+    /// Version of the program that recorded.
+    pub tcpstate: String,
+    /// Name of the host (`uname -n`).
+    pub host: String,
+    /// `/proc/sys/kernel/random/boot_id`: two recordings of one boot have the same monotonic clock.
+    pub boot_id: String,
+    /// When the recording began, `CLOCK_MONOTONIC`.
+    pub at: MonotonicNs,
+    /// `CLOCK_REALTIME - CLOCK_MONOTONIC` at that moment, nanoseconds.
+    pub wall_offset_ns: i64,
+    /// Name of the time zone in the tz database, if there is one.
+    pub zone: Option<String>,
+    /// Seconds east of UTC of that zone at that moment.
+    pub zone_offset_s: i32,
+    /// The filters of the recording as they were given; what they reject is not in it.
+    pub filters: Vec<String>,
+    /// Sockets younger than this were closed without a stack being taken, nanoseconds.
+    pub late_ns: u64,
+    /// Bytes of stacks that were copied.
+    pub stack_bytes: u32,
+    /// Number of the file, from 0, where a recording is rotated.
+    pub file: u32,
+    /// What was attached.
+    pub probes: Probes,
+}
+
+impl Start {
+    /// What the aggregator has to know of how it was recorded.
+    #[must_use]
+    pub fn leak_options(&self, older_than: Duration) -> LeakOptions {
+        LeakOptions::seen_by(&self.probes.hooks, older_than)
+    }
+}
+
+/// How things stood at a moment, so that a report can be made for it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Checkpoint {
+    /// The moment.
+    pub now: MonotonicNs,
+    /// The snapshot, if one was taken for it, without its sockets: those came before.
+    pub snapshot: Option<Snapshot>,
+    /// Threads asleep in a send by process; `None` when nobody has looked.
+    pub in_send: Option<BTreeMap<u32, u32>>,
+    /// Where threads of processes sleep.
+    pub sleepers: BTreeMap<u32, Vec<Sleepers>>,
+    /// What was lost.
+    pub losses: LeakLosses,
+    /// Whether events have been lost since the last snapshot was begun.
+    pub unrepaired: bool,
+}
+
+/// What filters need to know beside events; later ones add to earlier ones.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Names {
+    /// Paths of cgroups below the cgroup2 mount, such as `/system.slice`, by id.
+    pub cgroups: Vec<(u64, Vec<u8>)>,
+    /// Names of network namespaces as `ip netns` has them, by inode number.
+    pub netns: Vec<(u32, Vec<u8>)>,
+    /// Parents of processes, when the process was first met.
+    pub parents: Vec<(u32, u32)>,
+}
+
+/// What was counted until now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Counts {
+    /// When; everything of before is in the file.
+    pub at: MonotonicNs,
+    /// Transitions since the recording began, those in earlier files included.
+    pub totals: Totals,
+}
+
+/// The recording was ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RecordingEnd {
+    /// When.
+    pub at: MonotonicNs,
+    /// Whether another file follows.
+    pub rotated: bool,
+}
