@@ -3,6 +3,8 @@
 pub mod diag;
 pub mod finds;
 pub mod leak;
+#[cfg(test)]
+mod seeds;
 
 use std::{
     mem::size_of,
@@ -176,6 +178,12 @@ mod tests {
         assert_eq!(seen.local, Endpoint { addr: IpAddr::V4(Ipv4Addr::new(127, 0, 0, 6)), port: 80 });
         assert_eq!(seen.remote.addr, IpAddr::V4(Ipv4Addr::new(127, 0, 0, 7)));
         assert_eq!((seen.netns, seen.uid), (4_026_531_840, 33));
+    }
+
+    #[test]
+    fn seeds_of_transitions() {
+        seeds::assert_seed("transition-v4", bytemuck::bytes_of(&record()));
+        seeds::assert_seed("transition-v6", bytemuck::bytes_of(&event::Transition { family: AF_INET6, ..record() }));
     }
 
     #[test]

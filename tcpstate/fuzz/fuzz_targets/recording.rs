@@ -8,52 +8,34 @@ use tcpstate_core::{
     aggregate::states::{By, SocketFilter, count},
     model::MonotonicNs,
 };
-use tcpstate_recording::{
-    census::{self, CensusRest},
-    events,
-    frame::{FRAME_HEADER, FrameHeader, HEADER, Kind},
-    reader::Reader,
-    record::{Counted, End, Checkpoint, Names, Sockets, Stacks, Start, decode},
-};
+use tcpstate_recording::{Content, FrameKind, Reader, v1};
+
+/// Bytes of the header of a file, and of that of a frame.
+const HEADER: usize = 16;
+const FRAME_HEADER: usize = 16;
 
 fuzz_target!(|bytes: &[u8]| {
     if let Ok(mut reader) = Reader::new(bytes) {
         while let Ok(Some(_)) = reader.frame() {}
     }
-    let Some((kind, payload)) = bytes.split_first() else { return };
-    payloads(u16::from(*kind), payload);
+    let Some((kind, rest)) = bytes.split_first() else { return };
+    payload(u16::from(*kind), rest);
     // A whole frame whose checksum need not match.
-    if let Some(frame) = bytes.get(HEADER..)
-        && let Some(header) = frame.first_chunk::<FRAME_HEADER>()
-        && let Ok(header) = FrameHeader::parse(*header)
-    {
-        payloads(header.kind, &frame[FRAME_HEADER..]);
+    if let Some((header, rest)) = bytes.get(HEADER..).and_then(|frame| frame.split_first_chunk::<FRAME_HEADER>()) {
+        payload(u16::from_le_bytes([header[8], header[9]]), rest);
     }
 });
 
-fn payloads(kind: u16, payload: &[u8]) {
-    match Kind::from_number(kind) {
-        Some(Kind::Start) => drop(decode::<Start>(payload)),
-        Some(Kind::Events) => {
-            // What can be read can be written, and is the same then.
-            if let Ok(decoded) = events::decode(payload) {
-                let encoded = events::encode(&decoded).expect("memory");
-                assert_eq!(events::decode(&encoded).as_ref(), Ok(&decoded));
-            }
-        }
-        Some(Kind::Sockets) => drop(decode::<Sockets>(payload)),
-        Some(Kind::Checkpoint) => drop(decode::<Checkpoint>(payload)),
-        Some(Kind::Stacks) => drop(decode::<Stacks>(payload)),
-        Some(Kind::Names) => drop(decode::<Names>(payload)),
-        Some(Kind::Counted) => drop(decode::<Counted>(payload)),
-        Some(Kind::End) => drop(decode::<End>(payload)),
-        Some(Kind::Part) => drop(census::part(payload)),
-        Some(Kind::Census) => {
-            // Whatever it says of processes and namespaces, it can be counted.
-            if let Ok(census) = decode::<CensusRest>(payload).and_then(|rest| rest.census(Vec::new())) {
-                let _ = count(&census, &SocketFilter::default(), Some(By::Process), MonotonicNs(1));
-            }
-        }
-        None => {}
+fn payload(kind: u16, payload: &[u8]) {
+    let Some(kind) = FrameKind::from_number(kind) else { return };
+    let Ok(content) = v1::decode(kind, payload) else { return };
+    if let Content::Census(rest) = &content
+        && let Ok(census) = rest.as_ref().clone().with(Vec::new())
+    {
+        // Whatever it says of processes and namespaces, it can be counted.
+        let _ = count(&census, &SocketFilter::default(), Some(By::Process), MonotonicNs(1));
     }
+    // What can be read can be written, and is the same then.
+    let encoded = v1::encode(content.clone()).expect("memory");
+    assert_eq!(v1::decode(kind, &encoded), Ok(content));
 }

@@ -150,7 +150,11 @@ fn actor(raw: &event::Owner) -> Option<Actor> {
 
 #[cfg(test)]
 mod tests {
+    use bytemuck::Zeroable as _;
+    use tcpstate_common::state::AF_INET;
+
     use super::*;
+    use crate::decode::seeds::assert_seed;
 
     fn left(kind: u32, tgid: u32) -> SocketEvent {
         let actor = event::Owner { tgid, tid: tgid, ..event::Owner::default() };
@@ -168,6 +172,26 @@ mod tests {
         assert!(matches!(reset, LeakEvent::Left { closed: None, .. }), "{reset:?}");
         assert_eq!(event(bytemuck::bytes_of(&left(99, 1))), Err(DecodeError::Kind(99)));
         assert!(matches!(event(&[]), Err(DecodeError::Length { got: 0, .. })));
+    }
+
+    #[test]
+    fn seeds_of_events() {
+        let kinds = [KIND_LEFT, KIND_CLOSED, KIND_EOF_READ, KIND_ACCEPTED, KIND_DESTROYED];
+        for (kind, name) in kinds.into_iter().zip(["left", "closed", "eof-read", "accepted", "destroyed"]) {
+            let record = left(kind, 42);
+            let bytes = bytemuck::bytes_of(&record);
+            event(bytes).expect("a whole record");
+            assert_seed(name, bytes);
+        }
+        let mut entered = Entered::zeroed();
+        (entered.transition.kind, entered.transition.family, entered.place) = (KIND_ENTERED, AF_INET, 11);
+        let mut closing = leak::Closing::zeroed();
+        (closing.found.socket.kind, closing.found.socket.family) = (KIND_CLOSING, AF_INET);
+        closing.by.tgid = 42;
+        for (bytes, name) in [(bytemuck::bytes_of(&entered), "entered"), (bytemuck::bytes_of(&closing), "closing")] {
+            any(bytes).expect("a whole record");
+            assert_seed(name, bytes);
+        }
     }
 
     #[test]

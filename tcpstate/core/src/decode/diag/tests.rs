@@ -1,6 +1,7 @@
 use proptest::{collection::vec, prelude::*};
 
 use super::*;
+use crate::decode::seeds;
 
 /// A socket as the kernel writes it, padded to the alignment of netlink.
 fn message(message: &Message, attributes: &[(u16, &[u8])]) -> Vec<u8> {
@@ -128,6 +129,17 @@ fn a_datagram_holds_several_and_the_end() {
     let mut sockets = Vec::new();
     assert_eq!(datagram(&bytes, &mut sockets).expect("valid"), Then::End);
     assert_eq!(sockets.len(), 2);
+}
+
+#[test]
+fn seeds_of_answers() {
+    let attributes: [(u16, &[u8]); 3] = [(8, &[1]), (INFO, &info(5_000, 3_000)), (CGROUP_ID, &77_u64.to_ne_bytes())];
+    let mut dump = message(&raw(TcpState::CloseWait), &attributes);
+    dump.extend(message(&raw(TcpState::TimeWait), &[]));
+    dump.extend(framed(netlink_packet_core::NLMSG_DONE, &0_i32.to_ne_bytes()));
+    assert_eq!(datagram(&dump, &mut Vec::new()).expect("valid"), Then::End);
+    seeds::assert_seed("dump", &dump);
+    seeds::assert_seed("refused", &framed(netlink_packet_core::NLMSG_ERROR, &(-libc::ENOENT).to_ne_bytes()));
 }
 
 #[test]
