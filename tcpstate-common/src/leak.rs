@@ -67,14 +67,10 @@ pub struct StackHeader {
     pub place: u64,
     /// Process.
     pub tgid: u32,
-    /// Thread.
-    pub tid: u32,
-    /// User registers.
-    pub registers: Registers,
     /// Bytes that were copied, from [`StackHeader::start`] on; fewer than asked for when the stack ends before.
     pub copied: u32,
-    /// Explicit padding.
-    pub pad: u32,
+    /// User registers.
+    pub registers: Registers,
     /// Pieces of [`STACK_PIECE`] bytes that are zeros because they were not in memory: the lowest bit stands for the first one.
     pub missing: u64,
     /// Where the stack of the process's first thread began; 0 when not known. Tells one program of a process from the next.
@@ -205,7 +201,7 @@ pub struct Thread {
 
 const _: () = assert!(size_of::<Entered>() == 136);
 const _: () = assert!(size_of::<SocketEvent>() == 64);
-const _: () = assert!(size_of::<StackHeader>() == 64);
+const _: () = assert!(size_of::<StackHeader>() == 56);
 const _: () = assert!(size_of::<KernelStack>() == 264);
 const _: () = assert!(size_of::<CodeRanges>() == 64);
 const _: () = assert!(size_of::<Found>() == 176);

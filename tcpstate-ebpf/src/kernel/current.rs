@@ -59,7 +59,7 @@ pub(crate) fn tgid() -> u32 {
 
 /// Its process and thread.
 #[inline(always)]
-pub(crate) fn ids() -> (u32, u32) {
+fn ids() -> (u32, u32) {
     let pid_tgid = bpf_get_current_pid_tgid();
     ((pid_tgid >> 32) as u32, pid_tgid as u32)
 }

@@ -13,7 +13,7 @@ use crate::{
     rodata::config,
 };
 
-/// After so many records of a CPU it looks at how full the buffer is: the look costs more than it is worth for each.
+/// After so many records of a CPU it looks at how full the buffer is: asking costs more than it is worth for each.
 const WAKEUP_EVERY: u64 = 8;
 
 /// Records for user space. The loader sets the size.

@@ -52,7 +52,7 @@ pub(super) fn copy(place: u64) -> bool {
         return false;
     }
     let Some(UserRegisters { registers, .. }) = current::registers() else { return false };
-    let (tgid, tid) = current::ids();
+    let tgid = current::tgid();
     let stack_bytes = config!(stack_bytes) as usize;
     let Some(mut entry) = STACKS.reserve_bytes(HEAD + stack_bytes, 0) else {
         count!(stacks_dropped);
@@ -65,10 +65,8 @@ pub(super) fn copy(place: u64) -> bool {
     unsafe {
         (*header).place = place;
         (*header).tgid = tgid;
-        (*header).tid = tid;
-        (*header).registers = registers;
         (*header).copied = 0;
-        (*header).pad = 0;
+        (*header).registers = registers;
         // Volatile, or zeros in a row would be a call of `memset()`, which has a frame of its own on the BPF stack.
         (&raw mut (*header).missing).write_volatile(0);
         (*header).start_stack = current::start_of_stack();
