@@ -4,10 +4,10 @@ use core::mem::{offset_of, size_of};
 
 use crate::{Address, COMM_LEN};
 
-/// [`Transition::kind`] of a [`Transition`].
+/// [`TransitionRecord::kind`] of a [`TransitionRecord`].
 pub const KIND_TRANSITION: u32 = 1;
 
-/// How the owner of a socket is known ([`Transition::owner_source`]).
+/// How the owner of a socket is known ([`TransitionRecord::owner_source`]).
 pub mod owner_source {
     /// Not known: nothing that runs in the owner's own context was seen.
     pub const UNKNOWN: u8 = 0;
@@ -21,27 +21,27 @@ pub mod owner_source {
     pub const SNAPSHOT: u8 = 4;
 }
 
-/// The task that opened a socket, and how that is known. Ids are those of the initial pid namespace.
+/// A task, such as the one that opened a socket. Ids are those of the initial pid namespace.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 #[cfg_attr(feature = "user", derive(bytemuck::Pod, bytemuck::Zeroable))]
-pub struct Owner {
+pub struct TaskRecord {
     /// Thread-group id: what user space calls the pid. 0 when unknown.
     pub tgid: u32,
     /// Thread id. 0 when unknown.
     pub tid: u32,
-    /// Name of the thread when it opened the socket, NUL-terminated.
+    /// Name of the thread at that moment, NUL-terminated.
     pub comm: [u8; COMM_LEN],
 }
 
-impl Owner {
-    /// Nobody: nothing that ran in the owner's context was seen.
+impl TaskRecord {
+    /// Nobody: nothing that ran in the task's own context was seen.
     pub const UNKNOWN: Self = Self { tgid: 0, tid: 0, comm: [0; COMM_LEN] };
 }
 
-/// [`Transition::flags`]: `in_old_ns` is a lower bound; the tracer came after the socket had entered the old state.
+/// [`TransitionRecord::flags`]: `in_old_ns` is a lower bound; the tracer came after the socket had entered the old state.
 pub const FLAG_AT_LEAST: u8 = 1 << 0;
-/// [`Transition::flags`]: nothing is known of the time in the old state; `in_old_ns` is 0.
+/// [`TransitionRecord::flags`]: nothing is known of the time in the old state; `in_old_ns` is 0.
 pub const FLAG_NO_DWELL: u8 = 1 << 1;
 
 /// One TCP state transition: what `inet_sock_set_state` saw and what was known of the socket at that moment.
@@ -50,7 +50,7 @@ pub const FLAG_NO_DWELL: u8 = 1 << 1;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(C)]
 #[cfg_attr(feature = "user", derive(bytemuck::Pod, bytemuck::Zeroable))]
-pub struct Transition {
+pub struct TransitionRecord {
     /// [`KIND_TRANSITION`].
     pub kind: u32,
     /// State before (`oldstate`).
@@ -74,7 +74,7 @@ pub struct Transition {
     /// Id of the socket's cgroup v2 (`sk_cgrp_data`); 0 when the kernel does not keep it.
     pub cgroup_id: u64,
     /// Who opened the socket.
-    pub owner: Owner,
+    pub owner: TaskRecord,
     /// `net->ns.inum`: inode number of the network namespace.
     pub netns: u32,
     /// `sk_uid`, as seen from the initial user namespace.
@@ -93,9 +93,9 @@ pub struct Transition {
     pub protocol: u16,
 }
 
-const _: () = assert!(size_of::<Owner>() == 24);
-const _: () = assert!(size_of::<Transition>() == 128);
-const _: () = assert!(offset_of!(Transition, ts_ns) == 8);
-const _: () = assert!(offset_of!(Transition, owner) == 56);
-const _: () = assert!(offset_of!(Transition, local_addr) == 88);
-const _: () = assert!(offset_of!(Transition, protocol) == 126);
+const _: () = assert!(size_of::<TaskRecord>() == 24);
+const _: () = assert!(size_of::<TransitionRecord>() == 128);
+const _: () = assert!(offset_of!(TransitionRecord, ts_ns) == 8);
+const _: () = assert!(offset_of!(TransitionRecord, owner) == 56);
+const _: () = assert!(offset_of!(TransitionRecord, local_addr) == 88);
+const _: () = assert!(offset_of!(TransitionRecord, protocol) == 126);

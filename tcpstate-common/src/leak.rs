@@ -4,10 +4,10 @@ use core::mem::size_of;
 
 use crate::{
     config::STACK_PIECE,
-    event::{Owner, Transition},
+    event::{TaskRecord, TransitionRecord},
 };
 
-/// [`Transition::kind`] of an [`Entered`].
+/// [`TransitionRecord::kind`] of an [`EnteredRecord`].
 pub const KIND_ENTERED: u32 = 2;
 /// [`SocketEvent::kind`]: the socket left CLOSE_WAIT.
 pub const KIND_LEFT: u32 = 3;
@@ -17,7 +17,7 @@ pub const KIND_EOF_READ: u32 = 4;
 pub const KIND_ACCEPTED: u32 = 5;
 /// [`SocketEvent::kind`]: the socket is gone.
 pub const KIND_DESTROYED: u32 = 6;
-/// `kind` of a [`Closing`], in its [`Found::socket`].
+/// `kind` of a [`ClosingRecord`], in its [`FoundRecord::socket`].
 pub const KIND_CLOSING: u32 = 7;
 /// [`SocketEvent::kind`]: `close()` took the socket from CLOSE_WAIT to LAST_ACK. It has no descriptor any more, and nothing else
 /// comes about it: one record in the place of a [`KIND_LEFT`] and a [`KIND_DESTROYED`], for who wants neither transitions nor who
@@ -28,9 +28,9 @@ pub const KIND_CLOSED: u32 = 8;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(C)]
 #[cfg_attr(feature = "user", derive(bytemuck::Pod, bytemuck::Zeroable))]
-pub struct Entered {
+pub struct EnteredRecord {
     /// The transition, with [`KIND_ENTERED`].
-    pub transition: Transition,
+    pub transition: TransitionRecord,
     /// Where the socket was opened; 0 when not known.
     pub place: u64,
 }
@@ -53,7 +53,7 @@ pub struct SocketEvent {
     /// Address of the `struct sock`.
     pub skaddr: u64,
     /// Who did it; all zero where that is not known.
-    pub actor: Owner,
+    pub actor: TaskRecord,
     /// Where; 0 when not known.
     pub place: u64,
 }
@@ -130,20 +130,20 @@ pub struct CodeRanges {
     pub ranges: [[u64; 2]; CODE_RANGES],
 }
 
-/// Flag of [`Found::socket`]: nobody has accepted the socket.
+/// Flag of [`FoundRecord::socket`]: nobody has accepted the socket.
 pub const FOUND_UNACCEPTED: u8 = 1 << 0;
-/// Flag of [`Found::socket`]: a receive was seen to return 0.
+/// Flag of [`FoundRecord::socket`]: a receive was seen to return 0.
 pub const FOUND_EOF_READ: u8 = 1 << 1;
-/// Flag of [`Found::socket`]: when it entered its state was seen.
+/// Flag of [`FoundRecord::socket`]: when it entered its state was seen.
 pub const FOUND_SINCE: u8 = 1 << 2;
 
 /// A socket, or one of its descriptors, as an iterator found it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(C)]
 #[cfg_attr(feature = "user", derive(bytemuck::Pod, bytemuck::Zeroable))]
-pub struct Found {
+pub struct FoundRecord {
     /// The socket. `old_state` and `new_state` are its state, `in_old_ns` when it entered it, `flags` are `FOUND_*`.
-    pub socket: Transition,
+    pub socket: TransitionRecord,
     /// Where it was opened; 0 when not known.
     pub place: u64,
     /// The process that holds it; 0 for none.
@@ -171,11 +171,11 @@ pub struct Found {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(C)]
 #[cfg_attr(feature = "user", derive(bytemuck::Pod, bytemuck::Zeroable))]
-pub struct Closing {
+pub struct ClosingRecord {
     /// The socket as it was until then, with [`KIND_CLOSING`]; `new_state` is the state it enters.
-    pub found: Found,
+    pub found: FoundRecord,
     /// The task.
-    pub by: Owner,
+    pub by: TaskRecord,
     /// Where; 0 when not known, or when it exits.
     pub place: u64,
     /// 1 when the task is exiting: nothing but that closes the socket.
@@ -190,7 +190,7 @@ pub struct Closing {
 #[cfg_attr(feature = "user", derive(bytemuck::Pod, bytemuck::Zeroable))]
 pub struct Thread {
     /// Who it is.
-    pub task: Owner,
+    pub task: TaskRecord,
     /// User registers.
     pub registers: Registers,
     /// Number of the system call it is in; negative when in none.
@@ -199,13 +199,13 @@ pub struct Thread {
     pub argument: u64,
 }
 
-const _: () = assert!(size_of::<Entered>() == 136);
+const _: () = assert!(size_of::<EnteredRecord>() == 136);
 const _: () = assert!(size_of::<SocketEvent>() == 64);
 const _: () = assert!(size_of::<StackHeader>() == 56);
 const _: () = assert!(size_of::<KernelStack>() == 264);
 const _: () = assert!(size_of::<CodeRanges>() == 64);
-const _: () = assert!(size_of::<Found>() == 176);
-const _: () = assert!(size_of::<Closing>() == 216);
+const _: () = assert!(size_of::<FoundRecord>() == 176);
+const _: () = assert!(size_of::<ClosingRecord>() == 216);
 const _: () = assert!(size_of::<Thread>() == 64);
 
 #[cfg(feature = "loader")]

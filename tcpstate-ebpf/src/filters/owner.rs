@@ -3,7 +3,7 @@
 use tcpstate_common::{
     COMM_LEN,
     config::{MAX_COMMS, filter},
-    event::Owner,
+    event::TaskRecord,
 };
 
 use crate::{
@@ -13,7 +13,7 @@ use crate::{
 
 /// Whether the filters let this one pass.
 #[inline(always)]
-pub(crate) fn wants(owner: &Owner) -> bool {
+pub(crate) fn wants(owner: &TaskRecord) -> bool {
     (!filtering(filter::PID) || followed::contains(owner.tgid)) && (!filtering(filter::COMM) || is_named(&owner.comm))
 }
 

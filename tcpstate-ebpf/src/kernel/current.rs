@@ -7,7 +7,7 @@
 use core::mem::MaybeUninit;
 
 use aya_ebpf::helpers::{bpf_get_current_pid_tgid, generated::bpf_get_current_comm};
-use tcpstate_common::{COMM_LEN, event::Owner, helper, leak::KernelStack};
+use tcpstate_common::{COMM_LEN, event::TaskRecord, helper, leak::KernelStack};
 
 use crate::{
     kernel::{
@@ -66,7 +66,7 @@ fn ids() -> (u32, u32) {
 
 /// Who it is, under its own name.
 #[inline(always)]
-pub(crate) fn owner() -> Owner {
+pub(crate) fn owner() -> TaskRecord {
     let (tgid, tid) = ids();
     let mut comm = MaybeUninit::<[u64; 2]>::uninit();
     // SAFETY: to the verifier the helper fills all of it. An array of zeros before would be a call of `memset()`, which has a
@@ -75,7 +75,7 @@ pub(crate) fn owner() -> Owner {
         bpf_get_current_comm(comm.as_mut_ptr().cast(), COMM_LEN as u32);
         comm.assume_init()
     };
-    Owner { tgid, tid, comm: padded(comm) }
+    TaskRecord { tgid, tid, comm: padded(comm) }
 }
 
 /// Writes who it is, under the name of its process.
@@ -84,7 +84,7 @@ pub(crate) fn owner() -> Owner {
 ///
 /// `to` has to be writable.
 #[inline(never)]
-pub(crate) unsafe fn write_process(to: *mut Owner) {
+pub(crate) unsafe fn write_process(to: *mut TaskRecord) {
     // SAFETY: the caller's promise.
     unsafe {
         ((*to).tgid, (*to).tid) = ids();

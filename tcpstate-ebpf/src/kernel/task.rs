@@ -6,7 +6,7 @@ use aya_ebpf::helpers::generated::{bpf_get_current_task, bpf_get_current_task_bt
 use tcpstate_common::{
     COMM_LEN,
     config::filter as set,
-    event::Owner,
+    event::TaskRecord,
     layout::ABSENT,
     leak::{KERNEL_FRAMES, KernelStack},
 };
@@ -36,8 +36,8 @@ impl Task {
 
     /// Who it is, under its own name.
     #[inline(always)]
-    pub(crate) fn owner(self) -> Owner {
-        Owner { tgid: self.tgid(), tid: self.tid(), comm: self.comm() }
+    pub(crate) fn owner(self) -> TaskRecord {
+        TaskRecord { tgid: self.tgid(), tid: self.tid(), comm: self.comm() }
     }
 
     /// Live threads of its process.

@@ -3,7 +3,7 @@
 use tcpstate_common::{
     arch::syscall,
     config::filter as set,
-    event::Owner,
+    event::TaskRecord,
     leak::{KIND_ACCEPTED, KIND_DESTROYED, KIND_EOF_READ},
     state::IPPROTO_MPTCP,
 };
@@ -54,7 +54,7 @@ fn left(seen: &Seen, known: &Known) {
     // anywhere. The closer matters only when it was late; who shuts down may never close.
     let call = if seen.new == LAST_ACK { Call::of_current() } else { Call::Other };
     let by_caller = seen.new == LAST_ACK && (known.in_old_ns >= config!(late_ns) || call == Call::Shutdown);
-    let (actor, place) = if by_caller { (current::owner(), capture()) } else { (Owner::UNKNOWN, 0) };
+    let (actor, place) = if by_caller { (current::owner(), capture()) } else { (TaskRecord::UNKNOWN, 0) };
     let is_over = call == Call::Close && !filtering(set::TRANSITIONS | set::CLOSERS);
     let told = socket_event::send_left(seen, known, actor, place, is_over);
     if is_over && told {
@@ -117,5 +117,5 @@ pub(crate) unsafe fn eof_read(story: *const Story, key: u64, place: u64) {
 #[inline(always)]
 pub(crate) unsafe fn destroyed(story: *const Story, key: u64) {
     // SAFETY: the caller's promise.
-    unsafe { socket_event::send_of(story, key, KIND_DESTROYED, Owner::UNKNOWN, 0) }
+    unsafe { socket_event::send_of(story, key, KIND_DESTROYED, TaskRecord::UNKNOWN, 0) }
 }

@@ -1,6 +1,6 @@
-//! [`Closing`].
+//! [`ClosingRecord`].
 
-use tcpstate_common::leak::{Closing, KIND_CLOSING};
+use tcpstate_common::leak::{ClosingRecord, KIND_CLOSING};
 
 use crate::{
     kernel::current,
@@ -13,13 +13,13 @@ use crate::{
 };
 
 /// Sends that the running task closes a socket: since when it was in its state, with the flags of a
-/// [`Found`](tcpstate_common::leak::Found), and at which place of the task, unless it exits.
+/// [`FoundRecord`](tcpstate_common::leak::FoundRecord), and at which place of the task, unless it exits.
 #[inline(always)]
 pub(crate) fn send(seen: &Seen, known: &Known, since_ns: u64, flags: u8, place: u64, is_exiting: bool) {
-    let Some(mut room) = ring::reserve_beside::<Closing>() else { return };
+    let Some(mut room) = ring::reserve_beside::<ClosingRecord>() else { return };
     // SAFETY: an entry of the ring buffer.
     unsafe {
-        write_record!(room.record(), Closing {
+        write_record!(room.record(), ClosingRecord {
             place: place,
             exiting: u32::from(is_exiting),
             pad: 0;

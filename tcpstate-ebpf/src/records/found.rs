@@ -1,7 +1,7 @@
-//! [`Found`]: a socket as it stands, by itself or at the beginning of a [`Closing`](tcpstate_common::leak::Closing).
+//! [`FoundRecord`]: a socket as it stands, by itself or at the beginning of a [`ClosingRecord`](tcpstate_common::leak::ClosingRecord).
 
 use aya_ebpf::{helpers::generated::bpf_jiffies64, macros::map, maps::PerCpuArray};
-use tcpstate_common::leak::Found;
+use tcpstate_common::leak::FoundRecord;
 
 use crate::{
     kernel::{iter::Reader, read::Read, sock::Sock, state::LISTEN},
@@ -15,7 +15,7 @@ const RACE: u32 = 1000;
 
 /// What an iterator is about to write: too large for the BPF stack.
 #[map]
-static FOUND: PerCpuArray<Found> = PerCpuArray::with_max_entries(1, 0);
+static FOUND: PerCpuArray<FoundRecord> = PerCpuArray::with_max_entries(1, 0);
 
 /// A process that has a descriptor of a socket; zeros for none.
 #[derive(Clone, Copy)]
@@ -44,7 +44,7 @@ pub(crate) fn send<R: Read>(reader: Reader, seen: &Seen<R>, known: &Known, since
 /// `record` has to be writable.
 #[inline(always)]
 pub(super) unsafe fn write<R: Read>(
-    record: *mut Found,
+    record: *mut FoundRecord,
     seen: &Seen<R>,
     known: &Known,
     kind: u32,
@@ -54,7 +54,7 @@ pub(super) unsafe fn write<R: Read>(
 ) {
     // SAFETY: the caller's promise.
     unsafe {
-        write_record!(record, Found {
+        write_record!(record, FoundRecord {
             place: known.owner.place,
             holder_tgid: holder.tgid,
             holder_fd: holder.fd;
@@ -71,7 +71,7 @@ pub(super) unsafe fn write<R: Read>(
 ///
 /// `found` has to be writable.
 #[inline(always)]
-unsafe fn write_load<R: Read>(found: *mut Found, sk: Sock<R>, state: u8) {
+unsafe fn write_load<R: Read>(found: *mut FoundRecord, sk: Sock<R>, state: u8) {
     let distance = |ahead: u32, behind: u32| {
         let distance = ahead.wrapping_sub(behind);
         if distance as i32 > 0 { distance } else { 0 }

@@ -1,7 +1,7 @@
 //! [`SocketEvent`].
 
 use tcpstate_common::{
-    event::Owner,
+    event::TaskRecord,
     leak::{KIND_CLOSED, KIND_LEFT, SocketEvent},
 };
 
@@ -16,7 +16,7 @@ use crate::{
 
 /// A socket leaves CLOSE_WAIT; `is_over` when nothing else comes about it. Returns whether there was room.
 #[inline(always)]
-pub(crate) fn send_left(seen: &Seen, known: &Known, actor: Owner, place: u64, is_over: bool) -> bool {
+pub(crate) fn send_left(seen: &Seen, known: &Known, actor: TaskRecord, place: u64, is_over: bool) -> bool {
     let kind = if is_over { KIND_CLOSED } else { KIND_LEFT };
     send((kind, seen.new), seen.now, (known.cookie, seen.sk.address()), actor, place)
 }
@@ -27,14 +27,14 @@ pub(crate) fn send_left(seen: &Seen, known: &Known, actor: Owner, place: u64, is
 ///
 /// `story` has to be a value in the map.
 #[inline(always)]
-pub(crate) unsafe fn send_of(story: *const Story, key: u64, kind: u32, actor: Owner, place: u64) {
+pub(crate) unsafe fn send_of(story: *const Story, key: u64, kind: u32, actor: TaskRecord, place: u64) {
     // SAFETY: the caller's promise.
     let cookie = unsafe { (*story).cookie };
     send((kind, 0), now_ns(), (cookie, key), actor, place);
 }
 
 #[inline(always)]
-fn send((kind, new_state): (u32, u8), ts_ns: u64, (cookie, skaddr): (u64, u64), actor: Owner, place: u64) -> bool {
+fn send((kind, new_state): (u32, u8), ts_ns: u64, (cookie, skaddr): (u64, u64), actor: TaskRecord, place: u64) -> bool {
     let Some(mut room) = ring::reserve_beside::<SocketEvent>() else { return false };
     let event = SocketEvent { kind, new_state, pad: [0; 3], ts_ns, cookie, skaddr, actor, place };
     // SAFETY: an entry of the ring buffer.

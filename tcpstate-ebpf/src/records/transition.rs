@@ -1,8 +1,8 @@
-//! [`Transition`], by itself or at the beginning of another record, and [`Entered`].
+//! [`TransitionRecord`], by itself or at the beginning of another record, and [`EnteredRecord`].
 
 use tcpstate_common::{
-    event::{KIND_TRANSITION, Transition},
-    leak::{Entered, KIND_ENTERED},
+    event::{KIND_TRANSITION, TransitionRecord},
+    leak::{EnteredRecord, KIND_ENTERED},
     state::TcpState,
 };
 
@@ -19,7 +19,7 @@ pub(crate) fn send(seen: &Seen, known: &Known) {
     if TcpState::try_from(seen.old).is_err() || TcpState::try_from(seen.new).is_err() {
         count!(unknown_state);
     }
-    let Some(mut room) = ring::reserve::<Transition>() else { return };
+    let Some(mut room) = ring::reserve::<TransitionRecord>() else { return };
     // SAFETY: an entry of the ring buffer.
     unsafe { write_seen(room.record(), seen, known, KIND_TRANSITION) };
     room.submit();
@@ -28,10 +28,10 @@ pub(crate) fn send(seen: &Seen, known: &Known) {
 /// Sends a transition into CLOSE_WAIT.
 #[inline(always)]
 pub(crate) fn send_entered(seen: &Seen, known: &Known) {
-    let Some(mut room) = ring::reserve::<Entered>() else { return };
+    let Some(mut room) = ring::reserve::<EnteredRecord>() else { return };
     // SAFETY: an entry of the ring buffer.
     unsafe {
-        write_record!(room.record(), Entered {
+        write_record!(room.record(), EnteredRecord {
             place: known.owner.place;
             [transition] => |entered| write_seen(&raw mut (*entered).transition, seen, known, KIND_ENTERED)
         });
@@ -43,7 +43,7 @@ pub(crate) fn send_entered(seen: &Seen, known: &Known) {
 ///
 /// `record` has to be writable.
 #[inline(always)]
-unsafe fn write_seen(record: *mut Transition, seen: &Seen, known: &Known, kind: u32) {
+unsafe fn write_seen(record: *mut TransitionRecord, seen: &Seen, known: &Known, kind: u32) {
     // SAFETY: the caller's promise.
     unsafe { write(record, seen, known, kind, known.in_old_ns, known.flags) }
 }
@@ -55,7 +55,7 @@ unsafe fn write_seen(record: *mut Transition, seen: &Seen, known: &Known, kind: 
 /// `record` has to be writable.
 #[inline(always)]
 pub(super) unsafe fn write<R: Read>(
-    record: *mut Transition,
+    record: *mut TransitionRecord,
     seen: &Seen<R>,
     known: &Known,
     kind: u32,
@@ -66,7 +66,7 @@ pub(super) unsafe fn write<R: Read>(
     unsafe {
         write_record!(
             record,
-            Transition {
+            TransitionRecord {
                 kind: kind,
                 old_state: seen.old,
                 new_state: seen.new,

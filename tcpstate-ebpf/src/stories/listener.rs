@@ -8,7 +8,7 @@ use core::mem::size_of;
 use aya_ebpf::{bindings::BPF_NOEXIST, macros::map, maps::HashMap};
 use tcpstate_common::{
     Address,
-    event::{Owner, owner_source},
+    event::{TaskRecord, owner_source},
     state::AF_INET6,
 };
 
@@ -39,7 +39,7 @@ const _: () = assert!(size_of::<ListenerKey>() == 24);
 /// Who listens there.
 #[repr(C)]
 struct Listener {
-    owner: Owner,
+    owner: TaskRecord,
     /// Sockets that listen there: more than one under `SO_REUSEPORT`.
     sockets: u64,
     /// They belong to several processes.

@@ -1,11 +1,11 @@
 //! Whose a socket is, as its story knows it.
 
-use tcpstate_common::event::{Owner, owner_source};
+use tcpstate_common::event::{TaskRecord, owner_source};
 
 /// An owner, how it is known, and where in its code it opened the socket.
 #[derive(Clone, Copy)]
 pub(crate) struct KnownOwner {
-    pub(crate) owner: Owner,
+    pub(crate) owner: TaskRecord,
     /// One of [`owner_source`].
     pub(crate) source: u8,
     /// 0 when not known.
@@ -13,5 +13,5 @@ pub(crate) struct KnownOwner {
 }
 
 impl KnownOwner {
-    pub(crate) const UNKNOWN: Self = Self { owner: Owner::UNKNOWN, source: owner_source::UNKNOWN, place: 0 };
+    pub(crate) const UNKNOWN: Self = Self { owner: TaskRecord::UNKNOWN, source: owner_source::UNKNOWN, place: 0 };
 }

@@ -13,7 +13,7 @@ use aya_ebpf::{
 };
 use tcpstate_common::{
     config::filter as set,
-    event::{Owner, owner_source},
+    event::{TaskRecord, owner_source},
 };
 
 use crate::{atomic, counters::count, kernel::state::CLOSE_WAIT, rodata::filtering, stories::owner::KnownOwner};
@@ -50,7 +50,7 @@ pub(crate) struct Story {
     /// When the current state was entered.
     pub(crate) since_ns: u64,
     /// Who opened the socket.
-    pub(crate) owner: Owner,
+    pub(crate) owner: TaskRecord,
     /// Where in the owner's code; 0 when not known.
     pub(crate) place: u64,
     /// Last local port seen; `skc_num` is gone at the final CLOSE.

@@ -5,8 +5,8 @@ use std::{hint::black_box, time::Duration};
 use bytemuck::Zeroable as _;
 use criterion::{Criterion, Throughput};
 use tcpstate_common::{
-    event::{KIND_TRANSITION, Owner, Transition, owner_source},
-    leak::{Entered, KIND_CLOSED, KIND_ENTERED, KIND_EOF_READ, SocketEvent},
+    event::{KIND_TRANSITION, TaskRecord, TransitionRecord, owner_source},
+    leak::{EnteredRecord, KIND_CLOSED, KIND_ENTERED, KIND_EOF_READ, SocketEvent},
     state::{AF_INET, IPPROTO_TCP, TcpState},
 };
 use tcpstate_core::{
@@ -20,9 +20,9 @@ use tcpstate_core::{
 /// Records in one measured round.
 const ROUND: u64 = 42_000;
 
-fn transition(n: u64, kind: u32) -> Transition {
+fn transition(n: u64, kind: u32) -> TransitionRecord {
     let tgid = 1_000 + (n % 50) as u32;
-    let mut record = Transition::zeroed();
+    let mut record = TransitionRecord::zeroed();
     record.kind = kind;
     record.old_state = TcpState::Established as u8;
     record.new_state = TcpState::CloseWait as u8;
@@ -31,7 +31,7 @@ fn transition(n: u64, kind: u32) -> Transition {
     record.in_old_ns = n * 98_765;
     record.cookie = n + 1;
     record.skaddr = 0xffff_8881_0000_0000 + n * 0x940;
-    record.owner = Owner { tgid, tid: tgid, comm: *b"nginx: worker\0\0\0" };
+    record.owner = TaskRecord { tgid, tid: tgid, comm: *b"nginx: worker\0\0\0" };
     record.netns = 4_026_531_840;
     record.local_port = 443;
     record.remote_port = (n % 60_000) as u16;
@@ -42,7 +42,7 @@ fn transition(n: u64, kind: u32) -> Transition {
 
 /// A socket's time in CLOSE_WAIT: FIN, read, close.
 fn life(n: u64) -> [Vec<u8>; 3] {
-    let entered = Entered { transition: transition(n, KIND_ENTERED), place: n % 100 + 1 };
+    let entered = EnteredRecord { transition: transition(n, KIND_ENTERED), place: n % 100 + 1 };
     let event = |kind| SocketEvent {
         kind,
         new_state: TcpState::LastAck as u8,
@@ -62,7 +62,7 @@ fn main() {
     let mut group = criterion.benchmark_group("decode and aggregate");
     group.throughput(Throughput::Elements(ROUND));
 
-    let records: Vec<Transition> = (0..ROUND).map(|n| transition(n, KIND_TRANSITION)).collect();
+    let records: Vec<TransitionRecord> = (0..ROUND).map(|n| transition(n, KIND_TRANSITION)).collect();
     let mut dwell = DwellTable::default();
     group.bench_function("trace", |bencher| {
         bencher.iter(|| {

@@ -50,7 +50,7 @@ pub enum DecodeError {
 ///
 /// When the record is none that this program writes.
 pub fn transition(record: &[u8]) -> Result<Transition, DecodeError> {
-    let raw: event::Transition = read(record)?;
+    let raw: event::TransitionRecord = read(record)?;
     if raw.kind != KIND_TRANSITION {
         return Err(DecodeError::Kind(raw.kind));
     }
@@ -58,7 +58,7 @@ pub fn transition(record: &[u8]) -> Result<Transition, DecodeError> {
 }
 
 /// The transition of a record, whatever kind of record it is in.
-fn to_transition(raw: &event::Transition) -> Result<Transition, DecodeError> {
+fn to_transition(raw: &event::TransitionRecord) -> Result<Transition, DecodeError> {
     let family = family(raw.family)?;
     Ok(Transition {
         at: MonotonicNs(raw.ts_ns),
@@ -110,7 +110,7 @@ fn socket_id(cookie: u64, skaddr: u64) -> SocketId {
 }
 
 /// A source that is unknown here is an unknown owner: what it would prove is not known.
-fn owner(raw: &event::Owner, source: u8) -> Option<Owner> {
+fn owner(raw: &event::TaskRecord, source: u8) -> Option<Owner> {
     let source = match source {
         owner_source::CONNECT => OwnerSource::Connect,
         owner_source::ACCEPT => OwnerSource::Accept,
@@ -136,8 +136,8 @@ mod tests {
 
     use super::*;
 
-    fn record() -> event::Transition {
-        event::Transition {
+    fn record() -> event::TransitionRecord {
+        event::TransitionRecord {
             kind: KIND_TRANSITION,
             old_state: 1,
             new_state: 8,
@@ -149,7 +149,7 @@ mod tests {
             cookie: 77,
             skaddr: 0xffff_8880_0000_1000,
             cgroup_id: 1,
-            owner: event::Owner { tgid: 4_242, tid: 4_243, comm: *b"nginx\0\0\0\0\0\0\0\0\0\0\0" },
+            owner: event::TaskRecord { tgid: 4_242, tid: 4_243, comm: *b"nginx\0\0\0\0\0\0\0\0\0\0\0" },
             netns: 4_026_531_840,
             uid: 33,
             local_addr: [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 127, 0, 0, 6],
@@ -161,7 +161,7 @@ mod tests {
         }
     }
 
-    fn decoded(record: &event::Transition) -> Transition {
+    fn decoded(record: &event::TransitionRecord) -> Transition {
         transition(bytemuck::bytes_of(record)).expect("a whole record")
     }
 
@@ -183,18 +183,21 @@ mod tests {
     #[test]
     fn seeds_of_transitions() {
         seeds::assert_seed("transition-v4", bytemuck::bytes_of(&record()));
-        seeds::assert_seed("transition-v6", bytemuck::bytes_of(&event::Transition { family: AF_INET6, ..record() }));
+        seeds::assert_seed(
+            "transition-v6",
+            bytemuck::bytes_of(&event::TransitionRecord { family: AF_INET6, ..record() }),
+        );
     }
 
     #[test]
     fn v4_mapped_stays_ipv6() {
-        let seen = decoded(&event::Transition { family: AF_INET6, ..record() });
+        let seen = decoded(&event::TransitionRecord { family: AF_INET6, ..record() });
         assert_eq!(seen.local.addr.to_string(), "::ffff:127.0.0.6");
     }
 
     #[test]
     fn what_is_not_known_is_not_made_up() {
-        let unknown = decoded(&event::Transition {
+        let unknown = decoded(&event::TransitionRecord {
             owner_source: 0,
             id: 0,
             cookie: 0,
@@ -204,9 +207,12 @@ mod tests {
         });
         assert_eq!((unknown.owner, unknown.id, unknown.socket.cookie, unknown.cgroup), (None, None, None, None));
         assert_eq!(unknown.in_old, Dwell::Unknown);
-        assert_eq!(decoded(&event::Transition { flags: FLAG_AT_LEAST, ..record() }).in_old, Dwell::AtLeast(1_234));
-        assert_eq!(decoded(&event::Transition { owner_source: 99, ..record() }).owner, None);
-        assert_eq!(decoded(&event::Transition { new_state: 42, ..record() }).new, State::Unknown(42));
+        assert_eq!(
+            decoded(&event::TransitionRecord { flags: FLAG_AT_LEAST, ..record() }).in_old,
+            Dwell::AtLeast(1_234)
+        );
+        assert_eq!(decoded(&event::TransitionRecord { owner_source: 99, ..record() }).owner, None);
+        assert_eq!(decoded(&event::TransitionRecord { new_state: 42, ..record() }).new, State::Unknown(42));
     }
 
     #[test]
@@ -217,7 +223,10 @@ mod tests {
             let expected = DecodeError::Length { got: end, expected: bytes.len() };
             assert_eq!(transition(&bytes[..end]), Err(expected));
         }
-        assert_eq!(transition(bytemuck::bytes_of(&event::Transition { kind: 9, ..record })), Err(DecodeError::Kind(9)));
+        assert_eq!(
+            transition(bytemuck::bytes_of(&event::TransitionRecord { kind: 9, ..record })),
+            Err(DecodeError::Kind(9))
+        );
     }
 
     proptest! {

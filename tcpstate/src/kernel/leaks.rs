@@ -10,7 +10,7 @@ use aya::{
 };
 use tcpstate_common::{
     config::{Config, filter},
-    leak::{CodeRanges, Found, KernelStack, MAX_TARGETS, StackHeader, Thread},
+    leak::{CodeRanges, FoundRecord, KernelStack, MAX_TARGETS, StackHeader, Thread},
 };
 use tcpstate_core::model::{
     leak::PlaceId,
@@ -119,7 +119,7 @@ impl LeakMaps {
     }
 
     /// Every descriptor of a leaking socket, then every such socket by itself, and the listeners with a backlog.
-    pub(super) fn found(&mut self, ebpf: &mut Ebpf, mut found: impl FnMut(&Found) + Send) -> Result<()> {
+    pub(super) fn found(&mut self, ebpf: &mut Ebpf, mut found: impl FnMut(&FoundRecord) + Send) -> Result<()> {
         self.found_descriptors(ebpf, &mut found)?;
         if !self.sockets {
             return Ok(());
@@ -131,7 +131,7 @@ impl LeakMaps {
     }
 
     /// Every descriptor of a leaking socket.
-    pub(super) fn found_descriptors(&mut self, ebpf: &mut Ebpf, found: impl FnMut(&Found) + Send) -> Result<()> {
+    pub(super) fn found_descriptors(&mut self, ebpf: &mut Ebpf, found: impl FnMut(&FoundRecord) + Send) -> Result<()> {
         if self.descriptors { each_record(open(program(ebpf, "leaking_files")?)?, found) } else { Ok(()) }
     }
 

@@ -10,7 +10,7 @@ use tcpstate_common::{
     config::{Config, filter},
     counters::Counters,
     helper,
-    leak::{CodeRanges, Found, KernelStack, StackHeader},
+    leak::{CodeRanges, FoundRecord, KernelStack, StackHeader},
 };
 use tcpstate_core::model::{
     leak::PlaceId,
@@ -252,7 +252,7 @@ impl Tracer {
     /// # Errors
     ///
     /// When an iterator cannot run.
-    pub fn found(&mut self, found: impl FnMut(&Found) + Send) -> Result<()> {
+    pub fn found(&mut self, found: impl FnMut(&FoundRecord) + Send) -> Result<()> {
         match (&mut self.leaks, &mut self.ebpf) {
             (Some(leaks), Some(ebpf)) => leaks.found(ebpf, found),
             _ => Ok(()),
@@ -264,7 +264,7 @@ impl Tracer {
     /// # Errors
     ///
     /// When the iterator cannot run.
-    pub fn found_descriptors(&mut self, found: impl FnMut(&Found) + Send) -> Result<()> {
+    pub fn found_descriptors(&mut self, found: impl FnMut(&FoundRecord) + Send) -> Result<()> {
         match (&mut self.leaks, &mut self.ebpf) {
             (Some(leaks), Some(ebpf)) => leaks.found_descriptors(ebpf, found),
             _ => Ok(()),

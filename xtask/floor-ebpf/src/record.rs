@@ -11,7 +11,7 @@ use aya_ebpf::{
     maps::RingBuf,
     programs::RawTracePointContext,
 };
-use tcpstate_common::event::Transition;
+use tcpstate_common::event::TransitionRecord;
 
 /// Holds all records of the longest load, since nobody takes them out.
 #[map]
@@ -22,8 +22,8 @@ static RECORDS: RingBuf = RingBuf::with_byte_size(128 << 20, 0);
 fn at_tracepoint(_ctx: RawTracePointContext) -> i32 {
     // SAFETY: the helper has no preconditions.
     let now = unsafe { bpf_ktime_get_ns() };
-    if let Some(mut record) = RECORDS.reserve::<Transition>(0) {
-        // SAFETY: within the record, which is as large as a `Transition`; nobody reads the rest of it.
+    if let Some(mut record) = RECORDS.reserve::<TransitionRecord>(0) {
+        // SAFETY: within the record, which is as large as a `TransitionRecord`; nobody reads the rest of it.
         unsafe { (&raw mut (*record.as_mut_ptr()).ts_ns).write(now) };
         record.submit(u64::from(BPF_RB_NO_WAKEUP));
     }

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use hashbrown::{HashMap, hash_map::Entry};
 use tcpstate_common::{
-    leak::{FOUND_EOF_READ, FOUND_SINCE, FOUND_UNACCEPTED, Found},
+    leak::{FOUND_EOF_READ, FOUND_SINCE, FOUND_UNACCEPTED, FoundRecord},
     state::TcpState,
 };
 
@@ -40,13 +40,13 @@ pub struct Finds {
 
 impl Finds {
     /// Takes one record.
-    pub fn add(&mut self, raw: &Found) {
+    pub fn add(&mut self, raw: &FoundRecord) {
         if let Err(error) = self.try_add(raw) {
             self.error.get_or_insert(error);
         }
     }
 
-    fn try_add(&mut self, raw: &Found) -> Result<(), DecodeError> {
+    fn try_add(&mut self, raw: &FoundRecord) -> Result<(), DecodeError> {
         if raw.socket.new_state == TcpState::Listen as u8 {
             self.standing.listeners.push(FoundListener {
                 facts: facts(&raw.socket)?,
@@ -114,7 +114,7 @@ impl Finds {
     }
 }
 
-fn socket(raw: &Found) -> Result<FoundSocket, DecodeError> {
+fn socket(raw: &FoundRecord) -> Result<FoundSocket, DecodeError> {
     let has = |flag| raw.socket.flags & flag != 0;
     Ok(FoundSocket {
         facts: facts(&raw.socket)?,
@@ -147,8 +147,8 @@ mod tests {
 
     use super::*;
 
-    fn found(cookie: u64, holder: (u32, u32)) -> Found {
-        let mut found = Found::zeroed();
+    fn found(cookie: u64, holder: (u32, u32)) -> FoundRecord {
+        let mut found = FoundRecord::zeroed();
         found.socket.family = AF_INET;
         found.socket.new_state = TcpState::CloseWait as u8;
         found.socket.cookie = cookie;
@@ -156,7 +156,7 @@ mod tests {
         found
     }
 
-    fn standing(records: &[Found]) -> Standing {
+    fn standing(records: &[FoundRecord]) -> Standing {
         let mut finds = Finds::default();
         records.iter().for_each(|record| finds.add(record));
         finds.finish().expect("whole records")
@@ -189,7 +189,7 @@ mod tests {
 
     #[test]
     fn a_peer_that_waits_is_known_by_the_ends() {
-        let end = |mut found: Found, state, (local, remote), netns| {
+        let end = |mut found: FoundRecord, state, (local, remote), netns| {
             found.socket.new_state = state;
             (found.socket.local_port, found.socket.remote_port, found.socket.netns) = (local, remote, netns);
             found

@@ -5,8 +5,8 @@ use std::num::NonZeroU64;
 use tcpstate_common::{
     event::{self, owner_source},
     leak::{
-        self, Entered, FOUND_EOF_READ, FOUND_SINCE, Found, KIND_ACCEPTED, KIND_CLOSED, KIND_CLOSING, KIND_DESTROYED,
-        KIND_ENTERED, KIND_EOF_READ, KIND_LEFT, SocketEvent,
+        self, EnteredRecord, FOUND_EOF_READ, FOUND_SINCE, FoundRecord, KIND_ACCEPTED, KIND_CLOSED, KIND_CLOSING,
+        KIND_DESTROYED, KIND_ENTERED, KIND_EOF_READ, KIND_LEFT, SocketEvent,
     },
     state::{IPPROTO_MPTCP, TcpState},
 };
@@ -29,7 +29,7 @@ const TICK_FREQUENCIES: [u64; 4] = [100, 250, 300, 1000];
 pub fn event(record: &[u8]) -> Result<LeakEvent, DecodeError> {
     let kind = record.first_chunk().copied().map(u32::from_ne_bytes);
     if kind == Some(KIND_ENTERED) {
-        let raw: Entered = read(record)?;
+        let raw: EnteredRecord = read(record)?;
         return Ok(LeakEvent::Entered {
             at: MonotonicNs(raw.transition.ts_ns),
             facts: facts(&raw.transition)?,
@@ -74,14 +74,14 @@ pub fn any(record: &[u8]) -> Result<Event, DecodeError> {
     match kind {
         Some(event::KIND_TRANSITION) => super::transition(record).map(Event::Transition),
         Some(KIND_ENTERED) => {
-            let raw: Entered = read(record)?;
+            let raw: EnteredRecord = read(record)?;
             Ok(Event::Entered { transition: super::to_transition(&raw.transition)?, opened: place(raw.place) })
         }
         _ => event(record).map(Event::Beside),
     }
 }
 
-fn closing(raw: &leak::Closing) -> Result<Closing, DecodeError> {
+fn closing(raw: &leak::ClosingRecord) -> Result<Closing, DecodeError> {
     let socket = &raw.found.socket;
     let has = |flag| socket.flags & flag != 0;
     Ok(Closing {
@@ -100,7 +100,7 @@ fn closing(raw: &leak::Closing) -> Result<Closing, DecodeError> {
 }
 
 /// `None` of the parent of Multipath TCP subflows: queues and times are those of the subflows.
-pub(super) fn load(raw: &Found) -> Option<SocketLoad> {
+pub(super) fn load(raw: &FoundRecord) -> Option<SocketLoad> {
     if raw.socket.protocol == IPPROTO_MPTCP {
         return None;
     }
@@ -126,7 +126,7 @@ fn tick_frequency(jiffies: u64, monotonic_ns: u64) -> u64 {
     TICK_FREQUENCIES.into_iter().min_by_key(|&frequency| error(frequency)).unwrap_or(TICK_FREQUENCIES[0])
 }
 
-pub(super) fn facts(raw: &event::Transition) -> Result<SocketFacts, DecodeError> {
+pub(super) fn facts(raw: &event::TransitionRecord) -> Result<SocketFacts, DecodeError> {
     let family = family(raw.family)?;
     Ok(SocketFacts {
         id: socket_id(raw.cookie, raw.skaddr),
@@ -144,7 +144,7 @@ pub(super) fn place(raw: u64) -> Option<PlaceId> {
     (raw != 0).then_some(PlaceId(raw))
 }
 
-fn actor(raw: &event::Owner) -> Option<Actor> {
+fn actor(raw: &event::TaskRecord) -> Option<Actor> {
     (raw.tgid != 0).then_some(Actor { pid: raw.tgid, tid: raw.tid, comm: Comm(raw.comm) })
 }
 
@@ -157,7 +157,7 @@ mod tests {
     use crate::decode::seeds::assert_seed;
 
     fn left(kind: u32, tgid: u32) -> SocketEvent {
-        let actor = event::Owner { tgid, tid: tgid, ..event::Owner::default() };
+        let actor = event::TaskRecord { tgid, tid: tgid, ..event::TaskRecord::default() };
         SocketEvent { kind, new_state: 9, pad: [0; 3], ts_ns: 5, cookie: 7, skaddr: 9, actor, place: 11 }
     }
 
@@ -183,9 +183,9 @@ mod tests {
             event(bytes).expect("a whole record");
             assert_seed(name, bytes);
         }
-        let mut entered = Entered::zeroed();
+        let mut entered = EnteredRecord::zeroed();
         (entered.transition.kind, entered.transition.family, entered.place) = (KIND_ENTERED, AF_INET, 11);
-        let mut closing = leak::Closing::zeroed();
+        let mut closing = leak::ClosingRecord::zeroed();
         (closing.found.socket.kind, closing.found.socket.family) = (KIND_CLOSING, AF_INET);
         closing.by.tgid = 42;
         for (bytes, name) in [(bytemuck::bytes_of(&entered), "entered"), (bytemuck::bytes_of(&closing), "closing")] {
