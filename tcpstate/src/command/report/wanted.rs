@@ -1,4 +1,4 @@
-//! Filters in user space: the same answers that the kernel side gives (`tcpstate-ebpf/src/filter.rs`, `owner.rs`), asked of what
+//! Filters in user space: the same answers that the kernel side gives (`tcpstate-ebpf/src/filters`), asked of what
 //! was recorded.
 
 use std::{
