@@ -4,7 +4,7 @@ use std::{fmt, net::IpAddr};
 
 use itoa::Buffer;
 use tcpstate_core::{
-    aggregate::leaks::{Fate, Finding, Peer, Process},
+    aggregate::leaks::{Fate, LeakFinding, Peer, Process},
     model::{Age, Endpoint},
 };
 
@@ -107,7 +107,7 @@ pub(super) fn fate_text(fate: Fate) -> &'static str {
 
 /// The process of a finding, and how many others of its name there are.
 #[must_use]
-pub(super) fn processes(finding: &Finding) -> String {
+pub(super) fn processes(finding: &LeakFinding) -> String {
     let first = finding.group.process.map_or_else(|| "unknown process".to_owned(), |one| ProcessText(one).to_string());
     match finding.processes {
         0 | 1 => first,
