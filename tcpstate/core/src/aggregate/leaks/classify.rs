@@ -1,10 +1,11 @@
 //! From what is kept of one socket to the evidence that a verdict is made of.
 
 use super::{
-    CLOSE_TAKES_NS, Leaks, Observed,
-    infer::Company,
+    openers::Company,
     origin::Origin,
     socket::{Load, Movement, Phase, Socket},
+    tracker::{CLOSE_TAKES_NS, Leaks},
+    types::Observed,
 };
 use crate::{
     aggregate::verdict::{Evidence, Holding, Queues, SentAfterEnd, Verdict, judge},

@@ -6,15 +6,15 @@ use std::{
 };
 
 use super::{
-    Leaks,
     classify::Sighting,
     fate::Fate,
     group::Group,
-    infer::Company,
     kept::Ended,
+    openers::Company,
     origin::{Opening, Origin, Side},
     process::Process,
     sum::Sum,
+    tracker::Leaks,
     types::Observed,
 };
 use crate::{

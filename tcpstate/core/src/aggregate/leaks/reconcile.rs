@@ -5,10 +5,10 @@ use std::{mem, num::NonZeroU32};
 use tcpstate_common::state::TcpState;
 
 use super::{
-    Leaks, WatchedProcess,
     entry_time::EntryTime,
     socket::{FoundAs, Left, LeftBy, Phase, PlaceSlot, Socket},
     table::{GoneSince, Went, WentSince},
+    tracker::{Leaks, WatchedProcess},
     trend::Series,
 };
 use crate::model::{

@@ -5,13 +5,13 @@ use std::collections::BTreeMap;
 use hashbrown::{HashMap, HashSet};
 
 use super::{
-    Leaks,
     classify::Sighting,
     closed::top,
     group::{Ages, Backlog, Example, Group, Held, LeftByCounts, Peer, Range, Tallied, Teller},
     origin::{Origin, Side},
     process::Process,
     socket::{LeftBy, Phase, Socket},
+    tracker::Leaks,
     trend::Growth,
     types::Observed,
 };

@@ -5,15 +5,15 @@ use std::{cmp::Reverse, collections::BTreeMap};
 use hashbrown::HashMap;
 
 use super::{
-    Leaks,
     classify::Sighting,
     closed,
     group::{Group, Tallied},
-    infer::{Company, Openers},
+    openers::{Company, Openers},
     origin::{Opening, Origin, Side},
     process::{LeakingProcess, Process},
     socket::{Movement, Phase, Socket},
     sum::Sum,
+    tracker::Leaks,
     trend::Series,
     types::{ClosedLate, LeakTotals, Observed, Survey},
 };
