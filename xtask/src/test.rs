@@ -26,7 +26,7 @@ pub(crate) enum Part {
 /// All kernels get these. Each of the others runs on one of them, and on another one at the next commit: every test in every
 /// guest takes longer than all the rest (`cargo xtask vm`).
 const OF_KERNELS: [&str; 12] = [
-    "gate::leaks::closed_by_nothing_but_the_exit",
+    "runs::leaks::closed_by_nothing_but_the_exit",
     "hunts::closing::by_every_call",
     "late_attach::to_an_accept_under_way",
     "losses::nothing_overwritten",

@@ -1,4 +1,4 @@
-//! Tests of `tcpstate trace` on real sockets, as root, on the running kernel.
+//! Tests of the commands that trace, on real sockets, as root, on the running kernel.
 //!
 //! The tracer is the real binary; its `-o json` is compared with what the sockets' own processes measured and with what
 //! the kernel says elsewhere (`SO_COOKIE`, `getsockname()`, `/proc`, `ss`). `ip` and `ss` (iproute2) and `nsenter`
@@ -9,7 +9,6 @@ mod bad_days;
 mod doctor;
 mod dwell;
 mod filters;
-mod gate;
 mod hunts;
 mod late_attach;
 mod limits;
@@ -20,6 +19,7 @@ mod output;
 mod owners;
 mod probes;
 mod recordings;
+mod runs;
 mod scenarios;
 mod sequences;
 mod simultaneous;
@@ -67,7 +67,7 @@ fn heed_the_keyboard() {
 fn build_programs() -> anyhow::Result<()> {
     scenarios::build()?;
     hunts::build()?;
-    gate::build()
+    runs::build()
 }
 
 fn launch(arguments: &[String]) -> anyhow::Result<()> {
@@ -94,7 +94,7 @@ fn trials() -> Vec<Trial> {
         limits::trials(),
         bad_days::trials(),
         hunts::trials(),
-        gate::trials(),
+        runs::trials(),
         recordings::trials(),
         scenarios::trials(),
         states::trials(),

@@ -20,12 +20,12 @@ pub(crate) const INAPPLICABLE: &[Inapplicable] = &[
     Inapplicable {
         kernels: &["6.12-confidentiality"],
         tests: &[
-            "gate::leaks::allowed",
-            "gate::leaks::closed_late",
-            "gate::leaks::ghosts",
-            "gate::suites::node",
-            "gate::suites::perl",
-            "gate::suites::pytest",
+            "runs::leaks::allowed",
+            "runs::leaks::closed_late",
+            "runs::leaks::ghosts",
+            "runs::suites::node",
+            "runs::suites::perl",
+            "runs::suites::pytest",
             "hunts::callers::*",
             "hunts::changes::never_accepted_then_accepted",
             "hunts::crowded::stacks_do_not_end",
@@ -40,7 +40,7 @@ pub(crate) const INAPPLICABLE: &[Inapplicable] = &[
     Inapplicable {
         kernels: &["6.12-confidentiality"],
         tests: &[
-            "gate::passing::input_and_output",
+            "runs::passing::input_and_output",
             "hunts::errors::hostile_names",
             "hunts::errors::process_exits",
             "hunts::errors::reader_goes_away",

@@ -1,4 +1,4 @@
-//! Test suites of three languages, and a program in another: with the bug they leak and fail the gate, without they pass.
+//! Test suites of three languages, and a program in another: with the bug they leak and the run fails, without it passes.
 
 use std::{ffi::OsString, path::PathBuf};
 
@@ -13,10 +13,10 @@ use crate::{
 
 pub(crate) fn trials() -> Vec<Trial> {
     vec![
-        trial("gate::suites::pytest", pytest),
-        trial("gate::suites::rust", rust),
-        trial("gate::suites::node", node),
-        trial("gate::suites::perl", perl),
+        trial("runs::suites::pytest", pytest),
+        trial("runs::suites::rust", rust),
+        trial("runs::suites::node", node),
+        trial("runs::suites::perl", perl),
     ]
 }
 

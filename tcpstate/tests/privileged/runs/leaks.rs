@@ -12,16 +12,16 @@ use crate::support::run::trial;
 
 pub(crate) fn trials() -> Vec<Trial> {
     vec![
-        trial("gate::leaks::closed_by_nothing_but_the_exit", by_exit),
-        trial("gate::leaks::named_by_the_first_thread", named_by_the_first_thread),
-        trial("gate::leaks::ghosts", ghosts),
-        trial("gate::leaks::held_last_by_another", held_last_by_another),
-        trial("gate::leaks::closed_late", closed_late),
-        trial("gate::leaks::two_thousand_children", two_thousand_children),
-        trial("gate::leaks::of_a_daemon", of_a_daemon),
-        trial("gate::leaks::of_another_user", of_another_user),
-        trial("gate::leaks::in_another_network_namespace", in_another_network_namespace),
-        trial("gate::leaks::allowed", allowed),
+        trial("runs::leaks::closed_by_nothing_but_the_exit", by_exit),
+        trial("runs::leaks::named_by_the_first_thread", named_by_the_first_thread),
+        trial("runs::leaks::ghosts", ghosts),
+        trial("runs::leaks::held_last_by_another", held_last_by_another),
+        trial("runs::leaks::closed_late", closed_late),
+        trial("runs::leaks::two_thousand_children", two_thousand_children),
+        trial("runs::leaks::of_a_daemon", of_a_daemon),
+        trial("runs::leaks::of_another_user", of_another_user),
+        trial("runs::leaks::in_another_network_namespace", in_another_network_namespace),
+        trial("runs::leaks::allowed", allowed),
     ]
 }
 

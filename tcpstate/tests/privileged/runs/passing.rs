@@ -17,13 +17,13 @@ use crate::support::{
 
 pub(crate) fn trials() -> Vec<Trial> {
     vec![
-        trial("gate::passing::exit_codes", exit_codes),
-        trial("gate::passing::input_and_output", input_and_output),
-        trial("gate::passing::signals", signals),
-        trial("gate::passing::limits", limits),
-        trial("gate::passing::children_ignored", children_ignored),
-        trial("gate::passing::nested_pids", nested_pids),
-        trial("gate::passing::without_privilege", without_privilege),
+        trial("runs::passing::exit_codes", exit_codes),
+        trial("runs::passing::input_and_output", input_and_output),
+        trial("runs::passing::signals", signals),
+        trial("runs::passing::limits", limits),
+        trial("runs::passing::children_ignored", children_ignored),
+        trial("runs::passing::nested_pids", nested_pids),
+        trial("runs::passing::without_privilege", without_privilege),
     ]
 }
 

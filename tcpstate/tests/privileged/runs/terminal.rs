@@ -27,11 +27,11 @@ use crate::{scenarios::compile, support::run::trial};
 
 pub(crate) fn trials() -> Vec<Trial> {
     vec![
-        trial("gate::terminal::command_killed", command_killed),
-        trial("gate::terminal::command_ends_by_itself", command_ends_by_itself),
-        trial("gate::terminal::terminated", terminated),
-        trial("gate::terminal::interrupted", interrupted),
-        trial("gate::terminal::stopped_and_continued", stopped_and_continued),
+        trial("runs::terminal::command_killed", command_killed),
+        trial("runs::terminal::command_ends_by_itself", command_ends_by_itself),
+        trial("runs::terminal::terminated", terminated),
+        trial("runs::terminal::interrupted", interrupted),
+        trial("runs::terminal::stopped_and_continued", stopped_and_continued),
     ]
 }
 
