@@ -1,0 +1,62 @@
+//! What a stack costs from its copy to its names: `cargo bench -p tcpstate-stacks`. Needs rustc for the program that it looks at.
+
+#[path = "../tests/stacks/target.rs"]
+#[expect(dead_code, reason = "shared with the tests")]
+mod target;
+
+use std::hint::black_box;
+
+use criterion::{BatchSize, Criterion};
+use target::{Capture, Result, Target, build, capture, threads, wait_for_call};
+use tcpstate_stacks::{
+    symbolize::{Symbolizer, hint},
+    unwind::{End, Unwinder},
+};
+
+/// Bytes of a stack that are copied, as by default.
+const COPIED: usize = 16 * 1024;
+
+/// A Rust server that waits in `accept()`, with the debug info of its own and of the standard library; and the stack of its thread.
+fn server() -> Result<(Target, Capture)> {
+    let program = build("bench", "blocked.rs", "rustc --edition 2021 --crate-name blocked -C opt-level=3 -g")?;
+    let target = Target::start(&program, &[""; 0])?;
+    wait_for_call(target.pid(), target.pid(), libc::SYS_futex)?;
+    let thread = *threads(target.pid())?.get(1).ok_or("no second thread")?;
+    wait_for_call(target.pid(), thread, libc::SYS_accept4)?;
+    let capture = capture(target.pid(), thread, COPIED)?;
+    Ok((target, capture))
+}
+
+fn main() -> Result {
+    let (_target, capture) = server()?;
+    let mut unwinder = Unwinder::new();
+    let stack = unwinder.unwind(&capture.raw());
+    assert_eq!(stack.end, End::Complete);
+
+    let mut criterion = Criterion::default().configure_from_args();
+    let mut group = criterion.benchmark_group("stack");
+    group.bench_function("unwind, process known", |bencher| {
+        bencher.iter(|| black_box(unwinder.unwind(&capture.raw())));
+    });
+    group.bench_function("unwind, first of all", |bencher| {
+        bencher.iter(|| black_box(Unwinder::new().unwind(&capture.raw())));
+    });
+    group.bench_function("name, addresses known", |bencher| {
+        let mut symbolizer = Symbolizer::new();
+        bencher.iter(|| {
+            let named = symbolizer.symbolize(&stack);
+            black_box(hint(&stack, &named));
+            black_box(named)
+        });
+    });
+    group.bench_function("name, first of all", |bencher| {
+        bencher.iter_batched_ref(
+            Symbolizer::new,
+            |symbolizer| black_box(symbolizer.symbolize(&stack)),
+            BatchSize::PerIteration,
+        );
+    });
+    group.finish();
+    criterion.final_summary();
+    Ok(())
+}
