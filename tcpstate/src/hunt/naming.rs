@@ -11,7 +11,7 @@ use std::{
 use tcpstate_core::model::stack::{Frame, Source, Stack};
 use tcpstate_stacks::{
     symbolize::{self, KernelSymbols, Symbolizer, hint, is_interpreter},
-    unwind::{self, End, Place},
+    unwind::{Backing, StackEnd, UnwoundStack},
 };
 use tokio::sync::oneshot;
 
@@ -21,7 +21,7 @@ use crate::host::memory;
 #[derive(Debug)]
 pub(crate) struct Unnamed {
     /// The part of user space.
-    pub(crate) stack: unwind::Stack,
+    pub(crate) stack: UnwoundStack,
     /// Addresses in the kernel.
     pub(crate) kernel: Vec<u64>,
     /// Whether the callers that are missing were seen to differ.
@@ -110,13 +110,13 @@ fn run(queue: &mpsc::Receiver<Work>) {
 fn name(symbolizer: &mut Symbolizer, kernel: &mut KernelSymbols, unnamed: &Unnamed) -> Stack {
     let truncated = match &unnamed.stack.end {
         _ if unnamed.varying => Some("callers further out vary".to_owned()),
-        End::Complete => None,
-        End::Truncated(reason) => Some(reason.to_string()),
+        StackEnd::Complete => None,
+        StackEnd::Truncated(reason) => Some(reason.to_string()),
     };
     let named = symbolizer.symbolize(&unnamed.stack);
     let hint = hint(&unnamed.stack, &named);
     let mut code = unnamed.stack.frames.iter().zip(&named);
-    let is_nameless = code.any(|(address, named)| address.place == Place::Jit && named.functions.is_empty());
+    let is_nameless = code.any(|(address, named)| address.backing == Backing::Jit && named.functions.is_empty());
     // Not where nothing is known of the code: of hundreds of short-lived processes that would be as many groups.
     let process = is_nameless.then(|| unnamed.stack.perf_map.pid());
     let mut frames: Vec<Frame> = named.iter().flat_map(frames).collect();
@@ -163,7 +163,7 @@ mod tests {
 
     fn unnamed() -> Unnamed {
         let perf_map = Arc::new(PerfMapFile::new(u32::MAX));
-        let stack = unwind::Stack { frames: Vec::new(), end: End::Complete, perf_map, mapped: [].into() };
+        let stack = UnwoundStack { frames: Vec::new(), end: StackEnd::Complete, perf_map, mapped: [].into() };
         Unnamed { stack, kernel: Vec::new(), varying: true, asleep: false }
     }
 

@@ -14,7 +14,7 @@ use tcpstate_core::model::{
 };
 use tcpstate_stacks::{
     process::stack::read_stack,
-    unwind::{RawStack, fold},
+    unwind::{StackCopy, fold},
 };
 
 use super::{
@@ -98,10 +98,10 @@ pub(crate) fn of_processes(pids: &[u32], threads: &[FoundThread], stacks: &mut S
             threads.iter().filter(|found| found.thread.task.tgid == pid && found.thread.syscall >= 0)
         {
             if read_stack(pid, thread.registers.sp, STACK_BYTES, &mut bytes).is_ok() {
-                let truncated_copy = bytes.len() >= STACK_BYTES;
+                let may_go_on = bytes.len() >= STACK_BYTES;
                 let registers = registers(thread.registers);
                 asleep.0.push(Asleep { pid, thread: *thread });
-                let raw = RawStack { pid, registers, stack: &bytes, missing: &[], start_stack: None, truncated_copy };
+                let raw = StackCopy { pid, registers, bytes: &bytes, missing: &[], start_stack: None, may_go_on };
                 asleep.1.push(stacks.of_thread(&raw, kernel));
             }
         }

@@ -16,7 +16,7 @@ use tcpstate_core::{
 };
 use tcpstate_stacks::{
     process::descriptors,
-    unwind::{self, Address, Place, RawStack, Registers, Unwinder},
+    unwind::{Backing, CodeAddress, Registers, StackCopy, Unwinder, UnwoundStack},
 };
 use tokio::sync::oneshot;
 
@@ -45,7 +45,7 @@ pub(crate) struct Stacks {
 #[derive(Debug)]
 struct Known {
     pid: u32,
-    stack: unwind::Stack,
+    stack: UnwoundStack,
     /// Of the first time that there was one, where kernel stacks are wanted.
     kernel: Vec<u64>,
     /// More than one stack was seen.
@@ -103,13 +103,13 @@ impl Stacks {
         // The copy begins before the stack pointer.
         let before = header.registers.sp - StackHeader::start(&header.registers);
         let missing = missing(header);
-        let stack = self.unwinder.unwind(&RawStack {
+        let stack = self.unwinder.unwind(&StackCopy {
             pid: header.tgid,
             registers: registers(header.registers),
-            stack: bytes.get(before as usize..).unwrap_or_default(),
+            bytes: bytes.get(before as usize..).unwrap_or_default(),
             missing: &missing,
             start_stack: Some(header.start_stack).filter(|&start| start != 0),
-            truncated_copy: bytes.len() >= limit,
+            may_go_on: bytes.len() >= limit,
         });
         self.came += 1;
         let came = self.came;
@@ -200,7 +200,7 @@ impl Stacks {
     }
 
     /// Unwinds a stack that belongs to no place: that of a sleeping thread.
-    pub(crate) fn of_thread(&mut self, raw: &RawStack<'_>, kernel: &KernelStack) -> Unnamed {
+    pub(crate) fn of_thread(&mut self, raw: &StackCopy<'_>, kernel: &KernelStack) -> Unnamed {
         Unnamed { stack: self.unwinder.unwind(raw), kernel: addresses(kernel).to_vec(), varying: false, asleep: true }
     }
 
@@ -228,7 +228,7 @@ impl Stacks {
 
 impl Known {
     /// A place is met again now and then, to see whether it is one stack. Where it is not, only what is common is known.
-    fn meet(&mut self, stack: &unwind::Stack, kernel: &[u64], came: u64) {
+    fn meet(&mut self, stack: &UnwoundStack, kernel: &[u64], came: u64) {
         self.came = came;
         if self.kernel.is_empty() {
             self.kernel = kernel.to_vec();
@@ -243,8 +243,8 @@ impl Known {
 }
 
 /// Whether two stacks lead through the same code of files. Code that is made at run time moves while the same functions run.
-fn same_files_code(one: &unwind::Stack, other: &unwind::Stack) -> bool {
-    let of_files = |address: &&Address| address.place != Place::Jit;
+fn same_files_code(one: &UnwoundStack, other: &UnwoundStack) -> bool {
+    let of_files = |address: &&CodeAddress| address.backing != Backing::Jit;
     one.frames.iter().filter(of_files).eq(other.frames.iter().filter(of_files))
 }
 

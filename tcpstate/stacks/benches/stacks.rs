@@ -10,7 +10,7 @@ use criterion::{BatchSize, Criterion};
 use target::{Capture, Result, Target, build, capture, threads, wait_for_call};
 use tcpstate_stacks::{
     symbolize::{Symbolizer, hint},
-    unwind::{End, Unwinder},
+    unwind::{StackEnd, Unwinder},
 };
 
 /// Bytes of a stack that are copied, as by default.
@@ -31,7 +31,7 @@ fn main() -> Result {
     let (_target, capture) = server()?;
     let mut unwinder = Unwinder::new();
     let stack = unwinder.unwind(&capture.raw());
-    assert_eq!(stack.end, End::Complete);
+    assert_eq!(stack.end, StackEnd::Complete);
 
     let mut criterion = Criterion::default().configure_from_args();
     let mut group = criterion.benchmark_group("stack");

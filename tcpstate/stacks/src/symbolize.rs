@@ -17,14 +17,14 @@ pub use kernel::KernelSymbols;
 
 use std::sync::Arc;
 
-use crate::unwind::{Address, Place, Stack};
-use files::Files;
+use crate::unwind::{Backing, CodeAddress, UnwoundStack};
+use files::SymbolFiles;
 use perf_map::PerfMaps;
 
 /// Finds names, and remembers them. It stays on the thread that made it: what it parses is not shared.
 #[derive(Debug, Default)]
 pub struct Symbolizer {
-    files: Files,
+    files: SymbolFiles,
     perf_maps: PerfMaps,
 }
 
@@ -41,13 +41,13 @@ impl Symbolizer {
     }
 
     /// Names every address of a stack. Never fails: what to show of an address without a name is [`Frame::unnamed`].
-    pub fn symbolize(&mut self, stack: &Stack) -> Vec<Frame> {
-        let has_jit = stack.frames.iter().any(|address| address.place == Place::Jit);
+    pub fn symbolize(&mut self, stack: &UnwoundStack) -> Vec<Frame> {
+        let has_jit = stack.frames.iter().any(|address| address.backing == Backing::Jit);
         let perf_map = if has_jit { self.perf_maps.get(&stack.perf_map) } else { None };
-        let frame = |address: &Address| {
+        let frame = |address: &CodeAddress| {
             let ip = address.ip;
-            match &address.place {
-                Place::Module { module, address: at } => {
+            match &address.backing {
+                Backing::Module { module, address: at } => {
                     let functions = self.files.functions(module, *at);
                     Frame {
                         ip,
@@ -56,17 +56,17 @@ impl Symbolizer {
                         functions,
                     }
                 }
-                Place::File { path, offset, .. } => Frame {
+                Backing::Unreadable { path, offset, .. } => Frame {
                     ip,
                     module: Some(Arc::clone(path)),
                     offset: offset.wrapping_add(u64::from(address.is_return)),
                     functions: [].into(),
                 },
-                Place::Jit => {
+                Backing::Jit => {
                     let name = perf_map.and_then(|map| map.name(ip.saturating_sub(u64::from(address.is_return))));
                     Frame { ip, module: None, offset: 0, functions: name.map(perf_map::function).into_iter().collect() }
                 }
-                Place::Unknown => Frame { ip, module: None, offset: 0, functions: [].into() },
+                Backing::Unknown => Frame { ip, module: None, offset: 0, functions: [].into() },
             }
         };
         stack.frames.iter().map(frame).collect()

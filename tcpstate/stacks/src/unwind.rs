@@ -19,7 +19,7 @@ use std::{fmt, sync::Arc};
 
 pub use fold::{Folded, fold};
 pub use module::Module;
-pub use types::{Address, End, Place, RawStack, Reason, Registers, Stack};
+pub use types::{Backing, CodeAddress, Registers, StackCopy, StackEnd, Truncation, UnwoundStack};
 
 use crate::process::{ProcessError, perf_map::PerfMapFile};
 use module::Modules;
@@ -47,26 +47,28 @@ impl Unwinder {
         Self::default()
     }
 
-    /// Follows a stack as far as it goes. Never fails: [`Stack::end`] says what is missing.
+    /// Follows a stack as far as it goes. Never fails: [`UnwoundStack::end`] says what is missing.
     ///
     /// The first stack of a process reads its mappings and the files on the way, so the process must be alive then. It need
     /// not be for the next ones, as long as they lead through the same files.
-    pub fn unwind(&mut self, raw: &RawStack<'_>) -> Stack {
-        match self.spaces.get(raw.pid, raw.start_stack) {
+    pub fn unwind(&mut self, copy: &StackCopy<'_>) -> UnwoundStack {
+        match self.spaces.get(copy.pid, copy.start_stack) {
             Ok(space) => {
-                let (frames, end) = self.walker.walk(raw, space, &mut self.modules);
-                Stack { frames, end, perf_map: Arc::clone(space.perf_map()), mapped: Arc::clone(space.mapped()) }
+                let (frames, end) = self.walker.walk(copy, space, &mut self.modules);
+                UnwoundStack { frames, end, perf_map: Arc::clone(space.perf_map()), mapped: Arc::clone(space.mapped()) }
             }
             Err(unknown) => {
                 let reason = match unknown {
-                    Unknown::Replaced => Reason::ProgramGone,
-                    Unknown::Process(ProcessError::Gone(_)) => Reason::ProcessGone,
-                    Unknown::Process(error @ ProcessError::Read { .. }) => Reason::NoMappings(error.to_string().into()),
+                    Unknown::Replaced => Truncation::ProgramGone,
+                    Unknown::Process(ProcessError::Gone(_)) => Truncation::ProcessGone,
+                    Unknown::Process(error @ ProcessError::Read { .. }) => {
+                        Truncation::NoMappings(error.to_string().into())
+                    }
                 };
-                Stack {
-                    frames: vec![Address { ip: raw.registers.ip, is_return: false, place: Place::Unknown }],
-                    end: End::Truncated(reason),
-                    perf_map: Arc::new(PerfMapFile::new(raw.pid)),
+                UnwoundStack {
+                    frames: vec![CodeAddress { ip: copy.registers.ip, is_return: false, backing: Backing::Unknown }],
+                    end: StackEnd::Truncated(reason),
+                    perf_map: Arc::new(PerfMapFile::new(copy.pid)),
                     mapped: [].into(),
                 }
             }
@@ -87,6 +89,6 @@ mod tests {
     fn stacks_go_from_thread_to_thread() {
         fn is_send<T: Send>() {}
         is_send::<Unwinder>();
-        is_send::<Stack>();
+        is_send::<UnwoundStack>();
     }
 }

@@ -23,7 +23,7 @@ const MAX_PARSED: usize = 128;
 
 /// The files that were read.
 #[derive(Debug)]
-pub(super) struct Files {
+pub(super) struct SymbolFiles {
     symbolizer: Symbolizer,
     /// Modules that `symbolizer` has parsed.
     parsed: HashSet<u64>,
@@ -31,13 +31,13 @@ pub(super) struct Files {
     go: HashMap<u64, Option<GoFunctions>>,
 }
 
-impl Default for Files {
+impl Default for SymbolFiles {
     fn default() -> Self {
         Self { symbolizer: Symbolizer::new(), parsed: HashSet::new(), names: HashMap::new(), go: HashMap::new() }
     }
 }
 
-impl Files {
+impl SymbolFiles {
     /// The functions at an address of a file, innermost first; none when no name is known.
     pub(super) fn functions(&mut self, module: &Module, address: u64) -> Arc<[Function]> {
         if self.names.len() >= MAX_NAMES {

@@ -5,7 +5,7 @@ use std::path::Path;
 use super::Frame;
 use crate::{
     process::perf_map::PerfMapError,
-    unwind::{Address, End, Place, Reason, Stack},
+    unwind::{Backing, CodeAddress, StackEnd, Truncation, UnwoundStack},
 };
 
 /// What runs functions that V8 has not compiled: one for all, unless each has a copy of its own
@@ -26,9 +26,9 @@ enum Interpreter {
 ///
 /// `frames` are its names. `None` when there is no interpreter, or when the process writes a perf map already that says all.
 #[must_use]
-pub fn hint(stack: &Stack, frames: &[Frame]) -> Option<String> {
+pub fn hint(stack: &UnwoundStack, frames: &[Frame]) -> Option<String> {
     let interpreter = Interpreter::on(stack)?;
-    let lost = stack.end == End::Truncated(Reason::NoFramePointer);
+    let lost = stack.end == StackEnd::Truncated(Truncation::NoFramePointer);
     let pid = stack.perf_map.pid();
     match stack.perf_map.open() {
         Err(PerfMapError::None) => Some(interpreter.hint(pid, lost)),
@@ -48,14 +48,14 @@ pub fn is_interpreter(path: &Path) -> bool {
 impl Interpreter {
     /// The one that a stack leads through. Of a stack with code made at run time that does not get as far as the runtime
     /// itself, the one that the process maps.
-    fn on(stack: &Stack) -> Option<Self> {
-        let of_frame = |frame: &Address| match &frame.place {
-            Place::Module { module, .. } => Self::of(module.path()),
-            Place::File { path, .. } => Self::of(path),
-            Place::Jit | Place::Unknown => None,
+    fn on(stack: &UnwoundStack) -> Option<Self> {
+        let of_frame = |frame: &CodeAddress| match &frame.backing {
+            Backing::Module { module, .. } => Self::of(module.path()),
+            Backing::Unreadable { path, .. } => Self::of(path),
+            Backing::Jit | Backing::Unknown => None,
         };
         stack.frames.iter().find_map(of_frame).or_else(|| {
-            let has_jit = stack.frames.iter().any(|frame| frame.place == Place::Jit);
+            let has_jit = stack.frames.iter().any(|frame| frame.backing == Backing::Jit);
             if has_jit { stack.mapped.iter().find_map(|path| Self::of(path)) } else { None }
         })
     }
@@ -168,12 +168,13 @@ mod tests {
     }
 
     /// A stack of two frames in a process that maps Java.
-    fn truncated_in(place: Place) -> Stack {
-        let frames = [Place::File { path: Path::new("/lib/libc.so.6").into(), offset: 0, why: "gone".into() }, place];
-        let address = |place| Address { ip: 4096, is_return: true, place };
-        Stack {
+    fn truncated_in(backing: Backing) -> UnwoundStack {
+        let frames =
+            [Backing::Unreadable { path: Path::new("/lib/libc.so.6").into(), offset: 0, why: "gone".into() }, backing];
+        let address = |backing| CodeAddress { ip: 4096, is_return: true, backing };
+        UnwoundStack {
             frames: frames.map(address).into(),
-            end: End::Truncated(Reason::NoFramePointer),
+            end: StackEnd::Truncated(Truncation::NoFramePointer),
             perf_map: Arc::new(PerfMapFile::new(u32::MAX)),
             mapped: ["/usr/bin/java", "/usr/lib/jvm/lib/server/libjvm.so"].map(PathBuf::from).into(),
         }
@@ -181,13 +182,13 @@ mod tests {
 
     #[test]
     fn a_stack_that_ends_before_the_runtime() {
-        let hint = hint(&truncated_in(Place::Jit), &[]).expect("a hint");
+        let hint = hint(&truncated_in(Backing::Jit), &[]).expect("a hint");
         assert!(hint.contains("PreserveFramePointer") && hint.contains("perfmap"), "{hint}");
     }
 
     #[test]
     fn a_program_with_a_runtime_in_it_has_stacks_of_its_own() {
-        let native = Place::File { path: Path::new("/usr/bin/postgres").into(), offset: 0, why: "gone".into() };
+        let native = Backing::Unreadable { path: Path::new("/usr/bin/postgres").into(), offset: 0, why: "gone".into() };
         assert_eq!(hint(&truncated_in(native), &[]), None);
     }
 }

@@ -8,7 +8,7 @@ use super::Registers;
 #[cfg(not(target_arch = "x86_64"))]
 compile_error!("stacks are unwound on x86-64 only; this file is what another processor needs");
 
-pub(super) type Unwinder<D> = UnwinderX86_64<D>;
+pub(super) type CfiUnwinder<D> = UnwinderX86_64<D>;
 pub(super) type Cache = CacheX86_64;
 pub(super) type Regs = UnwindRegsX86_64;
 

@@ -17,13 +17,13 @@ use super::{
     image::Image,
 };
 
-type Reader<'a> = EndianSlice<'a, LittleEndian>;
+type SectionReader<'a> = EndianSlice<'a, LittleEndian>;
 /// Room in which gimli builds the rules of a row; reused.
 pub(super) type Scratch = UnwindContext<usize>;
 
 /// What unwind info says of one address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Rule {
+pub(super) enum UnwindRule {
     /// Nothing.
     None,
     /// How to find the caller.
@@ -75,12 +75,13 @@ impl Cfa {
 /// Unwind info of a module, by the addresses of its file.
 pub(super) struct Cfi {
     section: Arc<[u8]>,
-    kind: Kind,
+    fdes: Fdes,
     bases: BaseAddresses,
-    unwinder: arch::Unwinder<Arc<[u8]>>,
+    unwinder: arch::CfiUnwinder<Arc<[u8]>>,
 }
 
-enum Kind {
+/// Where the entry of an address is found, by the section that they are in.
+enum Fdes {
     EhFrameWithTable(Arc<[u8]>),
     EhFrame(Index),
     DebugFrame(Index),
@@ -101,87 +102,87 @@ impl Cfi {
             got_svma: Some(image.got..image.got),
             ..ExplicitModuleSectionInfo::default()
         };
-        let (section, kind) = if let Some(stored) = image.eh_frame {
+        let (section, fdes) = if let Some(stored) = image.eh_frame {
             let section = stored.load(file).ok()?;
             bases = bases.set_eh_frame(stored.address);
             info.eh_frame_svma = Some(stored.address..stored.address);
             info.eh_frame = Some(Arc::clone(&section));
-            let kind = if let Some(stored) = image.eh_frame_hdr {
+            let fdes = if let Some(stored) = image.eh_frame_hdr {
                 let table = stored.load(file).ok()?;
                 bases = bases.set_eh_frame_hdr(stored.address);
                 info.eh_frame_hdr_svma = Some(stored.address..stored.address);
                 info.eh_frame_hdr = Some(Arc::clone(&table));
-                Kind::EhFrameWithTable(table)
+                Fdes::EhFrameWithTable(table)
             } else {
-                Kind::EhFrame(index(&eh_frame(&section), &bases).ok()?)
+                Fdes::EhFrame(index(&eh_frame(&section), &bases).ok()?)
             };
-            (section, kind)
+            (section, fdes)
         } else {
             let section = image.debug_frame?.load(file).ok()?;
             info.debug_frame = Some(Arc::clone(&section));
-            let kind = Kind::DebugFrame(index(&debug_frame(&section), &bases).ok()?);
-            (section, kind)
+            let fdes = Fdes::DebugFrame(index(&debug_frame(&section), &bases).ok()?);
+            (section, fdes)
         };
-        let mut unwinder = arch::Unwinder::new();
+        let mut unwinder = arch::CfiUnwinder::new();
         unwinder.add_module(framehop::Module::new(String::new(), first..last, first, info));
-        Some(Self { section, kind, bases, unwinder })
+        Some(Self { section, fdes, bases, unwinder })
     }
 
     /// How much memory it takes, bytes.
     pub(super) fn size(&self) -> usize {
-        let index = match &self.kind {
-            Kind::EhFrameWithTable(table) => table.len(),
+        let index = match &self.fdes {
+            Fdes::EhFrameWithTable(table) => table.len(),
             // framehop makes an index of its own, half as large.
-            Kind::EhFrame(index) | Kind::DebugFrame(index) => index.len() * size_of::<(u64, usize)>() * 3 / 2,
+            Fdes::EhFrame(index) | Fdes::DebugFrame(index) => index.len() * size_of::<(u64, usize)>() * 3 / 2,
         };
         self.section.len() + index
     }
 
     /// What there is for `address`.
-    pub(super) fn rule(&self, address: u64, scratch: &mut Scratch) -> Rule {
-        match &self.kind {
-            Kind::EhFrameWithTable(table) => {
+    pub(super) fn rule(&self, address: u64, scratch: &mut Scratch) -> UnwindRule {
+        match &self.fdes {
+            Fdes::EhFrameWithTable(table) => {
                 let section = eh_frame(&self.section);
                 let header = EhFrameHdr::new(table, LittleEndian).parse(&self.bases, 8).ok();
                 let offset = header.as_ref().and_then(|header| {
                     let table = header.table()?;
                     table.pointer_to_offset(table.lookup(address, &self.bases).ok()?).ok()
                 });
-                offset.map_or(Rule::None, |offset| self.rule_at(&section, offset, address, scratch))
+                offset.map_or(UnwindRule::None, |offset| self.rule_at(&section, offset, address, scratch))
             }
-            Kind::EhFrame(index) => {
+            Fdes::EhFrame(index) => {
                 let section = eh_frame(&self.section);
-                find(index, address).map_or(Rule::None, |at| self.rule_at(&section, at.into(), address, scratch))
+                find(index, address).map_or(UnwindRule::None, |at| self.rule_at(&section, at.into(), address, scratch))
             }
-            Kind::DebugFrame(index) => {
+            Fdes::DebugFrame(index) => {
                 let section = debug_frame(&self.section);
-                find(index, address).map_or(Rule::None, |at| self.rule_at(&section, at.into(), address, scratch))
+                find(index, address).map_or(UnwindRule::None, |at| self.rule_at(&section, at.into(), address, scratch))
             }
         }
     }
 
-    fn rule_at<'a, S: UnwindSection<Reader<'a>>>(
+    fn rule_at<'a, S: UnwindSection<SectionReader<'a>>>(
         &self,
         section: &S,
         offset: S::Offset,
         address: u64,
         scratch: &mut Scratch,
-    ) -> Rule {
+    ) -> UnwindRule {
         let fde: FrameDescriptionEntry<_> = match section.fde_from_offset(&self.bases, offset, S::cie_from_offset) {
             Ok(fde) if fde.contains(address) => fde,
-            Ok(_) => return Rule::None,
-            Err(_) => return Rule::Unusable,
+            Ok(_) => return UnwindRule::None,
+            Err(_) => return UnwindRule::Unusable,
         };
         if fde.is_signal_trampoline() {
-            return Rule::Signal;
+            return UnwindRule::Signal;
         }
         match fde.unwind_info_for_address(section, &self.bases, scratch, address) {
             Ok(row) => judge(row),
-            Err(_) => Rule::Unusable,
+            Err(_) => UnwindRule::Unusable,
         }
     }
 
-    /// Finds the caller of `address`, where [`Cfi::rule`] said [`Rule::Caller`]. `None`: the return address is 0.
+    /// Finds the caller of `address`, where [`Cfi::rule`] said [`UnwindRule::Caller`]. `None`: the return address is 0.
     pub(super) fn step(
         &self,
         address: FrameAddress,
@@ -194,43 +195,43 @@ impl Cfi {
 }
 
 /// What framehop makes of this row, if it is what the row means.
-fn judge(row: &UnwindTableRow<usize>) -> Rule {
+fn judge(row: &UnwindTableRow<usize>) -> UnwindRule {
     let return_address = match row.register(RETURN_ADDRESS) {
-        None | Some(RegisterRule::Undefined) => return Rule::Outermost,
+        None | Some(RegisterRule::Undefined) => return UnwindRule::Outermost,
         Some(RegisterRule::Offset(offset)) => offset,
-        Some(_) => return Rule::Unusable,
+        Some(_) => return UnwindRule::Unusable,
     };
     let frame_pointer = match row.register(FRAME_POINTER) {
         None | Some(RegisterRule::Undefined | RegisterRule::SameValue) => None,
         Some(RegisterRule::Offset(offset)) => Some(offset),
-        Some(_) => return Rule::Unusable,
+        Some(_) => return UnwindRule::Unusable,
     };
-    let CfaRule::RegisterAndOffset { register, offset } = *row.cfa() else { return Rule::Unusable };
+    let CfaRule::RegisterAndOffset { register, offset } = *row.cfa() else { return UnwindRule::Unusable };
     let base = match register {
         STACK_POINTER => Base::StackPointer,
         FRAME_POINTER => Base::FramePointer,
-        _ => return Rule::Unusable,
+        _ => return UnwindRule::Unusable,
     };
     // The return address is the last thing below the caller's frame.
     if offset < 8 || return_address != -8 {
-        return Rule::Unusable;
+        return UnwindRule::Unusable;
     }
-    Rule::Caller(Cfa { base, offset: offset.unsigned_abs(), saved_fp: frame_pointer })
+    UnwindRule::Caller(Cfa { base, offset: offset.unsigned_abs(), saved_fp: frame_pointer })
 }
 
-fn eh_frame(data: &[u8]) -> EhFrame<Reader<'_>> {
+fn eh_frame(data: &[u8]) -> EhFrame<SectionReader<'_>> {
     let mut section = EhFrame::new(data, LittleEndian);
     section.set_address_size(8);
     section
 }
 
-fn debug_frame(data: &[u8]) -> DebugFrame<Reader<'_>> {
+fn debug_frame(data: &[u8]) -> DebugFrame<SectionReader<'_>> {
     let mut section = DebugFrame::new(data, LittleEndian);
     section.set_address_size(8);
     section
 }
 
-fn index<'a, S: UnwindSection<Reader<'a>>>(section: &S, bases: &BaseAddresses) -> gimli::Result<Index> {
+fn index<'a, S: UnwindSection<SectionReader<'a>>>(section: &S, bases: &BaseAddresses) -> gimli::Result<Index> {
     let mut index = Vec::new();
     let mut entries = section.entries(bases);
     while let Some(entry) = entries.next()? {

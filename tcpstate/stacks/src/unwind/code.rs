@@ -37,7 +37,7 @@ pub(super) struct Pushed {
 
 /// Where a call leads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Target {
+pub(super) enum CallTarget {
     /// To this address of the same file.
     Here(u64),
     /// To what the word at this address of the file says: of a table that the dynamic linker filled in.
@@ -46,11 +46,11 @@ pub(super) enum Target {
 
 /// Remembers the ways it went.
 #[derive(Debug, Default)]
-pub(super) struct Reader {
+pub(super) struct Ways {
     ways: HashMap<(u64, u64, u64), Option<Pushed>>,
 }
 
-impl Reader {
+impl Ways {
     /// What the function at `start` has pushed when it is about to execute `at`; `None` when no jumps lead there, or when the
     /// stack pointer becomes what cannot be followed.
     pub(super) fn pushed(&mut self, module: &Module, start: u64, at: u64) -> Option<Pushed> {
@@ -62,7 +62,7 @@ impl Reader {
 }
 
 /// Where the call leads that ends before `end`: `call rel32`, or `call *table(%rip)`.
-pub(super) fn called(module: &Module, end: u64) -> Option<Target> {
+pub(super) fn called(module: &Module, end: u64) -> Option<CallTarget> {
     [5, 6].into_iter().find_map(|length| {
         let call = of_file(module).at(end.checked_sub(length)?)?;
         if call.mnemonic() != Mnemonic::Call || call.next_ip() != end {
@@ -70,14 +70,14 @@ pub(super) fn called(module: &Module, end: u64) -> Option<Target> {
         }
         match leads_to(&call)? {
             // A stub of the procedure linkage table.
-            here @ Target::Here(stub) => Some(stub_of(module, stub).unwrap_or(here)),
-            table @ Target::Table(_) => Some(table),
+            here @ CallTarget::Here(stub) => Some(stub_of(module, stub).unwrap_or(here)),
+            table @ CallTarget::Table(_) => Some(table),
         }
     })
 }
 
 /// The table entry that the code at `address` jumps by, if it does nothing else.
-fn stub_of(module: &Module, address: u64) -> Option<Target> {
+fn stub_of(module: &Module, address: u64) -> Option<CallTarget> {
     let mut code = of_file(module);
     let mut instruction = code.at(address)?;
     if instruction.mnemonic() == Mnemonic::Endbr64 {
@@ -86,11 +86,11 @@ fn stub_of(module: &Module, address: u64) -> Option<Target> {
     if instruction.flow_control() == FlowControl::IndirectBranch { leads_to(&instruction) } else { None }
 }
 
-fn leads_to(instruction: &Instruction) -> Option<Target> {
+fn leads_to(instruction: &Instruction) -> Option<CallTarget> {
     match instruction.op0_kind() {
-        OpKind::NearBranch64 => Some(Target::Here(instruction.near_branch_target())),
+        OpKind::NearBranch64 => Some(CallTarget::Here(instruction.near_branch_target())),
         OpKind::Memory if instruction.is_ip_rel_memory_operand() => {
-            Some(Target::Table(instruction.ip_rel_memory_address()))
+            Some(CallTarget::Table(instruction.ip_rel_memory_address()))
         }
         _ => None,
     }
@@ -98,7 +98,7 @@ fn leads_to(instruction: &Instruction) -> Option<Target> {
 
 /// A place on the way, and what was pushed until there.
 #[derive(Clone, Copy, Debug)]
-struct Step {
+struct Waypoint {
     address: u64,
     depth: i64,
     saved_fp: Option<i64>,
@@ -106,7 +106,7 @@ struct Step {
 
 fn follow(module: &Module, start: u64, at: u64) -> Option<Pushed> {
     let mut code = of_file(module);
-    let mut ways = vec![Step { address: start, depth: 0, saved_fp: None }];
+    let mut ways = vec![Waypoint { address: start, depth: 0, saved_fp: None }];
     let mut seen = HashSet::new();
     while let Some(mut step) = ways.pop() {
         loop {
@@ -123,12 +123,12 @@ fn follow(module: &Module, start: u64, at: u64) -> Option<Pushed> {
             match instruction.flow_control() {
                 FlowControl::Next | FlowControl::Call | FlowControl::IndirectCall => step = after,
                 FlowControl::UnconditionalBranch => match leads_to(&instruction) {
-                    Some(Target::Here(address)) => step = Step { address, ..after },
+                    Some(CallTarget::Here(address)) => step = Waypoint { address, ..after },
                     _ => break,
                 },
                 FlowControl::ConditionalBranch => {
-                    if let Some(Target::Here(address)) = leads_to(&instruction) {
-                        ways.push(Step { address, ..after });
+                    if let Some(CallTarget::Here(address)) = leads_to(&instruction) {
+                        ways.push(Waypoint { address, ..after });
                     }
                     step = after;
                 }
@@ -140,8 +140,8 @@ fn follow(module: &Module, start: u64, at: u64) -> Option<Pushed> {
 }
 
 /// What one instruction does to the stack. `None`: the stack pointer cannot be followed.
-fn execute(instruction: &Instruction, step: Step) -> Option<Step> {
-    let mut after = Step { address: instruction.next_ip(), ..step };
+fn execute(instruction: &Instruction, step: Waypoint) -> Option<Waypoint> {
+    let mut after = Waypoint { address: instruction.next_ip(), ..step };
     let is_call = matches!(instruction.flow_control(), FlowControl::Call | FlowControl::IndirectCall);
     let to_stack_pointer = instruction.op0_kind() == OpKind::Register && instruction.op0_register() == Register::RSP;
     match instruction.mnemonic() {
@@ -186,19 +186,19 @@ fn immediate(instruction: &Instruction) -> Option<i64> {
 }
 
 /// The code of a file, by its addresses.
-fn of_file(module: &Module) -> Code<impl FnMut(u64) -> Option<Vec<u8>>> {
-    Code::new(|address| module.code(address, PIECE))
+fn of_file(module: &Module) -> CodeReader<impl FnMut(u64) -> Option<Vec<u8>>> {
+    CodeReader::new(|address| module.code(address, PIECE))
 }
 
 /// Code, decoded where it is asked for.
-struct Code<R> {
+struct CodeReader<R> {
     /// Gives the code from an address on, up to [`PIECE`].
     read: R,
     start: u64,
     bytes: Vec<u8>,
 }
 
-impl<R: FnMut(u64) -> Option<Vec<u8>>> Code<R> {
+impl<R: FnMut(u64) -> Option<Vec<u8>>> CodeReader<R> {
     fn new(read: R) -> Self {
         Self { read, start: 0, bytes: Vec::new() }
     }

@@ -12,7 +12,7 @@ use std::{
 use rustix::fs::{fstat, major, minor};
 
 use super::{
-    Place,
+    Backing,
     code::{self, Ending},
     debug_file,
     image::ImageError,
@@ -103,11 +103,11 @@ type Mark = [u8; 32];
 struct Region {
     mapping: Mapping<'static>,
     /// `None`: not looked at yet.
-    code: Option<Code>,
+    code: Option<RegionCode>,
 }
 
 #[derive(Clone, Debug)]
-enum Code {
+enum RegionCode {
     /// With what to subtract from an address for it to become one of the file.
     Module(Arc<Module>, u64),
     /// A file that cannot be read, and why.
@@ -198,7 +198,7 @@ impl Space {
     }
 
     /// The code at `address`, read from its file if that was not done yet. `None`: there is none.
-    pub(super) fn find(&mut self, address: u64, modules: &mut Modules) -> Option<Place> {
+    pub(super) fn find(&mut self, address: u64, modules: &mut Modules) -> Option<Backing> {
         let after = self.regions.partition_point(|region| region.mapping.start <= address);
         let Region { mapping, code } = &mut self.regions[after.checked_sub(1)?];
         if address >= mapping.end {
@@ -206,21 +206,21 @@ impl Space {
         }
         let code = code.get_or_insert_with(|| {
             let code = open(self.pid, mapping, modules);
-            if matches!(code, Code::Jit) {
+            if matches!(code, RegionCode::Jit) {
                 self.perf_map.hold();
             }
             code
         });
         Some(match code {
-            Code::Module(module, bias) => {
-                Place::Module { module: Arc::clone(module), address: address.wrapping_sub(*bias) }
+            RegionCode::Module(module, bias) => {
+                Backing::Module { module: Arc::clone(module), address: address.wrapping_sub(*bias) }
             }
-            Code::Unreadable(path, why) => Place::File {
+            RegionCode::Unreadable(path, why) => Backing::Unreadable {
                 path: Arc::clone(path),
                 offset: address - mapping.start + mapping.offset,
                 why: Arc::clone(why),
             },
-            Code::Jit => Place::Jit,
+            RegionCode::Jit => Backing::Jit,
         })
     }
 }
@@ -237,7 +237,7 @@ fn mapped(regions: &[Region]) -> Arc<[PathBuf]> {
     paths.into()
 }
 
-fn open(pid: u32, mapping: &Mapping<'_>, modules: &mut Modules) -> Code {
+fn open(pid: u32, mapping: &Mapping<'_>, modules: &mut Modules) -> RegionCode {
     let (path, module) = match mapping.file() {
         Some(mapped) => {
             let module = open_file(pid, mapping, mapped.path).map_err(ImageError::Io);
@@ -247,15 +247,15 @@ fn open(pid: u32, mapping: &Mapping<'_>, modules: &mut Modules) -> Code {
         None if mapping.is_vdso() => {
             (Path::new("[vdso]"), read_vdso(pid, mapping).and_then(|image| modules.vdso(image)))
         }
-        None => return Code::Jit,
+        None => return RegionCode::Jit,
     };
-    let unreadable = |why: &str| Code::Unreadable(path.into(), why.into());
+    let unreadable = |why: &str| RegionCode::Unreadable(path.into(), why.into());
     match module {
         Ok(module) => match module.bias(mapping.start, mapping.end, mapping.offset) {
-            Some(bias) => Code::Module(module, bias),
+            Some(bias) => RegionCode::Module(module, bias),
             None => unreadable("no segment of it belongs there"),
         },
-        Err(ImageError::NotElf) => Code::Jit,
+        Err(ImageError::NotElf) => RegionCode::Jit,
         Err(error) => {
             tracing::debug!(pid, path = ?path, %error, "failed to read a mapped file");
             unreadable(&error.to_string())

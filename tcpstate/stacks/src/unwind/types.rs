@@ -23,29 +23,29 @@ pub struct Registers {
 
 /// A stack as it was captured.
 #[derive(Clone, Copy, Debug)]
-pub struct RawStack<'a> {
+pub struct StackCopy<'a> {
     /// Process (thread-group id) in the initial pid namespace.
     pub pid: u32,
     /// Registers of the thread.
     pub registers: Registers,
     /// Memory from `registers.sp` upwards.
-    pub stack: &'a [u8],
-    /// Addresses of it that are not in `stack`, whatever it holds there: these pages were not in memory.
+    pub bytes: &'a [u8],
+    /// Addresses of it that are not in `bytes`, whatever it holds there: these pages were not in memory.
     pub missing: &'a [Range<u64>],
     /// Where the stack of the process's first thread began, where that is known: each program that a process executes has its
     /// own.
     pub start_stack: Option<u64>,
-    /// Whether the stack may go on where `stack` ends: the copy is as long as it was allowed to be.
-    pub truncated_copy: bool,
+    /// Whether the stack may go on where `bytes` end: the copy is as long as it was allowed to be.
+    pub may_go_on: bool,
 }
 
 /// A stack as addresses of code.
 #[derive(Clone, Debug)]
-pub struct Stack {
+pub struct UnwoundStack {
     /// Innermost first: from the system call to the function with which the thread began. Never empty.
-    pub frames: Vec<Address>,
+    pub frames: Vec<CodeAddress>,
     /// Whether that is all.
-    pub end: End,
+    pub end: StackEnd,
     /// Names of code that the process makes at run time; also says which process it is.
     pub perf_map: Arc<PerfMapFile>,
     /// The files whose code the process maps, in its mount namespace: which runtime it is, even where no frame of that was
@@ -55,18 +55,18 @@ pub struct Stack {
 
 /// An address of code, and what it belongs to.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Address {
+pub struct CodeAddress {
     /// The address in the process: of the instruction, or of the one after the call.
     pub ip: u64,
     /// Whether it is of the one after a call. The call itself, which names function and line, ends one byte before.
     pub is_return: bool,
     /// What the instruction or the call belongs to.
-    pub place: Place,
+    pub backing: Backing,
 }
 
 /// What an address belongs to.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum Place {
+pub enum Backing {
     /// A file that was read.
     Module {
         /// The file.
@@ -75,7 +75,7 @@ pub enum Place {
         address: u64,
     },
     /// A file that could not be read.
-    File {
+    Unreadable {
         /// Its path in the mount namespace of the process: escape it before showing it.
         path: Arc<Path>,
         /// Offset in the file; of a call, the last byte of it.
@@ -91,16 +91,16 @@ pub enum Place {
 
 /// How a stack ends.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum End {
+pub enum StackEnd {
     /// Where the thread or the program began.
     Complete,
     /// Before that.
-    Truncated(Reason),
+    Truncated(Truncation),
 }
 
 /// Why a stack could not be followed to its end. Escape a path in it before showing it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum Reason {
+pub enum Truncation {
     /// The copy of the stack is too short; with its length in bytes.
     CopyEnded(usize),
     /// A frame would lie where the thread has no stack.
@@ -131,7 +131,7 @@ pub enum Reason {
     NoMappings(Arc<str>),
 }
 
-impl fmt::Display for End {
+impl fmt::Display for StackEnd {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Complete => f.write_str("complete"),
@@ -140,7 +140,7 @@ impl fmt::Display for End {
     }
 }
 
-impl fmt::Display for Reason {
+impl fmt::Display for Truncation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::CopyEnded(bytes) if bytes % 1024 == 0 => {

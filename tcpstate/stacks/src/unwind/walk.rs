@@ -8,9 +8,9 @@ use std::{collections::HashMap, mem, ops::Range, sync::Arc};
 use framehop::FrameAddress;
 
 use super::{
-    Address, End, Module, Place, RawStack, Reason,
+    Backing, CodeAddress, Module, StackCopy, StackEnd, Truncation,
     arch::{self, Regs},
-    cfi::{Cfa, Rule, Scratch},
+    cfi::{Cfa, Scratch, UnwindRule},
     code,
     module::Modules,
     space::Space,
@@ -30,16 +30,16 @@ const MAX_KNOWN: usize = 16 * 1024;
 /// Follows stacks; remembers rules of addresses, across processes.
 #[derive(Default)]
 pub(super) struct Walker {
-    rules: HashMap<(u64, u64), Rule>,
+    rules: HashMap<(u64, u64), UnwindRule>,
     calls: HashMap<(u64, u64), bool>,
-    code: code::Reader,
+    code: code::Ways,
     scratch: Scratch,
     cache: arch::Cache,
 }
 
 /// The frame under way.
-struct Frame<'a> {
-    address: &'a Address,
+struct Callee<'a> {
+    address: &'a CodeAddress,
     is_first: bool,
     /// Whether it was found by the frame pointer of the one before.
     by_frame_pointer: bool,
@@ -56,105 +56,115 @@ enum Caller {
 }
 
 impl Walker {
-    pub(super) fn walk(&mut self, raw: &RawStack<'_>, space: &mut Space, modules: &mut Modules) -> (Vec<Address>, End) {
+    pub(super) fn walk(
+        &mut self,
+        copy: &StackCopy<'_>,
+        space: &mut Space,
+        modules: &mut Modules,
+    ) -> (Vec<CodeAddress>, StackEnd) {
         let mut frames = Vec::with_capacity(32);
-        let mut thread = Thread { raw, space, modules, refreshed: false };
-        let end = match self.follow(&mut thread, &mut frames) {
-            Ok(()) => End::Complete,
-            Err(reason) => End::Truncated(reason),
+        let mut stack = WalkedStack { copy, space, modules, refreshed: false };
+        let end = match self.follow(&mut stack, &mut frames) {
+            Ok(()) => StackEnd::Complete,
+            Err(reason) => StackEnd::Truncated(reason),
         };
         (frames, end)
     }
 
     /// `Ok` when the outermost frame was reached.
-    fn follow(&mut self, thread: &mut Thread<'_>, frames: &mut Vec<Address>) -> Result<(), Reason> {
-        let registers = thread.raw.registers;
+    fn follow(&mut self, stack: &mut WalkedStack<'_>, frames: &mut Vec<CodeAddress>) -> Result<(), Truncation> {
+        let registers = stack.copy.registers;
         let ip = registers.ip;
-        let place = thread.place(ip).unwrap_or(Place::Unknown);
-        let is_code = place != Place::Unknown;
-        frames.push(Address { ip, is_return: false, place });
+        let backing = stack.backing(ip).unwrap_or(Backing::Unknown);
+        let is_code = backing != Backing::Unknown;
+        frames.push(CodeAddress { ip, is_return: false, backing });
         if ip < USER_SPACE.start || !USER_SPACE.contains(&registers.sp) {
-            return Err(Reason::NoRegisters);
+            return Err(Truncation::NoRegisters);
         }
         if !is_code {
-            return Err(Reason::NotCode(ip));
+            return Err(Truncation::NotCode(ip));
         }
         let mut regs = arch::regs(&registers);
         let mut by_frame_pointer = false;
         while let Some(address) = frames.last() {
             let sp = regs.sp();
-            let frame = Frame { address, is_first: frames.len() == 1, by_frame_pointer };
-            let caller = self.caller(&frame, &mut regs, thread)?;
+            let callee = Callee { address, is_first: frames.len() == 1, by_frame_pointer };
+            let caller = self.caller(&callee, &mut regs, stack)?;
             let (Caller::Certain(ip) | Caller::Guess(ip)) = caller else { return Ok(()) };
-            let place = thread.place(ip.wrapping_sub(1)).ok_or(Reason::NotCode(ip));
+            let backing = stack.backing(ip.wrapping_sub(1)).ok_or(Truncation::NotCode(ip));
             if matches!(caller, Caller::Guess(_)) {
                 // A frame pointer that is none leads to values that are no return addresses. The outermost function may be
                 // one that was never called: `runtime.goexit` in Go.
                 let is_outermost = by_frame_pointer && regs.bp() == 0;
-                match &place {
-                    Ok(place) if is_outermost || self.is_call(place) => by_frame_pointer = true,
-                    _ => return Err(no_frame_pointer(&address.place)),
+                match &backing {
+                    Ok(backing) if is_outermost || self.is_call(backing) => by_frame_pointer = true,
+                    _ => return Err(no_frame_pointer(&address.backing)),
                 }
             } else {
                 by_frame_pointer = false;
             }
             if regs.sp() <= sp {
-                return Err(Reason::OffStack);
+                return Err(Truncation::OffStack);
             }
             if frames.len() == MAX_FRAMES {
-                return Err(Reason::TooDeep(MAX_FRAMES));
+                return Err(Truncation::TooDeep(MAX_FRAMES));
             }
-            frames.push(Address { ip, is_return: true, place: place? });
+            frames.push(CodeAddress { ip, is_return: true, backing: backing? });
         }
         Ok(())
     }
 
     /// The caller of a frame, by unwind info or else by the frame pointer. Not the latter where the system call is: a wrapper
     /// in a library does not keep one, and following its caller's would leave that caller out.
-    fn caller(&mut self, frame: &Frame<'_>, regs: &mut Regs, thread: &mut Thread<'_>) -> Result<Caller, Reason> {
-        match &frame.address.place {
-            Place::Module { module, address } => match self.rule(module, *address) {
-                Rule::Caller(cfa) => self.by_unwind_info(frame, module, *address, cfa, regs, thread),
-                Rule::Outermost => Ok(Caller::None),
-                Rule::Signal => Err(Reason::Signal),
-                Rule::Unusable => Err(Reason::UnusableUnwindInfo(Arc::clone(module.path()))),
-                Rule::None if module.is_entry(*address) => Ok(Caller::None),
-                Rule::None if !module.is_go() => match self.by_code(frame, module, *address, regs, thread) {
+    fn caller(
+        &mut self,
+        callee: &Callee<'_>,
+        regs: &mut Regs,
+        stack: &mut WalkedStack<'_>,
+    ) -> Result<Caller, Truncation> {
+        match &callee.address.backing {
+            Backing::Module { module, address } => match self.rule(module, *address) {
+                UnwindRule::Caller(cfa) => self.by_unwind_info(callee, module, *address, cfa, regs, stack),
+                UnwindRule::Outermost => Ok(Caller::None),
+                UnwindRule::Signal => Err(Truncation::Signal),
+                UnwindRule::Unusable => Err(Truncation::UnusableUnwindInfo(Arc::clone(module.path()))),
+                UnwindRule::None if module.is_entry(*address) => Ok(Caller::None),
+                UnwindRule::None if !module.is_go() => match self.by_code(callee, module, *address, regs, stack) {
                     Some(caller) => Ok(caller),
-                    None if frame.is_first => Err(Reason::NoUnwindInfo(Arc::clone(module.path()))),
-                    None => by_frame_pointer(frame, regs, thread),
+                    None if callee.is_first => Err(Truncation::NoUnwindInfo(Arc::clone(module.path()))),
+                    None => by_frame_pointer(callee, regs, stack),
                 },
-                Rule::None if !frame.is_first => by_frame_pointer(frame, regs, thread),
-                Rule::None => {
+                UnwindRule::None if !callee.is_first => by_frame_pointer(callee, regs, stack),
+                UnwindRule::None => {
                     // Go's system calls are made by functions without a frame: the return address is on top of the stack.
-                    let ip = thread.read(regs.sp())?;
-                    if thread.place(ip.wrapping_sub(1)).is_some_and(|place| self.is_call(&place)) {
+                    let ip = stack.read(regs.sp())?;
+                    if stack.backing(ip.wrapping_sub(1)).is_some_and(|backing| self.is_call(&backing)) {
                         regs.set_sp(regs.sp() + WORD);
                         return Ok(Caller::Guess(ip));
                     }
-                    by_frame_pointer(frame, regs, thread)
+                    by_frame_pointer(callee, regs, stack)
                 }
             },
-            place @ Place::File { .. } if frame.is_first => Err(no_frame_pointer(place)),
-            _ => self.by_ending(frame, regs, thread),
+            backing @ Backing::Unreadable { .. } if callee.is_first => Err(no_frame_pointer(backing)),
+            _ => self.by_ending(callee, regs, stack),
         }
     }
 
     fn by_unwind_info(
         &mut self,
-        frame: &Frame<'_>,
+        callee: &Callee<'_>,
         module: &Module,
         address: u64,
         cfa: Cfa,
         regs: &mut Regs,
-        thread: &Thread<'_>,
-    ) -> Result<Caller, Reason> {
-        let unusable = || Reason::UnusableUnwindInfo(Arc::clone(module.path()));
-        let cfa_at = cfa.resolve(regs).ok_or(Reason::OffStack)?;
-        thread.read(cfa_at - WORD)?;
+        stack: &WalkedStack<'_>,
+    ) -> Result<Caller, Truncation> {
+        let unusable = || Truncation::UnusableUnwindInfo(Arc::clone(module.path()));
+        let cfa_at = cfa.resolve(regs).ok_or(Truncation::OffStack)?;
+        stack.read(cfa_at - WORD)?;
         let cfi = module.cfi().ok_or_else(unusable)?;
-        let at = frame_address(frame.address, address).ok_or_else(unusable)?;
-        let mut read = |address| thread.read(address).map_err(drop);
+        let at = frame_address(callee.address, address).ok_or_else(unusable)?;
+        let mut read = |address| stack.read(address).map_err(drop);
         // framehop remembers that it fell back to the frame pointer, so it must not remember rules that it cannot execute for
         // every stack.
         let step = if cfa.is_plain() {
@@ -165,13 +175,13 @@ impl Walker {
         match step {
             Ok(Some(ip)) if regs.sp() == cfa_at => Ok(Caller::Certain(ip)),
             Ok(None) => Ok(Caller::None),
-            Err(framehop::Error::CouldNotReadStack(address)) => Err(thread.missing(address)),
+            Err(framehop::Error::CouldNotReadStack(address)) => Err(stack.missing(address)),
             Ok(Some(_)) | Err(_) => Err(unusable()),
         }
     }
 
-    fn rule(&mut self, module: &Module, address: u64) -> Rule {
-        let Some(cfi) = module.cfi() else { return Rule::None };
+    fn rule(&mut self, module: &Module, address: u64) -> UnwindRule {
+        let Some(cfi) = module.cfi() else { return UnwindRule::None };
         if self.rules.len() >= MAX_KNOWN {
             self.rules.clear();
         }
@@ -179,8 +189,8 @@ impl Walker {
     }
 
     /// Whether the code there, as far as it can be read, ends with a call.
-    fn is_call(&mut self, place: &Place) -> bool {
-        let Place::Module { module, address } = place else { return true };
+    fn is_call(&mut self, backing: &Backing) -> bool {
+        let Backing::Module { module, address } = backing else { return true };
         if self.calls.len() >= MAX_KNOWN {
             self.calls.clear();
         }
@@ -191,60 +201,64 @@ impl Walker {
 /// Code that keeps frame pointers has the caller's at `[fp]` and the return address above it. 0 marks the outermost frame
 /// (System V ABI for x86-64, 3.4.1); in code that uses the register otherwise it means nothing, and code made at run time is
 /// never the outermost.
-fn by_frame_pointer(frame: &Frame<'_>, regs: &mut Regs, thread: &Thread<'_>) -> Result<Caller, Reason> {
-    let place = &frame.address.place;
+fn by_frame_pointer(callee: &Callee<'_>, regs: &mut Regs, stack: &WalkedStack<'_>) -> Result<Caller, Truncation> {
+    let backing = &callee.address.backing;
     let fp = regs.bp();
     if fp == 0 {
-        let is_entry = matches!(place, Place::Module { module, address } if module.is_entry(*address));
-        let is_outermost = is_entry || (frame.by_frame_pointer && *place != Place::Jit);
-        return if is_outermost { Ok(Caller::None) } else { Err(no_frame_pointer(place)) };
+        let is_entry = matches!(backing, Backing::Module { module, address } if module.is_entry(*address));
+        let is_outermost = is_entry || (callee.by_frame_pointer && *backing != Backing::Jit);
+        return if is_outermost { Ok(Caller::None) } else { Err(no_frame_pointer(backing)) };
     }
     if fp < regs.sp() || !fp.is_multiple_of(WORD) {
-        return Err(no_frame_pointer(place));
+        return Err(no_frame_pointer(backing));
     }
     let or_beyond = |reason| match reason {
-        Reason::CopyEnded(_) => reason,
-        _ => no_frame_pointer(place),
+        Truncation::CopyEnded(_) => reason,
+        _ => no_frame_pointer(backing),
     };
-    let caller_fp = thread.read(fp).map_err(or_beyond)?;
-    let ip = thread.read(fp + WORD).map_err(or_beyond)?;
+    let caller_fp = stack.read(fp).map_err(or_beyond)?;
+    let ip = stack.read(fp + WORD).map_err(or_beyond)?;
     if ip == 0 {
-        return if caller_fp == 0 && frame.by_frame_pointer { Ok(Caller::None) } else { Err(no_frame_pointer(place)) };
+        return if caller_fp == 0 && callee.by_frame_pointer {
+            Ok(Caller::None)
+        } else {
+            Err(no_frame_pointer(backing))
+        };
     }
     regs.set_sp(fp + 2 * WORD);
     regs.set_bp(caller_fp);
     Ok(Caller::Guess(ip))
 }
 
-fn no_frame_pointer(place: &Place) -> Reason {
-    match place {
-        Place::Module { module, .. } => Reason::NoUnwindInfo(Arc::clone(module.path())),
-        Place::File { path, why, .. } => Reason::Unreadable(Arc::clone(path), Arc::clone(why)),
-        Place::Jit | Place::Unknown => Reason::NoFramePointer,
+fn no_frame_pointer(backing: &Backing) -> Truncation {
+    match backing {
+        Backing::Module { module, .. } => Truncation::NoUnwindInfo(Arc::clone(module.path())),
+        Backing::Unreadable { path, why, .. } => Truncation::Unreadable(Arc::clone(path), Arc::clone(why)),
+        Backing::Jit | Backing::Unknown => Truncation::NoFramePointer,
     }
 }
 
 /// What framehop calls the address of a frame, as the file counts them.
-fn frame_address(frame: &Address, address: u64) -> Option<FrameAddress> {
-    if frame.is_return {
+fn frame_address(callee: &CodeAddress, address: u64) -> Option<FrameAddress> {
+    if callee.is_return {
         FrameAddress::from_return_address(address.checked_add(1)?)
     } else {
         Some(FrameAddress::from_instruction_pointer(address))
     }
 }
 
-/// The thread whose stack it is.
-struct Thread<'a> {
-    raw: &'a RawStack<'a>,
+/// The stack that is followed, and what tells whose code its addresses are.
+struct WalkedStack<'a> {
+    copy: &'a StackCopy<'a>,
     space: &'a mut Space,
     modules: &'a mut Modules,
     /// Whether its mappings were read again for this stack.
     refreshed: bool,
 }
 
-impl Thread<'_> {
+impl WalkedStack<'_> {
     /// What the code at an address belongs to.
-    fn place(&mut self, address: u64) -> Option<Place> {
+    fn backing(&mut self, address: u64) -> Option<Backing> {
         self.space.find(address, self.modules).or_else(|| {
             if mem::replace(&mut self.refreshed, true) {
                 return None;
@@ -255,22 +269,22 @@ impl Thread<'_> {
     }
 
     /// The word at an address of the captured stack.
-    fn read(&self, address: u64) -> Result<u64, Reason> {
-        if self.raw.missing.iter().any(|missing| missing.contains(&address)) {
-            return Err(Reason::NotInMemory);
+    fn read(&self, address: u64) -> Result<u64, Truncation> {
+        if self.copy.missing.iter().any(|missing| missing.contains(&address)) {
+            return Err(Truncation::NotInMemory);
         }
         let word = || {
-            let at = usize::try_from(address.checked_sub(self.raw.registers.sp)?).ok()?;
-            self.raw.stack.get(at..)?.first_chunk().copied()
+            let at = usize::try_from(address.checked_sub(self.copy.registers.sp)?).ok()?;
+            self.copy.bytes.get(at..)?.first_chunk().copied()
         };
         word().map(u64::from_le_bytes).ok_or_else(|| self.missing(address))
     }
 
     /// Why there is no word at this address.
-    fn missing(&self, address: u64) -> Reason {
-        let length = self.raw.stack.len();
-        let end = self.raw.registers.sp.saturating_add(length as u64);
+    fn missing(&self, address: u64) -> Truncation {
+        let length = self.copy.bytes.len();
+        let end = self.copy.registers.sp.saturating_add(length as u64);
         let is_beyond = (end.saturating_sub(WORD)..end.saturating_add(STACK_SIZE)).contains(&address);
-        if self.raw.truncated_copy && is_beyond { Reason::CopyEnded(length) } else { Reason::OffStack }
+        if self.copy.may_go_on && is_beyond { Truncation::CopyEnded(length) } else { Truncation::OffStack }
     }
 }

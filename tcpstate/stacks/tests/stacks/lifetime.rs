@@ -10,7 +10,7 @@ use std::{
 use tcpstate_stacks::{
     process::{descriptors, files, program as executed, stack::MAX_STACK, thread::living},
     symbolize::{Frame, Symbolizer},
-    unwind::{End, Place, Reason, Unwinder},
+    unwind::{Backing, StackEnd, Truncation, Unwinder},
 };
 
 use crate::{
@@ -33,10 +33,10 @@ fn ended_before_it_was_symbolized() -> Result {
 
     let late = unwinder.unwind(&capture.raw());
     assert_eq!(late.frames, stack.frames, "a stack that was captured before the end");
-    assert_eq!(late.end, End::Complete);
+    assert_eq!(late.end, StackEnd::Complete);
 
     unwinder.forget(capture.pid);
-    assert_eq!(unwinder.unwind(&capture.raw()).end, End::Truncated(Reason::ProcessGone));
+    assert_eq!(unwinder.unwind(&capture.raw()).end, StackEnd::Truncated(Truncation::ProcessGone));
     Ok(())
 }
 
@@ -47,8 +47,8 @@ fn ended_before_it_was_seen() -> Result {
     let capture = target.blocked(libc::SYS_accept)?;
     target.end()?;
     let stack = Unwinder::new().unwind(&capture.raw());
-    assert_eq!(stack.end, End::Truncated(Reason::ProcessGone));
-    assert_eq!(stack.frames.iter().map(|address| &address.place).collect::<Vec<_>>(), [&Place::Unknown]);
+    assert_eq!(stack.end, StackEnd::Truncated(Truncation::ProcessGone));
+    assert_eq!(stack.frames.iter().map(|address| &address.backing).collect::<Vec<_>>(), [&Backing::Unknown]);
     let frames = Symbolizer::new().symbolize(&stack);
     assert_eq!(
         frames.iter().map(Frame::unnamed).collect::<Vec<_>>(),
@@ -131,8 +131,8 @@ fn one_file_is_read_once_for_all_processes() -> Result {
     let mut module_of = |path| -> Result<_> {
         let target = Target::start(path, &["accept"])?;
         let stack = unwinder.unwind(&target.blocked(libc::SYS_accept)?.raw());
-        let module = stack.frames.into_iter().find_map(|address| match address.place {
-            Place::Module { module, .. } if **module.path() == *path => Some(module),
+        let module = stack.frames.into_iter().find_map(|address| match address.backing {
+            Backing::Module { module, .. } if **module.path() == *path => Some(module),
             _ => None,
         });
         Ok(module.ok_or("not on the stack")?)

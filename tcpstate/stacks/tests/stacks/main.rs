@@ -15,7 +15,7 @@ use std::{
 use target::{Capture, Result, Target};
 use tcpstate_stacks::{
     symbolize::{Frame, Symbolizer},
-    unwind::{End, Stack, Unwinder},
+    unwind::{StackEnd, Unwinder, UnwoundStack},
 };
 
 /// The names of a stack, innermost first; inlined functions too.
@@ -27,7 +27,7 @@ fn names(frames: &[Frame]) -> Vec<String> {
     frames.iter().flat_map(named).collect()
 }
 
-fn resolve(capture: &Capture) -> (Stack, Vec<Frame>) {
+fn resolve(capture: &Capture) -> (UnwoundStack, Vec<Frame>) {
     let stack = Unwinder::new().unwind(&capture.raw());
     let frames = Symbolizer::new().symbolize(&stack);
     (stack, frames)
@@ -40,7 +40,7 @@ fn resolve_until(
     function: &str,
     unwinder: &mut Unwinder,
     symbolizer: &mut Symbolizer,
-) -> Result<(Stack, Vec<Frame>)> {
+) -> Result<(UnwoundStack, Vec<Frame>)> {
     let start = Instant::now();
     loop {
         let stack = unwinder.unwind(&target.blocked(number)?.raw());
@@ -67,12 +67,12 @@ fn assert_adjacent(frames: &[Frame], expected: &[&str]) {
 }
 
 #[track_caller]
-fn assert_complete(stack: &Stack, frames: &[Frame]) {
-    assert_eq!(stack.end, End::Complete, "{:#?}", names(frames));
+fn assert_complete(stack: &UnwoundStack, frames: &[Frame]) {
+    assert_eq!(stack.end, StackEnd::Complete, "{:#?}", names(frames));
 }
 
 /// File name and line of a function on the stack.
-fn place<'a>(frames: &'a [Frame], function: &str) -> Option<(&'a str, u32)> {
+fn source_line<'a>(frames: &'a [Frame], function: &str) -> Option<(&'a str, u32)> {
     let function = frames.iter().flat_map(|frame| &*frame.functions).find(|found| found.name == function)?;
     let location = function.location.as_ref()?;
     Some((Path::new(&location.file).file_name()?.to_str()?, location.line?))

@@ -1,7 +1,7 @@
 //! What the frames are called, and where they are in the source.
 
 use crate::{
-    Result, assert_adjacent, assert_complete, names, place, resolve,
+    Result, assert_adjacent, assert_complete, names, resolve, source_line,
     target::{Target, build, line_of, scratch, threads, wait_for_call},
 };
 
@@ -12,8 +12,8 @@ fn lines_of_calls() -> Result {
     let (stack, frames) = resolve(&target.blocked(libc::SYS_accept)?);
     assert_complete(&stack, &frames);
     assert_adjacent(&frames, &["accept_one", "serve", "main"]);
-    assert_eq!(place(&frames, "accept_one"), Some(("blocked.c", line_of("blocked.c", "accept_one blocks")?)));
-    assert_eq!(place(&frames, "serve"), Some(("blocked.c", line_of("blocked.c", "serve calls")?)));
+    assert_eq!(source_line(&frames, "accept_one"), Some(("blocked.c", line_of("blocked.c", "accept_one blocks")?)));
+    assert_eq!(source_line(&frames, "serve"), Some(("blocked.c", line_of("blocked.c", "serve calls")?)));
     Ok(())
 }
 
@@ -27,7 +27,7 @@ fn inlined_functions() -> Result {
     for function in ["take_byte", "take_request", "session"] {
         let mark = if function == "take_byte" { "blocks" } else { "calls" };
         let line = line_of("blocked.c", &format!("/* {function} {mark}"))?;
-        assert_eq!(place(&frames, function), Some(("blocked.c", line)), "{function}");
+        assert_eq!(source_line(&frames, function), Some(("blocked.c", line)), "{function}");
     }
     let session = frames.iter().find(|frame| frame.functions.len() == 3).ok_or("no frame with inlined functions")?;
     assert_eq!(session.functions.iter().map(|function| function.inlined).collect::<Vec<_>>(), [true, true, false]);
@@ -105,6 +105,6 @@ fn debug_info_found_by_link() -> Result {
     let target = Target::start(&program, &["accept"])?;
     let (_, frames) = resolve(&target.blocked(libc::SYS_accept)?);
     assert_adjacent(&frames, &["accept_one", "serve", "main"]);
-    assert_eq!(place(&frames, "serve"), Some(("blocked.c", line_of("blocked.c", "serve calls")?)));
+    assert_eq!(source_line(&frames, "serve"), Some(("blocked.c", line_of("blocked.c", "serve calls")?)));
     Ok(())
 }

@@ -20,7 +20,7 @@ use target::{Capture, Result, Target, build, capture, compiled, scratch, wait_fo
 use tcpstate_stacks::{
     process::stack::MAX_STACK,
     symbolize::{Frame, Symbolizer},
-    unwind::{End, Unwinder},
+    unwind::{StackEnd, Unwinder},
 };
 
 /// Sources and how they are compiled.
@@ -40,7 +40,7 @@ fn programs_are_compiled() -> Result {
 /// The functions of a stack that must be complete.
 fn functions(capture: &Capture) -> (Vec<String>, Vec<Frame>) {
     let stack = Unwinder::new().unwind(&capture.raw());
-    assert_eq!(stack.end, End::Complete);
+    assert_eq!(stack.end, StackEnd::Complete);
     let frames = Symbolizer::new().symbolize(&stack);
     let names = frames.iter().flat_map(|frame| frame.functions.iter().map(|function| function.name.clone()));
     (names.collect(), frames)

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use tcpstate_stacks::{
     process::program::start_stack,
     symbolize::Symbolizer,
-    unwind::{End, Place, RawStack, Reason, Registers, Unwinder},
+    unwind::{Backing, Registers, StackCopy, StackEnd, Truncation, Unwinder},
 };
 
 use crate::target::{Capture, Target, build};
@@ -27,15 +27,15 @@ thread_local! {
 }
 
 /// Follows a stack, and asserts what holds of every one, whatever it was made from.
-fn check(raw: &RawStack<'_>) {
+fn check(raw: &StackCopy<'_>) {
     TOOLS.with_borrow_mut(|(unwinder, symbolizer)| check_with(raw, unwinder, symbolizer));
 }
 
-fn check_with(raw: &RawStack<'_>, unwinder: &mut Unwinder, symbolizer: &mut Symbolizer) {
+fn check_with(raw: &StackCopy<'_>, unwinder: &mut Unwinder, symbolizer: &mut Symbolizer) {
     let stack = unwinder.unwind(raw);
     assert!((1..=512).contains(&stack.frames.len()));
     assert!(!stack.end.to_string().is_empty());
-    assert!(stack.frames[1..].iter().all(|address| address.is_return && address.place != Place::Unknown));
+    assert!(stack.frames[1..].iter().all(|address| address.is_return && address.backing != Backing::Unknown));
     assert_eq!(symbolizer.symbolize(&stack).len(), stack.frames.len());
 }
 
@@ -61,11 +61,11 @@ proptest! {
     fn anything_in_registers_and_stack(
         (ip, sp, fp) in (word(), word(), word()),
         words in prop::collection::vec(word(), 0..200),
-        truncated_copy in any::<bool>(),
+        may_go_on in any::<bool>(),
     ) {
         let (_, capture) = sample();
         let stack: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
-        let raw = RawStack { registers: Registers { ip, sp, fp }, stack: &stack, truncated_copy, ..capture.raw() };
+        let raw = StackCopy { registers: Registers { ip, sp, fp }, bytes: &stack, may_go_on, ..capture.raw() };
         check(&raw);
     }
 
@@ -76,7 +76,7 @@ proptest! {
         length in 0..2000_usize,
     ) {
         let (_, capture) = sample();
-        let mut stack = capture.stack.clone();
+        let mut stack = capture.bytes.clone();
         for (index, word) in wrong {
             if let Some(bytes) = stack.get_mut(index * 8..index * 8 + 8) {
                 bytes.copy_from_slice(&word.to_le_bytes());
@@ -84,26 +84,26 @@ proptest! {
         }
         stack.truncate(length);
         let registers = Registers { fp: fp.unwrap_or(capture.registers.fp), ..capture.registers };
-        check(&RawStack { registers, stack: &stack, ..capture.raw() });
+        check(&StackCopy { registers, bytes: &stack, ..capture.raw() });
     }
 }
 
 /// Of this process, with nothing special about it.
-fn raw(registers: Registers, stack: &[u8]) -> RawStack<'_> {
-    RawStack { pid: process::id(), registers, stack, missing: &[], start_stack: None, truncated_copy: false }
+fn raw(registers: Registers, bytes: &[u8]) -> StackCopy<'_> {
+    StackCopy { pid: process::id(), registers, bytes, missing: &[], start_stack: None, may_go_on: false }
 }
 
 #[test]
 fn no_registers() {
     let stack = Unwinder::new().unwind(&raw(Registers::default(), &[]));
-    assert_eq!(stack.end, End::Truncated(Reason::NoRegisters));
+    assert_eq!(stack.end, StackEnd::Truncated(Truncation::NoRegisters));
 }
 
 #[test]
 fn no_code_at_the_first_address() {
     let registers = Registers { ip: 0x10_0000, sp: 0x7fff_0000_0000, fp: 0 };
     let stack = Unwinder::new().unwind(&raw(registers, &[0; 64]));
-    assert_eq!(stack.end, End::Truncated(Reason::NotCode(0x10_0000)));
+    assert_eq!(stack.end, StackEnd::Truncated(Truncation::NotCode(0x10_0000)));
 }
 
 #[test]
@@ -115,8 +115,8 @@ fn what_is_not_in_memory_is_not_zero() {
     // Behind the first frame, and all of it.
     for from in [sp + 64, sp] {
         let missing = from..u64::MAX;
-        let stack = unwinder.unwind(&RawStack { missing: slice::from_ref(&missing), ..capture.raw() });
-        assert_eq!(stack.end, End::Truncated(Reason::NotInMemory));
+        let stack = unwinder.unwind(&StackCopy { missing: slice::from_ref(&missing), ..capture.raw() });
+        assert_eq!(stack.end, StackEnd::Truncated(Truncation::NotInMemory));
         assert_eq!(stack.frames, whole.frames[..stack.frames.len()]);
         assert!(stack.frames.len() < whole.frames.len());
     }
@@ -128,10 +128,10 @@ fn of_another_program_of_the_process() {
     let start = start_stack(capture.pid).expect("it lives");
     let mut unwinder = Unwinder::new();
     for _ in 0..2 {
-        let own = unwinder.unwind(&RawStack { start_stack: Some(start), ..capture.raw() });
-        assert_eq!(own.end, End::Complete);
-        let others = unwinder.unwind(&RawStack { start_stack: Some(start ^ 16), ..capture.raw() });
-        assert_eq!(others.end, End::Truncated(Reason::ProgramGone));
+        let own = unwinder.unwind(&StackCopy { start_stack: Some(start), ..capture.raw() });
+        assert_eq!(own.end, StackEnd::Complete);
+        let others = unwinder.unwind(&StackCopy { start_stack: Some(start ^ 16), ..capture.raw() });
+        assert_eq!(others.end, StackEnd::Truncated(Truncation::ProgramGone));
         assert_eq!(others.frames.len(), 1);
     }
 }
@@ -139,14 +139,14 @@ fn of_another_program_of_the_process() {
 #[test]
 fn a_chain_that_goes_round() {
     let (_, capture) = sample();
-    let mut stack = capture.stack.clone();
+    let mut stack = capture.bytes.clone();
     let sp = capture.registers.sp;
     for (index, word) in stack.chunks_exact_mut(16).enumerate() {
         word[..8].copy_from_slice(&(sp + 16 * (index as u64 % 2)).to_le_bytes());
         word[8..].copy_from_slice(&capture.registers.ip.to_le_bytes());
     }
     let registers = Registers { fp: sp, ..capture.registers };
-    check(&RawStack { registers, stack: &stack, ..capture.raw() });
+    check(&StackCopy { registers, bytes: &stack, ..capture.raw() });
 }
 
 #[test]
@@ -155,7 +155,7 @@ fn at_the_edges_of_memory() {
         for fp in [0, sp, sp.wrapping_add(8), u64::MAX, u64::MAX - 7] {
             let (_, capture) = sample();
             let registers = Registers { sp, fp, ..capture.registers };
-            check(&RawStack { registers, ..capture.raw() });
+            check(&StackCopy { registers, ..capture.raw() });
         }
     }
 }

@@ -20,7 +20,7 @@ use nix::{
 };
 use tcpstate_stacks::{
     process::stack::{MAX_STACK, read_stack},
-    unwind::{RawStack, Registers},
+    unwind::{Registers, StackCopy},
 };
 
 pub(crate) type Result<T = ()> = std::result::Result<T, Box<dyn Error>>;
@@ -88,19 +88,19 @@ pub(crate) struct Target {
 pub(crate) struct Capture {
     pub(crate) pid: u32,
     pub(crate) registers: Registers,
-    pub(crate) stack: Vec<u8>,
-    pub(crate) truncated_copy: bool,
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) may_go_on: bool,
 }
 
 impl Capture {
-    pub(crate) fn raw(&self) -> RawStack<'_> {
-        RawStack {
+    pub(crate) fn raw(&self) -> StackCopy<'_> {
+        StackCopy {
             pid: self.pid,
             registers: self.registers,
-            stack: &self.stack,
+            bytes: &self.bytes,
             missing: &[],
             start_stack: None,
-            truncated_copy: self.truncated_copy,
+            may_go_on: self.may_go_on,
         }
     }
 }
@@ -174,10 +174,10 @@ pub(crate) fn capture(pid: u32, tid: u32, limit: usize) -> Result<Capture> {
     waitpid(thread, Some(WaitPidFlag::__WALL))?;
     let registers = ptrace::getregs(thread)?;
     let registers = Registers { ip: registers.rip, sp: registers.rsp, fp: registers.rbp };
-    let mut stack = Vec::new();
-    let read = read_stack(pid, registers.sp, limit, &mut stack);
+    let mut bytes = Vec::new();
+    let read = read_stack(pid, registers.sp, limit, &mut bytes);
     ptrace::detach(thread, None)?;
     read?;
-    let truncated_copy = stack.len() == limit;
-    Ok(Capture { pid, registers, stack, truncated_copy })
+    let may_go_on = bytes.len() == limit;
+    Ok(Capture { pid, registers, bytes, may_go_on })
 }

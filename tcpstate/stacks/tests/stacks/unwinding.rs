@@ -4,11 +4,11 @@ use std::{fs, io::Write as _, path::Path, process::Command};
 
 use tcpstate_stacks::{
     symbolize::{Frame, Symbolizer},
-    unwind::{End, Place, RawStack, Reason, Stack, Unwinder, fold},
+    unwind::{Backing, StackCopy, StackEnd, Truncation, Unwinder, UnwoundStack, fold},
 };
 
 use crate::{
-    Result, assert_adjacent, assert_complete, names, place, resolve, resolve_until,
+    Result, assert_adjacent, assert_complete, names, resolve, resolve_until, source_line,
     target::{Target, build, capture, line_of, scratch, source, threads, wait_for_call},
 };
 
@@ -81,8 +81,8 @@ fn neither_frame_pointer_nor_unwind_info() -> Result {
 
 /// The C library calls `main` by pointer.
 #[track_caller]
-fn assert_ends_silently(stack: &Stack, frames: &[Frame], function: &str, program: &Path) {
-    assert_eq!(stack.end, End::Truncated(Reason::NoUnwindInfo(program.into())), "{:#?}", names(frames));
+fn assert_ends_silently(stack: &UnwoundStack, frames: &[Frame], function: &str, program: &Path) {
+    assert_eq!(stack.end, StackEnd::Truncated(Truncation::NoUnwindInfo(program.into())), "{:#?}", names(frames));
     assert_eq!(names(frames).last().map(String::as_str), Some(function), "nothing is made up below");
 }
 
@@ -191,7 +191,7 @@ fn a_short_copy_says_so() -> Result {
     for length in [0, 8, 24, 48, 64] {
         let capture = capture(target.pid(), target.pid(), length)?;
         let stack = unwinder.unwind(&capture.raw());
-        assert_eq!(stack.end, End::Truncated(Reason::CopyEnded(length)));
+        assert_eq!(stack.end, StackEnd::Truncated(Truncation::CopyEnded(length)));
         assert_eq!(stack.frames[..], complete.frames[..stack.frames.len()], "the beginning is right");
     }
     let (stack, _) = resolve(&capture(target.pid(), target.pid(), 64)?);
@@ -204,7 +204,7 @@ fn endless_recursion_is_cut() -> Result {
     let program = build("recurse", "blocked.c", &format!("{NO_FRAME_POINTER} -fno-optimize-sibling-calls"))?;
     let target = Target::start(&program, &["recurse"])?;
     let (stack, frames) = resolve(&target.blocked(libc::SYS_read)?);
-    assert_eq!(stack.end, End::Truncated(Reason::TooDeep(stack.frames.len())));
+    assert_eq!(stack.end, StackEnd::Truncated(Truncation::TooDeep(stack.frames.len())));
     assert_adjacent(&frames, &["session", "recurse", "recurse", "recurse"]);
     Ok(())
 }
@@ -219,7 +219,7 @@ fn code_made_at_run_time() -> Result {
     fs::remove_file(map)?;
     assert_adjacent(&frames, &["session", "called_by_jit", "handle request", "jit", "main"]);
     assert_complete(&stack, &frames);
-    assert_eq!(stack.frames.iter().filter(|address| address.place == Place::Jit).count(), 1);
+    assert_eq!(stack.frames.iter().filter(|address| address.backing == Backing::Jit).count(), 1);
     Ok(())
 }
 
@@ -237,15 +237,19 @@ fn code_made_at_run_time_without_frame_pointer() -> Result {
     let mut unwinder = Unwinder::new();
     let stack = unwinder.unwind(&capture.raw());
     let frames = Symbolizer::new().symbolize(&stack);
-    let jit = stack.frames.iter().find(|address| address.place == Place::Jit).ok_or("no such frame")?;
+    let jit = stack.frames.iter().find(|address| address.backing == Backing::Jit).ok_or("no such frame")?;
     assert_adjacent(&frames, &["session", "called_by_jit", &format!("[unknown] 0x{:x}", jit.ip), "jit", "main"]);
     assert_complete(&stack, &frames);
 
     let mut too_late = Unwinder::new();
-    too_late.unwind(&RawStack { stack: &[], ..capture.raw() });
+    too_late.unwind(&StackCopy { bytes: &[], ..capture.raw() });
     target.end()?;
-    assert_eq!(unwinder.unwind(&capture.raw()).end, End::Complete, "its code was read");
-    assert_eq!(too_late.unwind(&capture.raw()).end, End::Truncated(Reason::NoFramePointer), "its code is gone");
+    assert_eq!(unwinder.unwind(&capture.raw()).end, StackEnd::Complete, "its code was read");
+    assert_eq!(
+        too_late.unwind(&capture.raw()).end,
+        StackEnd::Truncated(Truncation::NoFramePointer),
+        "its code is gone"
+    );
     Ok(())
 }
 
@@ -260,7 +264,7 @@ fn assert_complete_through_jit(name: &str, how: &str) -> Result {
     let program = build(name, "blocked.c", "gcc -O2 -fno-omit-frame-pointer -pthread")?;
     let target = Target::start(&program, &[how])?;
     let (stack, frames) = resolve(&target.blocked(libc::SYS_read)?);
-    let jit = stack.frames.iter().find(|address| address.place == Place::Jit).ok_or("no such frame")?;
+    let jit = stack.frames.iter().find(|address| address.backing == Backing::Jit).ok_or("no such frame")?;
     assert_adjacent(&frames, &["called_by_jit", &format!("[unknown] 0x{:x}", jit.ip), "jit", "main"]);
     assert_complete(&stack, &frames);
     Ok(())
@@ -273,10 +277,10 @@ fn frames_are_not_left_out_unseen() -> Result {
     for (how, made_at_run_time) in [("opaque", 1), ("zero", 2)] {
         let target = Target::start(&program, &[how])?;
         let (stack, frames) = resolve(&target.blocked(libc::SYS_read)?);
-        assert_eq!(stack.end, End::Truncated(Reason::NoFramePointer), "{how}: {:#?}", names(&frames));
+        assert_eq!(stack.end, StackEnd::Truncated(Truncation::NoFramePointer), "{how}: {:#?}", names(&frames));
         assert_adjacent(&frames, &["session", "called_by_jit"]);
         let last = &stack.frames[stack.frames.len() - made_at_run_time..];
-        assert!(last.iter().all(|address| address.place == Place::Jit), "{how}: {:#?}", names(&frames));
+        assert!(last.iter().all(|address| address.backing == Backing::Jit), "{how}: {:#?}", names(&frames));
     }
     Ok(())
 }
@@ -286,7 +290,7 @@ fn below_a_signal_handler() -> Result {
     let program = build("signal", "blocked.c", NO_FRAME_POINTER)?;
     let target = Target::start(&program, &["signal"])?;
     let (stack, frames) = resolve(&target.blocked(libc::SYS_read)?);
-    assert_eq!(stack.end, End::Truncated(Reason::Signal), "{:#?}", names(&frames));
+    assert_eq!(stack.end, StackEnd::Truncated(Truncation::Signal), "{:#?}", names(&frames));
     assert_adjacent(&frames, &["session", "handler"]);
     Ok(())
 }
@@ -303,6 +307,6 @@ fn functions_of_node() -> Result {
     let names = names(&frames);
     let own: Vec<_> = names.iter().filter(|name| ["takeTurn", "session", "serve"].contains(&name.as_str())).collect();
     assert_eq!(own, ["takeTurn", "session", "serve"], "{names:#?}");
-    assert_eq!(place(&frames, "session"), Some(("blocked.js", line_of("blocked.js", "function session")?)));
+    assert_eq!(source_line(&frames, "session"), Some(("blocked.js", line_of("blocked.js", "function session")?)));
     Ok(())
 }

@@ -10,7 +10,7 @@ use std::collections::HashSet;
 
 use iced_x86::{FlowControl, Instruction, Mnemonic, OpKind, Register};
 
-use super::{Code, Step, Target, execute, leads_to};
+use super::{CallTarget, CodeReader, Waypoint, execute, leads_to};
 
 /// Instructions that are followed from one call. The code of a runtime is large, and most ways end soon.
 const MAX_INSTRUCTIONS: usize = 2048;
@@ -28,7 +28,7 @@ pub(in crate::unwind) enum Ending {
 #[derive(Clone, Copy)]
 struct Way {
     /// Its depth is below 0 where more was popped than pushed.
-    step: Step,
+    step: Waypoint,
     /// Where the frame pointer was restored from, in bytes from the stack pointer at the beginning.
     saved_fp: Option<i64>,
     /// Whether the frame pointer is still what it was at the beginning.
@@ -39,8 +39,8 @@ struct Way {
 
 /// How the function ends that goes on at `ip`. `read` gives code, up to [`super::PIECE`]. `None`: no way was found to its end.
 pub(in crate::unwind) fn ending(ip: u64, read: impl FnMut(u64) -> Option<Vec<u8>>) -> Option<Ending> {
-    let mut code = Code::new(read);
-    let step = Step { address: ip, depth: 0, saved_fp: None };
+    let mut code = CodeReader::new(read);
+    let step = Waypoint { address: ip, depth: 0, saved_fp: None };
     let mut ways = vec![Way { step, saved_fp: None, keeps_fp: true, popped_fp: false }];
     let mut seen = HashSet::new();
     while let Some(mut way) = ways.pop() {
@@ -66,8 +66,8 @@ pub(in crate::unwind) fn ending(ip: u64, read: impl FnMut(u64) -> Option<Vec<u8>
             }
             let Some(after) = way.execute(&instruction) else { break };
             match (flow, leads_to(&instruction)) {
-                (FlowControl::UnconditionalBranch, Some(Target::Here(address))) => way = after.at(address),
-                (FlowControl::ConditionalBranch, Some(Target::Here(address))) => {
+                (FlowControl::UnconditionalBranch, Some(CallTarget::Here(address))) => way = after.at(address),
+                (FlowControl::ConditionalBranch, Some(CallTarget::Here(address))) => {
                     ways.push(after.at(address));
                     way = after;
                 }
@@ -81,7 +81,7 @@ pub(in crate::unwind) fn ending(ip: u64, read: impl FnMut(u64) -> Option<Vec<u8>
 
 impl Way {
     fn at(self, address: u64) -> Self {
-        Self { step: Step { address, ..self.step }, ..self }
+        Self { step: Waypoint { address, ..self.step }, ..self }
     }
 
     fn end(self) -> Option<Ending> {

@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use super::{Caller, Frame, Thread, WORD, Walker};
+use super::{Callee, Caller, WORD, WalkedStack, Walker};
 use crate::unwind::{
-    Module, Place,
+    Backing, Module,
     arch::Regs,
-    code::{self, Target},
+    code::{self, CallTarget},
 };
 
 /// How far above the stack pointer a return address is looked for where only code tells, words.
@@ -15,27 +15,27 @@ impl Walker {
     /// The caller of code without unwind info, by what [`code`] reads there.
     pub(super) fn by_code(
         &mut self,
-        frame: &Frame<'_>,
+        callee: &Callee<'_>,
         module: &Arc<Module>,
         address: u64,
         regs: &mut Regs,
-        thread: &mut Thread<'_>,
+        stack: &mut WalkedStack<'_>,
     ) -> Option<Caller> {
-        let at = if frame.address.is_return { address.checked_add(1)? } else { address };
+        let at = if callee.address.is_return { address.checked_add(1)? } else { address };
         let mut other = false;
         for offset in (0..CODE_WORDS).map(|word| word * WORD) {
-            let ip = thread.read(regs.sp().checked_add(offset)?).ok()?;
+            let ip = stack.read(regs.sp().checked_add(offset)?).ok()?;
             // Not worth reading the mappings again: most words are no addresses of code.
-            let place = thread.space.find(ip.wrapping_sub(1), thread.modules);
-            let (caller, call) = match place {
-                Some(Place::Module { module, address }) => (module, address),
+            let backing = stack.space.find(ip.wrapping_sub(1), stack.modules);
+            let (caller, call) = match backing {
+                Some(Backing::Module { module, address }) => (module, address),
                 Some(_) => {
                     other = true;
                     continue;
                 }
                 None => continue,
             };
-            if !self.is_call(&Place::Module { module: Arc::clone(&caller), address: call }) {
+            if !self.is_call(&Backing::Module { module: Arc::clone(&caller), address: call }) {
                 continue;
             }
             if caller.is_entry(call) {
@@ -50,12 +50,12 @@ impl Walker {
             other = true;
             let Some(target) = code::called(&caller, call.wrapping_add(1)) else { continue };
             let start = match target {
-                Target::Here(start) if caller == *module => start,
-                Target::Here(_) => continue,
-                Target::Table(entry) => {
+                CallTarget::Here(start) if caller == *module => start,
+                CallTarget::Here(_) => continue,
+                CallTarget::Table(entry) => {
                     let bias = ip.wrapping_sub(call).wrapping_sub(1);
-                    match thread.space.word(entry.wrapping_add(bias)).and_then(|called| thread.place(called)) {
-                        Some(Place::Module { module: called, address }) if called == *module => address,
+                    match stack.space.word(entry.wrapping_add(bias)).and_then(|called| stack.backing(called)) {
+                        Some(Backing::Module { module: called, address }) if called == *module => address,
                         _ => continue,
                     }
                 }
@@ -65,7 +65,7 @@ impl Walker {
                 continue;
             };
             let fp = match pushed.saved_fp {
-                Some(saved) => thread.read(regs.sp().checked_add(saved)?).ok()?,
+                Some(saved) => stack.read(regs.sp().checked_add(saved)?).ok()?,
                 None => regs.bp(),
             };
             regs.set_sp(regs.sp() + offset + WORD);

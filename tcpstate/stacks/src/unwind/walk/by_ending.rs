@@ -5,31 +5,31 @@
 //! a caller left there: often a frame pointer of one further out, and following it would leave out all frames between,
 //! unseen. So the end of the function is asked first.
 
-use super::{Caller, Frame, Reason, Thread, WORD, Walker, by_frame_pointer, no_frame_pointer};
-use crate::unwind::{Place, arch::Regs, code::Ending};
+use super::{Callee, Caller, Truncation, WORD, WalkedStack, Walker, by_frame_pointer, no_frame_pointer};
+use crate::unwind::{Backing, arch::Regs, code::Ending};
 
 impl Walker {
     pub(super) fn by_ending(
         &mut self,
-        frame: &Frame<'_>,
+        callee: &Callee<'_>,
         regs: &mut Regs,
-        thread: &mut Thread<'_>,
-    ) -> Result<Caller, Reason> {
-        match thread.space.ending(frame.address.ip) {
-            Some(Ending::FramePointer) => by_frame_pointer(frame, regs, thread),
+        stack: &mut WalkedStack<'_>,
+    ) -> Result<Caller, Truncation> {
+        match stack.space.ending(callee.address.ip) {
+            Some(Ending::FramePointer) => by_frame_pointer(callee, regs, stack),
             Some(Ending::StackPointer { return_address, saved_fp }) => {
-                let at = regs.sp().checked_add(return_address).ok_or(Reason::OffStack)?;
-                let ip = thread.read(at)?;
-                if !self.may_be_returned_to(ip, thread) {
-                    return Err(no_frame_pointer(&frame.address.place));
+                let at = regs.sp().checked_add(return_address).ok_or(Truncation::OffStack)?;
+                let ip = stack.read(at)?;
+                if !self.may_be_returned_to(ip, stack) {
+                    return Err(no_frame_pointer(&callee.address.backing));
                 }
                 if let Some(offset) = saved_fp {
-                    regs.set_bp(thread.read(regs.sp().checked_add(offset).ok_or(Reason::OffStack)?)?);
+                    regs.set_bp(stack.read(regs.sp().checked_add(offset).ok_or(Truncation::OffStack)?)?);
                 }
                 regs.set_sp(at + WORD);
                 Ok(Caller::Certain(ip))
             }
-            None => self.by_frame_pointer_of_its_own(frame, regs, thread),
+            None => self.by_frame_pointer_of_its_own(callee, regs, stack),
         }
     }
 
@@ -37,17 +37,17 @@ impl Walker {
     /// two. Where there is none, the frame pointer is this one's.
     fn by_frame_pointer_of_its_own(
         &mut self,
-        frame: &Frame<'_>,
+        callee: &Callee<'_>,
         regs: &mut Regs,
-        thread: &mut Thread<'_>,
-    ) -> Result<Caller, Reason> {
+        stack: &mut WalkedStack<'_>,
+    ) -> Result<Caller, Truncation> {
         let sp = regs.sp();
         let fp = regs.bp();
-        let caller = by_frame_pointer(frame, regs, thread)?;
+        let caller = by_frame_pointer(callee, regs, stack)?;
         let mut at = sp;
         while at <= fp {
-            if self.may_be_returned_to(thread.read(at)?, thread) {
-                return Err(no_frame_pointer(&frame.address.place));
+            if self.may_be_returned_to(stack.read(at)?, stack) {
+                return Err(no_frame_pointer(&callee.address.backing));
             }
             at += WORD;
         }
@@ -56,9 +56,9 @@ impl Walker {
 
     /// Whether `ip` may be a return address. In code made at run time it need not follow a call: Java's interpreter pushes the
     /// one of its own choice (`TemplateTable::prepare_invoke()`, JDK 17).
-    fn may_be_returned_to(&mut self, ip: u64, thread: &mut Thread<'_>) -> bool {
-        match thread.place(ip.wrapping_sub(1)) {
-            Some(place @ Place::Module { .. }) => self.is_call(&place),
+    fn may_be_returned_to(&mut self, ip: u64, stack: &mut WalkedStack<'_>) -> bool {
+        match stack.backing(ip.wrapping_sub(1)) {
+            Some(backing @ Backing::Module { .. }) => self.is_call(&backing),
             Some(_) => true,
             None => false,
         }
