@@ -12,69 +12,27 @@ use tcpstate_core::model::{
     leak::Holder,
     stack::{Sleepers, Stack},
 };
-use tcpstate_stacks::{
-    process::stack::read_stack,
-    unwind::{StackCopy, fold},
-};
+use tcpstate_stacks::{Sends, StackCopy, UnwoundStack, fold, syscall};
 
-use super::{
-    naming::Unnamed,
-    stacks::{Stacks, registers},
-};
+use super::stacks::Stacks;
 use crate::kernel::FoundThread;
-
-/// Most bytes of a thread's stack that are read.
-const STACK_BYTES: usize = 64 << 10;
-
-const SPLICE: i64 = 275;
-
-/// Numbers and names of system calls that threads sleep in (x86-64); those that send are marked.
-const SYSCALLS: [(i64, &str, bool); 30] = [
-    (0, "read", false),
-    (1, "write", true),
-    (7, "poll", false),
-    (17, "pread64", false),
-    (18, "pwrite64", false),
-    (19, "readv", false),
-    (20, "writev", true),
-    (23, "select", false),
-    (34, "pause", false),
-    (35, "nanosleep", false),
-    (40, "sendfile", true),
-    (42, "connect", false),
-    (43, "accept", false),
-    (44, "sendto", true),
-    (45, "recvfrom", false),
-    (46, "sendmsg", true),
-    (47, "recvmsg", false),
-    (61, "wait4", false),
-    (128, "rt_sigtimedwait", false),
-    (202, "futex", false),
-    (230, "clock_nanosleep", false),
-    (232, "epoll_wait", false),
-    (270, "pselect6", false),
-    (271, "ppoll", false),
-    (SPLICE, "splice", true),
-    (281, "epoll_pwait", false),
-    (288, "accept4", false),
-    (307, "sendmmsg", true),
-    (426, "io_uring_enter", false),
-    (441, "epoll_pwait2", false),
-];
 
 /// Threads asleep in a send to one of these descriptors, by process.
 pub(crate) fn in_send(threads: &[FoundThread], descriptors: &[Holder]) -> BTreeMap<u32, u32> {
-    let sends = |found: &&FoundThread| syscall(found.thread.syscall).is_some_and(|(.., sends)| *sends);
-    let sending: Vec<&Thread> = threads.iter().filter(sends).map(|found| &found.thread).collect();
+    let sends = |found: &FoundThread| match syscall(found.thread.syscall)?.sends {
+        Sends::Nothing => None,
+        sends => Some((found.thread, sends)),
+    };
+    let sending: Vec<(Thread, Sends)> = threads.iter().filter_map(sends).collect();
     let mut counts = BTreeMap::new();
     if sending.is_empty() {
         return counts;
     }
     let descriptors: HashSet<&Holder> = descriptors.iter().collect();
-    for thread in sending {
-        // Of `splice()` the first argument is where it reads from.
-        let to = u32::try_from(thread.argument).ok().map(|fd| Holder { pid: thread.task.tgid, fd });
-        if thread.syscall == SPLICE || to.is_some_and(|to| descriptors.contains(&to)) {
+    for (thread, sends) in sending {
+        let first = u32::try_from(thread.argument).ok().map(|fd| Holder { pid: thread.task.tgid, fd });
+        // Only the first argument is known.
+        if sends == Sends::Another || first.is_some_and(|first| descriptors.contains(&first)) {
             *counts.entry(thread.task.tgid).or_default() += 1;
         }
     }
@@ -83,13 +41,17 @@ pub(crate) fn in_send(threads: &[FoundThread], descriptors: &[Holder]) -> BTreeM
 
 /// A thread that sleeps in a system call.
 #[derive(Debug)]
-pub(crate) struct Asleep {
+pub(crate) struct Sleeper {
     pid: u32,
     thread: Thread,
 }
 
 /// The sleeping threads of processes, with their stacks, unwound at once: they run on.
-pub(crate) fn of_processes(pids: &[u32], threads: &[FoundThread], stacks: &mut Stacks) -> (Vec<Asleep>, Vec<Unnamed>) {
+pub(crate) fn of_processes(
+    pids: &[u32],
+    threads: &[FoundThread],
+    stacks: &mut Stacks,
+) -> (Vec<Sleeper>, Vec<UnwoundStack>) {
     let mut bytes = Vec::new();
     let mut asleep = (Vec::new(), Vec::new());
     for &pid in pids {
@@ -97,12 +59,9 @@ pub(crate) fn of_processes(pids: &[u32], threads: &[FoundThread], stacks: &mut S
         for FoundThread { thread, kernel } in
             threads.iter().filter(|found| found.thread.task.tgid == pid && found.thread.syscall >= 0)
         {
-            if read_stack(pid, thread.registers.sp, STACK_BYTES, &mut bytes).is_ok() {
-                let may_go_on = bytes.len() >= STACK_BYTES;
-                let registers = registers(thread.registers);
-                asleep.0.push(Asleep { pid, thread: *thread });
-                let raw = StackCopy { pid, registers, bytes: &bytes, missing: &[], start_stack: None, may_go_on };
-                asleep.1.push(stacks.of_thread(&raw, kernel));
+            if let Ok(copy) = StackCopy::of_sleeper(pid, thread.registers, kernel, &mut bytes) {
+                asleep.0.push(Sleeper { pid, thread: *thread });
+                asleep.1.push(stacks.unwind(&copy));
             }
         }
     }
@@ -110,7 +69,7 @@ pub(crate) fn of_processes(pids: &[u32], threads: &[FoundThread], stacks: &mut S
 }
 
 /// Where the threads of each of these processes are, in their order: those at the same place together, most first.
-pub(crate) fn folded(pids: &[u32], asleep: &[Asleep], named: Vec<Stack>) -> Vec<(u32, Vec<Sleepers>)> {
+pub(crate) fn folded(pids: &[u32], asleep: &[Sleeper], named: Vec<Stack>) -> Vec<(u32, Vec<Sleepers>)> {
     let named: Vec<Arc<Stack>> = named.into_iter().map(Arc::new).collect();
     let of = |pid: u32| {
         let its = asleep.iter().zip(&named).filter(|(one, _)| one.pid == pid);
@@ -130,15 +89,11 @@ fn of_process(pid: u32, asleep: Vec<(&Thread, (i64, Arc<Stack>))>) -> Vec<Sleepe
                 tid: first.task.tid,
                 pid,
                 comm: Comm(first.task.comm),
-                syscall: syscall(number).map(|(_, name, _)| (*name).to_owned()),
+                syscall: syscall(number).map(|call| call.name.to_owned()),
                 stack,
             })
         })
         .collect()
-}
-
-fn syscall(number: i64) -> Option<&'static (i64, &'static str, bool)> {
-    SYSCALLS.binary_search_by_key(&number, |&(number, ..)| number).ok().map(|index| &SYSCALLS[index])
 }
 
 #[cfg(test)]
@@ -165,16 +120,5 @@ mod tests {
         let descriptors = [Holder { pid: 7, fd: 5 }, Holder { pid: 8, fd: 4 }];
         assert_eq!(in_send(&threads, &descriptors), BTreeMap::from([(7, 1), (9, 1)]));
         assert_eq!(in_send(&threads[2..3], &descriptors), BTreeMap::new());
-    }
-
-    #[test]
-    fn numbers_are_in_order_and_the_kernels() {
-        assert!(SYSCALLS.is_sorted_by_key(|&(number, ..)| number));
-        let number_of = |wanted: &str| SYSCALLS.iter().find(|(_, name, _)| *name == wanted).map(|&(number, ..)| number);
-        assert_eq!(number_of("sendto"), Some(libc::SYS_sendto));
-        assert_eq!(number_of("futex"), Some(libc::SYS_futex));
-        assert_eq!(number_of("epoll_wait"), Some(libc::SYS_epoll_wait));
-        assert_eq!(number_of("accept4"), Some(libc::SYS_accept4));
-        assert_eq!(syscall(2), None);
     }
 }

@@ -3,24 +3,20 @@
 use std::{
     collections::{BTreeSet, HashMap},
     io, mem,
-    ops::Range,
 };
 
-use tcpstate_common::{
-    config::STACK_PIECE,
-    leak::{CodeRanges, KernelStack, MAX_CODE, StackHeader},
-};
+use tcpstate_common::leak::{CodeRanges, KernelStack, MAX_CODE, StackHeader};
 use tcpstate_core::{
     aggregate::stack_book::StackBook,
     model::{leak::PlaceId, stack::Stack},
 };
 use tcpstate_stacks::{
-    process::descriptors,
-    unwind::{Backing, CodeAddress, Registers, StackCopy, Unwinder, UnwoundStack},
+    StackCopy, Unwinder, UnwoundStack,
+    process::{code, descriptors},
 };
 use tokio::sync::oneshot;
 
-use super::naming::{Namer, Unnamed};
+use super::naming::NamingThread;
 use crate::kernel::Tracer;
 
 /// Most places that are kept besides those that leak: as many as the kernel side keeps.
@@ -30,7 +26,7 @@ const MOST_PLACES: usize = 16_384;
 #[derive(Debug)]
 pub(crate) struct Stacks {
     unwinder: Unwinder,
-    namer: Namer,
+    namer: NamingThread,
     known: HashMap<PlaceId, Known>,
     book: StackBook,
     /// Code of processes, as the kernel side knows it.
@@ -44,12 +40,8 @@ pub(crate) struct Stacks {
 /// What is known of a place.
 #[derive(Debug)]
 struct Known {
-    pid: u32,
+    /// What is common to those that came.
     stack: UnwoundStack,
-    /// Of the first time that there was one, where kernel stacks are wanted.
-    kernel: Vec<u64>,
-    /// More than one stack was seen.
-    varying: bool,
     /// The book does not have the stack, or has it as it was before it turned out to vary.
     unnamed: bool,
     /// When a stack came last.
@@ -68,7 +60,7 @@ impl Stacks {
     pub(crate) fn start() -> io::Result<Self> {
         Ok(Self {
             unwinder: Unwinder::default(),
-            namer: Namer::start()?,
+            namer: NamingThread::start()?,
             known: HashMap::new(),
             book: StackBook::default(),
             code: HashMap::new(),
@@ -100,29 +92,11 @@ impl Stacks {
     /// Takes a stack from the kernel, of which at most `limit` bytes were copied. Returns where its process has its code, if
     /// the kernel side has to be told.
     fn take(&mut self, header: &StackHeader, kernel: &KernelStack, bytes: &[u8], limit: usize) -> Option<CodeRanges> {
-        // The copy begins before the stack pointer.
-        let before = header.registers.sp - StackHeader::start(&header.registers);
-        let missing = missing(header);
-        let stack = self.unwinder.unwind(&StackCopy {
-            pid: header.tgid,
-            registers: registers(header.registers),
-            bytes: bytes.get(before as usize..).unwrap_or_default(),
-            missing: &missing,
-            start_stack: Some(header.start_stack).filter(|&start| start != 0),
-            may_go_on: bytes.len() >= limit,
-        });
+        let stack = self.unwinder.unwind(&StackCopy::of_record(header, kernel, bytes, limit));
         self.came += 1;
         let came = self.came;
-        let kernel = addresses(kernel);
-        let met = self.known.entry(PlaceId(header.place)).and_modify(|known| known.meet(&stack, kernel, came));
-        met.or_insert_with(|| Known {
-            pid: header.tgid,
-            stack,
-            kernel: kernel.to_vec(),
-            varying: false,
-            unnamed: true,
-            came,
-        });
+        let met = self.known.entry(PlaceId(header.place)).and_modify(|known| known.meet(&stack, came));
+        met.or_insert_with(|| Known { stack, unnamed: true, came });
         self.code_of(header)
     }
 
@@ -146,7 +120,8 @@ impl Stacks {
         let mut lives = HashMap::new();
         let mut others: Vec<_> = self.known.iter().filter(|(place, _)| !places.contains(place)).collect();
         others.sort_by_key(|(_, known)| {
-            (*lives.entry(known.pid).or_insert_with(|| descriptors::lives(known.pid)), known.came)
+            let pid = known.stack.pid();
+            (*lives.entry(pid).or_insert_with(|| descriptors::lives(pid)), known.came)
         });
         let excess = self.known.len().saturating_sub(MOST_PLACES / 2);
         let dropped: Vec<PlaceId> = others.into_iter().take(excess).map(|(place, _)| *place).collect();
@@ -169,19 +144,14 @@ impl Stacks {
     }
 
     /// Those of the places whose names are missing or out of date, with their stacks.
-    fn due(&mut self, places: &BTreeSet<PlaceId>) -> (Vec<PlaceId>, Vec<Unnamed>) {
+    fn due(&mut self, places: &BTreeSet<PlaceId>) -> (Vec<PlaceId>, Vec<UnwoundStack>) {
         let mut due = (Vec::new(), Vec::new());
         for &place in places {
             let named = self.book.get(place).is_some();
             let Some(known) = self.known.get_mut(&place) else { continue };
             if mem::take(&mut known.unnamed) || !named {
                 due.0.push(place);
-                due.1.push(Unnamed {
-                    stack: known.stack.clone(),
-                    kernel: known.kernel.clone(),
-                    varying: known.varying,
-                    asleep: false,
-                });
+                due.1.push(known.stack.clone());
             }
         }
         due
@@ -200,12 +170,12 @@ impl Stacks {
     }
 
     /// Unwinds a stack that belongs to no place: that of a sleeping thread.
-    pub(crate) fn of_thread(&mut self, raw: &StackCopy<'_>, kernel: &KernelStack) -> Unnamed {
-        Unnamed { stack: self.unwinder.unwind(raw), kernel: addresses(kernel).to_vec(), varying: false, asleep: true }
+    pub(crate) fn unwind(&mut self, copy: &StackCopy<'_>) -> UnwoundStack {
+        self.unwinder.unwind(copy)
     }
 
     /// Has such stacks named while the caller does something else.
-    pub(crate) fn begin_to_name_threads(&mut self, stacks: Vec<Unnamed>) -> Named {
+    pub(crate) fn begin_to_name_threads(&mut self, stacks: Vec<UnwoundStack>) -> Named {
         self.namer.begin(stacks)
     }
 
@@ -216,7 +186,7 @@ impl Stacks {
         if let Some(code) = self.code.get(&header.tgid).filter(|code| code.ranges.iter().any(inside)) {
             return Some(*code);
         }
-        let code = descriptors::code(header.tgid)?;
+        let code = code::of(header.tgid)?;
         // Processes end without a word.
         if self.code.len() >= MAX_CODE as usize {
             self.code.clear();
@@ -228,45 +198,12 @@ impl Stacks {
 
 impl Known {
     /// A place is met again now and then, to see whether it is one stack. Where it is not, only what is common is known.
-    fn meet(&mut self, stack: &UnwoundStack, kernel: &[u64], came: u64) {
+    fn meet(&mut self, stack: &UnwoundStack, came: u64) {
         self.came = came;
-        if self.kernel.is_empty() {
-            self.kernel = kernel.to_vec();
-        }
-        if !same_files_code(&self.stack, stack) {
-            let common = self.stack.frames.iter().zip(&stack.frames).take_while(|(known, met)| known == met).count();
-            self.stack.frames.truncate(common.max(1));
-            self.varying = true;
+        if self.stack.meet(stack) {
             self.unnamed = true;
         }
     }
-}
-
-/// Whether two stacks lead through the same code of files. Code that is made at run time moves while the same functions run.
-fn same_files_code(one: &UnwoundStack, other: &UnwoundStack) -> bool {
-    let of_files = |address: &&CodeAddress| address.backing != Backing::Jit;
-    one.frames.iter().filter(of_files).eq(other.frames.iter().filter(of_files))
-}
-
-/// Registers as the kernel side writes them.
-pub(crate) fn registers(raw: tcpstate_common::leak::Registers) -> Registers {
-    Registers { ip: raw.ip, sp: raw.sp, fp: raw.bp }
-}
-
-/// Addresses of a stack that were not in memory when it was copied.
-fn missing(header: &StackHeader) -> Vec<Range<u64>> {
-    let start = StackHeader::start(&header.registers);
-    let pieces = (0..u64::from(u64::BITS)).filter(|piece| header.missing >> piece & 1 != 0);
-    let piece = u64::from(STACK_PIECE);
-    // Whoever made the system call chose the stack pointer.
-    let begin = |index: u64| start.saturating_add(index * piece);
-    pieces.map(|index| begin(index)..begin(index + 1)).collect()
-}
-
-/// The part of a kernel stack that was filled.
-fn addresses(kernel: &KernelStack) -> &[u64] {
-    let frames = usize::try_from(kernel.len).unwrap_or(0) / size_of::<u64>();
-    kernel.frames.get(..frames).unwrap_or(&kernel.frames)
 }
 
 #[cfg(test)]
@@ -290,7 +227,7 @@ mod tests {
             let header = StackHeader { place: 1, tgid: u32::MAX, ..StackHeader::zeroed() };
             let _ = stacks.take(&header, &kernel, &[], 0);
         }
-        assert_eq!(stacks.known[&PlaceId(1)].kernel, [7]);
+        assert_eq!(stacks.known[&PlaceId(1)].stack.kernel, [7]);
     }
 
     #[test]

@@ -8,10 +8,7 @@ use std::hint::black_box;
 
 use criterion::{BatchSize, Criterion};
 use target::{Capture, Result, Target, build, capture, threads, wait_for_call};
-use tcpstate_stacks::{
-    symbolize::{Symbolizer, hint},
-    unwind::{StackEnd, Unwinder},
-};
+use tcpstate_stacks::{Namer, StackEnd, Unwinder};
 
 /// Bytes of a stack that are copied, as by default.
 const COPIED: usize = 16 * 1024;
@@ -30,31 +27,24 @@ fn server() -> Result<(Target, Capture)> {
 fn main() -> Result {
     let (_target, capture) = server()?;
     let mut unwinder = Unwinder::new();
-    let stack = unwinder.unwind(&capture.raw());
+    let stack = unwinder.unwind(&capture.copy());
     assert_eq!(stack.end, StackEnd::Complete);
 
     let mut criterion = Criterion::default().configure_from_args();
     let mut group = criterion.benchmark_group("stack");
     group.bench_function("unwind, process known", |bencher| {
-        bencher.iter(|| black_box(unwinder.unwind(&capture.raw())));
+        bencher.iter(|| black_box(unwinder.unwind(&capture.copy())));
     });
     group.bench_function("unwind, first of all", |bencher| {
-        bencher.iter(|| black_box(Unwinder::new().unwind(&capture.raw())));
+        bencher.iter(|| black_box(Unwinder::new().unwind(&capture.copy())));
     });
     group.bench_function("name, addresses known", |bencher| {
-        let mut symbolizer = Symbolizer::new();
-        bencher.iter(|| {
-            let named = symbolizer.symbolize(&stack);
-            black_box(hint(&stack, &named));
-            black_box(named)
-        });
+        let mut namer = Namer::new();
+        namer.name(&stack);
+        bencher.iter(|| black_box(namer.name(&stack)));
     });
     group.bench_function("name, first of all", |bencher| {
-        bencher.iter_batched_ref(
-            Symbolizer::new,
-            |symbolizer| black_box(symbolizer.symbolize(&stack)),
-            BatchSize::PerIteration,
-        );
+        bencher.iter_batched_ref(Namer::new, |namer| black_box(namer.name(&stack)), BatchSize::PerIteration);
     });
     group.finish();
     criterion.final_summary();

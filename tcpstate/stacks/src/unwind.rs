@@ -1,27 +1,28 @@
-//! From a captured stack to code addresses.
+//! From a stack copy to addresses of code.
 //!
-//! A stack is registers and bytes, captured in the kernel or read from a sleeping thread. Unwind info of the files that the
-//! process maps says where each caller is; where there is none the code itself is read, and else the chain of frame pointers
-//! followed. An address is accepted only where code is mapped, and a stack says whether it was followed to its end.
+//! Unwind info of the files that the process maps says where each caller is; where there is none the code itself is read, and else
+//! the chain of frame pointers followed. An address is accepted only where code is mapped, and a stack says whether it was followed
+//! to its end.
 
-mod arch;
 mod cfi;
-mod code;
 mod debug_file;
-mod fold;
+mod end;
 mod image;
 mod module;
 mod space;
-mod types;
+mod unwound;
 mod walk;
 
 use std::{fmt, sync::Arc};
 
-pub use fold::{Folded, fold};
+pub use end::{StackEnd, Truncation};
 pub use module::Module;
-pub use types::{Backing, CodeAddress, Registers, StackCopy, StackEnd, Truncation, UnwoundStack};
+pub use unwound::{Backing, CodeAddress, UnwoundStack};
 
-use crate::process::{ProcessError, perf_map::PerfMapFile};
+use crate::{
+    copy::StackCopy,
+    process::{ProcessError, perf_map::PerfMapFile},
+};
 use module::Modules;
 use space::{Spaces, Unknown};
 use walk::Walker;
@@ -52,32 +53,36 @@ impl Unwinder {
     /// The first stack of a process reads its mappings and the files on the way, so the process must be alive then. It need
     /// not be for the next ones, as long as they lead through the same files.
     pub fn unwind(&mut self, copy: &StackCopy<'_>) -> UnwoundStack {
-        match self.spaces.get(copy.pid, copy.start_stack) {
+        let (frames, end, perf_map, mapped) = match self.spaces.get(copy.pid, copy.start_stack) {
             Ok(space) => {
                 let (frames, end) = self.walker.walk(copy, space, &mut self.modules);
-                UnwoundStack { frames, end, perf_map: Arc::clone(space.perf_map()), mapped: Arc::clone(space.mapped()) }
+                (frames, end, Arc::clone(space.perf_map()), Arc::clone(space.mapped()))
             }
             Err(unknown) => {
-                let reason = match unknown {
-                    Unknown::Replaced => Truncation::ProgramGone,
-                    Unknown::Process(ProcessError::Gone(_)) => Truncation::ProcessGone,
-                    Unknown::Process(error @ ProcessError::Read { .. }) => {
-                        Truncation::NoMappings(error.to_string().into())
-                    }
-                };
-                UnwoundStack {
-                    frames: vec![CodeAddress { ip: copy.registers.ip, is_return: false, backing: Backing::Unknown }],
-                    end: StackEnd::Truncated(reason),
-                    perf_map: Arc::new(PerfMapFile::new(copy.pid)),
-                    mapped: [].into(),
-                }
+                let first = CodeAddress { ip: copy.registers.ip, is_return: false, backing: Backing::Unknown };
+                let end = StackEnd::Truncated(unknown.into());
+                (vec![first], end, Arc::new(PerfMapFile::new(copy.pid)), [].into())
             }
+        };
+        UnwoundStack {
+            frames,
+            end,
+            varying: false,
+            kernel: copy.kernel.to_vec(),
+            asleep: copy.asleep,
+            perf_map,
+            mapped,
         }
     }
+}
 
-    /// Forgets a process that has ended. Its files stay known.
-    pub fn forget(&mut self, pid: u32) {
-        self.spaces.forget(pid);
+impl From<Unknown> for Truncation {
+    fn from(unknown: Unknown) -> Self {
+        match unknown {
+            Unknown::Replaced => Self::ProgramGone,
+            Unknown::Process(ProcessError::Gone(_)) => Self::ProcessGone,
+            Unknown::Process(error @ ProcessError::Read { .. }) => Self::NoMappings(error.to_string().into()),
+        }
     }
 }
 

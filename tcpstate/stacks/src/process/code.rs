@@ -2,13 +2,19 @@
 
 use tcpstate_common::leak::{CODE_RANGES, CodeRanges};
 
-use super::maps::Mapping;
+use super::maps::{self, Mapping};
+
+/// Where a process has its code; `None` when it is gone.
+#[must_use]
+pub fn of(pid: u32) -> Option<CodeRanges> {
+    let text = maps::read(pid).ok()?;
+    Some(ranges(maps::parse(&text)))
+}
 
 /// Executable mappings as a few ranges: those with the smallest gaps between them are merged until they fit.
 ///
 /// What lies in a gap is taken for code, too; it only makes more places look distinct.
-#[must_use]
-pub fn ranges<'a>(mappings: impl IntoIterator<Item = Mapping<'a>>) -> CodeRanges {
+fn ranges<'a>(mappings: impl IntoIterator<Item = Mapping<'a>>) -> CodeRanges {
     let mut merged: Vec<(u64, u64)> = Vec::new();
     for mapping in mappings.into_iter().filter(|mapping| mapping.executable) {
         match merged.last_mut() {
@@ -33,6 +39,11 @@ pub fn ranges<'a>(mappings: impl IntoIterator<Item = Mapping<'a>>) -> CodeRanges
 mod tests {
     use super::*;
     use crate::process::maps::parse;
+
+    #[test]
+    fn our_own() {
+        assert!(of(std::process::id()).is_some_and(|code| code.ranges[0][1] > 0));
+    }
 
     #[test]
     fn neighbours_are_merged_until_they_fit() {

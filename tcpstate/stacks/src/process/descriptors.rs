@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use super::{maps, thread};
+use super::thread;
 
 /// Open descriptors of a process; `None` when it is gone or not ours to look at.
 #[must_use]
@@ -41,13 +41,6 @@ pub fn lives(pid: u32) -> bool {
     fs::exists(format!("/proc/{pid}")).unwrap_or(true)
 }
 
-/// Where a process has its code; `None` when it is gone.
-#[must_use]
-pub fn code(pid: u32) -> Option<tcpstate_common::leak::CodeRanges> {
-    let text = maps::read(pid).ok()?;
-    Some(super::code::ranges(maps::parse(&text)))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -60,7 +53,6 @@ mod tests {
         assert_eq!(limit(own), rustix::process::getrlimit(rustix::process::Resource::Nofile).current);
         assert!(lives(own) && !lives(u32::MAX));
         assert!(comm(own).is_some_and(|comm| !comm.bytes().is_empty()));
-        assert!(code(own).is_some_and(|code| code.ranges[0][1] > 0));
     }
 
     #[test]

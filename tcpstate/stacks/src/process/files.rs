@@ -32,7 +32,7 @@ pub fn open_in_root(pid: u32, path: &Path) -> io::Result<File> {
 ///
 /// [`io::ErrorKind::PermissionDenied`] without `CAP_CHECKPOINT_RESTORE` or `CAP_SYS_ADMIN`, [`io::ErrorKind::NotFound`]
 /// when there is no such mapping, [`io::ErrorKind::InvalidInput`] when it is no regular file.
-pub fn open_mapped(pid: u32, start: u64, end: u64) -> io::Result<File> {
+pub(crate) fn open_mapped(pid: u32, start: u64, end: u64) -> io::Result<File> {
     let link = thread::file(pid, &format!("map_files/{start:x}-{end:x}"));
     regular(open(link, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?)
 }
@@ -42,7 +42,7 @@ pub fn open_mapped(pid: u32, start: u64, end: u64) -> io::Result<File> {
 /// # Errors
 ///
 /// Those of `open(2)`; [`io::ErrorKind::InvalidInput`] when it is no regular file.
-pub fn open_here(path: &Path) -> io::Result<File> {
+pub(crate) fn open_here(path: &Path) -> io::Result<File> {
     regular(open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?)
 }
 

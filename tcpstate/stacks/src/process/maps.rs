@@ -11,10 +11,6 @@ pub struct Mapping<'a> {
     pub start: u64,
     /// Address after the last.
     pub end: u64,
-    /// Whether its memory can be read.
-    pub readable: bool,
-    /// Whether its memory can be written.
-    pub writable: bool,
     /// Whether its memory holds code.
     pub executable: bool,
     /// Offset of `start` in the file, bytes.
@@ -38,8 +34,8 @@ pub struct MappedFile<'a> {
 
 impl<'a> Mapping<'a> {
     /// The last column as it stands; the newline that a path may contain is restored.
-    #[must_use]
-    pub fn name(&self) -> &[u8] {
+    #[cfg(test)]
+    pub(super) fn name(&self) -> &[u8] {
         &self.name
     }
 
@@ -57,14 +53,12 @@ impl<'a> Mapping<'a> {
     }
 
     /// Whether this is the code that the kernel maps into every process.
-    #[must_use]
-    pub fn is_vdso(&self) -> bool {
+    pub(crate) fn is_vdso(&self) -> bool {
         self.inode == 0 && *self.name == *b"[vdso]"
     }
 
     /// The same, independent of the text it was read from.
-    #[must_use]
-    pub fn into_owned(self) -> Mapping<'static> {
+    pub(crate) fn into_owned(self) -> Mapping<'static> {
         Mapping { name: Cow::Owned(self.name.into_owned()), ..self }
     }
 
@@ -80,8 +74,6 @@ impl<'a> Mapping<'a> {
         Some(Self {
             start,
             end,
-            readable: permissions.first() == Some(&b'r'),
-            writable: permissions.get(1) == Some(&b'w'),
             executable: permissions.get(2) == Some(&b'x'),
             offset,
             device: (major.try_into().ok()?, minor.try_into().ok()?),
@@ -96,7 +88,7 @@ impl<'a> Mapping<'a> {
 /// # Errors
 ///
 /// [`ProcessError::Gone`] when the process has ended or never had memory of its own.
-pub fn read(pid: u32) -> Result<Vec<u8>, ProcessError> {
+pub(crate) fn read(pid: u32) -> Result<Vec<u8>, ProcessError> {
     let path = thread::file(pid, "maps");
     match fs::read(&path) {
         Ok(text) if text.is_empty() => Err(ProcessError::Gone(pid)),
@@ -157,7 +149,8 @@ mod tests {
         let mapping =
             one("7f5d4c028000-7f5d4c17d000 r-xp 00028000 fe:01 1048601                    /usr/lib/libc.so.6\n");
         assert_eq!((mapping.start, mapping.end, mapping.offset), (0x7f5d_4c02_8000, 0x7f5d_4c17_d000, 0x28000));
-        assert_eq!((mapping.readable, mapping.writable, mapping.executable), (true, false, true));
+        assert!(mapping.executable);
+        assert!(!one("7f5d4c17d000-7f5d4c17e000 rw-p 00028000 fe:01 1048601 /usr/lib/libc.so.6").executable);
         assert_eq!((mapping.device, mapping.inode), ((0xfe, 1), 1_048_601));
         assert_eq!(mapping.file(), Some(MappedFile { path: Path::new("/usr/lib/libc.so.6"), deleted: false }));
     }

@@ -33,7 +33,7 @@ pub struct PerfMapFile {
 
 /// Why there is no perf map.
 #[derive(Debug, thiserror::Error)]
-pub enum PerfMapError {
+pub(crate) enum PerfMapError {
     /// There is no such file, or no such process any more.
     #[error("no perf map")]
     None,
@@ -56,7 +56,7 @@ impl PerfMapFile {
     }
 
     /// Opens the file while the process lives, and keeps it.
-    pub fn hold(&self) {
+    pub(crate) fn hold(&self) {
         if self.held.get().is_none()
             && let Ok(file) = open(self.pid)
         {
@@ -70,7 +70,7 @@ impl PerfMapFile {
     /// # Errors
     ///
     /// Why there is none.
-    pub fn open(&self) -> Result<File, PerfMapError> {
+    pub(crate) fn open(&self) -> Result<File, PerfMapError> {
         self.hold();
         open(self.pid).or_else(|error| self.held.get().and_then(|file| file.try_clone().ok()).ok_or(error))
     }

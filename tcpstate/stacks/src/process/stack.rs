@@ -1,6 +1,11 @@
 //! Stack memory of a sleeping thread, read without stopping it.
 
-use std::io;
+use std::io::IoSliceMut;
+
+use nix::{
+    sys::uio::{RemoteIoVec, process_vm_readv},
+    unistd::Pid,
+};
 
 use super::{ProcessError, thread};
 
@@ -28,20 +33,20 @@ pub fn read_stack(pid: u32, sp: u64, limit: usize, stack: &mut Vec<u8>) -> Resul
     let mut at = sp;
     while at < end {
         let next = (at / PAGE).saturating_add(1).saturating_mul(PAGE).min(end);
-        remote.push(libc::iovec { iov_base: at as *mut libc::c_void, iov_len: (next - at) as usize });
+        remote.push(RemoteIoVec { base: at as usize, len: (next - at) as usize });
         at = next;
     }
-    let local = libc::iovec { iov_base: stack.as_mut_ptr().cast(), iov_len: limit };
-    let living = libc::pid_t::try_from(thread::living(pid)).map_err(|_| ProcessError::Gone(pid))?;
-    // SAFETY: `local` is `limit` writable bytes of `stack`; the kernel checks the addresses of the other process.
-    let read = unsafe { libc::process_vm_readv(living, &local, 1, remote.as_ptr(), remote.len() as libc::c_ulong, 0) };
-    let Ok(read) = usize::try_from(read) else {
-        let source = io::Error::last_os_error();
-        stack.clear();
-        return Err(ProcessError::new(pid, format!("memory of process {pid} at 0x{sp:x}"), source));
-    };
-    stack.truncate(read);
-    Ok(())
+    let living = i32::try_from(thread::living(pid)).map_err(|_| ProcessError::Gone(pid))?;
+    match process_vm_readv(Pid::from_raw(living), &mut [IoSliceMut::new(stack)], &remote) {
+        Ok(read) => {
+            stack.truncate(read);
+            Ok(())
+        }
+        Err(error) => {
+            stack.clear();
+            Err(ProcessError::new(pid, format!("memory of process {pid} at 0x{sp:x}"), error.into()))
+        }
+    }
 }
 
 #[cfg(test)]

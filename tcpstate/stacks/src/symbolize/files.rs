@@ -10,10 +10,11 @@ use std::{
 
 use blazesym::symbolize::{
     CodeInfo, Input, Sym, Symbolized, Symbolizer,
-    source::{Elf, Source},
+    source::{Elf, Source as SymbolSource},
 };
+use tcpstate_core::model::stack::Source;
 
-use super::{Function, Location, go::GoFunctions, name};
+use super::{function::Function, go::GoFunctions, name};
 use crate::unwind::Module;
 
 /// How many addresses are remembered with their names.
@@ -77,7 +78,7 @@ fn look_up(symbolizer: &Symbolizer, path: &Path, file: &File, address: u64, dwar
     // and time, so a reused descriptor is another file.
     let mut elf = Elf::new(format!("/proc/self/fd/{}", file.as_raw_fd()));
     elf.debug_syms = dwarf;
-    match symbolizer.symbolize_single(&Source::Elf(elf), Input::VirtOffset(address)) {
+    match symbolizer.symbolize_single(&SymbolSource::Elf(elf), Input::VirtOffset(address)) {
         Ok(Symbolized::Sym(symbol)) => Some(functions(symbol)),
         Ok(Symbolized::Unknown(_)) => None,
         Err(error) => {
@@ -93,13 +94,13 @@ fn go(tables: &mut HashMap<u64, Option<GoFunctions>>, module: &Module, address: 
         .entry(module.id())
         .or_insert_with(|| GoFunctions::new(module.go_functions()?, module.text(), module.entry()));
     let name = table.as_ref()?.name(address)?;
-    Some(Function { name, location: None, inlined: false })
+    Some(Function { name, source: None, inlined: false })
 }
 
 fn functions(symbol: Sym<'_>) -> Vec<Function> {
-    let function = |name: &str, location: Option<&CodeInfo<'_>>, inlined| Function {
+    let function = |name: &str, info: Option<&CodeInfo<'_>>, inlined| Function {
         name: name::plain(name).to_owned(),
-        location: location.map(|info| Location { file: info.to_path().into_owned(), line: info.line }),
+        source: info.map(|info| Source { file: info.to_path().into_owned(), line: info.line }),
         inlined,
     };
     let inlined = symbol.inlined.iter().rev().map(|inner| function(&inner.name, inner.code_info.as_ref(), true));

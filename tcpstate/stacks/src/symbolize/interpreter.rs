@@ -2,7 +2,8 @@
 
 use std::path::Path;
 
-use super::Frame;
+use tcpstate_core::model::stack::Frame;
+
 use crate::{
     process::perf_map::PerfMapError,
     unwind::{Backing, CodeAddress, StackEnd, Truncation, UnwoundStack},
@@ -25,8 +26,7 @@ enum Interpreter {
 /// How to get the names of the interpreted functions, where a stack leads through an interpreter that does not say them.
 ///
 /// `frames` are its names. `None` when there is no interpreter, or when the process writes a perf map already that says all.
-#[must_use]
-pub fn hint(stack: &UnwoundStack, frames: &[Frame]) -> Option<String> {
+pub(super) fn hint(stack: &UnwoundStack, frames: &[Frame]) -> Option<String> {
     let interpreter = Interpreter::on(stack)?;
     let lost = stack.end == StackEnd::Truncated(Truncation::NoFramePointer);
     let pid = stack.perf_map.pid();
@@ -38,8 +38,7 @@ pub fn hint(stack: &UnwoundStack, frames: &[Frame]) -> Option<String> {
 }
 
 /// Whether a file runs programs of others, or comes with one that does: its own functions say little where theirs have names.
-#[must_use]
-pub fn is_interpreter(path: &Path) -> bool {
+pub(super) fn is_interpreter(path: &Path) -> bool {
     // Python's standard library in C.
     let extension = path.parent().is_some_and(|directory| directory.ends_with("lib-dynload"));
     extension || Interpreter::of(path).is_some()
@@ -81,7 +80,7 @@ impl Interpreter {
 
     /// What to add when it writes a perf map already.
     fn hint_beyond_map(self, lost: bool, frames: &[Frame]) -> Option<&'static str> {
-        let mut names = frames.iter().flat_map(|frame| &*frame.functions).map(|function| &*function.name);
+        let mut names = frames.iter().filter_map(|frame| frame.function.as_deref());
         match self {
             Self::Java if lost => Some("start java with `-XX:+PreserveFramePointer` to see the callers"),
             Self::Node if names.any(|name| name == NODE_INTERPRETER) => Some(
@@ -120,7 +119,7 @@ mod tests {
     use std::{path::PathBuf, sync::Arc};
 
     use super::*;
-    use crate::{process::perf_map::PerfMapFile, symbolize::Function};
+    use crate::process::perf_map::PerfMapFile;
 
     #[test]
     fn interpreters_by_their_file() {
@@ -158,8 +157,14 @@ mod tests {
 
     #[test]
     fn a_perf_map_that_does_not_say_all() {
-        let function = Function { name: NODE_INTERPRETER.to_owned(), location: None, inlined: false };
-        let frames = [Frame { ip: 4096, module: None, offset: 0, functions: [function].into() }];
+        let frames = [Frame {
+            function: Some(NODE_INTERPRETER.to_owned()),
+            source: None,
+            module: None,
+            offset: 4096,
+            inlined: false,
+            runtime: false,
+        }];
         let hint = Interpreter::Node.hint_beyond_map(false, &frames).expect("a hint");
         assert!(hint.contains("`--interpreted-frames-native-stack`"), "{hint}");
         assert_eq!(Interpreter::Node.hint_beyond_map(false, &[]), None);
@@ -175,6 +180,9 @@ mod tests {
         UnwoundStack {
             frames: frames.map(address).into(),
             end: StackEnd::Truncated(Truncation::NoFramePointer),
+            varying: false,
+            kernel: Vec::new(),
+            asleep: false,
             perf_map: Arc::new(PerfMapFile::new(u32::MAX)),
             mapped: ["/usr/bin/java", "/usr/lib/jvm/lib/server/libjvm.so"].map(PathBuf::from).into(),
         }

@@ -30,30 +30,23 @@ const TRACING_FRAMES: usize = 12;
 
 /// Names of `/proc/kallsyms`, read when the first is wanted.
 #[derive(Debug, Default)]
-pub struct KernelSymbols {
+pub(super) struct KernelSymbols {
     symbolizer: Option<Symbolizer>,
     names: HashMap<u64, String>,
 }
 
 impl KernelSymbols {
-    /// Names of the functions of a stack that a hook took, without those of the tracing itself; the address where a name is not to
-    /// be had, as under `kernel.kptr_restrict`.
-    pub fn names(&mut self, addresses: &[u64]) -> Vec<String> {
-        let mut names = self.each(addresses);
+    /// Names of functions, without those of the tracing itself; the address where a name is not to be had, as under
+    /// `kernel.kptr_restrict`. On the stack of a thread that sleeps is no tracing but that a hook waits for the end of a call.
+    pub(super) fn names(&mut self, addresses: &[u64], asleep: bool) -> Vec<String> {
+        let mut names: Vec<String> = addresses.iter().map(|&address| self.name(address)).collect();
+        if asleep {
+            names.retain(|name| !name.starts_with(TRAMPOLINE));
+            return names;
+        }
         let begin = names.iter().take(TRACING_FRAMES).rposition(|name| is_tracing(name)).map_or(0, |last| last + 1);
         names.drain(..begin);
         names
-    }
-
-    /// The same for a thread that sleeps, on whose stack is no tracing but that a hook waits for the end of a call.
-    pub fn names_asleep(&mut self, addresses: &[u64]) -> Vec<String> {
-        let mut names = self.each(addresses);
-        names.retain(|name| !name.starts_with(TRAMPOLINE));
-        names
-    }
-
-    fn each(&mut self, addresses: &[u64]) -> Vec<String> {
-        addresses.iter().map(|&address| self.name(address)).collect()
     }
 
     fn name(&mut self, address: u64) -> String {

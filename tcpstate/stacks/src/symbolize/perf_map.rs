@@ -9,7 +9,9 @@ use std::{
     time::SystemTime,
 };
 
-use super::{Function, Location};
+use tcpstate_core::model::stack::Source;
+
+use super::function::Function;
 use crate::process::perf_map::PerfMapFile;
 
 /// How much of a map is read, bytes: its end, which is the latest.
@@ -86,23 +88,23 @@ impl PerfMap {
 /// What a runtime's name says: Python writes `py::NAME:FILE`, V8 `JS:*NAME FILE:LINE:COLUMN` with a mark for the compiler that
 /// made the code (`LazyCompile:` before V8 9.7). Any other name stands for itself.
 pub(super) fn function(name: &str) -> Function {
-    let (name, location) = python(name).or_else(|| javascript(name)).unwrap_or((name, None));
-    Function { name: if name.is_empty() { "(anonymous)" } else { name }.to_owned(), location, inlined: false }
+    let (name, source) = python(name).or_else(|| javascript(name)).unwrap_or((name, None));
+    Function { name: if name.is_empty() { "(anonymous)" } else { name }.to_owned(), source, inlined: false }
 }
 
-fn python(name: &str) -> Option<(&str, Option<Location>)> {
+fn python(name: &str) -> Option<(&str, Option<Source>)> {
     let (function, file) = name.strip_prefix("py::")?.split_once(':')?;
-    Some((function, Some(Location { file: file.into(), line: None })))
+    Some((function, Some(Source { file: file.into(), line: None })))
 }
 
-fn javascript(name: &str) -> Option<(&str, Option<Location>)> {
+fn javascript(name: &str) -> Option<(&str, Option<Source>)> {
     let rest = name.strip_prefix("JS:").or_else(|| name.strip_prefix("LazyCompile:"))?;
     let rest = rest.strip_prefix(['*', '~', '^', '+', '-']).unwrap_or(rest);
     // Either may contain spaces: an accessor is called `get NAME`.
     let at = [" /", " node:", " file:"].iter().filter_map(|start| rest.find(start)).min()?;
-    let (function, place) = (&rest[..at], &rest[at + 1..]);
-    let (file, line) = place.rsplit_once(':')?.0.rsplit_once(':')?;
-    Some((function, Some(Location { file: file.into(), line: Some(line.parse().ok()?) })))
+    let (function, source) = (&rest[..at], &rest[at + 1..]);
+    let (file, line) = source.rsplit_once(':')?.0.rsplit_once(':')?;
+    Some((function, Some(Source { file: file.into(), line: Some(line.parse().ok()?) })))
 }
 
 fn entry(line: &[u8]) -> Option<(u64, u64, String)> {
@@ -144,9 +146,14 @@ mod tests {
         assert_eq!(map.name(0x1220), None, "what is left of replaced code is nobody's");
     }
 
+    fn written(source: &Source) -> String {
+        let file = source.file.display();
+        source.line.map_or_else(|| file.to_string(), |line| format!("{file}:{line}"))
+    }
+
     #[test]
     fn names_of_runtimes() {
-        for (name, expected, place) in [
+        for (name, expected, source) in [
             ("py::Pool.take:/srv/a:b.py", "Pool.take", Some("/srv/a:b.py")),
             ("JS:*take /srv/my app/pool.js:12:3", "take", Some("/srv/my app/pool.js:12")),
             ("JS:~get connecting node:net:700:17", "get connecting", Some("node:net:700")),
@@ -159,7 +166,7 @@ mod tests {
         ] {
             let function = function(name);
             assert_eq!(function.name, expected);
-            assert_eq!(function.location.map(|location| location.to_string()).as_deref(), place);
+            assert_eq!(function.source.map(|source| written(&source)).as_deref(), source);
         }
     }
 

@@ -17,10 +17,10 @@ use std::{
 use rustix::fs::{MemfdFlags, memfd_create};
 
 use super::{
-    arch,
     cfi::Cfi,
     image::{Image, ImageError, Section, Segment},
 };
+use crate::arch;
 
 /// How many modules are kept while no stack needs them. Each holds a file open, or two.
 const MAX_MODULES: usize = 256;
@@ -35,13 +35,11 @@ pub struct Module {
     path: Arc<Path>,
     file: File,
     debug_file: Option<File>,
-    build_id: Option<Vec<u8>>,
     segments: Vec<Segment>,
     entry: u64,
     text: u64,
     go: bool,
     gopclntab: Option<Section>,
-    dwarf: bool,
     cfi: Option<Cfi>,
 }
 
@@ -59,7 +57,7 @@ impl Module {
         let Image { segments, entry, build_id, text, go, gopclntab, dwarf, .. } = image;
         let debug_file = if dwarf { None } else { build_id.as_deref().and_then(find_debug_file) };
         let id = NEXT_ID.fetch_add(1, Ordering::Relaxed);
-        Ok(Self { id, path: path.into(), file, debug_file, build_id, segments, entry, text, go, gopclntab, dwarf, cfi })
+        Ok(Self { id, path: path.into(), file, debug_file, segments, entry, text, go, gopclntab, cfi })
     }
 
     /// Its name in the mount namespace of the process that mapped it first. Chosen by whoever made the file: escape it before
@@ -69,51 +67,33 @@ impl Module {
         &self.path
     }
 
-    /// The linker's build id, if it made one.
-    #[must_use]
-    pub fn build_id(&self) -> Option<&[u8]> {
-        self.build_id.as_deref()
-    }
-
     /// The file itself.
-    #[must_use]
-    pub fn file(&self) -> &File {
+    pub(crate) fn file(&self) -> &File {
         &self.file
     }
 
     /// The file with its debug info, where that is a file of its own.
-    #[must_use]
-    pub fn debug_file(&self) -> Option<&File> {
+    pub(crate) fn debug_file(&self) -> Option<&File> {
         self.debug_file.as_ref()
     }
 
-    /// Whether it carries its debug info itself.
-    #[must_use]
-    pub fn has_dwarf(&self) -> bool {
-        self.dwarf
-    }
-
     /// Unique number of this module.
-    #[must_use]
-    pub fn id(&self) -> u64 {
+    pub(crate) fn id(&self) -> u64 {
         self.id
     }
 
     /// The table of functions that the Go linker makes, read now.
-    #[must_use]
-    pub fn go_functions(&self) -> Option<Arc<[u8]>> {
+    pub(crate) fn go_functions(&self) -> Option<Arc<[u8]>> {
         self.gopclntab?.load(&self.file).ok()
     }
 
     /// Address of the section `.text`; 0 when there is none.
-    #[must_use]
-    pub fn text(&self) -> u64 {
+    pub(crate) fn text(&self) -> u64 {
         self.text
     }
 
     /// Address where the program begins; 0 in most libraries.
-    #[must_use]
-    pub fn entry(&self) -> u64 {
+    pub(crate) fn entry(&self) -> u64 {
         self.entry
     }
 
@@ -146,14 +126,14 @@ impl Module {
         Some(start.wrapping_sub(offset).wrapping_add(segment.offset).wrapping_sub(segment.address))
     }
 
-    /// Code from an address of the file on: at most `length` bytes, less where it ends before. `None`: there is none, or it cannot be
-    /// read.
-    pub(super) fn code(&self, address: u64, length: usize) -> Option<Vec<u8>> {
+    /// Reads code from an address of the file on: at most [`arch::CODE_PIECE`] bytes, less where it ends before. `None`: there is none,
+    /// or it cannot be read.
+    pub(super) fn code(&self, address: u64) -> Option<Vec<u8>> {
         let segment = self.segments.iter().find(|segment| {
             segment.executable && (segment.address..segment.address.saturating_add(segment.size)).contains(&address)
         })?;
         let into = address - segment.address;
-        let length = usize::try_from(segment.size - into).map_or(length, |left| left.min(length));
+        let length = usize::try_from(segment.size - into).map_or(arch::CODE_PIECE, |left| left.min(arch::CODE_PIECE));
         let mut code = vec![0; length];
         self.file.read_exact_at(&mut code, segment.offset.checked_add(into)?).ok()?;
         Some(code)

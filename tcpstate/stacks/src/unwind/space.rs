@@ -12,13 +12,15 @@ use std::{
 use rustix::fs::{fstat, major, minor};
 
 use super::{
-    Backing,
-    code::{self, Ending},
     debug_file,
     image::ImageError,
     module::{Module, Modules},
+    unwound::Backing,
 };
-use crate::process::{ProcessError, files, maps, maps::Mapping, perf_map::PerfMapFile, program, stack, thread};
+use crate::{
+    arch::{self, Ending},
+    process::{ProcessError, files, maps, maps::Mapping, perf_map::PerfMapFile, program, stack, thread},
+};
 
 /// Where the kernel's code in user space is at most as large as this, bytes.
 const MAX_VDSO: u64 = 64 * 1024;
@@ -63,10 +65,6 @@ impl Spaces {
             return Err(Unknown::Replaced);
         }
         Ok(space)
-    }
-
-    pub(super) fn forget(&mut self, pid: u32) {
-        self.known.remove(&pid);
     }
 }
 
@@ -157,8 +155,8 @@ impl Space {
         {
             return *ending;
         }
-        let ending = code::ending(ip, |address| {
-            let mut code = vec![0; code::PIECE];
+        let ending = arch::ending(ip, |address| {
+            let mut code = vec![0; arch::CODE_PIECE];
             let length = memory.read_at(&mut code, address).ok()?;
             code.truncate(length);
             Some(code)

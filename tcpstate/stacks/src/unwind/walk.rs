@@ -2,37 +2,41 @@
 
 mod by_code;
 mod by_ending;
+mod walked;
 
-use std::{collections::HashMap, mem, ops::Range, sync::Arc};
+use std::{collections::HashMap, hash::Hash, ops::Range, sync::Arc};
 
 use framehop::FrameAddress;
 
 use super::{
-    Backing, CodeAddress, Module, StackCopy, StackEnd, Truncation,
-    arch::{self, Regs},
-    cfi::{Cfa, Scratch, UnwindRule},
-    code,
-    module::Modules,
+    cfi::Scratch,
+    end::{StackEnd, Truncation},
+    module::{Module, Modules},
     space::Space,
+    unwound::{Backing, CodeAddress},
 };
+use crate::{
+    arch::{self, Cfa, Pushed, Regs, UnwindRule},
+    copy::StackCopy,
+};
+use walked::{WORD, WalkedStack};
 
-/// Size of an address, bytes.
-const WORD: u64 = 8;
 /// More frames are not followed: recursion that went wrong.
 const MAX_FRAMES: usize = 512;
 /// Where user space can have memory: above `vm.mmap_min_addr`, in the lower half.
 const USER_SPACE: Range<u64> = 4096..1 << 63;
-/// A frame this far beyond the copy may still be on the same stack (`RLIMIT_STACK` as it usually is), bytes.
-const STACK_SIZE: u64 = 8 * 1024 * 1024;
 /// How many addresses are remembered with what there is to know of them.
 const MAX_KNOWN: usize = 16 * 1024;
 
 /// Follows stacks; remembers rules of addresses, across processes.
 #[derive(Default)]
 pub(super) struct Walker {
+    /// By module and address.
     rules: HashMap<(u64, u64), UnwindRule>,
+    /// By module and address, whether a call ends there.
     calls: HashMap<(u64, u64), bool>,
-    code: code::Ways,
+    /// By module, beginning of the function, and the instruction that was reached.
+    pushed: HashMap<(u64, u64, u64), Option<Pushed>>,
     scratch: Scratch,
     cache: arch::Cache,
 }
@@ -63,7 +67,7 @@ impl Walker {
         modules: &mut Modules,
     ) -> (Vec<CodeAddress>, StackEnd) {
         let mut frames = Vec::with_capacity(32);
-        let mut stack = WalkedStack { copy, space, modules, refreshed: false };
+        let mut stack = WalkedStack::new(copy, space, modules);
         let end = match self.follow(&mut stack, &mut frames) {
             Ok(()) => StackEnd::Complete,
             Err(reason) => StackEnd::Truncated(reason),
@@ -182,20 +186,22 @@ impl Walker {
 
     fn rule(&mut self, module: &Module, address: u64) -> UnwindRule {
         let Some(cfi) = module.cfi() else { return UnwindRule::None };
-        if self.rules.len() >= MAX_KNOWN {
-            self.rules.clear();
-        }
-        *self.rules.entry((module.id(), address)).or_insert_with(|| cfi.rule(address, &mut self.scratch))
+        remembered(&mut self.rules, (module.id(), address), || cfi.rule(address, &mut self.scratch))
     }
 
     /// Whether the code there, as far as it can be read, ends with a call.
     fn is_call(&mut self, backing: &Backing) -> bool {
         let Backing::Module { module, address } = backing else { return true };
-        if self.calls.len() >= MAX_KNOWN {
-            self.calls.clear();
-        }
-        *self.calls.entry((module.id(), *address)).or_insert_with(|| module.is_call(*address).unwrap_or(true))
+        remembered(&mut self.calls, (module.id(), *address), || module.is_call(*address).unwrap_or(true))
     }
+}
+
+/// What `known` has for `key`, found out now if it has nothing.
+fn remembered<K: Eq + Hash, V: Copy>(known: &mut HashMap<K, V>, key: K, find: impl FnOnce() -> V) -> V {
+    if known.len() >= MAX_KNOWN {
+        known.clear();
+    }
+    *known.entry(key).or_insert_with(find)
 }
 
 /// Code that keeps frame pointers has the caller's at `[fp]` and the return address above it. 0 marks the outermost frame
@@ -244,47 +250,5 @@ fn frame_address(callee: &CodeAddress, address: u64) -> Option<FrameAddress> {
         FrameAddress::from_return_address(address.checked_add(1)?)
     } else {
         Some(FrameAddress::from_instruction_pointer(address))
-    }
-}
-
-/// The stack that is followed, and what tells whose code its addresses are.
-struct WalkedStack<'a> {
-    copy: &'a StackCopy<'a>,
-    space: &'a mut Space,
-    modules: &'a mut Modules,
-    /// Whether its mappings were read again for this stack.
-    refreshed: bool,
-}
-
-impl WalkedStack<'_> {
-    /// What the code at an address belongs to.
-    fn backing(&mut self, address: u64) -> Option<Backing> {
-        self.space.find(address, self.modules).or_else(|| {
-            if mem::replace(&mut self.refreshed, true) {
-                return None;
-            }
-            self.space.refresh();
-            self.space.find(address, self.modules)
-        })
-    }
-
-    /// The word at an address of the captured stack.
-    fn read(&self, address: u64) -> Result<u64, Truncation> {
-        if self.copy.missing.iter().any(|missing| missing.contains(&address)) {
-            return Err(Truncation::NotInMemory);
-        }
-        let word = || {
-            let at = usize::try_from(address.checked_sub(self.copy.registers.sp)?).ok()?;
-            self.copy.bytes.get(at..)?.first_chunk().copied()
-        };
-        word().map(u64::from_le_bytes).ok_or_else(|| self.missing(address))
-    }
-
-    /// Why there is no word at this address.
-    fn missing(&self, address: u64) -> Truncation {
-        let length = self.copy.bytes.len();
-        let end = self.copy.registers.sp.saturating_add(length as u64);
-        let is_beyond = (end.saturating_sub(WORD)..end.saturating_add(STACK_SIZE)).contains(&address);
-        if self.copy.may_go_on && is_beyond { Truncation::CopyEnded(length) } else { Truncation::OffStack }
     }
 }

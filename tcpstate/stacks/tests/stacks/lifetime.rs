@@ -7,10 +7,10 @@ use std::{
     time::{Duration, Instant},
 };
 
+use tcpstate_core::model::stack::Frame;
 use tcpstate_stacks::{
-    process::{descriptors, files, program as executed, stack::MAX_STACK, thread::living},
-    symbolize::{Frame, Symbolizer},
-    unwind::{Backing, StackEnd, Truncation, Unwinder},
+    Backing, Namer, StackEnd, Truncation, Unwinder,
+    process::{code, descriptors, files, program as executed, stack::MAX_STACK, thread::living},
 };
 
 use crate::{
@@ -26,17 +26,17 @@ fn ended_before_it_was_symbolized() -> Result {
     let mut target = Target::start(&program, &["accept"])?;
     let capture = target.blocked(libc::SYS_accept)?;
     let mut unwinder = Unwinder::new();
-    let stack = unwinder.unwind(&capture.raw());
+    let stack = unwinder.unwind(&capture.copy());
     target.end()?;
     fs::remove_file(&program)?;
-    assert_adjacent(&Symbolizer::new().symbolize(&stack), &["accept_one", "serve", "main"]);
+    assert_adjacent(&Namer::new().name(&stack).frames, &["accept_one", "serve", "main"]);
 
-    let late = unwinder.unwind(&capture.raw());
+    let late = unwinder.unwind(&capture.copy());
     assert_eq!(late.frames, stack.frames, "a stack that was captured before the end");
     assert_eq!(late.end, StackEnd::Complete);
 
-    unwinder.forget(capture.pid);
-    assert_eq!(unwinder.unwind(&capture.raw()).end, StackEnd::Truncated(Truncation::ProcessGone));
+    let too_late = Unwinder::new().unwind(&capture.copy());
+    assert_eq!(too_late.end, StackEnd::Truncated(Truncation::ProcessGone));
     Ok(())
 }
 
@@ -46,14 +46,11 @@ fn ended_before_it_was_seen() -> Result {
     let mut target = Target::start(&program, &["accept"])?;
     let capture = target.blocked(libc::SYS_accept)?;
     target.end()?;
-    let stack = Unwinder::new().unwind(&capture.raw());
+    let stack = Unwinder::new().unwind(&capture.copy());
     assert_eq!(stack.end, StackEnd::Truncated(Truncation::ProcessGone));
     assert_eq!(stack.frames.iter().map(|address| &address.backing).collect::<Vec<_>>(), [&Backing::Unknown]);
-    let frames = Symbolizer::new().symbolize(&stack);
-    assert_eq!(
-        frames.iter().map(Frame::unnamed).collect::<Vec<_>>(),
-        [format!("[unknown] 0x{:x}", capture.registers.ip)]
-    );
+    let frames = Namer::new().name(&stack).frames;
+    assert_eq!(frames.iter().map(Frame::name).collect::<Vec<_>>(), [format!("[unknown] 0x{:x}", capture.registers.ip)]);
     Ok(())
 }
 
@@ -78,11 +75,11 @@ fn first_thread_has_exited() -> Result {
     let listed = fs::read_dir(format!("/proc/{pid}/task/{other}/fd"))?.count() as u64;
     assert!(listed > 3 && descriptors::open(pid) >= Some(listed), "{listed}, {:?}", descriptors::open(pid));
     assert_eq!(descriptors::limit(pid), descriptors::limit(std::process::id()));
-    assert!(descriptors::code(pid).is_some() && executed::start_stack(pid).is_some());
+    assert!(code::of(pid).is_some() && executed::start_stack(pid).is_some());
     files::open_in_root(pid, &program)?;
     let capture = capture(pid, other, MAX_STACK)?;
-    let stack = Unwinder::new().unwind(&capture.raw());
-    let frames = Symbolizer::new().symbolize(&stack);
+    let stack = Unwinder::new().unwind(&capture.copy());
+    let frames = Namer::new().name(&stack).frames;
     assert_adjacent(&frames, &["accept_one", "serve", "serve_alone"]);
     assert_complete(&stack, &frames);
     Ok(())
@@ -95,10 +92,10 @@ fn replaced_after_it_was_seen() -> Result {
     let target = Target::start(&program, &["accept"])?;
     let capture = target.blocked(libc::SYS_accept)?;
     let mut unwinder = Unwinder::new();
-    unwinder.unwind(&capture.raw());
+    unwinder.unwind(&capture.copy());
     fs::rename(&other, &program)?;
-    let stack = unwinder.unwind(&capture.raw());
-    let frames = Symbolizer::new().symbolize(&stack);
+    let stack = unwinder.unwind(&capture.copy());
+    let frames = Namer::new().name(&stack).frames;
     assert_adjacent(&frames, &["accept_one", "serve", "main"]);
     assert_complete(&stack, &frames);
     Ok(())
@@ -110,12 +107,12 @@ fn another_program_in_the_same_process() -> Result {
     let second = build("exec-second", "blocked.c", &format!("{GCC} -no-pie -O1 -DPADDING"))?;
     let mut target = Target::start(&first, &["exec".as_ref(), second.as_os_str()])?;
     let mut unwinder = Unwinder::new();
-    let mut symbolizer = Symbolizer::new();
-    let before = unwinder.unwind(&target.blocked(libc::SYS_read)?.raw());
-    assert!(names(&symbolizer.symbolize(&before)).contains(&"main".to_owned()));
+    let mut namer = Namer::new();
+    let before = unwinder.unwind(&target.blocked(libc::SYS_read)?.copy());
+    assert!(names(&namer.name(&before).frames).contains(&"main".to_owned()));
     target.child.stdin.as_mut().ok_or("no stdin")?.write_all(b"x")?;
-    let after = unwinder.unwind(&target.blocked(libc::SYS_accept)?.raw());
-    let frames = symbolizer.symbolize(&after);
+    let after = unwinder.unwind(&target.blocked(libc::SYS_accept)?.copy());
+    let frames = namer.name(&after).frames;
     assert_adjacent(&frames, &["accept_one", "serve", "main"]);
     assert!(frames.iter().any(|frame| frame.module.as_deref() == Some(&second)));
     assert!(frames.iter().all(|frame| frame.module.as_deref() != Some(&first)));
@@ -130,7 +127,7 @@ fn one_file_is_read_once_for_all_processes() -> Result {
     let mut unwinder = Unwinder::new();
     let mut module_of = |path| -> Result<_> {
         let target = Target::start(path, &["accept"])?;
-        let stack = unwinder.unwind(&target.blocked(libc::SYS_accept)?.raw());
+        let stack = unwinder.unwind(&target.blocked(libc::SYS_accept)?.copy());
         let module = stack.frames.into_iter().find_map(|address| match address.backing {
             Backing::Module { module, .. } if **module.path() == *path => Some(module),
             _ => None,
@@ -151,15 +148,15 @@ fn files_are_given_back() -> Result {
     let accepting = Target::start(&program, &["accept"])?;
     let reading = Target::start(&program, &["read"])?;
     let mut unwinder = Unwinder::new();
-    let accepting = unwinder.unwind(&accepting.blocked(libc::SYS_accept)?.raw());
-    let reading = unwinder.unwind(&reading.blocked(libc::SYS_read)?.raw());
-    let mut symbolizer = Symbolizer::new();
-    let before = names(&symbolizer.symbolize(&accepting));
+    let accepting = unwinder.unwind(&accepting.blocked(libc::SYS_accept)?.copy());
+    let reading = unwinder.unwind(&reading.blocked(libc::SYS_read)?.copy());
+    let mut namer = Namer::new();
+    let before = names(&namer.name(&accepting).frames);
     assert!(is_mapped()?);
-    symbolizer.close_files();
+    namer.close_files();
     assert!(!is_mapped()?);
-    assert_eq!(names(&symbolizer.symbolize(&accepting)), before);
+    assert_eq!(names(&namer.name(&accepting).frames), before);
     assert!(!is_mapped()?, "read once more for names that are known");
-    assert!(names(&symbolizer.symbolize(&reading)).iter().any(|name| name == "take_byte"));
+    assert!(names(&namer.name(&reading).frames).iter().any(|name| name == "take_byte"));
     Ok(())
 }

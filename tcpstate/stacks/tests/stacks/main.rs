@@ -7,29 +7,22 @@ mod target;
 mod unwinding;
 
 use std::{
-    path::Path,
     thread,
     time::{Duration, Instant},
 };
 
 use target::{Capture, Result, Target};
-use tcpstate_stacks::{
-    symbolize::{Frame, Symbolizer},
-    unwind::{StackEnd, Unwinder, UnwoundStack},
-};
+use tcpstate_core::model::stack::Frame;
+use tcpstate_stacks::{Namer, StackEnd, Unwinder, UnwoundStack};
 
 /// The names of a stack, innermost first; inlined functions too.
 fn names(frames: &[Frame]) -> Vec<String> {
-    let named = |frame: &Frame| match &*frame.functions {
-        [] => vec![frame.unnamed()],
-        functions => functions.iter().map(|function| function.name.clone()).collect(),
-    };
-    frames.iter().flat_map(named).collect()
+    frames.iter().map(Frame::name).collect()
 }
 
 fn resolve(capture: &Capture) -> (UnwoundStack, Vec<Frame>) {
-    let stack = Unwinder::new().unwind(&capture.raw());
-    let frames = Symbolizer::new().symbolize(&stack);
+    let stack = Unwinder::new().unwind(&capture.copy());
+    let frames = Namer::new().name(&stack).frames;
     (stack, frames)
 }
 
@@ -39,12 +32,12 @@ fn resolve_until(
     number: libc::c_long,
     function: &str,
     unwinder: &mut Unwinder,
-    symbolizer: &mut Symbolizer,
+    namer: &mut Namer,
 ) -> Result<(UnwoundStack, Vec<Frame>)> {
     let start = Instant::now();
     loop {
-        let stack = unwinder.unwind(&target.blocked(number)?.raw());
-        let frames = symbolizer.symbolize(&stack);
+        let stack = unwinder.unwind(&target.blocked(number)?.copy());
+        let frames = namer.name(&stack).frames;
         let names = names(&frames);
         if names.iter().any(|name| name == function) {
             return Ok((stack, frames));
@@ -73,7 +66,7 @@ fn assert_complete(stack: &UnwoundStack, frames: &[Frame]) {
 
 /// File name and line of a function on the stack.
 fn source_line<'a>(frames: &'a [Frame], function: &str) -> Option<(&'a str, u32)> {
-    let function = frames.iter().flat_map(|frame| &*frame.functions).find(|found| found.name == function)?;
-    let location = function.location.as_ref()?;
-    Some((Path::new(&location.file).file_name()?.to_str()?, location.line?))
+    let frame = frames.iter().find(|frame| frame.function.as_deref() == Some(function))?;
+    let source = frame.source.as_ref()?;
+    Some((source.file.file_name()?.to_str()?, source.line?))
 }

@@ -29,8 +29,10 @@ fn inlined_functions() -> Result {
         let line = line_of("blocked.c", &format!("/* {function} {mark}"))?;
         assert_eq!(source_line(&frames, function), Some(("blocked.c", line)), "{function}");
     }
-    let session = frames.iter().find(|frame| frame.functions.len() == 3).ok_or("no frame with inlined functions")?;
-    assert_eq!(session.functions.iter().map(|function| function.inlined).collect::<Vec<_>>(), [true, true, false]);
+    let innermost = frames.iter().position(|frame| frame.inlined).ok_or("no inlined functions")?;
+    let session = &frames[innermost..innermost + 3];
+    assert_eq!(session.iter().map(|frame| frame.inlined).collect::<Vec<_>>(), [true, true, false]);
+    assert!(session.iter().all(|frame| frame.offset == session[0].offset), "one address: {session:#?}");
     Ok(())
 }
 

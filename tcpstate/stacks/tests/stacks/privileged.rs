@@ -17,11 +17,8 @@ use rustix::{
     thread::{CapabilitySet, capabilities, set_capabilities},
 };
 use target::{Capture, Result, Target, build, capture, compiled, scratch, wait_for_call};
-use tcpstate_stacks::{
-    process::stack::MAX_STACK,
-    symbolize::{Frame, Symbolizer},
-    unwind::{StackEnd, Unwinder},
-};
+use tcpstate_core::model::stack::Frame;
+use tcpstate_stacks::{Namer, StackEnd, Unwinder, process::stack::MAX_STACK};
 
 /// Sources and how they are compiled.
 const C: (&str, &str) = ("blocked.c", "gcc -O2 -pthread -g");
@@ -39,10 +36,10 @@ fn programs_are_compiled() -> Result {
 
 /// The functions of a stack that must be complete.
 fn functions(capture: &Capture) -> (Vec<String>, Vec<Frame>) {
-    let stack = Unwinder::new().unwind(&capture.raw());
+    let stack = Unwinder::new().unwind(&capture.copy());
     assert_eq!(stack.end, StackEnd::Complete);
-    let frames = Symbolizer::new().symbolize(&stack);
-    let names = frames.iter().flat_map(|frame| frame.functions.iter().map(|function| function.name.clone()));
+    let frames = Namer::new().name(&stack).frames;
+    let names = frames.iter().filter_map(|frame| frame.function.clone());
     (names.collect(), frames)
 }
 
@@ -90,7 +87,7 @@ fn a_file_that_may_not_be_read() -> Result {
             let mut sets = capabilities(None)?;
             sets.effective = CapabilitySet::SYS_PTRACE;
             set_capabilities(None, sets)?;
-            Ok::<_, Errno>(Unwinder::new().unwind(&capture.raw()))
+            Ok::<_, Errno>(Unwinder::new().unwind(&capture.copy()))
         };
         scope.spawn(with_less).join()
     });

@@ -1,13 +1,10 @@
 //! Whatever is captured, a stack comes out.
 
-use std::{cell::RefCell, process, slice, sync::OnceLock};
+use std::{cell::RefCell, iter, process, sync::OnceLock};
 
 use proptest::prelude::*;
-use tcpstate_stacks::{
-    process::program::start_stack,
-    symbolize::Symbolizer,
-    unwind::{Backing, Registers, StackCopy, StackEnd, Truncation, Unwinder},
-};
+use tcpstate_common::leak::Registers;
+use tcpstate_stacks::{Backing, Namer, StackCopy, StackEnd, Truncation, Unwinder, process::program::start_stack};
 
 use crate::target::{Capture, Target, build};
 
@@ -23,26 +20,28 @@ fn sample() -> &'static (Target, Capture) {
 }
 
 thread_local! {
-    static TOOLS: RefCell<(Unwinder, Symbolizer)> = RefCell::default();
+    static TOOLS: RefCell<(Unwinder, Namer)> = RefCell::default();
 }
 
 /// Follows a stack, and asserts what holds of every one, whatever it was made from.
-fn check(raw: &StackCopy<'_>) {
-    TOOLS.with_borrow_mut(|(unwinder, symbolizer)| check_with(raw, unwinder, symbolizer));
+fn check(copy: &StackCopy<'_>) {
+    TOOLS.with_borrow_mut(|(unwinder, namer)| check_with(copy, unwinder, namer));
 }
 
-fn check_with(raw: &StackCopy<'_>, unwinder: &mut Unwinder, symbolizer: &mut Symbolizer) {
-    let stack = unwinder.unwind(raw);
+fn check_with(copy: &StackCopy<'_>, unwinder: &mut Unwinder, namer: &mut Namer) {
+    let stack = unwinder.unwind(copy);
     assert!((1..=512).contains(&stack.frames.len()));
     assert!(!stack.end.to_string().is_empty());
     assert!(stack.frames[1..].iter().all(|address| address.is_return && address.backing != Backing::Unknown));
-    assert_eq!(symbolizer.symbolize(&stack).len(), stack.frames.len());
+    let named = namer.name(&stack);
+    assert_eq!(named.frames.iter().filter(|frame| !frame.inlined).count(), stack.frames.len());
+    assert_eq!(named.truncated.is_none(), stack.end == StackEnd::Complete);
 }
 
 /// A word as it might lie on a stack: an address in the stack, one of code, a small number, anything.
 fn word() -> impl Strategy<Value = u64> {
     let (_, capture) = sample();
-    let code: Vec<u64> = Unwinder::new().unwind(&capture.raw()).frames.iter().map(|address| address.ip).collect();
+    let code: Vec<u64> = Unwinder::new().unwind(&capture.copy()).frames.iter().map(|address| address.ip).collect();
     let sp = capture.registers.sp;
     prop_oneof![
         (0..4096_u64).prop_map(move |offset| sp + offset),
@@ -65,8 +64,8 @@ proptest! {
     ) {
         let (_, capture) = sample();
         let stack: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
-        let raw = StackCopy { registers: Registers { ip, sp, fp }, bytes: &stack, may_go_on, ..capture.raw() };
-        check(&raw);
+        let copy = StackCopy { registers: Registers { ip, sp, bp: fp }, bytes: &stack, may_go_on, ..capture.copy() };
+        check(&copy);
     }
 
     #[test]
@@ -83,26 +82,26 @@ proptest! {
             }
         }
         stack.truncate(length);
-        let registers = Registers { fp: fp.unwrap_or(capture.registers.fp), ..capture.registers };
-        check(&StackCopy { registers, bytes: &stack, ..capture.raw() });
+        let registers = Registers { bp: fp.unwrap_or(capture.registers.bp), ..capture.registers };
+        check(&StackCopy { registers, bytes: &stack, ..capture.copy() });
     }
 }
 
 /// Of this process, with nothing special about it.
-fn raw(registers: Registers, bytes: &[u8]) -> StackCopy<'_> {
-    StackCopy { pid: process::id(), registers, bytes, missing: &[], start_stack: None, may_go_on: false }
+fn of_own(registers: Registers, bytes: &[u8]) -> StackCopy<'_> {
+    StackCopy::new(process::id(), registers, bytes)
 }
 
 #[test]
 fn no_registers() {
-    let stack = Unwinder::new().unwind(&raw(Registers::default(), &[]));
+    let stack = Unwinder::new().unwind(&of_own(Registers::default(), &[]));
     assert_eq!(stack.end, StackEnd::Truncated(Truncation::NoRegisters));
 }
 
 #[test]
 fn no_code_at_the_first_address() {
-    let registers = Registers { ip: 0x10_0000, sp: 0x7fff_0000_0000, fp: 0 };
-    let stack = Unwinder::new().unwind(&raw(registers, &[0; 64]));
+    let registers = Registers { ip: 0x10_0000, sp: 0x7fff_0000_0000, bp: 0 };
+    let stack = Unwinder::new().unwind(&of_own(registers, &[0; 64]));
     assert_eq!(stack.end, StackEnd::Truncated(Truncation::NotCode(0x10_0000)));
 }
 
@@ -110,12 +109,11 @@ fn no_code_at_the_first_address() {
 fn what_is_not_in_memory_is_not_zero() {
     let (_, capture) = sample();
     let mut unwinder = Unwinder::new();
-    let whole = unwinder.unwind(&capture.raw());
+    let whole = unwinder.unwind(&capture.copy());
     let sp = capture.registers.sp;
     // Behind the first frame, and all of it.
     for from in [sp + 64, sp] {
-        let missing = from..u64::MAX;
-        let stack = unwinder.unwind(&StackCopy { missing: slice::from_ref(&missing), ..capture.raw() });
+        let stack = unwinder.unwind(&StackCopy { missing: iter::once(from..u64::MAX).collect(), ..capture.copy() });
         assert_eq!(stack.end, StackEnd::Truncated(Truncation::NotInMemory));
         assert_eq!(stack.frames, whole.frames[..stack.frames.len()]);
         assert!(stack.frames.len() < whole.frames.len());
@@ -128,9 +126,9 @@ fn of_another_program_of_the_process() {
     let start = start_stack(capture.pid).expect("it lives");
     let mut unwinder = Unwinder::new();
     for _ in 0..2 {
-        let own = unwinder.unwind(&StackCopy { start_stack: Some(start), ..capture.raw() });
+        let own = unwinder.unwind(&StackCopy { start_stack: Some(start), ..capture.copy() });
         assert_eq!(own.end, StackEnd::Complete);
-        let others = unwinder.unwind(&StackCopy { start_stack: Some(start ^ 16), ..capture.raw() });
+        let others = unwinder.unwind(&StackCopy { start_stack: Some(start ^ 16), ..capture.copy() });
         assert_eq!(others.end, StackEnd::Truncated(Truncation::ProgramGone));
         assert_eq!(others.frames.len(), 1);
     }
@@ -145,8 +143,8 @@ fn a_chain_that_goes_round() {
         word[..8].copy_from_slice(&(sp + 16 * (index as u64 % 2)).to_le_bytes());
         word[8..].copy_from_slice(&capture.registers.ip.to_le_bytes());
     }
-    let registers = Registers { fp: sp, ..capture.registers };
-    check(&StackCopy { registers, bytes: &stack, ..capture.raw() });
+    let registers = Registers { bp: sp, ..capture.registers };
+    check(&StackCopy { registers, bytes: &stack, ..capture.copy() });
 }
 
 #[test]
@@ -154,8 +152,8 @@ fn at_the_edges_of_memory() {
     for sp in [0, 1, 8, 4096, (1 << 63) - 8, 1 << 63, u64::MAX - 8, u64::MAX] {
         for fp in [0, sp, sp.wrapping_add(8), u64::MAX, u64::MAX - 7] {
             let (_, capture) = sample();
-            let registers = Registers { sp, fp, ..capture.registers };
-            check(&StackCopy { registers, ..capture.raw() });
+            let registers = Registers { sp, bp: fp, ..capture.registers };
+            check(&StackCopy { registers, ..capture.copy() });
         }
     }
 }

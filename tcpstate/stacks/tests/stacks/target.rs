@@ -18,9 +18,10 @@ use nix::{
     },
     unistd::Pid,
 };
+use tcpstate_common::leak::Registers;
 use tcpstate_stacks::{
+    StackCopy,
     process::stack::{MAX_STACK, read_stack},
-    unwind::{Registers, StackCopy},
 };
 
 pub(crate) type Result<T = ()> = std::result::Result<T, Box<dyn Error>>;
@@ -93,15 +94,8 @@ pub(crate) struct Capture {
 }
 
 impl Capture {
-    pub(crate) fn raw(&self) -> StackCopy<'_> {
-        StackCopy {
-            pid: self.pid,
-            registers: self.registers,
-            bytes: &self.bytes,
-            missing: &[],
-            start_stack: None,
-            may_go_on: self.may_go_on,
-        }
+    pub(crate) fn copy(&self) -> StackCopy<'_> {
+        StackCopy { may_go_on: self.may_go_on, ..StackCopy::new(self.pid, self.registers, &self.bytes) }
     }
 }
 
@@ -173,7 +167,7 @@ pub(crate) fn capture(pid: u32, tid: u32, limit: usize) -> Result<Capture> {
     ptrace::interrupt(thread)?;
     waitpid(thread, Some(WaitPidFlag::__WALL))?;
     let registers = ptrace::getregs(thread)?;
-    let registers = Registers { ip: registers.rip, sp: registers.rsp, fp: registers.rbp };
+    let registers = Registers { ip: registers.rip, sp: registers.rsp, bp: registers.rbp };
     let mut bytes = Vec::new();
     let read = read_stack(pid, registers.sp, limit, &mut bytes);
     ptrace::detach(thread, None)?;

@@ -2,10 +2,8 @@
 
 use std::{fs, io::Write as _, path::Path, process::Command};
 
-use tcpstate_stacks::{
-    symbolize::{Frame, Symbolizer},
-    unwind::{Backing, StackCopy, StackEnd, Truncation, Unwinder, UnwoundStack, fold},
-};
+use tcpstate_core::model::stack::Frame;
+use tcpstate_stacks::{Backing, Namer, StackCopy, StackEnd, Truncation, Unwinder, UnwoundStack, fold};
 
 use crate::{
     Result, assert_adjacent, assert_complete, names, resolve, resolve_until, source_line,
@@ -148,12 +146,12 @@ fn code_that_is_loaded_later() -> Result {
     let program = build("plugin", "blocked.c", NO_FRAME_POINTER)?;
     let mut target = Target::start(&program, &["plugin".as_ref(), library.as_os_str()])?;
     let mut unwinder = Unwinder::new();
-    let mut symbolizer = Symbolizer::new();
-    let before = unwinder.unwind(&target.blocked(libc::SYS_read)?.raw());
-    assert_adjacent(&symbolizer.symbolize(&before), &["plugin", "main"]);
+    let mut namer = Namer::new();
+    let before = unwinder.unwind(&target.blocked(libc::SYS_read)?.copy());
+    assert_adjacent(&namer.name(&before).frames, &["plugin", "main"]);
 
     target.child.stdin.as_mut().ok_or("no stdin")?.write_all(b"x")?;
-    let (_, after) = resolve_until(&target, libc::SYS_read, "plugin_wait", &mut unwinder, &mut symbolizer)?;
+    let (_, after) = resolve_until(&target, libc::SYS_read, "plugin_wait", &mut unwinder, &mut namer)?;
     assert_adjacent(&after, &["plugin_wait", "plugin_enter", "plugin", "main"]);
     assert!(after.iter().any(|frame| frame.module.as_deref() == Some(&library)));
     Ok(())
@@ -164,14 +162,14 @@ fn threads_with_the_same_stack() -> Result {
     let program = build("threads", "blocked.c", NO_FRAME_POINTER)?;
     let target = Target::start(&program, &["lock"])?;
     let mut unwinder = Unwinder::new();
-    let mut symbolizer = Symbolizer::new();
+    let mut namer = Namer::new();
     let mut stacks = Vec::new();
     wait_for_call(target.pid(), target.pid(), libc::SYS_futex)?;
     for thread in threads(target.pid())? {
         wait_for_call(target.pid(), thread, libc::SYS_futex)?;
-        let stack = unwinder.unwind(&capture(target.pid(), thread, 16 * 1024)?.raw());
-        assert_complete(&stack, &symbolizer.symbolize(&stack));
-        stacks.push((thread, (stack.frames.clone(), names(&symbolizer.symbolize(&stack)))));
+        let stack = unwinder.unwind(&capture(target.pid(), thread, 16 * 1024)?.copy());
+        assert_complete(&stack, &namer.name(&stack).frames);
+        stacks.push((thread, (stack.frames.clone(), names(&namer.name(&stack).frames))));
     }
     let folded = fold(stacks);
     let [workers, main] = &*folded else { return Err(format!("{} different stacks", folded.len()).into()) };
@@ -187,10 +185,10 @@ fn a_short_copy_says_so() -> Result {
     let target = Target::start(&program, &["accept"])?;
     let whole = target.blocked(libc::SYS_accept)?;
     let mut unwinder = Unwinder::new();
-    let complete = unwinder.unwind(&whole.raw());
+    let complete = unwinder.unwind(&whole.copy());
     for length in [0, 8, 24, 48, 64] {
         let capture = capture(target.pid(), target.pid(), length)?;
-        let stack = unwinder.unwind(&capture.raw());
+        let stack = unwinder.unwind(&capture.copy());
         assert_eq!(stack.end, StackEnd::Truncated(Truncation::CopyEnded(length)));
         assert_eq!(stack.frames[..], complete.frames[..stack.frames.len()], "the beginning is right");
     }
@@ -235,18 +233,18 @@ fn code_made_at_run_time_without_frame_pointer() -> Result {
     let mut target = Target::start(&program, &["trampoline"])?;
     let capture = target.blocked(libc::SYS_read)?;
     let mut unwinder = Unwinder::new();
-    let stack = unwinder.unwind(&capture.raw());
-    let frames = Symbolizer::new().symbolize(&stack);
+    let stack = unwinder.unwind(&capture.copy());
+    let frames = Namer::new().name(&stack).frames;
     let jit = stack.frames.iter().find(|address| address.backing == Backing::Jit).ok_or("no such frame")?;
     assert_adjacent(&frames, &["session", "called_by_jit", &format!("[unknown] 0x{:x}", jit.ip), "jit", "main"]);
     assert_complete(&stack, &frames);
 
     let mut too_late = Unwinder::new();
-    too_late.unwind(&StackCopy { bytes: &[], ..capture.raw() });
+    too_late.unwind(&StackCopy { bytes: &[], ..capture.copy() });
     target.end()?;
-    assert_eq!(unwinder.unwind(&capture.raw()).end, StackEnd::Complete, "its code was read");
+    assert_eq!(unwinder.unwind(&capture.copy()).end, StackEnd::Complete, "its code was read");
     assert_eq!(
-        too_late.unwind(&capture.raw()).end,
+        too_late.unwind(&capture.copy()).end,
         StackEnd::Truncated(Truncation::NoFramePointer),
         "its code is gone"
     );
@@ -300,8 +298,8 @@ fn functions_of_node() -> Result {
     let flags = ["--perf-basic-prof".as_ref(), "--interpreted-frames-native-stack".as_ref()];
     let script = source("blocked.js");
     let node = Target::start("node".as_ref(), &[flags[0], flags[1], script.as_os_str()])?;
-    let (mut unwinder, mut symbolizer) = (Unwinder::new(), Symbolizer::new());
-    let (stack, frames) = resolve_until(&node, libc::SYS_futex, "takeTurn", &mut unwinder, &mut symbolizer)?;
+    let (mut unwinder, mut namer) = (Unwinder::new(), Namer::new());
+    let (stack, frames) = resolve_until(&node, libc::SYS_futex, "takeTurn", &mut unwinder, &mut namer)?;
     fs::remove_file(format!("/tmp/perf-{}.map", node.pid()))?;
     assert_complete(&stack, &frames);
     let names = names(&frames);

@@ -2,17 +2,20 @@
 
 use std::sync::Arc;
 
-use super::{Callee, Caller, WORD, WalkedStack, Walker};
-use crate::unwind::{
-    Backing, Module,
-    arch::Regs,
-    code::{self, CallTarget},
+use super::{
+    Callee, Caller, Walker, remembered,
+    walked::{WORD, WalkedStack},
+};
+use crate::{
+    arch::{self, CallTarget, Pushed, Regs},
+    unwind::{module::Module, unwound::Backing},
 };
 
 /// How far above the stack pointer a return address is looked for where only code tells, words.
 const CODE_WORDS: u64 = 128;
+
 impl Walker {
-    /// The caller of code without unwind info, by what [`code`] reads there.
+    /// The caller of code without unwind info, by what [`arch::pushed`] reads there.
     pub(super) fn by_code(
         &mut self,
         callee: &Callee<'_>,
@@ -48,7 +51,7 @@ impl Walker {
                 return Some(Caller::Certain(ip));
             }
             other = true;
-            let Some(target) = code::called(&caller, call.wrapping_add(1)) else { continue };
+            let Some(target) = arch::called(call.wrapping_add(1), |at| caller.code(at)) else { continue };
             let start = match target {
                 CallTarget::Here(start) if caller == *module => start,
                 CallTarget::Here(_) => continue,
@@ -60,8 +63,7 @@ impl Walker {
                     }
                 }
             };
-            let Some(pushed) = self.code.pushed(module, start, at).filter(|pushed| pushed.return_address == offset)
-            else {
+            let Some(pushed) = self.pushed(module, start, at).filter(|pushed| pushed.return_address == offset) else {
                 continue;
             };
             let fp = match pushed.saved_fp {
@@ -73,5 +75,9 @@ impl Walker {
             return Some(Caller::Certain(ip));
         }
         None
+    }
+
+    fn pushed(&mut self, module: &Module, start: u64, at: u64) -> Option<Pushed> {
+        remembered(&mut self.pushed, (module.id(), start, at), || arch::pushed(start, at, |at| module.code(at)))
     }
 }

@@ -5,8 +5,14 @@
 //! a caller left there: often a frame pointer of one further out, and following it would leave out all frames between,
 //! unseen. So the end of the function is asked first.
 
-use super::{Callee, Caller, Truncation, WORD, WalkedStack, Walker, by_frame_pointer, no_frame_pointer};
-use crate::unwind::{Backing, arch::Regs, code::Ending};
+use super::{
+    Callee, Caller, Walker, by_frame_pointer, no_frame_pointer,
+    walked::{WORD, WalkedStack},
+};
+use crate::{
+    arch::{Ending, Regs},
+    unwind::{end::Truncation, unwound::Backing},
+};
 
 impl Walker {
     pub(super) fn by_ending(

@@ -10,14 +10,17 @@ use std::collections::HashSet;
 
 use iced_x86::{FlowControl, Instruction, Mnemonic, OpKind, Register};
 
-use super::{CallTarget, CodeReader, Waypoint, execute, leads_to};
+use super::{
+    call::{CallTarget, leads_to},
+    code::{CodeReader, Waypoint, execute},
+};
 
 /// Instructions that are followed from one call. The code of a runtime is large, and most ways end soon.
 const MAX_INSTRUCTIONS: usize = 2048;
 
 /// What a function returns with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::unwind) enum Ending {
+pub(crate) enum Ending {
     /// With what lies there, in bytes from the stack pointer.
     StackPointer { return_address: u64, saved_fp: Option<u64> },
     /// With what the frame pointer points to.
@@ -37,8 +40,8 @@ struct Way {
     popped_fp: bool,
 }
 
-/// How the function ends that goes on at `ip`. `read` gives code, up to [`super::PIECE`]. `None`: no way was found to its end.
-pub(in crate::unwind) fn ending(ip: u64, read: impl FnMut(u64) -> Option<Vec<u8>>) -> Option<Ending> {
+/// How the function ends that goes on at `ip`. `read` gives code, up to [`CODE_PIECE`](super::CODE_PIECE). `None`: no way was found to its end.
+pub(crate) fn ending(ip: u64, read: impl FnMut(u64) -> Option<Vec<u8>>) -> Option<Ending> {
     let mut code = CodeReader::new(read);
     let step = Waypoint { address: ip, depth: 0, saved_fp: None };
     let mut ways = vec![Way { step, saved_fp: None, keeps_fp: true, popped_fp: false }];
