@@ -121,7 +121,7 @@ pub(crate) fn privileged_tests() -> anyhow::Result<Vec<(String, PathBuf)>> {
     let mut built = Vec::with_capacity(names.len());
     for name in &names {
         let mut command = tests()?;
-        command.args(["--package", "tcpstate", "--features", PRIVILEGED, "--no-run"]);
+        command.args(["--package", "tcpstate", "--package", "tcpstate-stacks", "--features", PRIVILEGED, "--no-run"]);
         // All at once: those that come after the first find everything built.
         command.args(names.iter().flat_map(|name| ["--test", name]));
         let path = cargo::executable(command, name)?;

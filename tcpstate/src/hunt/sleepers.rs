@@ -12,14 +12,14 @@ use tcpstate_core::model::{
     leak::Holder,
     stack::{Sleepers, Stack},
 };
-use tcpstate_stacks::{Sends, StackCopy, UnwoundStack, fold, syscall};
+use tcpstate_stacks::{Sends, StackCopy, Syscall, UnwoundStack, fold};
 
 use super::stacks::Stacks;
 use crate::kernel::FoundThread;
 
 /// Threads asleep in a send to one of these descriptors, by process.
 pub(crate) fn in_send(threads: &[FoundThread], descriptors: &[Holder]) -> BTreeMap<u32, u32> {
-    let sends = |found: &FoundThread| match syscall(found.thread.syscall)?.sends {
+    let sends = |found: &FoundThread| match Syscall::of(found.thread.syscall)?.sends {
         Sends::Nothing => None,
         sends => Some((found.thread, sends)),
     };
@@ -89,7 +89,7 @@ fn of_process(pid: u32, asleep: Vec<(&Thread, (i64, Arc<Stack>))>) -> Vec<Sleepe
                 tid: first.task.tid,
                 pid,
                 comm: Comm(first.task.comm),
-                syscall: syscall(number).map(|call| call.name.to_owned()),
+                syscall: Syscall::of(number).map(|call| call.name.to_owned()),
                 stack,
             })
         })

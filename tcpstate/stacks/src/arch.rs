@@ -10,4 +10,4 @@ pub(crate) use x86_64::{
     CODE_PIECE, Cache, CallTarget, Cfa, CfiUnwinder, Ending, MAX_CALL, Pushed, Regs, UnwindRule, called, ending,
     ends_with_call, judge, pushed, regs,
 };
-pub use x86_64::{Sends, Syscall, syscall};
+pub use x86_64::{Sends, Syscall};

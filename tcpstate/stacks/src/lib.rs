@@ -9,7 +9,7 @@
 //! 3. [`Stack`](tcpstate_core::model::stack::Stack): functions, files and lines, from a [`Namer`]. What is shown and recorded. Reading
 //!    debug info takes long, so it is done for those stacks only that a report has, beside the way of events.
 //!
-//! [`process`] is what `/proc` and the memory of a process say; [`syscall`] names what a thread sleeps in.
+//! [`process`] is what `/proc` and the memory of a process say; [`Syscall`] names what a thread sleeps in.
 
 #![forbid(unsafe_code)]
 
@@ -20,7 +20,7 @@ pub mod process;
 mod symbolize;
 mod unwind;
 
-pub use arch::{Sends, Syscall, syscall};
+pub use arch::{Sends, Syscall};
 pub use copy::StackCopy;
 pub use fold::{Folded, fold};
 pub use symbolize::Namer;

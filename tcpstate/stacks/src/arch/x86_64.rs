@@ -14,4 +14,4 @@ pub(crate) use ending::{Ending, ending};
 pub(crate) use pushed::{Pushed, pushed};
 pub(crate) use registers::{Cache, CfiUnwinder, Regs, regs};
 pub(crate) use rule::{Cfa, UnwindRule, judge};
-pub use syscalls::{Sends, Syscall, syscall};
+pub use syscalls::{Sends, Syscall};

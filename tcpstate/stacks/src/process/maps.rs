@@ -65,7 +65,7 @@ impl<'a> Mapping<'a> {
     /// Reads one line (`show_map_vma()`, `fs/proc/task_mmu.c`, Linux 6.18).
     fn parse(line: &'a [u8]) -> Option<Self> {
         let mut fields = line.splitn(6, |&byte| byte == b' ');
-        let (start, end) = split(fields.next()?, b'-')?;
+        let (start, end) = split(fields.next()?, b'-').filter(|(start, end)| start < end)?;
         let permissions = fields.next()?;
         let offset = hex(fields.next()?)?;
         let (major, minor) = split(fields.next()?, b':')?;

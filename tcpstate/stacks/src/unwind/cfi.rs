@@ -8,8 +8,8 @@ use std::{fs::File, sync::Arc};
 
 use framehop::{ExplicitModuleSectionInfo, FrameAddress, Unwinder as _};
 use gimli::{
-    BaseAddresses, CieOrFde, DebugFrame, EhFrame, EhFrameHdr, EndianSlice, FrameDescriptionEntry, LittleEndian,
-    UnwindContext, UnwindSection,
+    BaseAddresses, CieOrFde, DebugFrame, EhFrame, EhFrameHdr, EhFrameOffset, EndianSlice, FrameDescriptionEntry,
+    LittleEndian, UnwindContext, UnwindSection,
 };
 
 use super::image::Image;
@@ -54,14 +54,15 @@ impl Cfi {
             bases = bases.set_eh_frame(stored.address);
             info.eh_frame_svma = Some(stored.address..stored.address);
             info.eh_frame = Some(Arc::clone(&section));
-            let fdes = if let Some(stored) = image.eh_frame_hdr {
-                let table = stored.load(file).ok()?;
-                bases = bases.set_eh_frame_hdr(stored.address);
-                info.eh_frame_hdr_svma = Some(stored.address..stored.address);
-                info.eh_frame_hdr = Some(Arc::clone(&table));
-                Fdes::EhFrameWithTable(table)
-            } else {
-                Fdes::EhFrame(index(&eh_frame(&section), &bases).ok()?)
+            let fdes = match image.eh_frame_hdr.map(|stored| (stored.address, stored.load(file))) {
+                Some((_, Err(_))) => return None,
+                Some((address, Ok(table))) if is_whole(&table, &bases.clone().set_eh_frame_hdr(address)) => {
+                    bases = bases.set_eh_frame_hdr(address);
+                    info.eh_frame_hdr_svma = Some(address..address);
+                    info.eh_frame_hdr = Some(Arc::clone(&table));
+                    Fdes::EhFrameWithTable(table)
+                }
+                _ => Fdes::EhFrame(index(&eh_frame(&section), &bases).ok()?),
             };
             (section, fdes)
         } else {
@@ -90,12 +91,8 @@ impl Cfi {
         match &self.fdes {
             Fdes::EhFrameWithTable(table) => {
                 let section = eh_frame(&self.section);
-                let header = EhFrameHdr::new(table, LittleEndian).parse(&self.bases, 8).ok();
-                let offset = header.as_ref().and_then(|header| {
-                    let table = header.table()?;
-                    table.pointer_to_offset(table.lookup(address, &self.bases).ok()?).ok()
-                });
-                offset.map_or(UnwindRule::None, |offset| self.rule_at(&section, offset, address, scratch))
+                self.offset(table, address)
+                    .map_or(UnwindRule::None, |offset| self.rule_at(&section, offset, address, scratch))
             }
             Fdes::EhFrame(index) => {
                 let section = eh_frame(&self.section);
@@ -106,6 +103,17 @@ impl Cfi {
                 find(index, address).map_or(UnwindRule::None, |at| self.rule_at(&section, at.into(), address, scratch))
             }
         }
+    }
+
+    /// Where in the section the entry is that `table` has for `address`.
+    ///
+    /// Not by `pointer_to_offset()` (gimli 0.33), which panics on an entry before the section where overflow is checked. Wrapped, it is
+    /// beyond the section's end, and refused there.
+    fn offset(&self, table: &[u8], address: u64) -> Option<EhFrameOffset> {
+        let header = EhFrameHdr::new(table, LittleEndian).parse(&self.bases, 8).ok()?;
+        let entry = header.table()?.lookup(address, &self.bases).ok()?.direct().ok()?;
+        let section = header.eh_frame_ptr().direct().ok()?;
+        usize::try_from(entry.wrapping_sub(section)).ok().map(EhFrameOffset)
     }
 
     fn rule_at<'a, S: UnwindSection<SectionReader<'a>>>(
@@ -139,6 +147,12 @@ impl Cfi {
     ) -> Result<Option<u64>, framehop::Error> {
         self.unwinder.unwind_frame(address, regs, cache, read)
     }
+}
+
+/// Whether a table can have as many entries as it says: gimli 0.33 multiplies their number unchecked to look one up.
+fn is_whole(table: &[u8], bases: &BaseAddresses) -> bool {
+    let Ok(header) = EhFrameHdr::new(table, LittleEndian).parse(bases, 8) else { return true };
+    header.table().is_none_or(|entries| entries.iter(bases).size_hint().1.is_some_and(|count| count <= table.len()))
 }
 
 fn eh_frame(data: &[u8]) -> EhFrame<SectionReader<'_>> {

@@ -1,5 +1,7 @@
 //! System calls that threads sleep in.
 
+use tcpstate_common::arch::syscall;
+
 /// A system call that threads sleep in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Syscall {
@@ -29,44 +31,46 @@ const fn send(number: i64, name: &'static str) -> Syscall {
     Syscall { number, name, sends: Sends::First }
 }
 
-/// By number (`arch/x86/entry/syscalls/syscall_64.tbl`).
+/// By number.
 const SYSCALLS: [Syscall; 30] = [
-    call(0, "read"),
-    send(1, "write"),
-    call(7, "poll"),
-    call(17, "pread64"),
-    call(18, "pwrite64"),
-    call(19, "readv"),
-    send(20, "writev"),
-    call(23, "select"),
-    call(34, "pause"),
-    call(35, "nanosleep"),
-    send(40, "sendfile"),
-    call(42, "connect"),
-    call(43, "accept"),
-    send(44, "sendto"),
-    call(45, "recvfrom"),
-    send(46, "sendmsg"),
-    call(47, "recvmsg"),
-    call(61, "wait4"),
-    call(128, "rt_sigtimedwait"),
-    call(202, "futex"),
-    call(230, "clock_nanosleep"),
-    call(232, "epoll_wait"),
-    call(270, "pselect6"),
-    call(271, "ppoll"),
-    Syscall { number: 275, name: "splice", sends: Sends::Another },
-    call(281, "epoll_pwait"),
-    call(288, "accept4"),
-    send(307, "sendmmsg"),
-    call(426, "io_uring_enter"),
-    call(441, "epoll_pwait2"),
+    call(syscall::READ, "read"),
+    send(syscall::WRITE, "write"),
+    call(syscall::POLL, "poll"),
+    call(syscall::PREAD64, "pread64"),
+    call(syscall::PWRITE64, "pwrite64"),
+    call(syscall::READV, "readv"),
+    send(syscall::WRITEV, "writev"),
+    call(syscall::SELECT, "select"),
+    call(syscall::PAUSE, "pause"),
+    call(syscall::NANOSLEEP, "nanosleep"),
+    send(syscall::SENDFILE, "sendfile"),
+    call(syscall::CONNECT, "connect"),
+    call(syscall::ACCEPT, "accept"),
+    send(syscall::SENDTO, "sendto"),
+    call(syscall::RECVFROM, "recvfrom"),
+    send(syscall::SENDMSG, "sendmsg"),
+    call(syscall::RECVMSG, "recvmsg"),
+    call(syscall::WAIT4, "wait4"),
+    call(syscall::RT_SIGTIMEDWAIT, "rt_sigtimedwait"),
+    call(syscall::FUTEX, "futex"),
+    call(syscall::CLOCK_NANOSLEEP, "clock_nanosleep"),
+    call(syscall::EPOLL_WAIT, "epoll_wait"),
+    call(syscall::PSELECT6, "pselect6"),
+    call(syscall::PPOLL, "ppoll"),
+    Syscall { number: syscall::SPLICE, name: "splice", sends: Sends::Another },
+    call(syscall::EPOLL_PWAIT, "epoll_pwait"),
+    call(syscall::ACCEPT4, "accept4"),
+    send(syscall::SENDMMSG, "sendmmsg"),
+    call(syscall::IO_URING_ENTER, "io_uring_enter"),
+    call(syscall::EPOLL_PWAIT2, "epoll_pwait2"),
 ];
 
-/// The system call of this number; `None` for one that no thread sleeps in for long, as far as is known here.
-#[must_use]
-pub fn syscall(number: i64) -> Option<&'static Syscall> {
-    SYSCALLS.binary_search_by_key(&number, |call| call.number).ok().map(|index| &SYSCALLS[index])
+impl Syscall {
+    /// The one of this number; `None` where no thread sleeps in it for long, as far as is known here.
+    #[must_use]
+    pub fn of(number: i64) -> Option<&'static Self> {
+        SYSCALLS.binary_search_by_key(&number, |call| call.number).ok().map(|index| &SYSCALLS[index])
+    }
 }
 
 #[cfg(test)]
@@ -82,6 +86,6 @@ mod tests {
         assert_eq!(number_of("epoll_wait"), Some(libc::SYS_epoll_wait));
         assert_eq!(number_of("accept4"), Some(libc::SYS_accept4));
         assert_eq!(number_of("splice"), Some(libc::SYS_splice));
-        assert_eq!(syscall(2), None);
+        assert_eq!(Syscall::of(2), None);
     }
 }

@@ -1,0 +1,19 @@
+//! Any bytes as the text of `/proc/PID/maps`, whose paths anybody chooses. `cargo +nightly fuzz run mappings` in `tcpstate` runs it.
+
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use tcpstate_stacks::process::maps;
+
+fuzz_target!(|text: &[u8]| {
+    let lines = text.split(|&byte| byte == b'\n').count();
+    let mut mappings = 0;
+    for mapping in maps::parse(text) {
+        assert!(mapping.start < mapping.end, "{mapping:?}");
+        if let Some(file) = mapping.file() {
+            assert!(mapping.inode != 0 && file.path.is_absolute(), "{mapping:?}");
+        }
+        mappings += 1;
+    }
+    assert!(mappings <= lines, "a path is no mapping");
+});
