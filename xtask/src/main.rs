@@ -106,3 +106,44 @@ fn ended(result: anyhow::Result<ExitCode>) -> ExitCode {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::{CommandFactory as _, Parser as _};
+    use tcpstate_documents::{DOCUMENTS, Invocation, commands};
+
+    use super::Cli;
+
+    #[test]
+    fn takes_every_command_of_the_documents() {
+        let mut taken = 0;
+        for command in commands() {
+            for invocation in command.invocations() {
+                let Invocation::Xtask(arguments) = invocation else { continue };
+                let refusal = Cli::try_parse_from(["xtask".to_owned()].into_iter().chain(arguments)).err();
+                let refusal = refusal.map(|error| error.to_string());
+                assert_eq!(refusal, None, "{}:{}: `{}`", command.document, command.line, command.text);
+                taken += 1;
+            }
+        }
+        assert!(taken >= 10, "hardly a command was found");
+    }
+
+    /// Amid prose names may stand for values: the task and its options have to exist.
+    #[test]
+    fn prose_names_tasks_and_options_that_there_are() {
+        let program = Cli::command();
+        for document in DOCUMENTS {
+            for code in document.inline_code() {
+                let Some(mut words) = code.strip_prefix("cargo xtask ").map(str::split_whitespace) else { continue };
+                let name = words.next().unwrap_or_default();
+                let task = program.find_subcommand(name);
+                let task = task.unwrap_or_else(|| panic!("{}: `{code}`: no task `{name}`", document.path));
+                for option in words.take_while(|&word| word != "--").filter_map(|word| word.strip_prefix("--")) {
+                    let known = task.get_arguments().any(|argument| argument.get_long() == Some(option));
+                    assert!(known, "{}: `{code}`: no option `--{option}`", document.path);
+                }
+            }
+        }
+    }
+}

@@ -6,6 +6,7 @@
 //! one argument `programs` has those programs built and no test run, for a machine that has no compilers.
 
 mod bad_days;
+mod docs;
 mod doctor;
 mod dwell;
 mod filters;
@@ -91,6 +92,7 @@ fn trials() -> Vec<Trial> {
         output::trials(),
         probes::trials(),
         doctor::trials(),
+        docs::trials(),
         limits::trials(),
         bad_days::trials(),
         hunts::trials(),

@@ -78,6 +78,12 @@ impl Namespace {
 /// A name of a namespace.
 pub(crate) struct Named(String);
 
+impl Named {
+    pub(crate) fn name(&self) -> &str {
+        &self.0
+    }
+}
+
 impl Drop for Named {
     fn drop(&mut self) {
         if let Err(error) = Command::new("ip").args(["netns", "delete", &self.0]).status() {
