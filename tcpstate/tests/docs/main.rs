@@ -94,6 +94,20 @@ fn the_readme_has_every_command() {
     }
 }
 
+/// JSON that is shown is what `trace` writes.
+#[test]
+fn json_is_as_its_schema_says() {
+    let schema = serde_json::from_str(include_str!("../../schema/trace-v1.schema.json")).expect("JSON");
+    let validator = jsonschema::validator_for(&schema).expect("a schema");
+    let blocks = document("docs/trace.md").blocks().into_iter().filter(|block| block.language == "json");
+    let lines: Vec<_> = blocks.flat_map(|block| block.text.lines().map(str::to_owned).collect::<Vec<_>>()).collect();
+    assert!(!lines.is_empty());
+    for line in lines {
+        let value = serde_json::from_str(&line).expect("JSON");
+        assert!(validator.is_valid(&value), "{line}");
+    }
+}
+
 #[test]
 fn every_verdict_is_explained() {
     let headings = document("docs/verdicts.md").headings();
