@@ -6,7 +6,7 @@ mod desk;
 use anyhow::{Context as _, Result, ensure};
 use clap::Parser as _;
 use libtest_mimic::Trial;
-use tcpstate::cli::{Cli, Command as Task, record::Show};
+use tcpstate::cli::{Cli, Command as Task, Show};
 use tcpstate_documents::{Coverage, DOCUMENTS, Document, Invocation, Shown, invocations};
 
 use crate::support::run::trial;
