@@ -16,8 +16,6 @@ use anyhow::{Context as _, Result};
 use indicatif::{ProgressBar, ProgressStyle};
 use tcpstate_recording::{Content, FrameKind, ReadError, Reader};
 
-use super::named;
-
 /// Frames that are decoded ahead.
 const AHEAD: usize = 4;
 
@@ -92,4 +90,9 @@ fn bar(length: u64) -> ProgressBar {
     let style = ProgressStyle::with_template("{wide_bar} {bytes} of {total_bytes}, {eta} left");
     bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
     bar
+}
+
+/// The name of a file as messages show it.
+pub(super) fn named(path: &Path) -> String {
+    format!("`{}`", path.display())
 }

@@ -16,10 +16,14 @@ use tcpstate_core::{
 };
 use tcpstate_recording::{Checkpoint, Content};
 
-use super::{Replay, Span, Viewer, contents::Contents};
+use super::{
+    contents::Contents,
+    replay::{Replay, TimeRange, Viewer},
+    wanted::Wanted,
+};
 use crate::{
     cli::LeaksFormat,
-    command::{render::leaks::LeaksRenderer, report::wanted::Wanted},
+    command::render::leaks::LeaksRenderer,
     report::{
         clock::TimeStyle,
         leaks::{LeakReport, Surroundings},
@@ -31,7 +35,7 @@ use crate::{
 
 struct LeakViewer {
     leaks: Leaks,
-    span: Span,
+    range: TimeRange,
     book: StackBook,
     /// Sockets of the snapshot that the next checkpoint completes.
     sockets: Vec<FoundSocket>,
@@ -47,7 +51,7 @@ impl Viewer for LeakViewer {
     fn take(&mut self, content: Content, wanted: &mut Wanted) -> Result<bool> {
         match content {
             Content::Events(events) => {
-                let to = self.span.to;
+                let to = self.range.to;
                 for event in events.iter().filter(|event| event.at() <= to) {
                     self.event(event, wanted);
                 }
@@ -61,7 +65,7 @@ impl Viewer for LeakViewer {
             Content::Checkpoint(checkpoint) => {
                 let sockets = std::mem::take(&mut self.sockets);
                 // What is of later may still be among what comes before it.
-                if checkpoint.now > self.span.to {
+                if checkpoint.now > self.range.to {
                     self.too_late = Some(checkpoint.now);
                     return Ok(false);
                 }
@@ -81,7 +85,7 @@ impl Viewer for LeakViewer {
 impl LeakViewer {
     fn event(&mut self, event: &Event, wanted: &Wanted) {
         let unwanted = match event {
-            Event::Entered { transition, .. } => transition.at < self.span.from || !wanted.transition(transition),
+            Event::Entered { transition, .. } => transition.at < self.range.from || !wanted.transition(transition),
             Event::Transition(_) | Event::Beside(_) => false,
         };
         // What happens to a socket that never entered is nobody's.
@@ -92,7 +96,7 @@ impl LeakViewer {
 
     fn checkpoint(&mut self, mut checkpoint: Checkpoint, mut sockets: Vec<FoundSocket>, wanted: &Wanted) {
         if let Some(mut snapshot) = checkpoint.snapshot.take() {
-            let from = self.span.from;
+            let from = self.range.from;
             let began = |found: &FoundSocket| from.0 == 0 || found.since.is_some_and(|since| since >= from);
             sockets.retain(|found| wanted.found(found) && began(found));
             snapshot.listeners.retain(|found| wanted.listener(found));
@@ -121,7 +125,7 @@ pub(super) fn show(replay: &mut Replay<'_>, contents: &mut Contents, out: &mut i
     }
     let mut viewer = LeakViewer {
         leaks: Leaks::new(replay.start.leak_options(settings.older_than)),
-        span: replay.span,
+        range: replay.range,
         book: StackBook::default(),
         sockets: Vec::new(),
         checkpoint: None,
@@ -129,7 +133,7 @@ pub(super) fn show(replay: &mut Replay<'_>, contents: &mut Contents, out: &mut i
         losses: LeakLosses::default(),
     };
     let reached = replay.read(contents, &mut viewer)?;
-    let Some(survey) = viewer.survey(Some(reached.at.min(replay.span.to))) else {
+    let Some(survey) = viewer.survey(Some(reached.at.min(replay.range.to))) else {
         let format = replay.time(TimeStyle::Rfc3339);
         match viewer.too_late {
             Some(at) => bail!("leaks were looked at first at {}: give that or a later time for `--to`", format.at(at)),
@@ -155,7 +159,7 @@ pub(super) fn show(replay: &mut Replay<'_>, contents: &mut Contents, out: &mut i
 fn renderer(replay: &Replay<'_>) -> LeaksRenderer {
     let settings = replay.settings;
     match settings.output {
-        LeaksFormat::Json => LeaksRenderer::Json(LeaksJson::new(super::clock(&replay.start))),
+        LeaksFormat::Json => LeaksRenderer::Json(LeaksJson::new(replay.clock())),
         LeaksFormat::Folded => LeaksRenderer::Folded(settings.weight),
         LeaksFormat::Svg => LeaksRenderer::Svg(settings.weight),
         LeaksFormat::Text => {

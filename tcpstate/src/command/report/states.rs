@@ -9,10 +9,14 @@ use tcpstate_core::{
 };
 use tcpstate_recording::{CensusPart, CensusRest, Content, Names};
 
-use super::{Replay, Span, Viewer, contents::Contents, named};
+use super::{
+    contents::{Contents, named},
+    replay::{Replay, TimeRange, Viewer},
+    wanted::Wanted,
+};
 use crate::{
     cli::{LeaksFormat, OutputFormat},
-    command::{render::states::StatesRenderer, report::wanted::Wanted},
+    command::render::states::StatesRenderer,
     report::clock::TimeStyle,
     session::pages::Pages,
     settings::report::StatesView,
@@ -24,7 +28,7 @@ struct StatesViewer<'a, W> {
     out: &'a mut W,
     renderer: StatesRenderer,
     view: &'a StatesView,
-    span: Span,
+    range: TimeRange,
     each: bool,
     parts: Vec<CensusPart>,
     /// What was told of cgroups until now.
@@ -52,11 +56,11 @@ impl<W: Write> StatesViewer<'_, W> {
     fn take_census(&mut self, rest: CensusRest, wanted: &Wanted) -> Result<bool> {
         let now = rest.now;
         let census = rest.with(std::mem::take(&mut self.parts))?;
-        if now > self.span.to {
+        if now > self.range.to {
             self.too_late = Some(now);
             return Ok(false);
         }
-        if now < self.span.from {
+        if now < self.range.from {
             return Ok(true);
         }
         if self.each {
@@ -111,7 +115,7 @@ pub(super) fn show(replay: &mut Replay<'_>, contents: &mut Contents, out: &mut i
         out,
         renderer: StatesRenderer::new(format, replay.time(style), settings.top, settings.color, Pages::new(false)),
         view: &settings.states,
-        span: replay.span,
+        range: replay.range,
         each: settings.from.is_some(),
         parts: Vec::new(),
         names: Vec::new(),

@@ -12,10 +12,14 @@ use tcpstate_core::{
 };
 use tcpstate_recording::Content;
 
-use super::{Replay, Span, Viewer, contents::Contents};
+use super::{
+    contents::Contents,
+    replay::{Replay, TimeRange, Viewer},
+    wanted::Wanted,
+};
 use crate::{
     cli::{LeaksFormat, OutputFormat, Show},
-    command::{render::trace::TraceRenderer, report::wanted::Wanted},
+    command::render::trace::TraceRenderer,
     report::{Summary, summary_text::write_summary},
 };
 
@@ -28,7 +32,7 @@ struct TraceViewer<'a, W> {
     renderer: TraceRenderer,
     /// Whether transitions are shown, not only what they amount to.
     lines: bool,
-    span: Span,
+    range: TimeRange,
     dwell: DwellTable,
     shown: u64,
     rejected: u64,
@@ -44,7 +48,7 @@ impl<W: Write> Viewer for TraceViewer<'_, W> {
         match content {
             Content::Events(events) => {
                 for transition in events.iter().filter_map(|event| event.transition()) {
-                    if transition.at < self.span.from || transition.at > self.span.to {
+                    if transition.at < self.range.from || transition.at > self.range.to {
                         self.outside += 1;
                     } else if wanted.transition(transition) {
                         self.shown += 1;
@@ -61,12 +65,12 @@ impl<W: Write> Viewer for TraceViewer<'_, W> {
                 }
             }
             Content::Counts(counts) => {
-                if self.before.is_none() || counts.at < self.span.from {
+                if self.before.is_none() || counts.at < self.range.from {
                     self.before = Some(counts.totals);
                 }
                 self.until = counts.totals;
                 // Blocks overlap in time a little: what one CPU saw may come after what another saw later.
-                return Ok(counts.at.0 < self.span.to.0.saturating_add(1_000_000_000));
+                return Ok(counts.at.0 < self.range.to.0.saturating_add(1_000_000_000));
             }
             _ => {}
         }
@@ -93,7 +97,7 @@ pub(super) fn show(replay: &mut Replay<'_>, contents: &mut Contents, out: &mut i
         buffer: Vec::with_capacity(2 * BUFFER),
         renderer: TraceRenderer::new(format, replay.time(settings.time), settings.color),
         lines: settings.show == Show::Trace,
-        span: replay.span,
+        range: replay.range,
         dwell: DwellTable::default(),
         shown: 0,
         rejected: 0,
@@ -115,7 +119,7 @@ pub(super) fn show(replay: &mut Replay<'_>, contents: &mut Contents, out: &mut i
         map_full: trace.until.map_full,
         unknown_state: trace.until.unknown_state.saturating_sub(before.unknown_state),
     };
-    let (from, to) = (replay.span.from.max(replay.start.at), replay.span.to.min(reached.at));
+    let (from, to) = (replay.range.from.max(replay.start.at), replay.range.to.min(reached.at));
     let elapsed = Duration::from_nanos(to.0.saturating_sub(from.0));
     let summary = Summary { elapsed, totals, dwell: trace.dwell.rows().collect() };
     let mut text = Vec::new();
