@@ -24,9 +24,9 @@ use crate::{
     report::escape::Escaped,
 };
 
-/// A network namespace to look into.
+/// A way into a network namespace, and what it is called.
 #[derive(Debug, Default)]
-struct Candidate {
+struct Entrance {
     path: PathBuf,
     names: Vec<Vec<u8>>,
 }
@@ -41,31 +41,31 @@ pub(crate) fn take(only: Option<&OnlyNetns>, host: &Host) -> Result<Census> {
     let wants = |inode| only.is_none_or(|only| only.inode == inode);
     // Side by side, as each takes the kernel long where there are many sockets.
     let (pass, own_inside) = thread::scope(|scope| {
-        let pass = scope.spawn(|| processes::look(&host.proc));
-        let own_inside = wants(own).then(namespace::look).transpose();
+        let pass = scope.spawn(|| processes::scan(&host.proc));
+        let own_inside = wants(own).then(namespace::read).transpose();
         (pass.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)), own_inside)
     });
     let own_inside = own_inside?;
     let pass = pass.with_context(|| format!("failed to read `{}`", host.proc.display()))?;
-    let mut candidates: BTreeMap<u32, Candidate> = BTreeMap::new();
+    let mut entrances: BTreeMap<u32, Entrance> = BTreeMap::new();
     for (inode, path) in pass.namespaces {
-        candidates.insert(inode, Candidate { path, ..Candidate::default() });
+        entrances.insert(inode, Entrance { path, ..Entrance::default() });
     }
-    add_names(&host.netns_names, &mut candidates);
-    add_given(only, &mut candidates);
+    add_names(&host.netns_names, &mut entrances);
+    add_given(only, &mut entrances);
 
     let mut census = Census { gaps: Gaps { processes: pass.refused, ..Gaps::default() }, ..Census::default() };
     if let Some(inside) = own_inside {
-        let candidate = candidates.remove(&own).unwrap_or_default();
-        census.namespaces.push(FoundNamespace { own: true, ..found(own, candidate, inside) });
+        let entrance = entrances.remove(&own).unwrap_or_default();
+        census.namespaces.push(FoundNamespace { own: true, ..found(own, entrance, inside) });
     }
-    candidates.remove(&own);
-    candidates.retain(|&inode, _| wants(inode));
-    for (inode, candidate) in candidates {
-        match enter(&candidate.path) {
-            Ok(inside) => census.namespaces.push(found(inode, candidate, inside)),
+    entrances.remove(&own);
+    entrances.retain(|&inode, _| wants(inode));
+    for (inode, entrance) in entrances {
+        match enter(&entrance.path) {
+            Ok(inside) => census.namespaces.push(found(inode, entrance, inside)),
             Err(error) => {
-                let name = candidate.names.first().map(|name| Escaped(name).to_string());
+                let name = entrance.names.first().map(|name| Escaped(name).to_string());
                 census.gaps.namespaces.push((name.unwrap_or_else(|| inode.to_string()), format!("{error:#}")));
             }
         }
@@ -84,7 +84,7 @@ pub(crate) fn take(only: Option<&OnlyNetns>, host: &Host) -> Result<Census> {
     Ok(census)
 }
 
-fn add_names(directory: &Path, candidates: &mut BTreeMap<u32, Candidate>) {
+fn add_names(directory: &Path, entrances: &mut BTreeMap<u32, Entrance>) {
     let entries = fs::read_dir(directory).into_iter().flatten().filter_map(Result::ok);
     let mut names: Vec<PathBuf> = entries.map(|entry| entry.path()).collect();
     names.sort();
@@ -92,29 +92,29 @@ fn add_names(directory: &Path, candidates: &mut BTreeMap<u32, Candidate>) {
         // What is left of a name whose mount is gone is an ordinary file.
         if let Some(inode) = File::open(&path).ok().and_then(|file| netns_of(&file)) {
             let name = path.file_name().map(|name| name.as_bytes().to_vec()).unwrap_or_default();
-            let candidate = candidates.entry(inode).or_insert_with(|| Candidate { path, ..Candidate::default() });
-            candidate.names.push(name);
+            let entrance = entrances.entry(inode).or_insert_with(|| Entrance { path, ..Entrance::default() });
+            entrance.names.push(name);
         }
     }
 }
 
 /// The namespace may have neither a process nor a name, only the path that the user gave.
-fn add_given(only: Option<&OnlyNetns>, candidates: &mut BTreeMap<u32, Candidate>) {
+fn add_given(only: Option<&OnlyNetns>, entrances: &mut BTreeMap<u32, Entrance>) {
     if let Some(OnlyNetns { inode, path: Some(path), .. }) = only {
-        candidates.entry(*inode).or_insert_with(|| Candidate { path: path.clone(), ..Candidate::default() });
+        entrances.entry(*inode).or_insert_with(|| Entrance { path: path.clone(), ..Entrance::default() });
     }
 }
 
 fn enter(path: &Path) -> Result<Inside> {
     let file = File::open(path).with_context(|| format!("failed to open `{}`", path.display()))?;
-    in_network_namespace(&file, namespace::look).context("failed to enter it, which takes root (`CAP_SYS_ADMIN`)")?
+    in_network_namespace(&file, namespace::read).context("failed to enter it, which takes root (`CAP_SYS_ADMIN`)")?
 }
 
-fn found(inode: u32, candidate: Candidate, inside: Inside) -> FoundNamespace {
+fn found(inode: u32, entrance: Entrance, inside: Inside) -> FoundNamespace {
     FoundNamespace {
         inode,
         own: false,
-        names: candidate.names,
+        names: entrance.names,
         sockets: inside.sockets,
         listening: Vec::new(),
         listen_overflows: inside.listen_overflows,

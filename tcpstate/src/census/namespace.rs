@@ -21,7 +21,7 @@ pub(super) struct Inside {
 /// # Errors
 ///
 /// When its sockets cannot be listed; what else is missing is `None`.
-pub(super) fn look() -> Result<Inside> {
+pub(super) fn read() -> Result<Inside> {
     let counters = fs::read_to_string("/proc/thread-self/net/netstat").unwrap_or_default();
     Ok(Inside {
         sockets: dump::sockets()?,
@@ -89,7 +89,7 @@ mod tests {
     fn our_own() {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
         let port = listener.local_addr().expect("an address").port();
-        let inside = look().expect("our own namespace");
+        let inside = read().expect("our own namespace");
         let found = inside.sockets.iter().filter(|socket| socket.local.port == port && socket.remote.port == 0);
         assert_eq!(found.count(), 1);
         assert!(inside.listen_overflows.is_some() && inside.listen_drops.is_some());

@@ -47,7 +47,7 @@ pub(super) struct Pass {
 /// # Errors
 ///
 /// When `/proc` cannot be read.
-pub(super) fn look(proc: &Path) -> io::Result<Pass> {
+pub(super) fn scan(proc: &Path) -> io::Result<Pass> {
     let pids: Vec<u32> =
         fs::read_dir(proc)?.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()).collect();
     let workers = thread::available_parallelism().map_or(1, NonZeroUsize::get).min(WORKERS);
@@ -169,7 +169,7 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let _copy = listener.try_clone().expect("a second descriptor");
         let link = fs::read_link(format!("/proc/self/fd/{}", listener.as_raw_fd())).expect("our own descriptor");
-        let pass = look(Path::new("/proc")).expect("/proc");
+        let pass = scan(Path::new("/proc")).expect("/proc");
         let own = pass.processes.iter().position(|process| process.pid == std::process::id()).expect("ourselves");
         let held: Vec<_> = pass
             .holders
@@ -222,6 +222,6 @@ mod tests {
 
     #[test]
     fn without_proc_there_is_no_answer() {
-        assert!(look(Path::new("/nonexistent")).is_err());
+        assert!(scan(Path::new("/nonexistent")).is_err());
     }
 }

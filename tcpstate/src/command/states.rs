@@ -71,7 +71,7 @@ async fn watch(
         let Some(interval) = settings.watch.filter(|_| left != Some(0)) else {
             break WatchEnd::Counted;
         };
-        // A look that takes longer than the interval is followed by the next at once, not by those that were missed.
+        // A census that takes longer than the interval is followed by the next at once, not by those that were missed.
         next = (next + interval).max(Instant::now());
         tokio::select! {
             () = sleep_until(next) => {}

@@ -23,12 +23,12 @@ pub const SCHEMA: u32 = 1;
 ///
 /// Those of `out`.
 pub fn write(out: &mut impl io::Write, facts: &Facts, diagnosis: &Diagnosis) -> io::Result<()> {
-    serde_json::to_writer(&mut *out, &Body::new(facts, diagnosis))?;
+    serde_json::to_writer(&mut *out, &DoctorBody::new(facts, diagnosis))?;
     writeln!(out)
 }
 
 #[derive(Serialize)]
-struct Body<'a> {
+struct DoctorBody<'a> {
     schema: u32,
     tcpstate: &'static str,
     usable: bool,
@@ -43,7 +43,7 @@ struct Body<'a> {
     settings: Vec<SettingBody<'a>>,
 }
 
-impl<'a> Body<'a> {
+impl<'a> DoctorBody<'a> {
     fn new(facts: &'a Facts, diagnosis: &'a Diagnosis) -> Self {
         let gaps = &facts.sockets.gaps;
         let states = facts.sockets.states.iter();

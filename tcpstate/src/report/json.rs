@@ -4,7 +4,10 @@ use std::net::IpAddr;
 
 use jiff::Timestamp;
 use serde::{Serialize, Serializer};
-use tcpstate_core::model::{Age, Endpoint, MonotonicNs, Protocol};
+use tcpstate_core::{
+    aggregate::leaks::Process,
+    model::{Age, Endpoint, MonotonicNs, Protocol},
+};
 
 use super::{clock::WallClock, escape::Escaped};
 
@@ -23,6 +26,18 @@ pub(super) struct Line<B> {
 impl<B> Line<B> {
     pub(super) fn new(schema: u32, kind: &'static str, clock: WallClock, at: MonotonicNs, body: B) -> Self {
         Self { schema, kind, time: clock.at(at), mono_ns: at.0, body }
+    }
+}
+
+#[derive(Serialize)]
+pub(super) struct ProcessBody {
+    pid: u32,
+    comm: Option<String>,
+}
+
+impl From<Process> for ProcessBody {
+    fn from(Process { pid, comm }: Process) -> Self {
+        Self { pid, comm: comm.map(|comm| Escaped(comm.bytes()).to_string()) }
     }
 }
 

@@ -15,7 +15,7 @@ pub const SCHEMA: u32 = 1;
 ///
 /// Those of `out`.
 pub fn write(out: &mut impl io::Write, hooks: &Hooks) -> io::Result<()> {
-    let body = Body {
+    let body = HooksReportBody {
         schema: SCHEMA,
         tcpstate: env!("CARGO_PKG_VERSION"),
         kernel: &hooks.kernel,
@@ -33,7 +33,7 @@ pub(super) fn roles(hooks: &Hooks) -> Vec<RoleBody<'_>> {
 }
 
 #[derive(Serialize)]
-struct Body<'a> {
+struct HooksReportBody<'a> {
     schema: u32,
     tcpstate: &'static str,
     kernel: &'a str,

@@ -8,7 +8,7 @@ use tcpstate_core::aggregate::leaks::LeakFinding;
 use super::{
     escape::Escaped,
     json::Line,
-    leaks_json::body::{GroupBody, Losses, group_body, losses},
+    leaks_json::body::{GroupBody, LossesBody, group_body, losses},
     run::{CommandEnd, RunReport},
 };
 
@@ -16,7 +16,7 @@ use super::{
 pub const SCHEMA: u32 = 1;
 
 #[derive(Serialize)]
-struct Body<'a> {
+struct RunBody<'a> {
     command: Vec<String>,
     pid: u32,
     duration_ns: u64,
@@ -26,19 +26,19 @@ struct Body<'a> {
     older_than_ns: u64,
     max_dwell_ns: Option<u64>,
     complete: bool,
-    losses: Losses,
+    losses: LossesBody,
     unseen: &'a [&'static str],
     leaked: u64,
     allowed: u64,
     not_kept: u64,
     processes_left: u64,
-    leaks: Vec<FindingBody<'a>>,
+    leaks: Vec<LeakBody<'a>>,
     allow_list: Option<String>,
-    rules: Vec<RuleBody>,
+    rules: Vec<AllowanceBody>,
 }
 
 #[derive(Serialize)]
-struct FindingBody<'a> {
+struct LeakBody<'a> {
     fate: &'static str,
     /// Line of the rule that lets them pass.
     allowed_by: Option<usize>,
@@ -48,7 +48,7 @@ struct FindingBody<'a> {
 }
 
 #[derive(Serialize)]
-struct RuleBody {
+struct AllowanceBody {
     line: usize,
     reason: String,
     sockets: u64,
@@ -66,7 +66,7 @@ pub fn render(report: &RunReport, code: u8) -> serde_json::Result<Vec<u8>> {
         CommandEnd::Exited(code) => (Some(code), None),
         CommandEnd::Killed(signal) => (None, Some(signal)),
     };
-    let body = Body {
+    let body = RunBody {
         command: report.command.iter().map(|argument| escaped(argument.as_bytes())).collect(),
         pid: report.pid,
         duration_ns: report.took_ns(),
@@ -82,12 +82,16 @@ pub fn render(report: &RunReport, code: u8) -> serde_json::Result<Vec<u8>> {
         allowed: report.outcome.allowed().values().sum(),
         not_kept: report.outcome.not_kept,
         processes_left: report.processes_left,
-        leaks: report.outcome.findings.iter().map(|finding| finding_body(report, finding)).collect(),
+        leaks: report.outcome.findings.iter().map(|finding| leak_body(report, finding)).collect(),
         allow_list: report.allow_list.as_ref().map(|path| escaped(path.as_os_str().as_bytes())),
         rules: report
             .allowances
             .iter()
-            .map(|rule| RuleBody { line: rule.line, reason: escaped(rule.reason.as_bytes()), sockets: rule.sockets })
+            .map(|rule| AllowanceBody {
+                line: rule.line,
+                reason: escaped(rule.reason.as_bytes()),
+                sockets: rule.sockets,
+            })
             .collect(),
     };
     let mut text = serde_json::to_vec(&Line::new(SCHEMA, "run", report.clock, report.leaks.survey.now, body))?;
@@ -95,8 +99,8 @@ pub fn render(report: &RunReport, code: u8) -> serde_json::Result<Vec<u8>> {
     Ok(text)
 }
 
-fn finding_body<'a>(report: &'a RunReport, finding: &'a LeakFinding) -> FindingBody<'a> {
-    FindingBody {
+fn leak_body<'a>(report: &'a RunReport, finding: &'a LeakFinding) -> LeakBody<'a> {
+    LeakBody {
         fate: finding.fate.name(),
         allowed_by: finding.rule.and_then(|rule| report.allowances.get(rule)).map(|rule| rule.line),
         processes: finding.processes,

@@ -7,16 +7,15 @@ mod key;
 use std::{io, net::IpAddr};
 
 use serde::Serialize;
-use tcpstate_core::aggregate::{
-    leaks::Process,
-    states::{By, DestinationRow, GroupRow, ListenerRow, NamespaceRow, ProcessRow, SocketCounts, StateRow, is_near},
+use tcpstate_core::aggregate::states::{
+    By, DestinationRow, GroupRow, ListenerRow, NamespaceRow, ProcessRow, SocketCounts, StateRow, is_near,
 };
 
-use self::key::Key;
+use self::key::KeyBody;
 use super::{
     clock::WallClock,
     escape::Escaped,
-    json::{AgeBody, EndpointBody, Line},
+    json::{AgeBody, EndpointBody, Line, ProcessBody},
 };
 
 /// Version of the schema, in every object. Fields may be added within a version; a field that changes its meaning or goes
@@ -45,7 +44,7 @@ impl StatesJson {
     /// Those of `out`.
     pub fn report(&mut self, out: &mut impl io::Write, counts: &SocketCounts) -> io::Result<()> {
         self.line.clear();
-        let body = Body::new(counts, self.top);
+        let body = StatesBody::new(counts, self.top);
         serde_json::to_writer(&mut self.line, &Line::new(SCHEMA, "states", self.clock, counts.now, body))?;
         self.line.push(b'\n');
         out.write_all(&self.line)
@@ -53,69 +52,69 @@ impl StatesJson {
 }
 
 #[derive(Serialize)]
-struct Body {
+struct StatesBody {
     complete: bool,
-    gaps: Gaps,
+    gaps: GapsBody,
     sockets: u64,
     change: Option<i64>,
     shared: u64,
-    states: Vec<State>,
+    states: Vec<StateRowBody>,
     by: Option<&'static str>,
-    groups: Vec<Group>,
+    groups: Vec<GroupRowBody>,
     groups_left_out: usize,
-    listeners: Vec<Listener>,
+    listeners: Vec<ListenerRowBody>,
     listeners_left_out: usize,
-    processes: Vec<ProcessBody>,
+    processes: Vec<ProcessRowBody>,
     processes_left_out: usize,
-    destinations: Vec<Destination>,
+    destinations: Vec<DestinationRowBody>,
     destinations_left_out: usize,
-    namespaces: Vec<Namespace>,
+    namespaces: Vec<NamespaceRowBody>,
 }
 
-impl Body {
+impl StatesBody {
     fn new(counts: &SocketCounts, top: usize) -> Self {
         let gaps = &counts.gaps;
         let namespaces = gaps.namespaces.iter();
         Self {
             complete: gaps.namespaces.is_empty() && gaps.processes == 0,
-            gaps: Gaps {
+            gaps: GapsBody {
                 namespaces: namespaces
-                    .map(|(name, reason)| Refused { name: name.clone(), reason: reason.clone() })
+                    .map(|(name, reason)| RefusedBody { name: name.clone(), reason: reason.clone() })
                     .collect(),
                 processes: gaps.processes,
             },
             sockets: counts.sockets,
             change: counts.change(),
             shared: counts.shared,
-            states: counts.states.iter().map(State::from).collect(),
+            states: counts.states.iter().map(StateRowBody::from).collect(),
             by: counts.by.map(by),
-            groups: counts.groups.iter().take(top).map(Group::from).collect(),
+            groups: counts.groups.iter().take(top).map(GroupRowBody::from).collect(),
             groups_left_out: counts.groups.len().saturating_sub(top),
-            listeners: counts.listeners.iter().take(top).map(Listener::from).collect(),
+            listeners: counts.listeners.iter().take(top).map(ListenerRowBody::from).collect(),
             listeners_left_out: counts.listeners.len().saturating_sub(top),
-            processes: counts.processes.iter().take(top).map(ProcessBody::from).collect(),
+            processes: counts.processes.iter().take(top).map(ProcessRowBody::from).collect(),
             processes_left_out: counts.processes.len().saturating_sub(top),
-            destinations: counts.destinations.iter().take(top).map(Destination::from).collect(),
+            destinations: counts.destinations.iter().take(top).map(DestinationRowBody::from).collect(),
             destinations_left_out: counts.destinations.len().saturating_sub(top),
-            namespaces: counts.namespaces.iter().map(Namespace::from).collect(),
+            namespaces: counts.namespaces.iter().map(NamespaceRowBody::from).collect(),
         }
     }
 }
 
 #[derive(Serialize)]
-struct Gaps {
-    namespaces: Vec<Refused>,
+struct GapsBody {
+    namespaces: Vec<RefusedBody>,
     processes: u64,
 }
 
 #[derive(Serialize)]
-struct Refused {
+struct RefusedBody {
     name: String,
     reason: String,
 }
 
 #[derive(Serialize)]
-struct State {
+struct StateRowBody {
     state: String,
     sockets: u64,
     change: Option<i64>,
@@ -124,7 +123,7 @@ struct State {
     median: Option<AgeBody>,
 }
 
-impl From<&StateRow> for State {
+impl From<&StateRow> for StateRowBody {
     fn from(row: &StateRow) -> Self {
         Self {
             state: row.state.to_string(),
@@ -148,55 +147,43 @@ fn by(by: By) -> &'static str {
 }
 
 #[derive(Serialize)]
-struct Group {
-    key: Key,
+struct GroupRowBody {
+    key: KeyBody,
     name: Option<String>,
     sockets: u64,
     change: Option<i64>,
-    states: Vec<State>,
+    states: Vec<StateRowBody>,
 }
 
-impl From<&GroupRow> for Group {
+impl From<&GroupRow> for GroupRowBody {
     fn from(row: &GroupRow) -> Self {
         Self {
             key: row.key.into(),
             name: row.name.as_deref().map(|name| Escaped(name).to_string()),
             sockets: row.sockets,
             change: row.change,
-            states: row.states.iter().map(State::from).collect(),
+            states: row.states.iter().map(StateRowBody::from).collect(),
         }
     }
 }
 
 #[derive(Serialize)]
-struct Holder {
-    pid: u32,
-    comm: Option<String>,
-}
-
-impl From<Process> for Holder {
-    fn from(Process { pid, comm }: Process) -> Self {
-        Self { pid, comm: comm.map(|comm| Escaped(comm.bytes()).to_string()) }
-    }
-}
-
-#[derive(Serialize)]
-struct Listener {
+struct ListenerRowBody {
     netns: u32,
     local: EndpointBody,
-    process: Option<Holder>,
+    process: Option<ProcessBody>,
     holders: u64,
     used: u64,
     limit: u64,
     near_limit: bool,
 }
 
-impl From<&ListenerRow> for Listener {
+impl From<&ListenerRow> for ListenerRowBody {
     fn from(row: &ListenerRow) -> Self {
         Self {
             netns: row.netns,
             local: row.local.into(),
-            process: row.process.map(Holder::from),
+            process: row.process.map(ProcessBody::from),
             holders: row.holders,
             used: row.used,
             limit: row.limit,
@@ -206,25 +193,24 @@ impl From<&ListenerRow> for Listener {
 }
 
 #[derive(Serialize)]
-struct ProcessBody {
-    pid: u32,
-    comm: Option<String>,
+struct ProcessRowBody {
+    #[serde(flatten)]
+    process: ProcessBody,
     descriptors: u64,
     limit: Option<u64>,
     near_limit: bool,
     sockets: u64,
 }
 
-impl From<&ProcessRow> for ProcessBody {
+impl From<&ProcessRow> for ProcessRowBody {
     fn from(row: &ProcessRow) -> Self {
-        let Holder { pid, comm } = row.process.into();
-        let ProcessRow { descriptors, limit, sockets, .. } = *row;
-        Self { pid, comm, descriptors, limit, near_limit: row.is_near(), sockets }
+        let ProcessRow { process, descriptors, limit, sockets } = *row;
+        Self { process: process.into(), descriptors, limit, near_limit: row.is_near(), sockets }
     }
 }
 
 #[derive(Serialize)]
-struct Destination {
+struct DestinationRowBody {
     netns: u32,
     local_addr: IpAddr,
     remote: EndpointBody,
@@ -234,7 +220,7 @@ struct Destination {
     near_limit: bool,
 }
 
-impl From<&DestinationRow> for Destination {
+impl From<&DestinationRow> for DestinationRowBody {
     fn from(row: &DestinationRow) -> Self {
         Self {
             netns: row.netns,
@@ -249,7 +235,7 @@ impl From<&DestinationRow> for Destination {
 }
 
 #[derive(Serialize)]
-struct Namespace {
+struct NamespaceRowBody {
     netns: u32,
     own: bool,
     names: Vec<String>,
@@ -260,7 +246,7 @@ struct Namespace {
     listen_drops_change: Option<i64>,
 }
 
-impl From<&NamespaceRow> for Namespace {
+impl From<&NamespaceRow> for NamespaceRowBody {
     fn from(row: &NamespaceRow) -> Self {
         Self {
             netns: row.inode,

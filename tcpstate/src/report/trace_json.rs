@@ -95,7 +95,7 @@ struct HooksBody<'a> {
     transition: Option<&'a str>,
     destroy: Option<&'a str>,
     accept: Option<&'a str>,
-    roles: Vec<RoleBody<'a>>,
+    roles: Vec<ChosenHookBody<'a>>,
     refused: Vec<RefusalBody<'a>>,
 }
 
@@ -107,7 +107,7 @@ struct RefusalBody<'a> {
 }
 
 #[derive(Serialize)]
-struct RoleBody<'a> {
+struct ChosenHookBody<'a> {
     role: &'static str,
     chosen: Option<&'a str>,
     lost: Option<&'static str>,
@@ -136,7 +136,7 @@ impl<'a> From<&'a Hooks> for HooksBody<'a> {
     fn from(hooks: &'a Hooks) -> Self {
         let role = |probe: &'a RoleProbe| {
             let chosen = probe.chosen();
-            RoleBody { role: probe.role.name(), chosen, lost: chosen.is_none().then(|| probe.role.lost()) }
+            ChosenHookBody { role: probe.role.name(), chosen, lost: chosen.is_none().then(|| probe.role.lost()) }
         };
         let refusal = |attempt: &'a HookAttempt| {
             let Refusal { errno, reason } = attempt.refused.as_ref()?;

@@ -26,7 +26,7 @@ pub(crate) enum WatchEnd {
     Signal,
     /// `--duration` is over, or no followed process is left.
     Time,
-    /// `--count` is reached, or one look was all.
+    /// `--count` is reached, or one report was all.
     Counted,
 }
 

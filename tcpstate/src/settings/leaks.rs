@@ -19,7 +19,7 @@ use crate::{
 pub struct LeaksSettings {
     /// The hunt.
     pub hunt: HuntSettings,
-    /// Time between two reports; `None` for a single look.
+    /// Time between two reports; `None` for a single one.
     pub interval: Option<Duration>,
     /// Groups shown at most.
     pub top: usize,

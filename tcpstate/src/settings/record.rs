@@ -19,10 +19,10 @@ use crate::{
     host::{Host, namespaces::OnlyNetns},
 };
 
-/// Looks at all sockets.
+/// The censuses that a recording keeps.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CensusSettings {
-    /// Time between two looks, where they are cheap.
+    /// Time between two of them, where they are cheap.
     pub every: Duration,
     /// Which sockets are kept; of processes, those that hold them.
     pub filter: SocketFilter,
@@ -63,9 +63,9 @@ pub struct RecordSettings {
     pub hunt: HuntSettings,
     /// What to record, as it was given.
     pub filters: Vec<String>,
-    /// Time between two looks.
+    /// Time between two checkpoints.
     pub interval: Duration,
-    /// Looks at all sockets; `None` for none.
+    /// The censuses; `None` for none.
     pub census: Option<CensusSettings>,
     /// Stop after this long.
     pub duration: Option<Duration>,

@@ -28,7 +28,7 @@ pub struct StatesSettings {
     pub netns: Option<OnlyNetns>,
     /// Rows of each table shown at most.
     pub top: usize,
-    /// Time between two looks; `None` for a single one.
+    /// Time between two reports; `None` for a single one.
     pub watch: Option<Duration>,
     /// Stop after this long.
     pub duration: Option<Duration>,

@@ -14,21 +14,21 @@ use super::{
     super::{
         escape::Escaped,
         evidence::{advice, evidence},
-        json::{AgeBody, EndpointBody, hexadecimal, protocol},
+        json::{AgeBody, EndpointBody, ProcessBody, hexadecimal, protocol},
         leaks::LeakReport,
     },
-    stack::{CountedStack, OpenedBody, ProcessBody, StackBody, counted, name, opened, stack},
+    stack::{CountedStackBody, OpenedBody, StackBody, counted, name, opened, stack},
 };
 
 /// What an object holds beside the moment.
 #[derive(Serialize)]
 pub(super) struct ReportBody<'a> {
     complete: bool,
-    losses: Losses,
+    losses: LossesBody,
     unseen: &'a [&'static str],
     snapshot_age_ns: Option<u64>,
-    totals: Totals,
-    processes: Vec<ProcessRowBody>,
+    totals: TotalsBody,
+    processes: Vec<LeakingProcessBody>,
     groups: Vec<GroupBody<'a>>,
     groups_left_out: usize,
     sending: Vec<GroupBody<'a>>,
@@ -46,7 +46,7 @@ pub(super) fn report(report: &LeakReport) -> ReportBody<'_> {
         losses: losses(report),
         unseen: &report.unseen,
         snapshot_age_ns: survey.snapshot.map(|taken| survey.now.0.saturating_sub(taken.0)),
-        totals: Totals {
+        totals: TotalsBody {
             close_wait: totals.close_wait,
             processes: totals.processes,
             sending: totals.sending,
@@ -55,7 +55,7 @@ pub(super) fn report(report: &LeakReport) -> ReportBody<'_> {
             closed_late: totals.closed_late,
             closed_forgotten: totals.closed_forgotten,
         },
-        processes: survey.processes.iter().map(ProcessRowBody::from).collect(),
+        processes: survey.processes.iter().map(LeakingProcessBody::from).collect(),
         groups: groups(report, report.shown()),
         groups_left_out: report.left_out().len(),
         sending: groups(report, report.sending()),
@@ -66,7 +66,7 @@ pub(super) fn report(report: &LeakReport) -> ReportBody<'_> {
 }
 
 #[derive(Serialize)]
-pub(in crate::report) struct Losses {
+pub(in crate::report) struct LossesBody {
     events: u64,
     unrepaired: bool,
     map_full: u64,
@@ -74,8 +74,8 @@ pub(in crate::report) struct Losses {
     stacks_dropped: u64,
 }
 
-pub(in crate::report) fn losses(report: &LeakReport) -> Losses {
-    Losses {
+pub(in crate::report) fn losses(report: &LeakReport) -> LossesBody {
+    LossesBody {
         events: report.losses.events,
         unrepaired: report.unrepaired,
         map_full: report.losses.map_full,
@@ -85,7 +85,7 @@ pub(in crate::report) fn losses(report: &LeakReport) -> Losses {
 }
 
 #[derive(Serialize)]
-struct Totals {
+struct TotalsBody {
     close_wait: u64,
     processes: u64,
     sending: u64,
@@ -96,7 +96,7 @@ struct Totals {
 }
 
 #[derive(Serialize)]
-struct ProcessRowBody {
+struct LeakingProcessBody {
     #[serde(flatten)]
     process: ProcessBody,
     sockets: u64,
@@ -111,7 +111,7 @@ struct ForecastBody {
     latest_ns: u64,
 }
 
-impl From<&LeakingProcess> for ProcessRowBody {
+impl From<&LeakingProcess> for LeakingProcessBody {
     fn from(row: &LeakingProcess) -> Self {
         let forecast = |Forecast { soonest_ns, latest_ns }| ForecastBody { soonest_ns, latest_ns };
         Self {
@@ -142,7 +142,7 @@ pub(in crate::report) struct GroupBody<'a> {
     opened: OpenedBody<'a>,
     told: Vec<ToldBody<'a>>,
     told_elsewhere: u64,
-    shut_down: Vec<CountedStack<'a>>,
+    shut_down: Vec<CountedStackBody<'a>>,
     asleep: Vec<AsleepBody<'a>>,
     awaited_by: Vec<HeldBody>,
     holders: Vec<HeldBody>,
@@ -363,14 +363,14 @@ struct ClosedBody<'a> {
     p50_ns: u64,
     p99_ns: u64,
     max_ns: u64,
-    histogram: Vec<Bucket>,
+    histogram: Vec<BucketBody>,
     opened: OpenedBody<'a>,
-    told: Vec<CountedStack<'a>>,
-    closed: Vec<CountedStack<'a>>,
+    told: Vec<CountedStackBody<'a>>,
+    closed: Vec<CountedStackBody<'a>>,
 }
 
 #[derive(Serialize)]
-struct Bucket {
+struct BucketBody {
     up_to_ns: u64,
     sockets: u64,
 }
@@ -385,7 +385,7 @@ fn closed_body<'a>(report: &'a LeakReport, closed: &'a ClosedLate) -> ClosedBody
         p50_ns: closed.p50_ns,
         p99_ns: closed.p99_ns,
         max_ns: closed.max_ns,
-        histogram: closed.histogram.iter().map(|&(up_to_ns, sockets)| Bucket { up_to_ns, sockets }).collect(),
+        histogram: closed.histogram.iter().map(|&(up_to_ns, sockets)| BucketBody { up_to_ns, sockets }).collect(),
         opened: opened(report, closed.origin, opener.or(closed.process), closed.thread),
         told: counted(report, &closed.told),
         closed: counted(report, &closed.closed),

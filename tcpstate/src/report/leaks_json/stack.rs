@@ -14,27 +14,15 @@ use tcpstate_core::{
 
 use super::super::{
     escape::Escaped,
-    json::{escaped, hexadecimal},
+    json::{ProcessBody, escaped, hexadecimal},
     leaks::LeakReport,
 };
-
-#[derive(Serialize)]
-pub(super) struct ProcessBody {
-    pid: u32,
-    comm: Option<String>,
-}
-
-impl From<Process> for ProcessBody {
-    fn from(Process { pid, comm }: Process) -> Self {
-        Self { pid, comm: comm.as_ref().map(name) }
-    }
-}
 
 #[derive(Serialize)]
 pub(super) struct OpenedBody<'a> {
     how: &'static str,
     port: Option<u16>,
-    common_port: Option<CommonPort>,
+    common_port: Option<CommonPortBody>,
     netns: u32,
     by: Option<ProcessBody>,
     thread: Option<String>,
@@ -44,7 +32,7 @@ pub(super) struct OpenedBody<'a> {
 
 /// What sockets share whose role is not known.
 #[derive(Serialize)]
-struct CommonPort {
+struct CommonPortBody {
     side: &'static str,
     port: u16,
 }
@@ -53,8 +41,8 @@ pub(super) fn opened(report: &LeakReport, origin: Origin, by: Option<Process>, t
     let (how, port, common_port) = match origin.side {
         Side::Accepted(port) => ("accept", Some(port), None),
         Side::Connected(port) => ("connect", Some(port), None),
-        Side::LocalPort(port) => ("unknown", None, Some(CommonPort { side: "local", port })),
-        Side::RemotePort(port) => ("unknown", None, Some(CommonPort { side: "remote", port })),
+        Side::LocalPort(port) => ("unknown", None, Some(CommonPortBody { side: "local", port })),
+        Side::RemotePort(port) => ("unknown", None, Some(CommonPortBody { side: "remote", port })),
     };
     OpenedBody {
         how,
@@ -76,13 +64,13 @@ pub(super) fn opened(report: &LeakReport, origin: Origin, by: Option<Process>, t
 }
 
 #[derive(Serialize)]
-pub(super) struct CountedStack<'a> {
+pub(super) struct CountedStackBody<'a> {
     pub(super) sockets: u64,
     pub(super) stack: Option<StackBody<'a>>,
 }
 
-pub(super) fn counted<'a>(report: &'a LeakReport, places: &Tallied<PlaceId>) -> Vec<CountedStack<'a>> {
-    places.top.iter().map(|&(place, sockets)| CountedStack { sockets, stack: stack(report, Some(place)) }).collect()
+pub(super) fn counted<'a>(report: &'a LeakReport, places: &Tallied<PlaceId>) -> Vec<CountedStackBody<'a>> {
+    places.top.iter().map(|&(place, sockets)| CountedStackBody { sockets, stack: stack(report, Some(place)) }).collect()
 }
 
 #[derive(Serialize)]

@@ -7,7 +7,7 @@ use tcpstate_core::aggregate::states::GroupKey;
 
 /// Its kind, and what belongs to that kind.
 #[derive(Default, Serialize)]
-pub(super) struct Key {
+pub(super) struct KeyBody {
     what: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     pid: Option<u32>,
@@ -21,7 +21,7 @@ pub(super) struct Key {
     port: Option<u16>,
 }
 
-impl From<GroupKey> for Key {
+impl From<GroupKey> for KeyBody {
     fn from(key: GroupKey) -> Self {
         let what = |what| Self { what, ..Self::default() };
         match key {
