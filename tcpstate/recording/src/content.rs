@@ -8,6 +8,7 @@ use tcpstate_core::{
     aggregate::leaks::LeakOptions,
     model::{
         MonotonicNs, Totals,
+        census::Census,
         event::Event,
         leak::{FoundSocket, LeakLosses, PlaceId, Snapshot},
         probes::Probes,
@@ -17,9 +18,6 @@ use tcpstate_core::{
 
 pub use self::census::{CensusPart, CensusRest};
 use super::frame::FrameKind;
-
-/// Sockets in one [`Content::Sockets`] or [`CensusPart`] at most, so that no frame is too long however many there are.
-pub const SOCKETS_IN_A_FRAME: usize = 50_000;
 
 /// What a frame says.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,6 +45,13 @@ pub enum Content {
 }
 
 impl Content {
+    /// The contents that a census is written as: its parts, then the rest. Of sockets what is counted is kept, not which they are:
+    /// neither their cookies nor their order.
+    pub fn of_census(census: Census, now: MonotonicNs) -> impl Iterator<Item = Self> {
+        let (parts, rest) = CensusRest::split(census, now);
+        parts.into_iter().map(Self::CensusPart).chain([Self::Census(Box::new(rest))])
+    }
+
     /// What kind of frame says this.
     #[must_use]
     pub const fn kind(&self) -> FrameKind {

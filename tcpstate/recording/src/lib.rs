@@ -13,8 +13,8 @@ pub mod v1;
 mod writer;
 
 pub use self::{
-    content::{CensusPart, CensusRest, Checkpoint, Content, Counts, Names, RecordingEnd, SOCKETS_IN_A_FRAME, Start},
-    frame::{FrameError, FrameKind},
+    content::{CensusPart, CensusRest, Checkpoint, Content, Counts, Names, RecordingEnd, Start},
+    frame::{FrameError, FrameKind, SOCKETS_IN_A_FRAME},
     frames::Frames,
     header::HeaderError,
     reader::{ReadError, Reader},

@@ -3,6 +3,7 @@
 //! The types here are those of files, and change no more: a field more, or another order, is another version. They are made of
 //! the model's types and become those, at [`encode`] and [`decode`] alone.
 
+mod bytes;
 mod census;
 mod checkpoint;
 mod dictionary;
@@ -15,10 +16,11 @@ mod start;
 
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
 use tcpstate_core::model::leak::PlaceId;
 
+pub use self::bytes::EncodeError;
 use self::{
+    bytes::{from_bytes, malformed, to_bytes},
     census::{CensusPartV1, CensusV1},
     checkpoint::CheckpointV1,
     notes::{CountsV1, EndV1, NamesV1},
@@ -30,9 +32,6 @@ use super::{
     content::Content,
     frame::{FrameError, FrameKind},
 };
-
-/// Why a content has no payload: there is no memory.
-pub type EncodeError = postcard::Error;
 
 /// The payload of the frame that says this.
 ///
@@ -84,16 +83,4 @@ pub fn decode(kind: FrameKind, payload: &[u8]) -> Result<Content, FrameError> {
         FrameKind::Census => Content::Census(Box::new(from_bytes::<CensusV1>(payload)?.rest().ok_or_else(malformed)?)),
         FrameKind::End => Content::End(from_bytes::<EndV1>(payload)?.into()),
     })
-}
-
-fn to_bytes(record: &impl Serialize) -> Result<Vec<u8>, EncodeError> {
-    postcard::to_stdvec(record)
-}
-
-fn from_bytes<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, FrameError> {
-    postcard::from_bytes(bytes).map_err(|error| FrameError::Content(error.to_string()))
-}
-
-fn malformed() -> FrameError {
-    FrameError::Content("its columns do not fit together".to_owned())
 }

@@ -7,8 +7,7 @@ use tcpstate_core::model::{
     census::{Census, FoundNamespace, ListedSocket},
 };
 
-use super::{Content, SOCKETS_IN_A_FRAME};
-use crate::frame::FrameError;
+use crate::frame::{FrameError, SOCKETS_IN_A_FRAME};
 
 /// Some sockets of one network namespace; the [`CensusRest`] that follows makes the census whole.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -25,10 +24,9 @@ pub struct CensusRest {
     pub(crate) census: Census,
 }
 
-impl Content {
-    /// The contents that a census is written as: its parts, then the rest. Of sockets what is counted is kept, not which they are:
-    /// neither their cookies nor their order.
-    pub fn of_census(mut census: Census, now: MonotonicNs) -> impl Iterator<Item = Self> {
+impl CensusRest {
+    /// Takes the sockets out of a census, in parts.
+    pub(super) fn split(mut census: Census, now: MonotonicNs) -> (Vec<CensusPart>, Self) {
         let mut parts = Vec::new();
         for namespace in &mut census.namespaces {
             let mut sockets = mem::take(&mut namespace.sockets);
@@ -42,12 +40,9 @@ impl Content {
             }
             parts[first..].reverse();
         }
-        let rest = CensusRest { now, census };
-        parts.into_iter().map(Self::CensusPart).chain([Self::Census(Box::new(rest))])
+        (parts, Self { now, census })
     }
-}
 
-impl CensusRest {
     /// The census, with the sockets that came before this. None of its network namespaces is that of the program that reads it.
     ///
     /// # Errors

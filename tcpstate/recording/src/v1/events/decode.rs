@@ -9,10 +9,13 @@ use tcpstate_core::model::{
     leak::{Actor, LeakEvent, PlaceId},
 };
 
-use super::{Block, Common, Rest, Who, dwell, row};
+use super::block::{Block, Common, Rest, Who, dwell, row};
 use crate::{
     frame::FrameError,
-    v1::{from_bytes, malformed, socket::FamilyV1},
+    v1::{
+        bytes::{from_bytes, malformed},
+        socket::FamilyV1,
+    },
 };
 
 /// Decodes a block of events.

@@ -7,8 +7,12 @@ use tcpstate_core::model::{
     leak::{Actor, LeakEvent, PlaceId},
 };
 
-use super::{Block, Common, Rest, Sockets, Who, dwell, row};
-use crate::v1::{EncodeError, dictionary::Dictionary, socket::CommV1, to_bytes};
+use super::block::{Block, Common, Rest, Sockets, Who, dwell, row};
+use crate::v1::{
+    bytes::{EncodeError, to_bytes},
+    dictionary::Dictionary,
+    socket::CommV1,
+};
 
 /// A socket as a dictionary has it.
 type SocketKey = (SocketId, Option<Rest>);
