@@ -3,6 +3,8 @@
 //! Names that others chose are escaped as in text output before they become JSON strings.
 
 pub(super) mod body;
+mod closed;
+pub(super) mod group;
 mod stack;
 
 use std::io;

@@ -1,5 +1,6 @@
 //! `tcpstate leaks -o text`: for a person in a hurry, the worst first.
 
+mod examples;
 mod frames;
 pub(super) mod group;
 

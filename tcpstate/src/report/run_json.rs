@@ -8,7 +8,10 @@ use tcpstate_core::aggregate::leaks::LeakFinding;
 use super::{
     escape::Escaped,
     json::Line,
-    leaks_json::body::{GroupBody, LossesBody, group_body, losses},
+    leaks_json::{
+        body::{LossesBody, losses},
+        group::{GroupBody, group_body},
+    },
     run::{CommandEnd, RunReport},
 };
 

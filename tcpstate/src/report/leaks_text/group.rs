@@ -5,13 +5,13 @@ use std::io;
 use anstyle::Style;
 use tcpstate_core::{
     aggregate::{
-        leaks::{ClosedLate, Example, Fate, Group, Growth, Opening, Origin, Peer, Process, Side, Tallied},
+        leaks::{ClosedLate, Fate, Group, Growth, Opening, Origin, Peer, Process, Side, Tallied},
         verdict::Verdict,
     },
-    model::{Comm, Protocol, leak::PlaceId, probes, stack::Sleepers},
+    model::{Comm, leak::PlaceId, probes, stack::Sleepers},
 };
 
-use super::frames;
+use super::{examples, frames};
 use crate::report::{
     escape::Escaped,
     evidence::{advice, evidence},
@@ -19,11 +19,8 @@ use crate::report::{
     page::{Page, Paragraph},
     span::Span,
     style::{BAD, BOLD, DIM, GOOD, PLAIN, WARNING},
-    words::{AgeText, Count, EndpointText, PeerText, ProcessText, fate_text},
+    words::{AgeText, Count, PeerText, ProcessText, fate_text},
 };
-
-/// Descriptors of one socket that are listed; the rest is counted.
-const HOLDERS: usize = 4;
 
 /// Writes a group of leaks.
 pub(in crate::report) fn write<W: io::Write>(
@@ -56,7 +53,7 @@ pub(in crate::report) fn write<W: io::Write>(
     }
     held(page, group)?;
     peers(page, &group.peers)?;
-    examples(page, group)
+    examples::write(page, group)
 }
 
 /// Writes a half-close in use, shortly: it is no leak.
@@ -256,46 +253,6 @@ fn peers<W: io::Write>(page: &mut Page<'_, W>, peers: &Tallied<Peer>) -> io::Res
         line = line.item(DIM, format_args!("others ×{}", peers.others));
     }
     page.labelled("peers", &line)
-}
-
-fn examples<W: io::Write>(page: &mut Page<'_, W>, group: &Group) -> io::Result<()> {
-    for (index, example) in group.examples.iter().enumerate() {
-        let label = match (index, group.sockets > group.examples.len() as u64) {
-            (0, true) => "oldest",
-            (0, false) => "sockets",
-            _ => "",
-        };
-        page.labelled(label, &socket(group, example))?;
-    }
-    Ok(())
-}
-
-fn socket(group: &Group, example: &Example) -> Paragraph {
-    let arrow = match group.origin.side {
-        Side::Accepted(_) => '←',
-        Side::Connected(_) => '→',
-        Side::LocalPort(_) | Side::RemotePort(_) => '↔',
-    };
-    let (local, remote) = (EndpointText(example.local), EndpointText(example.remote));
-    let mut line = Paragraph::new().word(PLAIN, local).word(PLAIN, arrow).word(PLAIN, remote);
-    line = line.item(PLAIN, AgeText(example.age));
-    if let Some((recv_q, send_q)) = example.recv_q.zip(example.send_q) {
-        line = line.item(DIM, format_args!("Recv-Q {recv_q} Send-Q {send_q}"));
-    }
-    if example.protocol == Protocol::Mptcp {
-        line = line.item(WARNING, "mptcp");
-    }
-    for holder in example.holders.iter().take(HOLDERS) {
-        let own = group.process.is_some_and(|process| process.pid == holder.pid);
-        line = match own {
-            true => line.item(PLAIN, format_args!("fd {}", holder.fd)),
-            false => line.item(PLAIN, format_args!("fd {} of pid {}", holder.fd, holder.pid)),
-        };
-    }
-    match example.holders.len().saturating_sub(HOLDERS) {
-        0 => line,
-        more => line.item(DIM, format_args!("and {}", Count(more as u64, "more descriptor"))),
-    }
 }
 
 fn others<W: io::Write>(page: &mut Page<'_, W>, count: u64, thing: &'static str, what: &str) -> io::Result<()> {
