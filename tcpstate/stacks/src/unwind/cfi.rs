@@ -91,7 +91,7 @@ impl Cfi {
         match &self.fdes {
             Fdes::EhFrameWithTable(table) => {
                 let section = eh_frame(&self.section);
-                self.offset(table, address)
+                entry(table, address, &self.bases)
                     .map_or(UnwindRule::None, |offset| self.rule_at(&section, offset, address, scratch))
             }
             Fdes::EhFrame(index) => {
@@ -103,17 +103,6 @@ impl Cfi {
                 find(index, address).map_or(UnwindRule::None, |at| self.rule_at(&section, at.into(), address, scratch))
             }
         }
-    }
-
-    /// Where in the section the entry is that `table` has for `address`.
-    ///
-    /// Not by `pointer_to_offset()` (gimli 0.33), which panics on an entry before the section where overflow is checked. Wrapped, it is
-    /// beyond the section's end, and refused there.
-    fn offset(&self, table: &[u8], address: u64) -> Option<EhFrameOffset> {
-        let header = EhFrameHdr::new(table, LittleEndian).parse(&self.bases, 8).ok()?;
-        let entry = header.table()?.lookup(address, &self.bases).ok()?.direct().ok()?;
-        let section = header.eh_frame_ptr().direct().ok()?;
-        usize::try_from(entry.wrapping_sub(section)).ok().map(EhFrameOffset)
     }
 
     fn rule_at<'a, S: UnwindSection<SectionReader<'a>>>(
@@ -147,6 +136,17 @@ impl Cfi {
     ) -> Result<Option<u64>, framehop::Error> {
         self.unwinder.unwind_frame(address, regs, cache, read)
     }
+}
+
+/// Where in `.eh_frame` the entry is that `table` has for `address`.
+///
+/// Not by `pointer_to_offset()` (gimli 0.33), which panics on an entry before the section where overflow is checked. Wrapped, it is
+/// beyond the section's end, and refused there.
+fn entry(table: &[u8], address: u64, bases: &BaseAddresses) -> Option<EhFrameOffset> {
+    let header = EhFrameHdr::new(table, LittleEndian).parse(bases, 8).ok()?;
+    let entry = header.table()?.lookup(address, bases).ok()?.direct().ok()?;
+    let section = header.eh_frame_ptr().direct().ok()?;
+    usize::try_from(entry.wrapping_sub(section)).ok().map(EhFrameOffset)
 }
 
 /// Whether a table can have as many entries as it says: gimli 0.33 multiplies their number unchecked to look one up.
@@ -183,4 +183,33 @@ fn index<'a, S: UnwindSection<SectionReader<'a>>>(section: &S, bases: &BaseAddre
 fn find(index: &Index, address: u64) -> Option<usize> {
     let after = index.partition_point(|&(start, _)| start <= address);
     Some(index[after.checked_sub(1)?].1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A table that says it has `count` entries for a section at `section`, with one.
+    fn table(section: u64, count: u64, first: u64, entry: u64) -> Vec<u8> {
+        // Absolute addresses: where the section is, the number, the entries.
+        let encodings = [1, 0x00, 0x04, 0x04];
+        [&encodings[..], &[section, count, first, entry].map(u64::to_le_bytes).concat()].concat()
+    }
+
+    #[test]
+    fn the_table_leads_to_entries() {
+        let bases = BaseAddresses::default().set_eh_frame_hdr(0x800);
+        assert_eq!(entry(&table(0xc00, 1, 0x100, 0xc20), 0x104, &bases), Some(EhFrameOffset(0x20)));
+    }
+
+    #[test]
+    fn a_table_that_lies() {
+        let bases = BaseAddresses::default().set_eh_frame_hdr(0x800);
+        let before_the_section = entry(&table(0xc00, 1, 0x100, 0xb00), 0x104, &bases);
+        assert!(before_the_section.is_some_and(|EhFrameOffset(offset)| offset > usize::MAX / 2));
+        for count in [3 << 32, u64::MAX] {
+            assert!(!is_whole(&table(0xc00, count, 0x100, 0xc20), &bases), "{count} entries");
+        }
+        assert!(is_whole(&table(0xc00, 1, 0x100, 0xc20), &bases) && is_whole(b"", &bases));
+    }
 }
