@@ -20,6 +20,7 @@ pub(crate) const INAPPLICABLE: &[Inapplicable] = &[
     Inapplicable {
         kernels: &["6.12-confidentiality"],
         tests: &[
+            "docs::commands::ci",
             "runs::leaks::allowed",
             "runs::leaks::closed_late",
             "runs::leaks::ghosts",
