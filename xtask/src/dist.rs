@@ -9,8 +9,18 @@ use crate::{build, cargo, process, setup};
 /// All packages of the workspace have one version.
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
-/// What goes with the binary.
-const DOCUMENTS: [&str; 5] = ["README.md", "CHANGELOG.md", "LICENSE-APACHE", "LICENSE-GPL2", "LICENSE-MIT"];
+/// What goes with the binary: the README, and what it links to.
+const DOCUMENTS: [&str; 9] = [
+    "README.md",
+    "CHANGELOG.md",
+    "CONTRIBUTING.md",
+    "SECURITY.md",
+    "LICENSE-APACHE",
+    "LICENSE-GPL2",
+    "LICENSE-MIT",
+    "docs",
+    "tcpstate/schema",
+];
 
 /// Builds the static binary and leaves in `target/dist` an archive of it, `SHA256SUMS` and, for a `tag`, `notes.md`.
 ///
@@ -29,10 +39,7 @@ pub(crate) fn task(tag: Option<&str>) -> anyhow::Result<()> {
     let contents = directory.join(&name);
     fs::create_dir_all(&contents)?;
     fs::copy(&binary, contents.join("tcpstate"))?;
-    for document in DOCUMENTS {
-        fs::copy(cargo::workspace().join(document), contents.join(document))
-            .with_context(|| format!("`{document}`"))?;
-    }
+    output(cargo::workspace(), Command::new("cp").args(["--recursive", "--parents"]).args(DOCUMENTS).arg(&contents))?;
     let archive = format!("{name}.tar.gz");
     // Nobody's user ids, and the same order everywhere.
     let tar = ["--create", "--gzip", "--sort=name", "--owner=0", "--group=0", "--numeric-owner", "--file", &archive];
