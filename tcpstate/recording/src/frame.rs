@@ -8,6 +8,8 @@ use thiserror::Error;
 pub(crate) const FRAME_HEADER: usize = 16;
 /// Most bytes of a payload, compressed or not: what a reader has to have room for.
 const MAX_PAYLOAD: usize = 64 << 20;
+/// Events in a frame at most: fewer compress worse, more keep a reader from stopping early.
+pub const EVENTS_IN_A_FRAME: usize = 65_536;
 /// Sockets of a snapshot or a census in one frame at most, so that none is too long however many there are.
 pub const SOCKETS_IN_A_FRAME: usize = 50_000;
 /// zstd's own default.

@@ -14,9 +14,9 @@ mod writer;
 
 pub use self::{
     content::{CensusPart, CensusRest, Checkpoint, Content, Counts, Names, RecordingEnd, Start},
-    frame::{FrameError, FrameKind, SOCKETS_IN_A_FRAME},
+    frame::{EVENTS_IN_A_FRAME, FrameError, FrameKind, SOCKETS_IN_A_FRAME},
     frames::Frames,
     header::HeaderError,
     reader::{ReadError, Reader},
-    writer::{CreateError, EVENTS_IN_A_FRAME, Rotation, Writer},
+    writer::{CreateError, Rotation, Writer},
 };

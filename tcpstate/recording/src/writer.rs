@@ -17,9 +17,6 @@ use rustix::{
 
 use super::{content::Content, frames::Frames, header::header};
 
-/// Events in a frame at most: fewer compress worse, more keep a reader from stopping early.
-pub const EVENTS_IN_A_FRAME: usize = 65_536;
-
 /// When to begin another file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rotation {

@@ -11,7 +11,7 @@ use tcpstate_core::model::{
 
 use super::block::{Block, Common, Rest, Who, dwell, row};
 use crate::{
-    frame::FrameError,
+    frame::{EVENTS_IN_A_FRAME, FrameError},
     v1::{
         bytes::{from_bytes, malformed},
         socket::FamilyV1,
@@ -41,7 +41,12 @@ pub(in crate::v1) fn decode(bytes: &[u8]) -> Result<Vec<Event>, FrameError> {
         last: HashMap::new(),
         time: 0,
     };
-    block.kinds.iter().map(|&kind| reader.event(kind).ok_or_else(malformed)).collect()
+    // As many as a writer puts in a frame; what announces more has to bring them.
+    let mut events = Vec::with_capacity(block.kinds.len().min(EVENTS_IN_A_FRAME));
+    for &kind in &block.kinds {
+        events.push(reader.event(kind).ok_or_else(malformed)?);
+    }
+    Ok(events)
 }
 
 /// A socket of the block.
