@@ -69,9 +69,9 @@ impl Namer {
         let mut frames = Vec::with_capacity(stack.frames.len());
         let mut has_nameless_jit = false;
         for address in &stack.frames {
-            let code = code(address, &mut self.files, perf_map);
-            has_nameless_jit |= address.backing == Backing::Jit && code.functions.is_empty();
-            code.push_to(&mut frames);
+            let named = named(address, &mut self.files, perf_map);
+            has_nameless_jit |= address.backing == Backing::Jit && named.functions.is_empty();
+            named.push_to(&mut frames);
         }
         (frames, has_nameless_jit)
     }
@@ -87,7 +87,7 @@ struct NamedAddress {
     functions: Arc<[Function]>,
 }
 
-fn code(address: &CodeAddress, files: &mut SymbolFiles, perf_map: Option<&PerfMap>) -> NamedAddress {
+fn named(address: &CodeAddress, files: &mut SymbolFiles, perf_map: Option<&PerfMap>) -> NamedAddress {
     let behind_call = u64::from(address.is_return);
     match &address.backing {
         Backing::Module { module, address: at } => NamedAddress {
