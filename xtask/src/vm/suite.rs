@@ -74,7 +74,7 @@ impl Suite {
             base.add(&runner.path)?;
         }
         base.add(&build::tested_program()?)?;
-        for directory in ["tests", "schema"] {
+        for directory in ["tests", "schema", "stacks/tests"] {
             base.add(&package().join(directory))?;
         }
         base.add(&build::tests_directory()?)?;
