@@ -24,7 +24,7 @@ const NAMING_ROUNDS: u32 = 8;
 
 /// Takes what waits in the ring buffers, while names are made as at any time.
 pub(crate) trait Fetch {
-    /// Takes it, for whoever has to know.
+    /// Takes it, for whoever has to know; stacks at least, whose processes may end.
     ///
     /// # Errors
     ///
@@ -48,7 +48,7 @@ pub(crate) struct Surveyed {
 }
 
 impl Hunt {
-    /// Says how things stand, with the threads that explain so many groups. Events are taken while stacks get their names.
+    /// Says how things stand, with the threads that explain so many groups. `fetch` takes what comes while stacks get their names.
     ///
     /// # Errors
     ///
@@ -79,7 +79,11 @@ impl Hunt {
     }
 
     /// Names the stacks of all sockets that there are when it returns.
-    async fn name_stacks(&mut self, fetch: &mut impl Fetch) -> Result<()> {
+    ///
+    /// # Errors
+    ///
+    /// When what is taken meanwhile cannot be passed on.
+    pub(crate) async fn name_stacks(&mut self, fetch: &mut impl Fetch) -> Result<()> {
         for _ in 0..NAMING_ROUNDS {
             // Those of what only the snapshot has told of.
             self.fetch_stacks();

@@ -7,7 +7,7 @@ use tcpstate_core::model::leak::Snapshot;
 use tcpstate_recording::{Checkpoint, Content, SOCKETS_IN_A_FRAME};
 
 use super::Recorder;
-use crate::hunt::Surveyed;
+use crate::hunt::{Fetch, Hunt, Surveyed};
 
 /// Groups whose processes' threads are looked for.
 const GROUPS: usize = 100;
@@ -16,18 +16,13 @@ impl Recorder<'_> {
     /// Writes how things stand, as a report of `tcpstate leaks` would be made of it. Snapshots are as rare as there, unless one
     /// is wanted.
     pub(super) async fn checkpoint(&mut self, whole: bool) -> Result<()> {
+        // Most names are made here, where events are taken meanwhile.
+        self.hunt.name_stacks(&mut self.tape).await?;
         let snapshot = if whole || self.hunt.is_due() { Some(self.snapshot().await?) } else { None };
-        let Surveyed { in_send, sleepers, losses, unrepaired, .. } = self.hunt.survey(GROUPS, &mut self.tape).await?;
+        let surveyed = self.hunt.survey(GROUPS, &mut NoEvents).await?;
+        let Surveyed { survey, in_send, sleepers, losses, unrepaired } = surveyed;
         self.tape.stacks(&self.hunt.leaks.places(), self.hunt.stacks.book()).await?;
-        let checkpoint = Checkpoint {
-            // After all events that came before it into the file.
-            now: self.hunt.clock.now(),
-            snapshot,
-            in_send: Some(in_send),
-            sleepers,
-            losses,
-            unrepaired,
-        };
+        let checkpoint = Checkpoint { now: survey.now, snapshot, in_send: Some(in_send), sleepers, losses, unrepaired };
         self.tape.write(0, Content::Checkpoint(Box::new(checkpoint))).await
     }
 
@@ -41,5 +36,15 @@ impl Recorder<'_> {
         let Snapshot { taken, complete, .. } = snapshot;
         self.hunt.give_back(snapshot);
         Ok(Snapshot { taken, complete, sockets: Vec::new(), listeners, processes })
+    }
+}
+
+/// Stacks only: a reader takes the snapshot in where the checkpoint stands, and events of after the snapshot have to come after it.
+struct NoEvents;
+
+impl Fetch for NoEvents {
+    async fn fetch(&mut self, hunt: &mut Hunt) -> Result<()> {
+        hunt.fetch_stacks();
+        Ok(())
     }
 }
