@@ -24,6 +24,9 @@ pub mod pt_regs {
     pub const LAST: &str = "ss";
 }
 
+/// Member of `task_struct` that holds the thread pointer (`struct thread_struct`, `arch/x86/include/asm/processor.h`): the base of `fs`.
+pub const THREAD_POINTER: &str = "thread.fsbase";
+
 /// The code segment.
 pub type Mode = u16;
 

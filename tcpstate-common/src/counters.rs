@@ -24,6 +24,11 @@ pub struct Counters {
     pub stacks_dropped: u64,
     /// Of `dropped`, what leak hunting sends beside transitions.
     pub dropped_beside: u64,
+    /// Transitions that no program was run for, as far as what came after shows it: at least so many. Those that found no program
+    /// free to run are among them.
+    pub unseen: u64,
+    /// Sockets that `unseen` is about.
+    pub unseen_sockets: u64,
 }
 
 impl Counters {
@@ -37,6 +42,8 @@ impl Counters {
         self.stacks_skipped += other.stacks_skipped;
         self.stacks_dropped += other.stacks_dropped;
         self.dropped_beside += other.dropped_beside;
+        self.unseen += other.unseen;
+        self.unseen_sockets += other.unseen_sockets;
     }
 
     /// Transitions that passed the filters, delivered or not.

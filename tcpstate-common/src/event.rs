@@ -17,7 +17,8 @@ pub mod owner_source {
     pub const ACCEPT: u8 = 2;
     /// The task that called `listen()`: of a LISTEN socket, and of a connection that nobody has accepted yet.
     pub const LISTEN: u8 = 3;
-    /// A task that holds a descriptor of the socket, found by the snapshot at start.
+    /// A task that holds a descriptor of the socket, found by the snapshot at start or, with filters by process, later; of a LISTEN socket
+    /// also the one that was found when its owner had exited.
     pub const SNAPSHOT: u8 = 4;
 }
 
@@ -32,11 +33,14 @@ pub struct TaskRecord {
     pub tid: u32,
     /// Name of the thread at that moment, NUL-terminated.
     pub comm: [u8; COMM_LEN],
+    /// When its process began (`group_leader->start_boottime`): `CLOCK_BOOTTIME`, nanoseconds; 0 when unknown. With `tgid` it is the
+    /// identity of the process, whose number is another's once it has ended.
+    pub start_ns: u64,
 }
 
 impl TaskRecord {
     /// Nobody: nothing that ran in the task's own context was seen.
-    pub const UNKNOWN: Self = Self { tgid: 0, tid: 0, comm: [0; COMM_LEN] };
+    pub const UNKNOWN: Self = Self { tgid: 0, tid: 0, comm: [0; COMM_LEN], start_ns: 0 };
 }
 
 /// [`TransitionRecord::flags`]: `in_old_ns` is a lower bound; the tracer came after the socket had entered the old state.
@@ -93,9 +97,9 @@ pub struct TransitionRecord {
     pub protocol: u16,
 }
 
-const _: () = assert!(size_of::<TaskRecord>() == 24);
-const _: () = assert!(size_of::<TransitionRecord>() == 128);
+const _: () = assert!(size_of::<TaskRecord>() == 32);
+const _: () = assert!(size_of::<TransitionRecord>() == 136);
 const _: () = assert!(offset_of!(TransitionRecord, ts_ns) == 8);
 const _: () = assert!(offset_of!(TransitionRecord, owner) == 56);
-const _: () = assert!(offset_of!(TransitionRecord, local_addr) == 88);
-const _: () = assert!(offset_of!(TransitionRecord, protocol) == 126);
+const _: () = assert!(offset_of!(TransitionRecord, local_addr) == 96);
+const _: () = assert!(offset_of!(TransitionRecord, protocol) == 134);

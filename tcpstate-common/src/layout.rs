@@ -5,7 +5,7 @@
 
 use core::mem::size_of;
 
-use crate::arch::pt_regs;
+use crate::arch::{THREAD_POINTER, pt_regs};
 
 /// A field to be looked up in the kernel's BTF.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,6 +70,8 @@ layout! {
     skc_v6_rcv_saddr = "sock_common" "skc_v6_rcv_saddr",
     /// Remote IPv6 address.
     skc_v6_daddr = "sock_common" "skc_v6_daddr",
+    /// Number of the interface that a socket is bound to; 0 when it is to none.
+    skc_bound_dev_if = "sock_common" "skc_bound_dev_if",
     /// TCP state.
     skc_state = "sock_common" "skc_state",
     /// Network namespace.
@@ -94,12 +96,32 @@ layout! {
     write_seq = "tcp_sock" "write_seq",
     /// First sequence number that the peer has not acknowledged.
     snd_una = "tcp_sock" "snd_una",
+    /// Bytes received in sequence since the connection was made; the FIN counts as one.
+    bytes_received = "tcp_sock" "bytes_received",
+    /// Bytes of data sent since then, those sent again included.
+    bytes_sent = "tcp_sock" "bytes_sent",
     /// When data was sent last, jiffies.
     lsndtime = "tcp_sock" "lsndtime",
     /// When an acknowledgement was received last, jiffies.
     rcv_tstamp = "tcp_sock" "rcv_tstamp",
     /// When data was received last, jiffies.
     lrcvtime = "inet_connection_sock" "icsk_ack.lrcvtime",
+    /// Bytes of data received on a Multipath TCP connection.
+    mptcp_bytes_received = "mptcp_sock" "bytes_received" optional,
+    /// Bytes of them that the program has read.
+    mptcp_bytes_consumed = "mptcp_sock" "bytes_consumed" optional,
+    /// Bytes of data sent on a Multipath TCP connection, without those sent again.
+    mptcp_bytes_sent = "mptcp_sock" "bytes_sent" optional,
+    /// First sequence number of it that the program has not written.
+    mptcp_write_seq = "mptcp_sock" "write_seq" optional,
+    /// First sequence number of it that the peer has not acknowledged.
+    mptcp_snd_una = "mptcp_sock" "snd_una" optional,
+    /// When data was sent on it last, jiffies.
+    mptcp_last_data_sent = "mptcp_sock" "last_data_sent" optional,
+    /// When data was received on it last, jiffies.
+    mptcp_last_data_recv = "mptcp_sock" "last_data_recv" optional,
+    /// When an acknowledgement of it was received last, jiffies.
+    mptcp_last_ack_recv = "mptcp_sock" "last_ack_recv" optional,
     /// IP protocol.
     sk_protocol = "sock" "sk_protocol",
     /// Socket type, `SOCK_STREAM` for TCP; a raw socket can carry the same protocol number.
@@ -131,14 +153,23 @@ layout! {
     task_flags = "task_struct" "flags",
     /// Name of a task.
     task_comm = "task_struct" "comm",
+    /// When a task began, nanoseconds of `CLOCK_BOOTTIME`; `real_start_time` before 5.5. That of the first thread is its process's, also
+    /// after another thread has called `execve()` (`de_thread()`, `fs/exec.c`).
+    task_start = "task_struct" "start_boottime",
     /// The first thread of a process.
     task_leader = "task_struct" "group_leader",
     /// State of a task, 0 while it runs or waits for a CPU; up to 5.13 under its former name.
     task_state = "task_struct" "__state" optional,
     /// The same up to 5.13.
     task_state_former = "task_struct" "state" optional,
+    /// What a task is to do about signals, tracing and freezing (`JOBCTL_*`).
+    task_jobctl = "task_struct" "jobctl",
+    /// Time that a task has had a CPU for, nanoseconds.
+    task_cpu = "task_struct" "se.sum_exec_runtime",
     /// Kernel stack of a task; up to 5.14 the way to its user registers.
     task_stack = "task_struct" "stack" optional,
+    /// Thread pointer of a task, as it was when it last had to wait for a CPU or the kernel set it.
+    task_thread_pointer = "task_struct" (THREAD_POINTER) optional,
     /// Memory of a task.
     task_mm = "task_struct" "mm",
     /// Where the code of the program itself begins, libraries aside.
@@ -187,6 +218,10 @@ layout! {
     socket_file = "socket" "file",
     /// `struct sock` of a `struct socket`.
     socket_sk = "socket" "sk",
+    /// What a request of `io_uring` is.
+    io_opcode = "io_kiocb" "opcode" optional,
+    /// Of one that accepts, which it is the beginning of: 0 where the connection gets a descriptor.
+    io_file_slot = "io_accept" "file_slot" optional,
 }
 
 const _: () = assert!(size_of::<Layout>() == 4 * Layout::LEN);

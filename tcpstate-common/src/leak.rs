@@ -75,6 +75,12 @@ pub struct StackHeader {
     pub missing: u64,
     /// Where the stack of the process's first thread began; 0 when not known. Tells one program of a process from the next.
     pub start_stack: u64,
+    /// Tells its program from others ([`program()`](crate::interpreted::program)).
+    pub program: u64,
+    /// Not 0: it was not known yet whether the filters want the socket. As long as no record names the place, they may not.
+    pub undecided: u32,
+    /// Real user of the process, in the initial user namespace.
+    pub uid: u32,
 }
 
 impl StackHeader {
@@ -96,6 +102,11 @@ pub struct Registers {
     pub sp: u64,
     /// Frame pointer.
     pub bp: u64,
+}
+
+impl Registers {
+    /// Those of a thread that has none to show.
+    pub const NONE: Self = Self { ip: 0, sp: 0, bp: 0 };
 }
 
 /// Most frames of a kernel stack that are taken; the outermost are left out.
@@ -136,6 +147,8 @@ pub const FOUND_UNACCEPTED: u8 = 1 << 0;
 pub const FOUND_EOF_READ: u8 = 1 << 1;
 /// Flag of [`FoundRecord::socket`]: when it entered its state was seen.
 pub const FOUND_SINCE: u8 = 1 << 2;
+/// `flags` of a listener in a [`FoundRecord`]: the filters by process want its owner or this holder of it.
+pub const FOUND_WANTED: u8 = 1 << 3;
 
 /// A socket, or one of its descriptors, as an iterator found it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -150,6 +163,8 @@ pub struct FoundRecord {
     pub holder_tgid: u32,
     /// Its descriptor.
     pub holder_fd: u32,
+    /// When it began, as in [`TaskRecord::start_ns`].
+    pub holder_start_ns: u64,
     /// Bytes received and not read; the FIN counts as one. Of a listener: connections that wait.
     pub recv_q: u32,
     /// Bytes not acknowledged. Of a listener: most connections that may wait.
@@ -164,6 +179,11 @@ pub struct FoundRecord {
     pub drops: u32,
     /// `bpf_jiffies64()` at `socket.ts_ns`: both together tell how many jiffies a second has.
     pub jiffies: u64,
+    /// Bytes received since the connection was made, read or not; the FIN counts as one. Of Multipath TCP 0 where the kernel does not
+    /// tell its queues.
+    pub bytes_received: u64,
+    /// Bytes of data sent since then, those sent again included.
+    pub bytes_sent: u64,
 }
 
 /// A task ends the stay of a socket in CLOSE_WAIT, or the life of a socket that has been in it: by closing it, by shutting it down
@@ -184,6 +204,17 @@ pub struct ClosingRecord {
     pub pad: u32,
 }
 
+/// [`Thread::state`]: it has a CPU or waits for one. It has no registers, system call or kernel stack.
+pub const THREAD_RUNNING: u32 = 0;
+/// [`Thread::state`]: it sleeps.
+pub const THREAD_ASLEEP: u32 = 1;
+/// [`Thread::state`]: a signal such as `SIGSTOP` has stopped it.
+pub const THREAD_STOPPED: u32 = 2;
+/// [`Thread::state`]: a debugger has stopped it.
+pub const THREAD_TRACED: u32 = 3;
+/// [`Thread::state`]: its cgroup is frozen.
+pub const THREAD_FROZEN: u32 = 4;
+
 /// A thread, as an iterator found it; its kernel stack follows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(C)]
@@ -197,16 +228,26 @@ pub struct Thread {
     pub syscall: i64,
     /// First argument of it.
     pub argument: u64,
+    /// When it began, nanoseconds: with its id it is the thread and no later one.
+    pub start_ns: u64,
+    /// Time that it has had a CPU for, nanoseconds; up to one tick less while it runs.
+    pub cpu_ns: u64,
+    /// Its thread pointer; 0 when not known.
+    pub thread_pointer: u64,
+    /// `THREAD_*`.
+    pub state: u32,
+    /// Explicit padding.
+    pub pad: u32,
 }
 
-const _: () = assert!(size_of::<EnteredRecord>() == 136);
-const _: () = assert!(size_of::<SocketEvent>() == 64);
-const _: () = assert!(size_of::<StackHeader>() == 56);
+const _: () = assert!(size_of::<EnteredRecord>() == 144);
+const _: () = assert!(size_of::<SocketEvent>() == 72);
+const _: () = assert!(size_of::<StackHeader>() == 72);
 const _: () = assert!(size_of::<KernelStack>() == 264);
 const _: () = assert!(size_of::<CodeRanges>() == 64);
-const _: () = assert!(size_of::<FoundRecord>() == 176);
-const _: () = assert!(size_of::<ClosingRecord>() == 216);
-const _: () = assert!(size_of::<Thread>() == 64);
+const _: () = assert!(size_of::<FoundRecord>() == 208);
+const _: () = assert!(size_of::<ClosingRecord>() == 256);
+const _: () = assert!(size_of::<Thread>() == 104);
 
 #[cfg(feature = "loader")]
 // SAFETY: bytemuck has derived the same promise.

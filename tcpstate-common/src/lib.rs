@@ -10,6 +10,7 @@ pub mod config;
 pub mod counters;
 pub mod event;
 pub mod helper;
+pub mod interpreted;
 pub mod layout;
 pub mod leak;
 pub mod state;
@@ -28,5 +29,6 @@ pub const FINGERPRINT_SYMBOL: &str = "TCPSTATE_COMMON_FINGERPRINT";
 /// Length of `task_struct.comm`, NUL included (`TASK_COMM_LEN`, `include/linux/sched.h`).
 pub const COMM_LEN: usize = 16;
 
-/// An IPv6 address in network byte order; IPv4 is stored v4-mapped (`::ffff:a.b.c.d`), the family tells which it was.
+/// An IPv6 address in network byte order; IPv4 is stored v4-mapped (`::ffff:a.b.c.d`), the family tells which it was. A link-local
+/// address (`fe80::/64`) has the number of its interface in bytes 4 to 7, in network byte order, where it is known.
 pub type Address = [u8; 16];

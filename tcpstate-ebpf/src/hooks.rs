@@ -2,6 +2,8 @@
 
 pub(crate) mod accept;
 pub(crate) mod destroy;
+pub(crate) mod holding;
+pub(crate) mod inheriting;
 pub(crate) mod leaking;
 pub(crate) mod nested;
 pub(crate) mod opening;

@@ -6,6 +6,7 @@ pub(crate) mod file;
 pub(crate) mod iter;
 pub(crate) mod read;
 pub(crate) mod registers;
+pub(crate) mod ring;
 pub(crate) mod sock;
 pub(crate) mod state;
 pub(crate) mod syscall;

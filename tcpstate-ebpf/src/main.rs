@@ -7,6 +7,7 @@
 #![no_main]
 #![feature(asm_experimental_arch)]
 
+mod armed;
 mod atomic;
 mod branchless;
 mod clock;
@@ -26,7 +27,7 @@ use aya_ebpf::{
 };
 
 use crate::{
-    hooks::{accept, destroy, leaking, nested, opening, process, receive, threads, transition},
+    hooks::{accept, destroy, holding, inheriting, leaking, nested, opening, process, receive, threads, transition},
     kernel::{
         iter::{TaskContext, TaskFileContext, TcpContext},
         sock::Sock,
@@ -65,7 +66,7 @@ fn sched_process_fork(ctx: BtfTracePointContext) -> i32 {
     0
 }
 
-/// The end of a followed process.
+/// The end of a process.
 #[btf_tracepoint(function = "sched_process_exit")]
 fn sched_process_exit(ctx: BtfTracePointContext) -> i32 {
     process::on_exit(Task::new(ctx.arg(0)));
@@ -105,6 +106,13 @@ fn accept_graft(ctx: FEntryContext) -> i32 {
 #[tracepoint]
 fn accept_syscall(ctx: TracePointContext) -> u32 {
     accept::on_syscall_exit(&ctx);
+    0
+}
+
+/// Requests of `io_uring`, which make no system calls of their own, at the same.
+#[tracepoint]
+fn accept_ring(ctx: TracePointContext) -> u32 {
+    accept::on_ring_completion(&ctx);
     0
 }
 
@@ -165,6 +173,22 @@ extern "C" fn snapshot_files(ctx: *const TaskFileContext) -> i32 {
 #[unsafe(link_section = "iter/tcp")]
 extern "C" fn snapshot_tcp(ctx: *const TcpContext) -> i32 {
     opening::on_tcp(ctx);
+    0
+}
+
+/// Descriptors of listeners, of every process and network namespace.
+#[unsafe(no_mangle)]
+#[unsafe(link_section = "iter/task_file")]
+extern "C" fn inherited_files(ctx: *const TaskFileContext) -> i32 {
+    inheriting::on_file(ctx);
+    0
+}
+
+/// Descriptors of the tasks that the filters want.
+#[unsafe(no_mangle)]
+#[unsafe(link_section = "iter/task_file")]
+extern "C" fn held_files(ctx: *const TaskFileContext) -> i32 {
+    holding::on_file(ctx);
     0
 }
 

@@ -3,5 +3,6 @@
 pub(crate) mod capture;
 mod code;
 mod copy;
+mod interpreted;
 mod memo;
 mod place;

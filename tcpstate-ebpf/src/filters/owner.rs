@@ -8,6 +8,7 @@ use tcpstate_common::{
 
 use crate::{
     filters::followed,
+    kernel::current,
     rodata::{config, filtering},
 };
 
@@ -15,6 +16,20 @@ use crate::{
 #[inline(always)]
 pub(crate) fn wants(owner: &TaskRecord) -> bool {
     (!filtering(filter::PID) || followed::contains(owner.tgid)) && (!filtering(filter::COMM) || is_named(&owner.comm))
+}
+
+/// Whether they let the running task pass. Not inlined: who runs fills a frame.
+#[inline(never)]
+pub(crate) fn wants_current() -> bool {
+    !filtering(filter::PID | filter::COMM) || wants(&current::owner())
+}
+
+/// Whether the code of the running task may be looked at, which does something with a socket of `owner`: they want the task, or it is of the
+/// owner's process, whatever its threads are called. Of a process that they leave out no stack is taken, also where it has a socket of
+/// another one.
+#[inline(never)]
+pub(crate) fn wants_code_of_current(owner: &TaskRecord) -> bool {
+    wants_current() || wants(owner) && current::is_of(owner)
 }
 
 #[inline(always)]

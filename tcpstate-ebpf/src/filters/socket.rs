@@ -47,6 +47,12 @@ pub(crate) fn wants<R: Read>(sk: Sock<R>, socket: &Identity, unset: Unset) -> bo
         && (!filtering(filter::CGROUP) || sk.is_in_cgroup(config!(cgroup_id)))
 }
 
+/// Whether they want a socket that has all its ends, or what it lacks passes. Not inlined: what tells it from others fills a frame.
+#[inline(never)]
+pub(crate) fn wants_now<R: Read>(sk: Sock<R>, unset: Unset) -> bool {
+    !filtering(SOCKET_FILTERS) || wants(sk, &Identity::of(sk), unset)
+}
+
 /// Whether the old or the new state is one of `--state`.
 #[inline(always)]
 pub(crate) fn wants_states(old: u8, new: u8) -> bool {

@@ -2,25 +2,28 @@
 
 use tcpstate_common::{
     config::filter as set,
-    leak::{FOUND_EOF_READ, FOUND_SINCE, FOUND_UNACCEPTED},
+    event::owner_source,
+    leak::{FOUND_EOF_READ, FOUND_SINCE, FOUND_UNACCEPTED, FOUND_WANTED},
 };
 
 use crate::{
     clock::now_ns,
     filters::{
-        followed, owner,
+        owner,
         socket::{self, Unset},
     },
     kernel::{
         file::with_socket,
-        iter::{self, Reader, TaskFileContext, TcpContext},
+        iter::{self, Descriptor, Reader, TaskFileContext, TcpContext},
         read::Read,
         sock::{Identity, Sock},
         state::{CLOSE_WAIT, FIN_WAIT2, LISTEN},
+        task::Task,
     },
     records::found::{self, Holder},
     rodata::filtering,
     stories::{
+        holding, listener,
         progress::{Known, Seen},
         story::{EOF_READ, SINCE_BEFORE, Story, TRACKED},
     },
@@ -32,8 +35,9 @@ pub(crate) fn on_file(ctx: *const TaskFileContext) {
     // SAFETY: the iterator's context.
     unsafe {
         let Some(descriptor) = iter::descriptor(ctx) else { return };
-        let holder = Holder { tgid: descriptor.task.tgid(), fd: descriptor.fd };
-        with_socket!(descriptor.file, |sk| tell(descriptor.reader, sk, holder));
+        let Descriptor { task, fd, file, reader } = descriptor;
+        let holder = Holder { tgid: task.tgid(), fd, start_ns: task.process_start_ns() };
+        with_socket!(file, |sk| tell(reader, sk, holder, Some(task)));
     }
 }
 
@@ -43,20 +47,27 @@ pub(crate) fn on_tcp(ctx: *const TcpContext) {
     // SAFETY: the iterator's context.
     unsafe {
         if let Some((sk, reader)) = iter::full_socket(ctx) {
-            tell(reader, sk, Holder::NONE);
+            tell(reader, sk, Holder::NONE, None);
         }
     }
 }
 
-/// Tells of a socket that is in CLOSE_WAIT, or has been and is still there, or a listener with a backlog, or one that has only
+/// Tells of a socket that is in CLOSE_WAIT, or has been and is still there, or a listener with a backlog, whoever holds it, or one that has only
 /// closed its side and waits for the other, which may be a socket in CLOSE_WAIT of this host.
 #[inline(always)]
-fn tell<R: Read>(reader: Reader, sk: Sock<R>, holder: Holder) {
+fn tell<R: Read>(reader: Reader, sk: Sock<R>, holder: Holder, task: Option<Task>) {
     let state = sk.state();
-    let story = Story::of(sk.address());
+    if state == CLOSE_WAIT
+        && filtering(set::PID | set::COMM)
+        && let Some(task) = task
+    {
+        holding::held_by(sk, task);
+    }
+    let story = Story::of(sk);
     // SAFETY: a value in the map.
     let tracked = story.is_some_and(|story| unsafe { (*story).marks & TRACKED != 0 });
-    let waiting = state == LISTEN && sk.backlog() != 0 && holder.tgid == 0;
+    // Where processes are filtered, those that are left out may accept what others hold: who listens is wanted then.
+    let waiting = state == LISTEN && (sk.backlog() != 0 || filtering(set::PID | set::COMM) && holder.tgid == 0);
     let half_closed = state == FIN_WAIT2 && holder.tgid != 0 && sk.receives();
     if !(state == CLOSE_WAIT || tracked || waiting || half_closed) {
         return;
@@ -69,8 +80,12 @@ fn tell<R: Read>(reader: Reader, sk: Sock<R>, holder: Holder) {
         unsafe {
             Story::known_owner(story, &mut known.owner);
             known.id = (*story).id;
+            known.held = (*story).held;
             if seen.socket.local.port == 0 {
                 seen.socket.local.port = (*story).local_port;
+            }
+            if known.owner.source == owner_source::LISTEN || state == LISTEN {
+                listener::present_owner(sk, seen.socket.netns, seen.socket.local.port, &mut known.owner);
             }
             if (*story).state == state && (*story).flags & SINCE_BEFORE == 0 {
                 since_ns = (*story).since_ns;
@@ -79,28 +94,37 @@ fn tell<R: Read>(reader: Reader, sk: Sock<R>, holder: Holder) {
             if (*story).marks & EOF_READ != 0 {
                 flags |= FOUND_EOF_READ;
             }
-            if state == CLOSE_WAIT {
-                // From now on its end is of interest, too.
-                (*story).marks |= TRACKED;
-            }
         }
     }
-    // Filters are about the socket in CLOSE_WAIT, whoever its peer is.
+    let unaccepted = sk.socket() == 0;
+    let is_wanted = !filtering(set::PID | set::COMM)
+        || owner::wants(&known.owner.owner)
+        || known.held != 0
+        || task.is_some_and(|task| owner::wants(&task.owner()));
+    if is_wanted && state == LISTEN {
+        if filtering(set::PID | set::COMM) {
+            // Who holds it is found before what waits in its backlog.
+            listener::want(sk);
+        }
+        flags |= FOUND_WANTED;
+    }
+    // Filters are about the socket in CLOSE_WAIT, whoever its peer is, and whoever else holds the listener that it waits at.
     if !half_closed
-        && (filtering(set::PID | set::COMM) && !owner::wants(&known.owner.owner) && !held_by_wanted(holder.tgid)
+        && (!is_wanted && state != LISTEN && !(unaccepted && listener::is_wanted(sk, &seen.socket))
             || !socket::wants(sk, &seen.socket, Unset::Fails))
     {
         return;
     }
-    if sk.socket() == 0 {
+    if unaccepted {
         flags |= FOUND_UNACCEPTED;
+    }
+    if state == CLOSE_WAIT
+        && let Some(story) = story
+    {
+        // From now on its end is of interest, too.
+        // SAFETY: a value in the map.
+        unsafe { (*story).marks |= TRACKED };
     }
     known.cookie = sk.cookie();
     found::send(reader, &seen, &known, since_ns, flags, holder);
-}
-
-/// With `--pid` also sockets are wanted that others opened and this process holds.
-#[inline(always)]
-fn held_by_wanted(tgid: u32) -> bool {
-    tgid != 0 && filtering(set::PID) && followed::contains(tgid)
 }

@@ -14,7 +14,7 @@ use aya_ebpf::{
     programs::BtfTracePointContext,
 };
 
-use crate::{counters::count, kernel::sock::Sock, records::ring::is_armed, rodata::is_never, stories::story::Story};
+use crate::{armed::is_armed, counters::count, kernel::sock::Sock, rodata::is_never, stories::story::Story};
 
 /// Which transition the programs for transitions are at.
 #[map]
@@ -125,5 +125,5 @@ pub(crate) fn hand_over(ctx: &BtfTracePointContext) {
 fn is_told(ctx: &BtfTracePointContext) -> bool {
     let new = ctx.arg::<i32>(2) as u8;
     // SAFETY: a value in the map.
-    Story::of(Sock::new(ctx.arg(0)).address()).is_some_and(|story| unsafe { (*story).state } == new)
+    Story::of(Sock::new(ctx.arg(0))).is_some_and(|story| unsafe { (*story).state } == new)
 }

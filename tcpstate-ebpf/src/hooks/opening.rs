@@ -17,7 +17,7 @@ use crate::{
     },
     rodata::filtering,
     stories::{
-        listener,
+        listener, listening,
         owner::KnownOwner,
         story::{SINCE_BEFORE, Story},
     },
@@ -30,7 +30,12 @@ pub(crate) fn on_file(ctx: *const TaskFileContext) {
     unsafe {
         let Some(descriptor) = iter::descriptor(ctx) else { return };
         let known = KnownOwner { owner: descriptor.task.owner(), source: owner_source::SNAPSHOT, place: 0 };
-        with_socket!(descriptor.file, |sk| tell(descriptor.reader, sk, &known));
+        with_socket!(descriptor.file, |sk| {
+            if sk.state() == LISTEN && !listening::begins_unless_exiting(&known.owner, descriptor.task) {
+                return;
+            }
+            tell(descriptor.reader, sk, &known);
+        });
     }
 }
 
@@ -40,7 +45,7 @@ pub(crate) fn on_tcp(ctx: *const TcpContext) {
     // SAFETY: the iterator's context.
     unsafe {
         let Some((sk, reader)) = iter::full_socket(ctx) else { return };
-        if Story::of(sk.address()).is_some() {
+        if Story::of(sk).is_some() {
             return;
         }
         // Without a `struct socket` a connection in these states waits in its listener's backlog; in later states it is an
@@ -48,7 +53,7 @@ pub(crate) fn on_tcp(ctx: *const TcpContext) {
         let waiting = matches!(sk.state(), ESTABLISHED | CLOSE_WAIT) && sk.socket() == 0;
         let mut known = KnownOwner::UNKNOWN;
         if waiting {
-            listener::of_child(sk, sk.netns(), &mut known);
+            listener::of_child(sk, sk.netns(), sk.local(sk.family()).port, &mut known);
         }
         tell(reader, sk, &known);
     }
@@ -74,13 +79,15 @@ fn keep<R: Read>(sk: Sock<R>, known: &KnownOwner) -> bool {
     if state == LISTEN && wanted {
         listener::want(sk);
     }
-    let key = sk.address();
-    if let Some(story) = Story::of(key) {
+    if let Some(story) = Story::of(sk) {
         // An event came first, and knew less.
         // SAFETY: a value in the map.
         unsafe {
             if (*story).source == owner_source::UNKNOWN {
                 Story::set_owner(story, known);
+            }
+            if wanted {
+                (*story).held = 1;
             }
         }
         return false;
@@ -96,7 +103,13 @@ fn keep<R: Read>(sk: Sock<R>, known: &KnownOwner) -> bool {
     let now = now_ns();
     let mut story = Story::new(known, sk.cookie(), now, state, socket.local.port);
     story.flags = SINCE_BEFORE;
-    let first = story.begin_if_absent(key);
+    story.held = u8::from(wanted);
+    let first = story.begin_if_absent(sk);
+    if first && sk.state() == CLOSE {
+        // Its end may have come before its story, and would never come again.
+        Story::end(sk.address());
+        return false;
+    }
     if first && state == LISTEN {
         listener::add(sk, socket.netns, known);
     }

@@ -1,6 +1,8 @@
-//! Processes that begin and end: children of followed ones are followed, too.
+//! Processes that begin and end: children of followed ones are followed, too, and who has exited owns no listener any more.
 
-use crate::{filters::followed, kernel::task::Task};
+use tcpstate_common::config::filter;
+
+use crate::{filters::followed, kernel::task::Task, rodata::filtering, stories::listening};
 
 /// `sched_process_fork`: a new thread or process.
 #[inline(always)]
@@ -16,6 +18,9 @@ pub(crate) fn on_fork(parent: Task, child: Task) {
 pub(crate) fn on_exit(task: Task) {
     let (tgid, live) = (task.tgid(), task.live_threads());
     if live == 0 {
-        followed::exited(tgid);
+        listening::exited(tgid);
+        if filtering(filter::PID) {
+            followed::exited(tgid);
+        }
     }
 }

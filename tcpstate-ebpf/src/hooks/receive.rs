@@ -6,6 +6,7 @@ use tcpstate_common::arch::syscall::{
 };
 
 use crate::{
+    filters::owner,
     kernel::{
         current,
         file::socket_of_current,
@@ -16,8 +17,11 @@ use crate::{
     },
     leaks::close_wait,
     rodata::offset,
-    stacks::capture::capture_in,
-    stories::story::{EOF_READ, Story, TRACKED},
+    stacks::capture::{Wanted, capture_in},
+    stories::{
+        holding,
+        story::{EOF_READ, Story, TRACKED},
+    },
 };
 
 /// `MSG_PEEK` (`include/linux/socket.h`).
@@ -63,15 +67,17 @@ fn on_end_of_file<R: Read>(sk: Sock<R>, result: i32, flags: i32, asked_for_nothi
     if result != 0 || flags & MSG_PEEK != 0 || sk.state() != CLOSE_WAIT {
         return;
     }
-    let key = sk.address();
-    let Some(story) = Story::of(key) else { return };
+    holding::used_by_current(sk);
+    let Some(story) = Story::of(sk) else { return };
     // SAFETY: a value in the map.
     unsafe {
         if (*story).marks & TRACKED == 0 || (*story).marks & EOF_READ != 0 || asked_for_nothing() {
             return;
         }
         (*story).marks |= EOF_READ;
-        close_wait::eof_read(story, key, capture_in(receives));
+        let may_look = owner::wants_code_of_current(&(*story).owner);
+        let place = if may_look { capture_in(receives, Wanted::Yes) } else { 0 };
+        close_wait::eof_read(story, sk.address(), place);
     }
 }
 

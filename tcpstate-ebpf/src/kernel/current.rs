@@ -6,8 +6,8 @@
 
 use core::mem::MaybeUninit;
 
-use aya_ebpf::helpers::{bpf_get_current_pid_tgid, generated::bpf_get_current_comm};
-use tcpstate_common::{COMM_LEN, event::TaskRecord, helper, leak::KernelStack};
+use aya_ebpf::helpers::{bpf_get_current_pid_tgid, bpf_get_current_uid_gid, generated::bpf_get_current_comm};
+use tcpstate_common::{COMM_LEN, event::TaskRecord, helper, interpreted, leak::KernelStack};
 
 use crate::{
     kernel::{
@@ -57,6 +57,12 @@ pub(crate) fn tgid() -> u32 {
     ids().0
 }
 
+/// Its real user, in the initial user namespace.
+#[inline(always)]
+pub(crate) fn uid() -> u32 {
+    bpf_get_current_uid_gid() as u32
+}
+
 /// Its process and thread.
 #[inline(always)]
 fn ids() -> (u32, u32) {
@@ -75,7 +81,19 @@ pub(crate) fn owner() -> TaskRecord {
         bpf_get_current_comm(comm.as_mut_ptr().cast(), COMM_LEN as u32);
         comm.assume_init()
     };
-    TaskRecord { tgid, tid, comm: padded(comm) }
+    TaskRecord { tgid, tid, comm: padded(comm), start_ns: start_ns() }
+}
+
+/// Whether it is of this process.
+#[inline(always)]
+pub(crate) fn is_of(process: &TaskRecord) -> bool {
+    tgid() == process.tgid && start_ns() == process.start_ns
+}
+
+/// When its process began.
+#[inline(always)]
+fn start_ns() -> u64 {
+    by_loads!(|task| task.process_start_ns(), else 0)
 }
 
 /// Writes who it is, under the name of its process.
@@ -89,6 +107,7 @@ pub(crate) unsafe fn write_process(to: *mut TaskRecord) {
     unsafe {
         ((*to).tgid, (*to).tid) = ids();
         (*to).comm = by_helper!(|task| task.leader().comm(), else [0; COMM_LEN]);
+        (*to).start_ns = start_ns();
     }
 }
 
@@ -159,6 +178,18 @@ pub(crate) fn code_of_program() -> [u64; 2] {
 #[inline(always)]
 pub(crate) fn start_of_stack() -> u64 {
     word_of_memory(offset!(mm_start_stack))
+}
+
+/// What tells its program from others.
+#[inline(always)]
+pub(crate) fn program() -> u64 {
+    interpreted::program(start_of_stack(), word_of_memory(offset!(mm_end_code)))
+}
+
+/// Its thread pointer; 0 where that cannot be told.
+#[inline(always)]
+pub(crate) fn thread_pointer() -> u64 {
+    by_helper!(|task| task.thread_pointer(), else 0)
 }
 
 #[inline(always)]

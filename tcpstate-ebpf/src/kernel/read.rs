@@ -57,6 +57,20 @@ impl Read for Probed {
     }
 }
 
+impl Probed {
+    /// Loads a kernel field into what is no part of the BPF stack; zeros where that fails.
+    ///
+    /// # Safety
+    ///
+    /// `to` has to be writable.
+    #[inline(always)]
+    pub(crate) unsafe fn load_into<T: Copy>(to: *mut T, base: *const Opaque, offset: u32) {
+        let from = base.wrapping_byte_add(offset as usize);
+        // SAFETY: the caller's promise; the helper takes any address.
+        unsafe { bpf_probe_read_kernel(to.cast(), size_of::<T>() as u32, from) };
+    }
+}
+
 /// Loads a kernel field through a typed pointer.
 ///
 /// # Safety

@@ -22,6 +22,9 @@ const RCV_SHUTDOWN: u8 = 1;
 /// `SOCK_STREAM` (`include/linux/net.h`).
 const SOCK_STREAM: u16 = 1;
 
+/// The first half of a link-local IPv6 address, `fe80::/64`.
+const LINK_LOCAL: u64 = 0xfe80_0000_0000_0000_u64.to_be();
+
 /// A socket.
 #[derive(Clone, Copy)]
 pub(crate) struct Sock<R = Typed>(*const Opaque, PhantomData<R>);
@@ -30,7 +33,7 @@ pub(crate) struct Sock<R = Typed>(*const Opaque, PhantomData<R>);
 #[derive(Clone, Copy)]
 #[repr(align(8))]
 pub(crate) struct End {
-    /// IPv4 is v4-mapped.
+    /// As [`Address`] says.
     pub(crate) addr: Address,
     /// Host byte order.
     pub(crate) port: u16,
@@ -133,6 +136,13 @@ impl<R: Read> Sock<R> {
         }
     }
 
+    /// The `struct mptcp_sock`, in whose first member the socket lies; null for one of another protocol. No program is handed a typed
+    /// one before 5.19: it is read by the helper that takes any address.
+    #[inline(always)]
+    pub(crate) fn mptcp(self) -> *const Opaque {
+        if self.protocol() == IPPROTO_MPTCP { self.0 } else { core::ptr::null() }
+    }
+
     /// Whether it is still open for receiving.
     #[inline(always)]
     pub(crate) fn receives(self) -> bool {
@@ -152,15 +162,20 @@ impl<R: Read> Sock<R> {
     /// `SO_COOKIE`, made now if nobody has asked before; 0 where only others can make it and none has.
     #[inline(always)]
     pub(crate) fn cookie(self) -> u64 {
-        // SAFETY: the helper takes any typed `struct sock`; `Sock` holds a pointer that `R` can read.
-        unsafe {
-            // What `sock_gen_cookie()` does first, without the call of the helper.
-            let made: u64 = R::load(self.0, offset!(skc_cookie));
-            if made == 0 && R::TYPED && has(helper::SOCKET_COOKIE) {
-                return bpf_get_socket_cookie(self.0.cast_mut());
-            }
-            made
+        // What `sock_gen_cookie()` does first, without the call of the helper.
+        let made = self.cookie_so_far();
+        if made == 0 && R::TYPED && has(helper::SOCKET_COOKIE) {
+            // SAFETY: the helper takes any typed `struct sock`.
+            return unsafe { bpf_get_socket_cookie(self.0.cast_mut()) };
         }
+        made
+    }
+
+    /// `SO_COOKIE`; 0 while nobody has asked for it.
+    #[inline(always)]
+    pub(crate) fn cookie_so_far(self) -> u64 {
+        // SAFETY: `Sock` holds a pointer that `R` can read.
+        unsafe { R::load(self.0, offset!(skc_cookie)) }
     }
 
     /// Local end. The port is 0 while unbound, and again after the final CLOSE.
@@ -185,7 +200,13 @@ impl<R: Read> Sock<R> {
         // SAFETY: `Sock` holds a pointer that `R` can read.
         let words: [u64; 2] = unsafe {
             if family == AF_INET6 {
-                [R::load(self.0, v6), R::load(self.0, v6 + 8)]
+                let mut first: u64 = R::load(self.0, v6);
+                if first == LINK_LOCAL {
+                    // The same address may be there on each link. Bytes 4 to 7 are zeros in such an address.
+                    let interface: u32 = R::load(self.0, offset!(skc_bound_dev_if));
+                    first |= u64::from(interface.to_be()) << 32;
+                }
+                [first, R::load(self.0, v6 + 8)]
             } else {
                 let v4: u32 = R::load(self.0, v4);
                 [0, (u64::from(v4) << 32) | 0xffff_0000]

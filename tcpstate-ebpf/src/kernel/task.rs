@@ -8,7 +8,7 @@ use tcpstate_common::{
     config::filter as set,
     event::TaskRecord,
     layout::ABSENT,
-    leak::{KERNEL_FRAMES, KernelStack},
+    leak::{KERNEL_FRAMES, KernelStack, THREAD_ASLEEP, THREAD_FROZEN, THREAD_RUNNING, THREAD_STOPPED, THREAD_TRACED},
 };
 
 use crate::{
@@ -37,7 +37,7 @@ impl Task {
     /// Who it is, under its own name.
     #[inline(always)]
     pub(crate) fn owner(self) -> TaskRecord {
-        TaskRecord { tgid: self.tgid(), tid: self.tid(), comm: self.comm() }
+        TaskRecord { tgid: self.tgid(), tid: self.tid(), comm: self.comm(), start_ns: self.process_start_ns() }
     }
 
     /// Live threads of its process.
@@ -47,19 +47,52 @@ impl Task {
         unsafe { Typed::load(Typed::load(self.0, offset!(task_signal)), offset!(signal_live)) }
     }
 
-    /// Whether it has a CPU or waits for one (`TASK_RUNNING`, `include/linux/sched.h`).
+    /// What it does, one of `THREAD_*` (`include/linux/sched.h`, `include/linux/sched/jobctl.h`).
     #[inline(always)]
-    pub(crate) fn is_running(self) -> bool {
+    pub(crate) fn doing(self) -> u32 {
+        /// `__TASK_STOPPED`.
+        const STOPPED: u32 = 0x4;
+        /// `__TASK_TRACED`.
+        const TRACED: u32 = 0x8;
+        /// `TASK_FROZEN`, since Linux 6.1: by the freezer of cgroup v1, or of a suspending system.
+        const FROZEN: u32 = 0x8000;
+        /// `JOBCTL_TRAP_FREEZE`: by the freezer of cgroup v2.
+        const TRAP_FREEZE: u64 = 1 << 23;
         // SAFETY: a typed task; the former state is a longer number, of which the lower half is enough.
         unsafe {
-            if offset!(task_state) != ABSENT {
-                Typed::load::<u32>(self.0, offset!(task_state)) == 0
+            let state = if offset!(task_state) != ABSENT {
+                Typed::load::<u32>(self.0, offset!(task_state))
             } else if offset!(task_state_former) != ABSENT {
-                Typed::load::<u32>(self.0, offset!(task_state_former)) == 0
+                Typed::load::<u32>(self.0, offset!(task_state_former))
             } else {
-                false
+                return THREAD_ASLEEP;
+            };
+            if state == 0 {
+                THREAD_RUNNING
+            } else if state & STOPPED != 0 {
+                THREAD_STOPPED
+            } else if state & TRACED != 0 {
+                THREAD_TRACED
+            } else if state & FROZEN != 0 || Typed::load::<u64>(self.0, offset!(task_jobctl)) & TRAP_FREEZE != 0 {
+                THREAD_FROZEN
+            } else {
+                THREAD_ASLEEP
             }
         }
+    }
+
+    /// When it began, nanoseconds.
+    #[inline(always)]
+    pub(crate) fn start_ns(self) -> u64 {
+        // SAFETY: a typed task.
+        unsafe { Typed::load(self.0, offset!(task_start)) }
+    }
+
+    /// Time that it has had a CPU for, nanoseconds.
+    #[inline(always)]
+    pub(crate) fn cpu_ns(self) -> u64 {
+        // SAFETY: a typed task.
+        unsafe { Typed::load(self.0, offset!(task_cpu)) }
     }
 
     /// Writes its kernel stack, if that is wanted.
@@ -107,6 +140,23 @@ impl<R: Read> Task<R> {
     pub(super) fn leader(self) -> Self {
         // SAFETY: `Task` holds a pointer that `R` can read.
         Self(unsafe { R::load(self.0, offset!(task_leader)) }, PhantomData)
+    }
+
+    /// Its thread pointer; 0 where that cannot be told.
+    #[inline(always)]
+    pub(crate) fn thread_pointer(self) -> u64 {
+        if offset!(task_thread_pointer) == ABSENT {
+            return 0;
+        }
+        // SAFETY: `Task` holds a pointer that `R` can read.
+        unsafe { R::load(self.0, offset!(task_thread_pointer)) }
+    }
+
+    /// When its process began.
+    #[inline(always)]
+    pub(crate) fn process_start_ns(self) -> u64 {
+        // SAFETY: pointers that `R` can read, each loaded from one.
+        unsafe { R::load(self.leader().0, offset!(task_start)) }
     }
 
     /// Its name.

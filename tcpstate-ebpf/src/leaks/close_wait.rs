@@ -9,6 +9,7 @@ use tcpstate_common::{
 };
 
 use crate::{
+    filters::owner,
     kernel::{
         current,
         sock::Sock,
@@ -17,7 +18,7 @@ use crate::{
     leaks::closer,
     records::{socket_event, transition},
     rodata::{config, filtering},
-    stacks::capture::capture,
+    stacks::capture::{Wanted, capture},
     stories::{
         progress::{Known, Seen},
         story::{Story, TRACKED},
@@ -48,13 +49,16 @@ pub(crate) fn on_transition(seen: &Seen, known: &Known) {
     }
 }
 
-#[inline(always)]
+/// Not inlined: who closes it would lie in the frame of every transition.
+#[inline(never)]
 fn left(seen: &Seen, known: &Known) {
     // Into LAST_ACK goes `close()` or `shutdown()`, in the context of its caller; what leads to CLOSE may come from
     // anywhere. The closer matters only when it was late; who shuts down may never close.
     let call = if seen.new == LAST_ACK { Call::of_current() } else { Call::Other };
     let by_caller = seen.new == LAST_ACK && (known.in_old_ns >= config!(late_ns) || call == Call::Shutdown);
-    let (actor, place) = if by_caller { (current::owner(), capture()) } else { (TaskRecord::UNKNOWN, 0) };
+    let may_look = by_caller && owner::wants_code_of_current(&known.owner.owner);
+    let place = if may_look { capture(Wanted::Yes) } else { 0 };
+    let actor = if by_caller { current::owner() } else { TaskRecord::UNKNOWN };
     let is_over = call == Call::Close && !filtering(set::TRANSITIONS | set::CLOSERS);
     let told = socket_event::send_left(seen, known, actor, place, is_over);
     if is_over && told {

@@ -8,13 +8,14 @@ use tcpstate_common::leak::{FOUND_EOF_READ, FOUND_SINCE};
 
 use crate::{
     clock::now_ns,
+    filters::owner,
     kernel::{
         current,
         sock::{Identity, Sock},
         state::CLOSE,
     },
     records::closing,
-    stacks::capture::capture,
+    stacks::capture::{Wanted, capture},
     stories::{
         owner::KnownOwner,
         progress::{Known, Seen},
@@ -30,13 +31,13 @@ pub(super) fn on_transition(seen: &Seen, known: &Known) {
     if is_exiting {
         Story::mark(key, EXITED);
     }
-    let place = capture();
+    let place = if owner::wants_code_of_current(&known.owner.owner) { capture(Wanted::Yes) } else { 0 };
     let (mut since_ns, mut flags) = (0, 0);
     if known.flags == 0 {
         since_ns = seen.now.saturating_sub(known.in_old_ns);
         flags |= FOUND_SINCE;
     }
-    if let Some(story) = Story::of(key) {
+    if let Some(story) = Story::of(seen.sk) {
         // SAFETY: a value in the map.
         flags |= unsafe { eof_read(story) };
     }
@@ -52,7 +53,9 @@ pub(super) fn on_transition(seen: &Seen, known: &Known) {
 pub(crate) unsafe fn on_destroy(sk: Sock, story: *const Story) {
     let mut socket = Identity::of(sk);
     let is_exiting = current::is_exiting();
-    let place = capture();
+    // SAFETY: the caller's promise.
+    let may_look = owner::wants_code_of_current(unsafe { &(*story).owner });
+    let place = if may_look { capture(Wanted::Yes) } else { 0 };
     let mut owner = KnownOwner::UNKNOWN;
     // SAFETY: the caller's promise.
     unsafe {
@@ -60,7 +63,7 @@ pub(crate) unsafe fn on_destroy(sk: Sock, story: *const Story) {
         if socket.local.port == 0 {
             socket.local.port = (*story).local_port;
         }
-        let known = Known { owner, cookie: (*story).cookie, id: (*story).id, in_old_ns: 0, flags: 0 };
+        let known = Known { owner, cookie: (*story).cookie, id: (*story).id, in_old_ns: 0, flags: 0, held: 0 };
         let seen = Seen { sk, old: (*story).state, new: CLOSE, now: now_ns(), socket };
         closing::send(&seen, &known, 0, eof_read(story), place, is_exiting);
     }

@@ -1,10 +1,15 @@
 //! [`FoundRecord`]: a socket as it stands, by itself or at the beginning of a [`ClosingRecord`](tcpstate_common::leak::ClosingRecord).
 
 use aya_ebpf::{helpers::generated::bpf_jiffies64, macros::map, maps::PerCpuArray};
-use tcpstate_common::leak::FoundRecord;
+use tcpstate_common::{layout::ABSENT, leak::FoundRecord};
 
 use crate::{
-    kernel::{iter::Reader, read::Read, sock::Sock, state::LISTEN},
+    kernel::{
+        iter::Reader,
+        read::{Opaque, Probed, Read},
+        sock::Sock,
+        state::LISTEN,
+    },
     records::{transition, write::write_record},
     rodata::offset,
     stories::progress::{Known, Seen},
@@ -22,10 +27,12 @@ static FOUND: PerCpuArray<FoundRecord> = PerCpuArray::with_max_entries(1, 0);
 pub(crate) struct Holder {
     pub(crate) tgid: u32,
     pub(crate) fd: u32,
+    /// When it began.
+    pub(crate) start_ns: u64,
 }
 
 impl Holder {
-    pub(crate) const NONE: Self = Self { tgid: 0, fd: 0 };
+    pub(crate) const NONE: Self = Self { tgid: 0, fd: 0, start_ns: 0 };
 }
 
 /// Writes a socket for the reader of an iterator: since when it has been in its state, with `FOUND_*` flags, and who holds it.
@@ -57,9 +64,10 @@ pub(super) unsafe fn write<R: Read>(
         write_record!(record, FoundRecord {
             place: known.owner.place,
             holder_tgid: holder.tgid,
-            holder_fd: holder.fd;
+            holder_fd: holder.fd,
+            holder_start_ns: holder.start_ns;
             [socket] => |found| transition::write(&raw mut (*found).socket, seen, known, kind, since_ns, flags);
-            [recv_q, send_q, since_data_recv, since_ack_recv, since_data_sent, drops, jiffies] =>
+            [recv_q, send_q, since_data_recv, since_ack_recv, since_data_sent, drops, jiffies, bytes_received, bytes_sent] =>
                 |found| write_load(found, seen.sk, seen.old)
         });
     }
@@ -72,16 +80,6 @@ pub(super) unsafe fn write<R: Read>(
 /// `found` has to be writable.
 #[inline(always)]
 unsafe fn write_load<R: Read>(found: *mut FoundRecord, sk: Sock<R>, state: u8) {
-    let distance = |ahead: u32, behind: u32| {
-        let distance = ahead.wrapping_sub(behind);
-        if distance as i32 > 0 { distance } else { 0 }
-    };
-    // Another CPU may have set a time after the clock was read. What is longer ago than half the range is not ahead: a month on
-    // a kernel that counts a thousand ticks a second.
-    let elapsed = |now: u32, then: u32| {
-        let elapsed = now.wrapping_sub(then);
-        if elapsed < u32::MAX - RACE { elapsed } else { 0 }
-    };
     // SAFETY: the caller's promise; a `struct tcp_sock` that `R` can read.
     unsafe {
         let jiffies = bpf_jiffies64();
@@ -93,6 +91,8 @@ unsafe fn write_load<R: Read>(found: *mut FoundRecord, sk: Sock<R>, state: u8) {
         (&raw mut (*found).since_data_recv).write_volatile(0);
         (&raw mut (*found).since_ack_recv).write_volatile(0);
         (&raw mut (*found).since_data_sent).write_volatile(0);
+        (&raw mut (*found).bytes_received).write_volatile(0);
+        (&raw mut (*found).bytes_sent).write_volatile(0);
         let tcp = sk.tcp();
         if state == LISTEN {
             (*found).recv_q = sk.backlog();
@@ -105,6 +105,65 @@ unsafe fn write_load<R: Read>(found: *mut FoundRecord, sk: Sock<R>, state: u8) {
             (*found).since_data_recv = elapsed(now, R::load(tcp, offset!(lrcvtime)));
             (*found).since_ack_recv = elapsed(now, R::load(tcp, offset!(rcv_tstamp)));
             (*found).since_data_sent = elapsed(now, R::load(tcp, offset!(lsndtime)));
+            (*found).bytes_received = R::load(tcp, offset!(bytes_received));
+            (*found).bytes_sent = R::load(tcp, offset!(bytes_sent));
+        } else {
+            write_mptcp_load(found, sk.mptcp(), jiffies as u32);
         }
     }
+}
+
+/// The same of a Multipath TCP connection, where the kernel counts what was read of it (6.12 does, 6.1 does not). Its end is not in the
+/// queue (`mptcp_check_data_fin()`, `net/mptcp/protocol.c`): it counts as one where data before it is unread, and nothing tells
+/// otherwise.
+///
+/// # Safety
+///
+/// `found` has to be writable.
+#[inline(always)]
+unsafe fn write_mptcp_load(found: *mut FoundRecord, mptcp: *const Opaque, now: u32) {
+    if mptcp.is_null() || offset!(mptcp_bytes_consumed) == ABSENT || offset!(mptcp_last_ack_recv) == ABSENT {
+        return;
+    }
+    // Into the record itself, and on in there: the BPF stack has no room for more. Of sequence numbers the lower half is enough.
+    // SAFETY: the caller's promise; the helper takes any address.
+    unsafe {
+        Probed::load_into(&raw mut (*found).bytes_received, mptcp, offset!(mptcp_bytes_received));
+        Probed::load_into(&raw mut (*found).bytes_sent, mptcp, offset!(mptcp_bytes_consumed));
+        let unread = (*found).bytes_received.wrapping_sub((*found).bytes_sent) as u32;
+        (*found).recv_q = if unread as i32 > 0 { unread + 1 } else { 0 };
+        (*found).bytes_received += 1;
+        Probed::load_into(&raw mut (*found).send_q, mptcp, lower_half(offset!(mptcp_write_seq)));
+        Probed::load_into(&raw mut (*found).drops, mptcp, lower_half(offset!(mptcp_snd_una)));
+        (*found).send_q = distance((*found).send_q, (*found).drops);
+        (*found).drops = 0;
+        Probed::load_into(&raw mut (*found).since_data_recv, mptcp, offset!(mptcp_last_data_recv));
+        (*found).since_data_recv = elapsed(now, (*found).since_data_recv);
+        Probed::load_into(&raw mut (*found).since_ack_recv, mptcp, offset!(mptcp_last_ack_recv));
+        (*found).since_ack_recv = elapsed(now, (*found).since_ack_recv);
+        Probed::load_into(&raw mut (*found).since_data_sent, mptcp, offset!(mptcp_last_data_sent));
+        (*found).since_data_sent = elapsed(now, (*found).since_data_sent);
+        Probed::load_into(&raw mut (*found).bytes_sent, mptcp, offset!(mptcp_bytes_sent));
+    }
+}
+
+/// Where the lower half of a word of eight bytes lies.
+#[inline(always)]
+fn lower_half(offset: u32) -> u32 {
+    if cfg!(target_endian = "little") { offset } else { offset + 4 }
+}
+
+/// How far a sequence number is ahead of another; 0 when it is not.
+#[inline(always)]
+fn distance(ahead: u32, behind: u32) -> u32 {
+    let distance = ahead.wrapping_sub(behind);
+    if distance as i32 > 0 { distance } else { 0 }
+}
+
+/// Jiffies from one moment to another. Another CPU may have set a time after the clock was read. What is longer ago than half the range
+/// is not ahead: a month on a kernel that counts a thousand ticks a second.
+#[inline(always)]
+fn elapsed(now: u32, then: u32) -> u32 {
+    let elapsed = now.wrapping_sub(then);
+    if elapsed < u32::MAX - RACE { elapsed } else { 0 }
 }

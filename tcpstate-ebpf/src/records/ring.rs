@@ -3,7 +3,7 @@
 use aya_ebpf::{
     bindings::{BPF_RB_AVAIL_DATA, BPF_RB_FORCE_WAKEUP, BPF_RB_NO_WAKEUP},
     macros::map,
-    maps::{Array, RingBuf, ring_buf::RingBufEntry},
+    maps::{RingBuf, ring_buf::RingBufEntry},
 };
 use tcpstate_common::counters::Counters;
 
@@ -19,17 +19,6 @@ const WAKEUP_EVERY: u64 = 8;
 /// Records for user space. The loader sets the size.
 #[map]
 static EVENTS: RingBuf = RingBuf::with_byte_size(8 << 20, 0);
-
-/// 0 until the opening snapshot is in, and again once the programs are to be detached: then transitions update the stories, and
-/// nothing is sent.
-#[map]
-static ARMED: Array<u32> = Array::with_max_entries(1, 0);
-
-/// Whether transitions are asked for: from when the opening snapshot is in until the programs are about to be detached.
-#[inline(always)]
-pub(crate) fn is_armed() -> bool {
-    ARMED.get(0).is_some_and(|armed| *armed != 0)
-}
 
 /// Room for a record. What takes it has to be submitted. No closure writes it: one that is used twice has a frame of its own on the
 /// BPF stack.

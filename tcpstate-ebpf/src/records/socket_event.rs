@@ -7,7 +7,7 @@ use tcpstate_common::{
 
 use crate::{
     clock::now_ns,
-    records::ring,
+    records::{ring, write::write_record},
     stories::{
         progress::{Known, Seen},
         story::Story,
@@ -36,9 +36,23 @@ pub(crate) unsafe fn send_of(story: *const Story, key: u64, kind: u32, actor: Ta
 #[inline(always)]
 fn send((kind, new_state): (u32, u8), ts_ns: u64, (cookie, skaddr): (u64, u64), actor: TaskRecord, place: u64) -> bool {
     let Some(mut room) = ring::reserve_beside::<SocketEvent>() else { return false };
-    let event = SocketEvent { kind, new_state, pad: [0; 3], ts_ns, cookie, skaddr, actor, place };
+    // Field by field, or all of it would be made on the BPF stack first.
     // SAFETY: an entry of the ring buffer.
-    unsafe { room.record().write(event) };
+    unsafe {
+        write_record!(
+            room.record(),
+            SocketEvent {
+                kind: kind,
+                new_state: new_state,
+                pad: [0; 3],
+                ts_ns: ts_ns,
+                cookie: cookie,
+                skaddr: skaddr,
+                actor: actor,
+                place: place
+            }
+        );
+    }
     room.submit();
     true
 }

@@ -9,6 +9,7 @@ use crate::{
     rodata::has,
     stacks::{
         copy::copy,
+        interpreted,
         memo::{is_familiar, make_familiar},
         place::{Top, looked_at, remembered},
     },
@@ -23,17 +24,26 @@ const MET_AT_ONCE: u64 = 16;
 #[map]
 static PLACES: LruHashMap<u64, u64> = LruHashMap::with_max_entries(16_384, 0);
 
+/// Whether the filters are known to want the socket that a stack is taken for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Wanted {
+    Yes,
+    /// It lacks an address or a port that they go by. User space keeps the copy as it is until a record names its place.
+    NotYetKnown,
+}
+
 /// The place where the running task is, its stack copied if it is new. 0 when it cannot be told.
 ///
 /// Only for hooks that run in process context on behalf of the caller: in softirq the registers are those of whoever was
 /// interrupted.
 #[inline(always)]
-pub(crate) fn capture() -> u64 {
+pub(crate) fn capture(wanted: Wanted) -> u64 {
     if !has(helper::READ_USER) {
         return 0;
     }
-    match recall() {
-        0 => look(),
+    let interpreted = interpreted::place();
+    match recall(interpreted) {
+        0 => look(u64::from(wanted == Wanted::NotYetKnown), interpreted),
         place => place,
     }
 }
@@ -41,20 +51,20 @@ pub(crate) fn capture() -> u64 {
 /// The same where `is_one` holds of the system call that the running task is in. What `io_uring` does for a task interrupts whatever
 /// call it is in meanwhile (`io_run_task_work()`, `io_uring/io_uring.h`, Linux 6.18), which has nothing to do with the socket.
 #[inline(always)]
-pub(crate) fn capture_in(is_one: impl FnOnce(i64) -> bool) -> u64 {
+pub(crate) fn capture_in(is_one: impl FnOnce(i64) -> bool, wanted: Wanted) -> u64 {
     let call = current::system_call();
-    if call == OTHER_NUMBERS || is_one(call) { capture() } else { 0 }
+    if call == OTHER_NUMBERS || is_one(call) { capture(wanted) } else { 0 }
 }
 
-// Two global functions, as the verifier calls them: each is walked once for each program that calls it, and not once more for each
+// Global functions, as the verifier calls them: each is walked once for each program that calls it, and not once more for each
 // way to each call (`Documentation/bpf/verifier.rst`; from 5.6 on). One after the other rather than one in the other: there is
 // no room for both on the BPF stack.
 
 /// The place where the running task is, if that is one that was met before and whose stack need not be copied now; else 0.
 #[inline(never)]
 #[unsafe(no_mangle)]
-extern "C" fn recall() -> u64 {
-    let Some(top) = top_at_call() else { return 0 };
+extern "C" fn recall(interpreted: u64) -> u64 {
+    let Some(top) = top_at_call(interpreted) else { return 0 };
     let place = remembered(&top);
     if place == 0 || is_familiar(top.memo, place) {
         return place;
@@ -73,11 +83,12 @@ extern "C" fn recall() -> u64 {
     place
 }
 
-/// The place where the running task is, told from others by all that its stack has there; it is copied if it is new or due.
+/// The place where the running task is, told from others by all that its stack has there; it is copied if it is new or due, with
+/// the mark that it is given ([`StackHeader::undecided`](tcpstate_common::leak::StackHeader::undecided)).
 #[inline(never)]
 #[unsafe(no_mangle)]
-extern "C" fn look() -> u64 {
-    let Some(top) = top_at_call() else { return 0 };
+extern "C" fn look(undecided: u64, interpreted: u64) -> u64 {
+    let Some(top) = top_at_call(interpreted) else { return 0 };
     let place = looked_at(&top);
     if let Some(met) = PLACES.get_ptr_mut(place) {
         // SAFETY: as above.
@@ -92,7 +103,7 @@ extern "C" fn look() -> u64 {
         count!(stacks_dropped);
         return place;
     }
-    if !copy(place) {
+    if !copy(place, undecided) {
         // The next one that comes here tries again.
         let _ = PLACES.remove(place);
     }
@@ -101,8 +112,8 @@ extern "C" fn look() -> u64 {
 
 /// The top of the running task's stack where it called the kernel.
 #[inline(always)]
-fn top_at_call() -> Option<Top> {
-    Some(Top::of_current(&current::registers_of_caller()?.registers))
+fn top_at_call(interpreted: u64) -> Option<Top> {
+    Some(Top::of_current(&current::registers_of_caller()?.registers, interpreted))
 }
 
 /// By how much the count of a place that was met `met` times goes up: memos answer for some of the times in between.

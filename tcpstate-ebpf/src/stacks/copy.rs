@@ -7,6 +7,7 @@ use aya_ebpf::{
 };
 use tcpstate_common::{
     config::{MAX_STACK, STACK_PIECE},
+    interpreted::InterpretedStack,
     leak::{KernelStack, StackHeader},
 };
 
@@ -15,11 +16,13 @@ use crate::{
     counters::count,
     kernel::{current, registers::UserRegisters},
     rodata::config,
-    stacks::place::PAGE,
+    stacks::{interpreted, place::PAGE},
 };
 
 /// What precedes the bytes of a user stack.
-const HEAD: usize = size_of::<StackHeader>() + size_of::<KernelStack>();
+const HEAD: usize = KERNEL + size_of::<KernelStack>();
+/// What precedes the kernel stack.
+const KERNEL: usize = size_of::<StackHeader>() + size_of::<InterpretedStack>();
 
 /// A piece lies in one page, and the bits of a word are enough for all of them.
 const _: () = assert!(PAGE.is_multiple_of(STACK_PIECE as u64) && MAX_STACK / STACK_PIECE <= u64::BITS);
@@ -46,7 +49,7 @@ struct Budget {
 ///
 /// It reads the registers once more: the BPF stack has no room to keep them.
 #[inline(always)]
-pub(super) fn copy(place: u64) -> bool {
+pub(super) fn copy(place: u64, undecided: u64) -> bool {
     if !within_budget() {
         count!(stacks_skipped);
         return false;
@@ -70,6 +73,9 @@ pub(super) fn copy(place: u64) -> bool {
         // Volatile, or zeros in a row would be a call of `memset()`, which has a frame of its own on the BPF stack.
         (&raw mut (*header).missing).write_volatile(0);
         (*header).start_stack = current::start_of_stack();
+        (*header).program = current::program();
+        (*header).undecided = undecided as u32;
+        (*header).uid = current::uid();
     }
     for piece in 0..MAX_STACK / STACK_PIECE {
         let at = piece * STACK_PIECE;
@@ -94,7 +100,10 @@ pub(super) fn copy(place: u64) -> bool {
         }
     }
     // SAFETY: as above.
-    unsafe { current::write_kernel_stack(start.add(size_of::<StackHeader>()).cast()) };
+    unsafe {
+        interpreted::write(start.add(size_of::<StackHeader>()).cast());
+        current::write_kernel_stack(start.add(KERNEL).cast());
+    }
     entry.submit(0);
     true
 }

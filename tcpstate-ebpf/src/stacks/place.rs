@@ -38,7 +38,7 @@ static SCRATCH: PerCpuArray<[u64; PLACE_WORDS]> = PerCpuArray::with_max_entries(
 
 /// The top of a stack. What else tells its place from others is below.
 pub(super) struct Top {
-    /// Of the process, the instruction and the depth of the stack.
+    /// Of the process, the instruction, the depth of the stack and the frames in an interpreter.
     seed: u64,
     tgid: u32,
     sp: u64,
@@ -47,11 +47,11 @@ pub(super) struct Top {
 }
 
 impl Top {
-    /// Of the running task's stack where it entered the kernel.
+    /// Of the running task's stack where it entered the kernel, and its frames in an interpreter.
     #[inline(always)]
-    pub(super) fn of_current(registers: &Registers) -> Self {
+    pub(super) fn of_current(registers: &Registers, interpreted: u64) -> Self {
         let tgid = current::tgid();
-        let seed = mix(mix(registers.ip, u64::from(tgid)), registers.sp & 0xfff);
+        let seed = mix(mix(registers.ip, u64::from(tgid)), registers.sp & 0xfff).wrapping_add(interpreted);
         Self { seed, tgid, sp: registers.sp, memo: (seed >> 32) as u32 % MEMOS_LEN }
     }
 }
@@ -163,6 +163,6 @@ fn finish(hash: u64) -> u64 {
 }
 
 #[inline(always)]
-fn mix(hash: u64, word: u64) -> u64 {
+pub(super) fn mix(hash: u64, word: u64) -> u64 {
     (hash.rotate_left(5) ^ word).wrapping_mul(MULTIPLIER)
 }

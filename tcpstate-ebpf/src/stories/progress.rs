@@ -13,14 +13,15 @@ use crate::{
         current,
         read::Typed,
         sock::{Identity, Sock},
-        state::{CLOSE, SYN_RECV},
+        state::{CLOSE, LISTEN, SYN_RECV},
     },
     rodata::filtering,
-    stacks::capture::capture_in,
+    stacks::capture::{Wanted, capture_in},
     stories::{
-        listener,
+        holding, listener, listening,
         owner::KnownOwner,
         story::{SINCE_BEFORE, Story},
+        unseen,
     },
 };
 
@@ -32,11 +33,13 @@ pub(crate) struct Known {
     /// Nanoseconds in the old state, and `FLAG_*` that qualify it.
     pub(crate) in_old_ns: u64,
     pub(crate) flags: u8,
+    /// Not 0: somebody whom the filters want holds it.
+    pub(crate) held: u8,
 }
 
 impl Known {
     pub(crate) const NOTHING: Self =
-        Self { owner: KnownOwner::UNKNOWN, cookie: 0, id: 0, in_old_ns: 0, flags: FLAG_NO_DWELL };
+        Self { owner: KnownOwner::UNKNOWN, cookie: 0, id: 0, in_old_ns: 0, flags: FLAG_NO_DWELL, held: 0 };
 }
 
 /// A socket at a transition, as a hook sees it. Elsewhere both states are the one that it is in.
@@ -60,7 +63,9 @@ pub(crate) fn connecting(seen: &Seen, known: &mut Known) -> bool {
         return false;
     }
     if filtering(set::LEAKS) {
-        known.owner.place = capture_in(connects);
+        // The kernel chooses the local port only after this, and the parent of MPTCP subflows has no addresses yet.
+        let wanted = if is_wanted(seen) { Wanted::Yes } else { Wanted::NotYetKnown };
+        known.owner.place = capture_in(connects, wanted);
     }
     known.cookie = seen.sk.cookie();
     let closed_ns = closed_for(seen, known.cookie);
@@ -79,7 +84,7 @@ fn closed_for(seen: &Seen, cookie: u64) -> Option<u64> {
     if filtering(set::LEAKS) && !filtering(set::TRANSITIONS) {
         return None;
     }
-    let story = Story::of(seen.sk.address())?;
+    let story = Story::at(seen.sk.address())?;
     // SAFETY: a value in the map. The transitions of one socket are serialized by its lock.
     unsafe {
         let its_own = (*story).cookie == cookie;
@@ -118,6 +123,7 @@ pub(crate) fn listening(seen: &Seen, known: &mut Known) -> bool {
     known.owner.owner = current::owner();
     known.owner.source = owner_source::LISTEN;
     known.cookie = seen.sk.cookie();
+    listening::begins(&known.owner.owner);
     // Others than the one that listens may accept its connections, so it is kept whoever it is.
     listener::add(seen.sk, seen.socket.netns, &known.owner);
     begin(seen, known);
@@ -131,7 +137,7 @@ pub(crate) fn arriving(seen: &Seen, known: &mut Known) -> bool {
     if !wanted_so_far(seen) {
         return false;
     }
-    let wanted = listener::of_child(seen.sk, seen.socket.netns, &mut known.owner);
+    let wanted = listener::of_child(seen.sk, seen.socket.netns, seen.socket.local.port, &mut known.owner);
     if filtering(set::PID) && !wanted {
         // If a followed process accepts it all the same, its story begins there.
         return false;
@@ -147,7 +153,7 @@ pub(crate) fn arriving(seen: &Seen, known: &mut Known) -> bool {
 #[inline(never)]
 pub(crate) fn going_on(ctx: &BtfTracePointContext, seen: &mut Seen, known: &mut Known) -> bool {
     let key = seen.sk.address();
-    let Some(story) = Story::of(key) else {
+    let Some(story) = Story::at(key) else {
         return begin_in_the_middle(seen, known);
     };
     let cookie = seen.sk.cookie();
@@ -166,11 +172,13 @@ pub(crate) fn going_on(ctx: &BtfTracePointContext, seen: &mut Seen, known: &mut 
             (*story).local_port = seen.socket.local.port;
         }
         Story::known_owner(story, &mut known.owner);
+        known.held = (*story).held;
         known.cookie = cookie;
         known.id = (*story).id;
         if (*story).state != seen.old {
             // A transition that was not seen, such as one during a full map.
             known.flags = FLAG_NO_DWELL;
+            unseen::skipped(story);
         } else {
             known.in_old_ns = seen.now.saturating_sub((*story).since_ns);
             known.flags = if (*story).flags & SINCE_BEFORE != 0 { FLAG_AT_LEAST } else { 0 };
@@ -179,6 +187,10 @@ pub(crate) fn going_on(ctx: &BtfTracePointContext, seen: &mut Seen, known: &mut 
         (*story).state = seen.new;
         (*story).flags = 0;
         (*story).marks |= Story::marks_in(seen.new);
+    }
+    // A listener's owner may have exited. Out of SYN_RECV a connection goes right after it has come.
+    if known.owner.source == owner_source::LISTEN && seen.old != SYN_RECV || seen.old == LISTEN {
+        listener::present_owner(seen.sk, seen.socket.netns, seen.socket.local.port, &mut known.owner);
     }
     true
 }
@@ -195,8 +207,8 @@ fn begin_in_the_middle(seen: &mut Seen, known: &mut Known) -> bool {
     if seen.socket.local.port == 0 {
         seen.socket.local.port = seen.sk.bound_port();
     }
-    // Of followed processes' sockets only those stories are kept that began with their owner.
-    if filtering(set::PID | set::COMM) || !wanted_so_far(seen) {
+    // Under filters on processes only those stories are kept that began with their owner, or with somebody wanted who holds them.
+    if filtering(set::PID | set::COMM) && !is_found_held(seen, known) || !wanted_so_far(seen) {
         return false;
     }
     known.cookie = seen.sk.cookie();
@@ -204,10 +216,28 @@ fn begin_in_the_middle(seen: &mut Seen, known: &mut Known) -> bool {
     true
 }
 
+/// Whether it is somebody wanted who makes this transition with a descriptor, and so holds the socket.
+#[inline(never)]
+fn is_found_held(seen: &Seen, known: &mut Known) -> bool {
+    if !holding::is_made_by_holder(seen.sk, seen.new) {
+        return false;
+    }
+    known.owner.owner = current::owner();
+    known.owner.source = owner_source::SNAPSHOT;
+    known.held = 1;
+    filters::owner::wants(&known.owner.owner)
+}
+
 /// Whether the filters on sockets let it pass, or may when it has the addresses that it lacks.
 #[inline(never)]
 fn wanted_so_far(seen: &Seen) -> bool {
     filters::socket::wants(seen.sk, &seen.socket, Unset::Passes)
+}
+
+/// Whether they let it pass as it is.
+#[inline(never)]
+fn is_wanted(seen: &Seen) -> bool {
+    filters::socket::wants(seen.sk, &seen.socket, Unset::Fails)
 }
 
 /// Starts the story of a socket in its new state, of the owner and cookie that are known. Nothing is known of the time in the old
@@ -218,5 +248,8 @@ fn wanted_so_far(seen: &Seen) -> bool {
 fn begin(seen: &Seen, known: &mut Known) {
     let mut story = Story::new(&known.owner, known.cookie, seen.now, seen.new, seen.socket.local.port);
     story.marks = Story::marks_in(seen.new);
-    known.id = story.begin(seen.sk.address());
+    story.held = known.held;
+    // A socket that is connected again was in CLOSE. In another state what is there is left over from another socket.
+    // SAFETY: a value in the map.
+    known.id = story.begin(seen.sk.address(), |former| unsafe { unseen::over(former) });
 }

@@ -16,7 +16,13 @@ use tcpstate_common::{
     event::{TaskRecord, owner_source},
 };
 
-use crate::{atomic, counters::count, kernel::state::CLOSE_WAIT, rodata::filtering, stories::owner::KnownOwner};
+use crate::{
+    atomic,
+    counters::count,
+    kernel::{read::Read, sock::Sock, state::CLOSE_WAIT},
+    rodata::filtering,
+    stories::owner::KnownOwner,
+};
 
 /// The story of each live socket, by the address of its `struct sock`.
 ///
@@ -38,6 +44,11 @@ pub(crate) const TRACKED: u8 = 1 << 0;
 pub(crate) const EOF_READ: u8 = 1 << 1;
 /// [`Story::marks`]: user space has been told that the exit of a process closes the socket.
 pub(crate) const EXITED: u8 = 1 << 2;
+/// [`Story::marks`]: the socket has made a transition that no program was run for.
+pub(super) const SKIPPED: u8 = 1 << 3;
+
+/// What `BPF_NOEXIST` returns where there is something.
+const EEXIST: i32 = -17;
 
 /// The story of a live socket. Network namespace and cgroup are not in it: the socket itself has them at every event.
 #[derive(Clone, Copy)]
@@ -61,18 +72,32 @@ pub(crate) struct Story {
     pub(crate) source: u8,
     /// See [`SINCE_BEFORE`].
     pub(crate) flags: u8,
-    /// [`TRACKED`], [`EOF_READ`], [`EXITED`].
+    /// [`TRACKED`], [`EOF_READ`], [`EXITED`], [`SKIPPED`].
     pub(crate) marks: u8,
+    /// Not 0: a task that the filters want has been found to hold it, so it is wanted whoever opened it. A byte of its own, written by
+    /// whoever finds that.
+    pub(crate) held: u8,
     /// Explicit padding.
-    pub(crate) pad: [u8; 2],
+    pub(crate) pad: u8,
 }
 
-const _: () = assert!(size_of::<Story>() == 64);
+const _: () = assert!(size_of::<Story>() == 72);
 
 impl Story {
-    /// The story of the socket at this address.
+    /// The story of this socket. What lies at its address may be that of a former one, whose end was not seen: a story with another
+    /// cookie, or with one where the socket has none yet, is none. Before a kernel gives cookies by itself (5.12) those that have
+    /// none look alike.
     #[inline(always)]
-    pub(crate) fn of(key: u64) -> Option<*mut Self> {
+    pub(crate) fn of<R: Read>(sk: Sock<R>) -> Option<*mut Self> {
+        let story = Self::at(sk.address())?;
+        // SAFETY: a value in the map.
+        let cookie = unsafe { (&raw const (*story).cookie).read_volatile() };
+        (cookie == 0 || cookie == sk.cookie_so_far()).then_some(story)
+    }
+
+    /// The story at this address, whichever socket it tells of.
+    #[inline(always)]
+    pub(crate) fn at(key: u64) -> Option<*mut Self> {
         SOCKETS.get_ptr_mut(key)
     }
 
@@ -89,26 +114,38 @@ impl Story {
             source: known.source,
             flags: 0,
             marks: 0,
-            pad: [0; 2],
+            held: 0,
+            pad: 0,
         }
     }
 
-    /// Starts a story, in place of any that a former socket at the same address left. Returns its id; 0 when there is no room.
+    /// Starts a story, in place of the one that is there if any, which is shown to `in_place_of` before. Returns its id; 0 when there
+    /// is no room.
     #[inline(always)]
-    pub(crate) fn begin(&self, key: u64) -> u64 {
-        if SOCKETS.insert(key, self, u64::from(BPF_ANY)).is_err() {
+    pub(crate) fn begin(&self, key: u64, in_place_of: impl FnOnce(*mut Self)) -> u64 {
+        let mut inserted = SOCKETS.insert(key, self, u64::from(BPF_NOEXIST));
+        if inserted == Err(EEXIST) {
+            if let Some(former) = Self::at(key) {
+                in_place_of(former);
+            }
+            inserted = SOCKETS.insert(key, self, u64::from(BPF_ANY));
+        }
+        if inserted.is_err() {
             count!(map_full);
             return 0;
         }
         self.id
     }
 
-    /// Starts a story unless there is one: what an event wrote wins over what a snapshot found.
+    /// Starts the story of a socket unless it has one: what an event wrote wins over what a snapshot found.
     ///
     /// Returns whether it is the first.
     #[inline(always)]
-    pub(crate) fn begin_if_absent(self, key: u64) -> bool {
-        const EEXIST: i32 = -17;
+    pub(crate) fn begin_if_absent<R: Read>(self, sk: Sock<R>) -> bool {
+        let key = sk.address();
+        if Self::at(key).is_some() && Self::of(sk).is_none() {
+            Self::end(key);
+        }
         match SOCKETS.insert(key, self, u64::from(BPF_NOEXIST)) {
             Ok(()) => true,
             Err(EEXIST) => false,
@@ -125,7 +162,7 @@ impl Story {
         let _ = SOCKETS.remove(key);
     }
 
-    /// The marks of a story that has come to `state`. User space is told of it, unless the filters are against.
+    /// The marks of a story that has come to `state`, if the filters want it.
     #[inline(always)]
     pub(super) fn marks_in(state: u8) -> u8 {
         if filtering(set::LEAKS) && state == CLOSE_WAIT { TRACKED } else { 0 }
@@ -134,7 +171,7 @@ impl Story {
     /// Sets a mark of the story of the socket at this address.
     #[inline(always)]
     pub(crate) fn mark(key: u64, mark: u8) {
-        if let Some(story) = Self::of(key) {
+        if let Some(story) = Self::at(key) {
             // SAFETY: a value in the map; marks are set under the socket's lock.
             unsafe { (*story).marks |= mark }
         }
@@ -143,7 +180,7 @@ impl Story {
     /// Takes a mark away.
     #[inline(always)]
     pub(crate) fn unmark(key: u64, mark: u8) {
-        if let Some(story) = Self::of(key) {
+        if let Some(story) = Self::at(key) {
             // SAFETY: as above.
             unsafe { (*story).marks &= !mark }
         }
