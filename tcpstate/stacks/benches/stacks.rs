@@ -1,5 +1,8 @@
 //! What a stack costs from its copy to its names: `cargo bench -p tcpstate-stacks`. Needs rustc for the program that it looks at.
 
+#[path = "../tests/stacks/reader.rs"]
+#[expect(dead_code, reason = "shared with the tests")]
+mod reader;
 #[path = "../tests/stacks/target.rs"]
 #[expect(dead_code, reason = "shared with the tests")]
 mod target;
@@ -7,8 +10,9 @@ mod target;
 use std::hint::black_box;
 
 use criterion::{BatchSize, Criterion};
+use reader::Reader;
 use target::{Capture, Result, Target, build, capture, threads, wait_for_call};
-use tcpstate_stacks::{Namer, StackEnd, Unwinder};
+use tcpstate_wire::StackEnd;
 
 /// Bytes of a stack that are copied, as by default.
 const COPIED: usize = 16 * 1024;
@@ -26,25 +30,35 @@ fn server() -> Result<(Target, Capture)> {
 
 fn main() -> Result {
     let (_target, capture) = server()?;
-    let mut unwinder = Unwinder::new();
-    let stack = unwinder.unwind(&capture.copy());
+    let mut reader = Reader::default();
+    let stack = reader.unwind(&capture.copy());
     assert_eq!(stack.end, StackEnd::Complete);
 
     let mut criterion = Criterion::default().configure_from_args();
     let mut group = criterion.benchmark_group("stack");
     group.bench_function("unwind, process known", |bencher| {
-        bencher.iter(|| black_box(unwinder.unwind(&capture.copy())));
+        bencher.iter(|| black_box(reader.unwind(&capture.copy())));
     });
     group.bench_function("unwind, first of all", |bencher| {
-        bencher.iter(|| black_box(Unwinder::new().unwind(&capture.copy())));
+        bencher.iter(|| black_box(Reader::default().unwind(&capture.copy())));
     });
     group.bench_function("name, addresses known", |bencher| {
-        let mut namer = Namer::new();
-        namer.name(&stack);
-        bencher.iter(|| black_box(namer.name(&stack)));
+        let mut reader = Reader::default();
+        reader.unwind(&capture.copy());
+        reader.name(capture.pid, &stack);
+        bencher.iter(|| black_box(reader.name(capture.pid, &stack)));
     });
     group.bench_function("name, first of all", |bencher| {
-        bencher.iter_batched_ref(Namer::new, |namer| black_box(namer.name(&stack)), BatchSize::PerIteration);
+        let unwound = || {
+            let mut reader = Reader::default();
+            reader.unwind(&capture.copy());
+            reader
+        };
+        bencher.iter_batched_ref(
+            unwound,
+            |reader| black_box(reader.name(capture.pid, &stack)),
+            BatchSize::PerIteration,
+        );
     });
     group.finish();
     criterion.final_summary();

@@ -1,179 +1,93 @@
-//! From addresses of code to functions and lines: a stack gets its names.
+//! From addresses of code to functions and lines.
 //!
-//! Reads the files that the unwinder holds open, so it needs neither their paths nor a living process. Slow for the first
-//! address of a file: this has no place on the way of events.
+//! Reads files that it is given, so it needs neither their paths nor a living process. Slow for the first address of a file.
 
+mod by_module;
+mod demangle;
+mod dwarf;
+mod elf;
 mod files;
 mod function;
 mod go;
-mod interpreter;
-mod kernel;
+#[cfg(test)]
+mod hostile;
+mod links;
 mod name;
 mod perf_map;
+mod runtime_name;
+mod shortened;
+mod symbols;
+mod work;
 
-use std::{path::Path, sync::Arc};
+use std::{collections::HashMap, fs::File, sync::Arc};
 
-use tcpstate_core::model::stack::{Frame, Stack};
+use tcpstate_wire::{MapState, ModuleId, Need, Supply};
 
-use crate::unwind::{Backing, CodeAddress, StackEnd, UnwoundStack};
-use files::SymbolFiles;
+use crate::{supplier::Supplier, unwind::Module};
+use by_module::ByModule;
+use elf::ObjectFile;
+use files::{SymbolFile, SymbolFiles};
 use function::Function;
-use interpreter::{hint, is_interpreter};
-use kernel::KernelSymbols;
-use perf_map::{PerfMap, PerfMaps};
+use perf_map::PerfMaps;
 
-/// Finds names, and remembers them. It stays on the thread that made it: what it parses is not shared.
+/// Finds names, and remembers them.
 #[derive(Debug, Default)]
 pub struct Namer {
     files: SymbolFiles,
     perf_maps: PerfMaps,
-    kernel: KernelSymbols,
 }
 
 impl Namer {
-    /// One that has read nothing yet.
-    #[must_use]
-    pub fn new() -> Self {
-        Self::default()
-    }
-
     /// Gives back what was read of files, mostly debug info. The names that were found stay.
-    pub fn close_files(&mut self) {
+    pub(crate) fn close_files(&mut self) {
         self.files.close();
     }
 
-    /// Names a stack. Never fails: of an address without a name it is shown where it is.
-    pub fn name(&mut self, stack: &UnwoundStack) -> Stack {
-        let (mut frames, has_nameless_jit) = self.frames(stack);
-        let hint = hint(stack, &frames);
-        // An interpreter's own functions say little where those that it runs have names.
-        if frames.iter().any(|frame| frame.module.is_none() && frame.function.is_some()) {
-            for frame in &mut frames {
-                frame.runtime = frame.module.as_deref().is_some_and(is_interpreter);
+    /// The functions at an address of a module, innermost first; none when no name is known.
+    pub(crate) fn functions(&mut self, module: &Module, address: u64, supplier: &mut dyn Supplier) -> Arc<[Function]> {
+        let file = SymbolFile { id: module.id(), file: module.file() };
+        self.files.functions(file, &mut ByModule { module: module.id(), supplier }, address)
+    }
+
+    /// Whether debug info of a module was too much to read, so that some of its functions have no name or no line.
+    pub(crate) fn was_too_much(&self, module: ModuleId) -> bool {
+        self.files.was_too_much(module)
+    }
+
+    /// The functions of code that a process made at run time: out of its perf map, and of what it has from before it was forked out
+    /// of that of the process that forked it. That one is of other memory otherwise: the page has to be still the same.
+    pub(crate) fn jit_functions(&mut self, addresses: &[u64], supplier: &mut dyn Supplier) -> Vec<Option<Function>> {
+        let mut names: HashMap<u64, Function> = HashMap::new();
+        for generation in 0..Need::GENERATIONS {
+            if addresses.iter().all(|address| names.contains_key(address)) {
+                break;
+            }
+            let (supply, files) = supplier.supply(Need::PerfMap { generation });
+            let (Supply::PerfMap(state), Some(file)) = (supply, files.into_iter().next()) else { continue };
+            let MapState::There { pid, began } = state else { continue };
+            let Some(map) = self.perf_maps.get((pid, began), &file) else { continue };
+            for &address in addresses {
+                if names.contains_key(&address) {
+                    continue;
+                }
+                let Some(name) = map.name(address) else { continue };
+                let is_its =
+                    generation == 0 || supplier.supply(Need::IsShared { generation, address }).0 == Supply::Is(true);
+                if is_its {
+                    names.insert(address, runtime_name::function(&name));
+                }
             }
         }
-        Stack {
-            frames,
-            kernel: self.kernel.names(&stack.kernel, stack.asleep),
-            truncated: truncated(stack),
-            hint,
-            // Not where nothing is known of the code: of hundreds of short-lived processes that would be as many groups.
-            process: has_nameless_jit.then(|| stack.pid()),
-        }
-    }
-
-    /// The frames, and whether code made at run time is among them that has no name.
-    fn frames(&mut self, stack: &UnwoundStack) -> (Vec<Frame>, bool) {
-        let has_jit = stack.frames.iter().any(|address| address.backing == Backing::Jit);
-        let perf_map = if has_jit { self.perf_maps.get(&stack.perf_map) } else { None };
-        let mut frames = Vec::with_capacity(stack.frames.len());
-        let mut has_nameless_jit = false;
-        for address in &stack.frames {
-            let named = named(address, &mut self.files, perf_map);
-            has_nameless_jit |= address.backing == Backing::Jit && named.functions.is_empty();
-            named.push_to(&mut frames);
-        }
-        (frames, has_nameless_jit)
+        addresses.iter().map(|address| names.get(address).cloned()).collect()
     }
 }
 
-/// What is known of an address.
-struct NamedAddress {
-    /// `None` for code that is in no file.
-    module: Option<Arc<Path>>,
-    /// The address as the file counts it, or the offset in a file that could not be read; without a file the address itself.
-    offset: u64,
-    /// Innermost first: functions that were inlined there, then the one whose code it is. Empty when no name is known.
-    functions: Arc<[Function]>,
-}
-
-fn named(address: &CodeAddress, files: &mut SymbolFiles, perf_map: Option<&PerfMap>) -> NamedAddress {
-    let behind_call = u64::from(address.is_return);
-    match &address.backing {
-        Backing::Module { module, address: at } => NamedAddress {
-            module: Some(Arc::clone(module.path())),
-            offset: at.wrapping_add(behind_call),
-            functions: files.functions(module, *at),
-        },
-        Backing::Unreadable { path, offset, .. } => NamedAddress {
-            module: Some(Arc::clone(path)),
-            offset: offset.wrapping_add(behind_call),
-            functions: [].into(),
-        },
-        Backing::Jit => {
-            let name = perf_map.and_then(|map| map.name(address.ip.saturating_sub(behind_call)));
-            let functions = name.map(perf_map::function).into_iter().collect();
-            NamedAddress { module: None, offset: address.ip, functions }
-        }
-        Backing::Unknown => NamedAddress { module: None, offset: address.ip, functions: [].into() },
-    }
-}
-
-impl NamedAddress {
-    /// Functions that were inlined are frames of their own.
-    fn push_to(&self, frames: &mut Vec<Frame>) {
-        let frame = |function: Option<&Function>| Frame {
-            function: function.map(|function| function.name.clone()),
-            source: function.and_then(|function| function.source.clone()),
-            module: self.module.clone(),
-            offset: self.offset,
-            inlined: function.is_some_and(|function| function.inlined),
-            runtime: false,
-        };
-        match &*self.functions {
-            [] => frames.push(frame(None)),
-            functions => frames.extend(functions.iter().map(|function| frame(Some(function)))),
-        }
-    }
-}
-
-/// Why it could not be followed to its end, if so.
-fn truncated(stack: &UnwoundStack) -> Option<String> {
-    match &stack.end {
-        _ if stack.varying => Some("callers further out vary".to_owned()),
-        StackEnd::Complete => None,
-        StackEnd::Truncated(reason) => Some(reason.to_string()),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::{process::perf_map::PerfMapFile, unwind::Truncation};
-
-    fn stack(frames: Vec<CodeAddress>) -> UnwoundStack {
-        UnwoundStack {
-            frames,
-            end: StackEnd::Complete,
-            varying: false,
-            kernel: Vec::new(),
-            asleep: false,
-            perf_map: Arc::new(PerfMapFile::new(u32::MAX)),
-            mapped: [].into(),
-        }
-    }
-
-    #[test]
-    fn without_a_name() {
-        let in_file =
-            |path: &str| Backing::Unreadable { path: Path::new(path).into(), offset: 0x10, why: "gone".into() };
-        let files = ["/usr/lib/libc.so.6", "[vdso]", "/"].map(in_file);
-        let address = |backing| CodeAddress { ip: 0x7f00_0010, is_return: false, backing };
-        let frames = files.into_iter().chain([Backing::Unknown]).map(address).collect();
-        let named = Namer::new().name(&stack(frames));
-        let names: Vec<String> = named.frames.iter().map(Frame::name).collect();
-        assert_eq!(names, ["libc.so.6+0x10", "[vdso]+0x10", "/+0x10", "[unknown] 0x7f000010"]);
-        assert_eq!(named.process, None);
-    }
-
-    #[test]
-    fn a_stack_that_varies_says_nothing_else() {
-        let truncated = |end, varying| Namer::new().name(&UnwoundStack { end, varying, ..stack(Vec::new()) }).truncated;
-        let off_stack = || StackEnd::Truncated(Truncation::OffStack);
-        assert_eq!(truncated(off_stack(), false).as_deref(), Some("a frame lies outside of the stack"));
-        for end in [off_stack(), StackEnd::Complete] {
-            assert_eq!(truncated(end, true).as_deref(), Some("callers further out vary"));
-        }
-        assert_eq!(truncated(StackEnd::Complete, false), None);
-    }
+/// Where the variables with these names are in a file, as it counts addresses: those that other files may use, or else, if the first
+/// is not among them, those that were not stripped.
+pub(crate) fn addresses<const N: usize>(file: &File, names: [&str; N]) -> [Option<u64>; N] {
+    let none = [None; N];
+    let Ok(file) = ObjectFile::read(file) else { return none };
+    let tables = [file.dynamic_symbols(), file.symbols()];
+    let mut found = tables.into_iter().flatten().map(|table| symbols::addresses(&table, names));
+    found.find(|found| found.first().is_some_and(Option::is_some)).unwrap_or(none)
 }

@@ -5,95 +5,93 @@
 //! to its end.
 
 mod cfi;
-mod debug_file;
-mod end;
 mod image;
 mod module;
+mod modules;
 mod space;
-mod unwound;
 mod walk;
 
 use std::{fmt, sync::Arc};
 
-pub use end::{StackEnd, Truncation};
-pub use module::Module;
-pub use unwound::{Backing, CodeAddress, UnwoundStack};
+use tcpstate_wire::{Backing, CodeAddress, StackCopy, StackEnd, UnwoundStack};
 
-use crate::{
-    copy::StackCopy,
-    process::{ProcessError, perf_map::PerfMapFile},
-};
-use module::Modules;
-use space::{Spaces, Unknown};
+pub(crate) use module::Module;
+pub use modules::{MOST_MODULES, Modules};
+
+use crate::supplier::Supplier;
+use space::Spaces;
 use walk::Walker;
 
-/// Follows stacks, and remembers the processes and files it has seen.
+/// A module as one process maps it.
+pub(crate) struct Mapped {
+    /// The broker's name for the memory that it is in.
+    pub(crate) memory: u64,
+    /// The file.
+    pub(crate) module: Arc<Module>,
+    /// What to add to an address of the file for it to become one of the process, wrapping.
+    pub(crate) bias: u64,
+}
+
+/// Follows stacks, and remembers the processes that it has seen.
 #[derive(Default)]
 pub struct Unwinder {
     spaces: Spaces,
-    modules: Modules,
     walker: Walker,
 }
 
 impl fmt::Debug for Unwinder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Unwinder").field("spaces", &self.spaces).field("modules", &self.modules).finish_non_exhaustive()
+        f.debug_struct("Unwinder").field("spaces", &self.spaces).finish_non_exhaustive()
     }
 }
 
 impl Unwinder {
-    /// One that knows no process yet.
-    #[must_use]
-    pub fn new() -> Self {
-        Self::default()
-    }
-
-    /// Follows a stack as far as it goes. Never fails: [`UnwoundStack::end`] says what is missing.
+    /// Follows a stack of process `pid` as far as it goes. Never fails: [`UnwoundStack::end`] says what is missing.
     ///
-    /// The first stack of a process reads its mappings and the files on the way, so the process must be alive then. It need
-    /// not be for the next ones, as long as they lead through the same files.
-    pub fn unwind(&mut self, copy: &StackCopy<'_>) -> UnwoundStack {
-        let (frames, end, perf_map, mapped) = match self.spaces.get(copy.pid, copy.start_stack) {
-            Ok(space) => {
-                let (frames, end) = self.walker.walk(copy, space, &mut self.modules);
-                (frames, end, Arc::clone(space.perf_map()), Arc::clone(space.mapped()))
-            }
-            Err(unknown) => {
+    /// The first stack of a process asks for its mappings and the files on the way, so the process must be alive then. It need
+    /// not be for the next ones, as long as they lead through the same files. `start_stack` tells one program that a process executes from
+    /// the next.
+    pub fn unwind(
+        &mut self,
+        pid: u32,
+        start_stack: Option<u64>,
+        copy: &StackCopy,
+        modules: &mut Modules,
+        supplier: &mut dyn Supplier,
+    ) -> UnwoundStack {
+        match self.spaces.get(pid, start_stack, supplier) {
+            Ok(space) => self.walker.walk(copy, space, modules, supplier),
+            Err(reason) => {
                 let first = CodeAddress { ip: copy.registers.ip, is_return: false, backing: Backing::Unknown };
-                let end = StackEnd::Truncated(unknown.into());
-                (vec![first], end, Arc::new(PerfMapFile::new(copy.pid)), [].into())
+                UnwoundStack { frames: vec![first], end: StackEnd::Truncated(reason) }
             }
-        };
-        UnwoundStack {
-            frames,
-            end,
-            varying: false,
-            kernel: copy.kernel.to_vec(),
-            asleep: copy.asleep,
-            perf_map,
-            mapped,
         }
     }
-}
 
-impl From<Unknown> for Truncation {
-    fn from(unknown: Unknown) -> Self {
-        match unknown {
-            Unknown::Replaced => Self::ProgramGone,
-            Unknown::Process(ProcessError::Gone(_)) => Self::ProcessGone,
-            Unknown::Process(error @ ProcessError::Read { .. }) => Self::NoMappings(error.to_string().into()),
-        }
+    /// The module that process `pid` has at `address`. `None`: there is none, it cannot be read, or the process is gone.
+    pub(crate) fn module_at(
+        &mut self,
+        pid: u32,
+        start_stack: Option<u64>,
+        address: u64,
+        modules: &mut Modules,
+        supplier: &mut dyn Supplier,
+    ) -> Option<Mapped> {
+        let space = self.spaces.get(pid, start_stack, supplier).ok()?;
+        let backing = space.find(address, modules, supplier).or_else(|| {
+            space.refresh(supplier);
+            space.find(address, modules, supplier)
+        })?;
+        let Backing::Module { module, address: of_file } = backing else { return None };
+        Some(Mapped {
+            memory: space.memory(),
+            module: modules.again(module, supplier)?,
+            bias: address.wrapping_sub(of_file),
+        })
     }
-}
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn stacks_go_from_thread_to_thread() {
-        fn is_send<T: Send>() {}
-        is_send::<Unwinder>();
-        is_send::<UnwoundStack>();
+    /// The broker's name for the memory of process `pid`. `None`: the process is gone, or executes another program.
+    pub(crate) fn memory(&mut self, pid: u32, start_stack: Option<u64>, supplier: &mut dyn Supplier) -> Option<u64> {
+        self.spaces.get(pid, start_stack, supplier).ok().map(|space| space.memory())
     }
 }

@@ -3,15 +3,17 @@
 //!
 //! Only names: the lines in it are those of inlined functions, whose names take another table.
 
-use std::sync::Arc;
+use super::shortened::shortened;
 
 /// First word of the table: since Go 1.18, and since Go 1.20.
 const MAGIC: [u32; 2] = [0xffff_fff0, 0xffff_fff1];
 
-/// The functions of one program.
-#[derive(Debug)]
+/// The longest name that is read, bytes.
+const MAX_TEXT: usize = 64 << 10;
+
+/// Where the functions of one program are.
+#[derive(Clone, Copy, Debug)]
 pub(super) struct GoFunctions {
-    table: Arc<[u8]>,
     /// Address of the first function.
     text: u64,
     /// How many functions there are.
@@ -25,11 +27,11 @@ pub(super) struct GoFunctions {
 impl GoFunctions {
     /// A table says where the code is, but for programs that can be loaded anywhere. There it is at `text`, the address of
     /// `.text`, unless another linker put code before it: the function at `entry`, where the program begins, tells.
-    pub(super) fn new(table: Arc<[u8]>, text: u64, entry: u64) -> Option<Self> {
-        if !MAGIC.contains(&read_u32(&table, 0)?) || table.get(7) != Some(&8) {
+    pub(super) fn new(table: &[u8], text: u64, entry: u64) -> Option<Self> {
+        if !MAGIC.contains(&read_u32(table, 0)?) || table.get(7) != Some(&8) {
             return None;
         }
-        let field = |index: usize| read_u64(&table, 8 + index * 8);
+        let field = |index: usize| read_u64(table, 8 + index * 8);
         let offset = |index| usize::try_from(field(index)?).ok();
         let start = field(2)?;
         let functions = Self {
@@ -37,16 +39,15 @@ impl GoFunctions {
             count: offset(0)?,
             names: offset(3)?,
             functions: offset(7)?,
-            table,
         };
-        let is_certain = start != 0 || functions.name(entry).is_some_and(|name| name.starts_with("_rt0_"));
+        let is_certain = start != 0 || functions.name(table, entry).is_some_and(|name| name.starts_with("_rt0_"));
         is_certain.then_some(functions)
     }
 
-    /// Name of the function whose code is at `address`.
-    pub(super) fn name(&self, address: u64) -> Option<String> {
+    /// Name of the function whose code is at `address`; `table` is that which this was made of.
+    pub(super) fn name(&self, table: &[u8], address: u64) -> Option<String> {
         let code = u32::try_from(address.checked_sub(self.text)?).ok()?;
-        let entry = |index: usize| read_u32(&self.table, self.functions.checked_add(index.checked_mul(8)?)?);
+        let entry = |index: usize| read_u32(table, self.functions.checked_add(index.checked_mul(8)?)?);
         // The entry after the last function says where the code ends.
         if code < entry(0)? || code >= entry(self.count)? {
             return None;
@@ -57,11 +58,11 @@ impl GoFunctions {
             if entry(middle)? <= code { low = middle } else { high = middle }
         }
         let at = self.functions.checked_add(low.checked_mul(8)?)?;
-        let function = self.functions.checked_add(read_u32(&self.table, at.checked_add(4)?)? as usize)?;
-        let name = self.names.checked_add(read_u32(&self.table, function.checked_add(4)?)? as usize)?;
-        let bytes = self.table.get(name..)?;
-        let end = bytes.iter().position(|&byte| byte == 0)?;
-        (end > 0).then(|| String::from_utf8_lossy(&bytes[..end]).into_owned())
+        let function = self.functions.checked_add(read_u32(table, at.checked_add(4)?)? as usize)?;
+        let name = self.names.checked_add(read_u32(table, function.checked_add(4)?)? as usize)?;
+        let bytes = table.get(name..)?;
+        let end = bytes.iter().take(MAX_TEXT).position(|&byte| byte == 0)?;
+        (end > 0).then(|| shortened(&String::from_utf8_lossy(&bytes[..end])))
     }
 }
 
@@ -120,20 +121,21 @@ mod tests {
     #[test]
     fn functions_by_address() {
         for (start, text, entry) in [(0x40_1000, 0, 0), (0, 0x40_1000, 0x40_1000)] {
-            let functions = GoFunctions::new(table(start, &FUNCTIONS).into(), text, entry).expect("a table");
-            assert_eq!(functions.name(0x40_0fff), None);
-            assert_eq!(functions.name(0x40_1010).as_deref(), Some("main.main"));
-            assert_eq!(functions.name(0x40_102f).as_deref(), Some("main.main"));
-            assert_eq!(functions.name(0x40_1030).as_deref(), Some("main.(*Server).serve"));
-            assert_eq!(functions.name(0x40_107f).as_deref(), Some("runtime.goexit"));
-            assert_eq!(functions.name(0x40_1080), None);
+            let table = table(start, &FUNCTIONS);
+            let functions = GoFunctions::new(&table, text, entry).expect("a table");
+            assert_eq!(functions.name(&table, 0x40_0fff), None);
+            assert_eq!(functions.name(&table, 0x40_1010).as_deref(), Some("main.main"));
+            assert_eq!(functions.name(&table, 0x40_102f).as_deref(), Some("main.main"));
+            assert_eq!(functions.name(&table, 0x40_1030).as_deref(), Some("main.(*Server).serve"));
+            assert_eq!(functions.name(&table, 0x40_107f).as_deref(), Some("runtime.goexit"));
+            assert_eq!(functions.name(&table, 0x40_1080), None);
         }
     }
 
     #[test]
     fn code_that_may_be_anywhere_is_not_named() {
         for (text, entry) in [(0x40_1000, 0x40_1010), (0x40_1000, 0x40_0800), (0, 0)] {
-            assert!(GoFunctions::new(table(0, &FUNCTIONS[1..]).into(), text, entry).is_none());
+            assert!(GoFunctions::new(&table(0, &FUNCTIONS[1..]), text, entry).is_none());
         }
     }
 
@@ -141,8 +143,8 @@ mod tests {
     fn older_tables_are_refused() {
         let mut old = table(0, &FUNCTIONS);
         old[..4].copy_from_slice(&0xffff_fffa_u32.to_le_bytes());
-        assert!(GoFunctions::new(old.into(), 0, 0).is_none());
-        assert!(GoFunctions::new([].into(), 0, 0).is_none());
+        assert!(GoFunctions::new(&old, 0, 0).is_none());
+        assert!(GoFunctions::new(&[], 0, 0).is_none());
     }
 
     proptest! {
@@ -155,9 +157,9 @@ mod tests {
                 }
             }
             bytes.truncate(length);
-            if let Some(functions) = GoFunctions::new(bytes.into(), 0, 0) {
+            if let Some(functions) = GoFunctions::new(&bytes, 0, 0) {
                 for address in [0, 1, 40, 100, 127, 128, u64::MAX] {
-                    let _ = functions.name(address);
+                    let _ = functions.name(&bytes, address);
                 }
             }
         }

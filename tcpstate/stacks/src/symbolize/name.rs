@@ -1,11 +1,24 @@
 //! Names as their authors know them.
 
+use super::{
+    demangle::demangled,
+    shortened::{MAX_NAME, shortened},
+};
+
+/// A name out of a file: demangled, without what the compiler added, and shortened.
+pub(super) fn readable(name: &[u8]) -> String {
+    // Demanglers take no more than that.
+    let name = String::from_utf8_lossy(&name[..name.len().min(2 * MAX_NAME + 1)]);
+    let demangled = demangled(&name);
+    shortened(plain(demangled.as_deref().unwrap_or(&name)))
+}
+
 /// What compilers append to the name of a function of which they made another version, or a part.
 const CLONES: [&str; 7] = ["cold", "constprop", "isra", "llvm", "localalias", "lto_priv", "part"];
 
 /// A demangled name without what the compiler added to it: the marks of clones (`.isra.0`, ` [clone .part.3]`) and the hash of
 /// Rust (`::h0123456789abcdef`).
-pub(super) fn plain(demangled: &str) -> &str {
+fn plain(demangled: &str) -> &str {
     let mut name = demangled;
     loop {
         let shorter = without_clone(name).or_else(|| without_hash(name)).filter(|shorter| !shorter.is_empty());
@@ -59,6 +72,13 @@ mod tests {
         ] {
             assert_eq!(plain(name), expected);
         }
+    }
+
+    #[test]
+    fn names_of_any_length() {
+        assert_eq!(readable(&vec![b'_'; 1 << 20]).len(), MAX_NAME + "…".len());
+        assert_eq!(readable(b"_Z\xff"), "_Z\u{fffd}");
+        assert_eq!(readable(b"_ZN6server4take17h0123456789abcdefE.llvm.42"), "server::take");
     }
 
     proptest! {

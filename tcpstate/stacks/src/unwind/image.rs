@@ -12,6 +12,8 @@ use object::{
 
 /// Larger unwind sections are not loaded, bytes. Node has 3 MiB, a browser ten times that.
 const MAX_SECTION: u64 = 64 * 1024 * 1024;
+/// Longest name of a file, bytes (`NAME_MAX`), with its end.
+const LONGEST_NAME: u64 = 256;
 /// Larger tables of headers and larger notes are not read, bytes.
 const MAX_TABLE: u64 = 4 * 1024 * 1024;
 
@@ -55,6 +57,14 @@ pub(super) struct Section {
 }
 
 impl Section {
+    /// The text that it begins with, if that is as short as the name of a file.
+    fn name(self, file: &File) -> Option<Vec<u8>> {
+        let mut name = vec![0; self.size.min(LONGEST_NAME) as usize];
+        file.read_exact_at(&mut name, self.offset).ok()?;
+        name.truncate(name.iter().position(|&byte| byte == 0)?);
+        Some(name)
+    }
+
     /// Reads its bytes.
     pub(super) fn load(self, file: &File) -> io::Result<Arc<[u8]>> {
         if self.size > MAX_SECTION || self.offset.saturating_add(self.size) > file.metadata()?.len() {
@@ -82,10 +92,10 @@ pub(super) struct Image {
     pub(super) got: u64,
     /// Whether it holds Go code.
     pub(super) go: bool,
-    /// The table of functions that the Go linker makes.
-    pub(super) gopclntab: Option<Section>,
     /// Whether it carries DWARF debug info.
     pub(super) dwarf: bool,
+    /// The name of the file that has it instead (`.gnu_debuglink`).
+    pub(super) debug_link: Option<Vec<u8>>,
 }
 
 impl Image {
@@ -130,8 +140,8 @@ impl Image {
                 b".text" => image.text = section.sh_addr(endian),
                 b".got" => image.got = section.sh_addr(endian),
                 b".go.buildinfo" => image.go = true,
-                b".gopclntab" | b".data.rel.ro.gopclntab" => image.gopclntab = plain,
                 b".debug_info" | b".zdebug_info" => image.dwarf = true,
+                b".gnu_debuglink" => image.debug_link = plain.and_then(|section| section.name(file)),
                 _ => {}
             }
         }

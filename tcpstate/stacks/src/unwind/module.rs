@@ -1,70 +1,42 @@
-//! Files with code, shared by all processes that map them.
+//! A file with code.
 
-use std::{
-    collections::HashMap,
-    fmt,
-    fs::File,
-    hash::{Hash, Hasher},
-    io,
-    os::unix::fs::{FileExt, MetadataExt},
-    path::Path,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-};
+use std::{fmt, fs::File, os::unix::fs::FileExt};
 
-use rustix::fs::{MemfdFlags, memfd_create};
+use tcpstate_wire::{DebugFileWanted, ModuleId, Need};
 
 use super::{
     cfi::Cfi,
-    image::{Image, ImageError, Section, Segment},
+    image::{Image, ImageError, Segment},
 };
-use crate::arch;
+use crate::{arch, supplier::Supplier};
 
-/// How many modules are kept while no stack needs them. Each holds a file open, or two.
-const MAX_MODULES: usize = 256;
-/// How much unwind info is kept in memory while no stack needs it, bytes.
-const MAX_SIZE: usize = 256 * 1024 * 1024;
-
-/// An ELF file that some process executes, as it was when it was first seen.
-///
-/// Holds the file open, so that its symbols can be read after it was replaced and after every process that maps it has ended.
-pub struct Module {
-    id: u64,
-    path: Arc<Path>,
+/// An ELF file that some process executes, as it was when it was first seen, and shared by all processes that map it.
+pub(crate) struct Module {
+    id: ModuleId,
     file: File,
-    debug_file: Option<File>,
     segments: Vec<Segment>,
     entry: u64,
-    text: u64,
     go: bool,
-    gopclntab: Option<Section>,
     cfi: Option<Cfi>,
 }
 
 impl Module {
-    /// Reads `file`, which its process calls `path`. `find_debug_file` is given the build id where the file itself has no
-    /// debug info.
-    pub(super) fn load(
-        path: &Path,
-        file: File,
-        find_debug_file: impl FnOnce(&[u8]) -> Option<File>,
-    ) -> Result<Self, ImageError> {
-        static NEXT_ID: AtomicU64 = AtomicU64::new(0);
+    /// Reads `file`, which has this number. Its debug info is found now where it is in a file of its own: as long as the process lives,
+    /// it is there.
+    pub(super) fn load(id: ModuleId, file: File, supplier: &mut dyn Supplier) -> Result<Self, ImageError> {
         let image = Image::read(&file)?;
         let cfi = Cfi::load(&image, &file);
-        let Image { segments, entry, build_id, text, go, gopclntab, dwarf, .. } = image;
-        let debug_file = if dwarf { None } else { build_id.as_deref().and_then(find_debug_file) };
-        let id = NEXT_ID.fetch_add(1, Ordering::Relaxed);
-        Ok(Self { id, path: path.into(), file, debug_file, segments, entry, text, go, gopclntab, cfi })
-    }
-
-    /// Its name in the mount namespace of the process that mapped it first. Chosen by whoever made the file: escape it before
-    /// showing it.
-    #[must_use]
-    pub fn path(&self) -> &Arc<Path> {
-        &self.path
+        let Image { segments, entry, build_id, go, dwarf, debug_link, .. } = image;
+        if !dwarf {
+            let by_build_id = build_id.map(DebugFileWanted::BuildId);
+            let by_link = debug_link.map(DebugFileWanted::Link);
+            for wanted in by_build_id.into_iter().chain(by_link) {
+                if !supplier.supply(Need::DebugFile { module: id, wanted }).1.is_empty() {
+                    break;
+                }
+            }
+        }
+        Ok(Self { id, file, segments, entry, go, cfi })
     }
 
     /// The file itself.
@@ -72,36 +44,17 @@ impl Module {
         &self.file
     }
 
-    /// The file with its debug info, where that is a file of its own.
-    pub(crate) fn debug_file(&self) -> Option<&File> {
-        self.debug_file.as_ref()
-    }
-
     /// Unique number of this module.
-    pub(crate) fn id(&self) -> u64 {
+    pub(crate) fn id(&self) -> ModuleId {
         self.id
-    }
-
-    /// The table of functions that the Go linker makes, read now.
-    pub(crate) fn go_functions(&self) -> Option<Arc<[u8]>> {
-        self.gopclntab?.load(&self.file).ok()
-    }
-
-    /// Address of the section `.text`; 0 when there is none.
-    pub(crate) fn text(&self) -> u64 {
-        self.text
-    }
-
-    /// Address where the program begins; 0 in most libraries.
-    pub(crate) fn entry(&self) -> u64 {
-        self.entry
     }
 
     pub(super) fn cfi(&self) -> Option<&Cfi> {
         self.cfi.as_ref()
     }
 
-    fn size(&self) -> usize {
+    /// Memory that its unwind info takes, bytes.
+    pub(super) fn size(&self) -> usize {
         self.cfi.as_ref().map_or(0, Cfi::size)
     }
 
@@ -155,95 +108,6 @@ impl Module {
 
 impl fmt::Debug for Module {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Module({}, {:?})", self.id, self.path)
-    }
-}
-
-impl PartialEq for Module {
-    fn eq(&self, other: &Self) -> bool {
-        self.id == other.id
-    }
-}
-
-impl Eq for Module {}
-
-impl Hash for Module {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        self.id.hash(state);
-    }
-}
-
-/// What tells one version of one file from all others.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-struct FileId {
-    device: u64,
-    inode: u64,
-    size: u64,
-    modified: (i64, i64),
-}
-
-/// Every module in use.
-#[derive(Debug, Default)]
-pub(super) struct Modules {
-    /// With the number of the lookup that used it last.
-    known: HashMap<FileId, (Arc<Module>, u64)>,
-    lookups: u64,
-    /// Of all of `known`.
-    size: usize,
-    /// The kernel's code in user space, with its bytes: the same in every process of one kind.
-    vdso: Vec<(Vec<u8>, Arc<Module>)>,
-}
-
-impl Modules {
-    /// The module of `file`, read now if it was never seen.
-    pub(super) fn get(
-        &mut self,
-        path: &Path,
-        file: File,
-        find_debug_file: impl FnOnce(&[u8]) -> Option<File>,
-    ) -> Result<Arc<Module>, ImageError> {
-        let id = FileId::of(&file)?;
-        self.lookups += 1;
-        if let Some((module, used)) = self.known.get_mut(&id) {
-            *used = self.lookups;
-            return Ok(Arc::clone(module));
-        }
-        let module = Arc::new(Module::load(path, file, find_debug_file)?);
-        self.size += module.size();
-        while (self.known.len() >= MAX_MODULES || self.size > MAX_SIZE)
-            && let Some((&oldest, _)) = self.known.iter().min_by_key(|(_, (_, used))| *used)
-            && let Some((module, _)) = self.known.remove(&oldest)
-        {
-            self.size -= module.size();
-        }
-        self.known.insert(id, (Arc::clone(&module), self.lookups));
-        Ok(module)
-    }
-
-    /// The module whose memory is `image`: `[vdso]`, which is no file until it is made one here.
-    pub(super) fn vdso(&mut self, image: Vec<u8>) -> Result<Arc<Module>, ImageError> {
-        if let Some((_, module)) = self.vdso.iter().find(|(known, _)| *known == image) {
-            return Ok(Arc::clone(module));
-        }
-        let file = File::from(memfd_create("vdso", MemfdFlags::CLOEXEC).map_err(io::Error::from)?);
-        file.write_all_at(&image, 0)?;
-        let module = Arc::new(Module::load(Path::new("[vdso]"), file, |_| None)?);
-        // 64-bit, 32-bit and x32 processes have one each; memory that pretends to be one is not collected.
-        if self.vdso.len() < 4 {
-            self.vdso.push((image, Arc::clone(&module)));
-        }
-        Ok(module)
-    }
-}
-
-impl FileId {
-    fn of(file: &File) -> io::Result<Self> {
-        let metadata = file.metadata()?;
-        Ok(Self {
-            device: metadata.dev(),
-            inode: metadata.ino(),
-            size: metadata.size(),
-            modified: (metadata.mtime(), metadata.mtime_nsec()),
-        })
+        write!(f, "Module({})", self.id.0)
     }
 }

@@ -1,35 +1,24 @@
-//! The code that one process can execute: which file each address belongs to.
+//! The code that one process can execute: which module each address belongs to.
 
 use std::{
     collections::HashMap,
-    fs::File,
-    io,
-    os::unix::fs::FileExt,
-    path::{Path, PathBuf},
-    sync::Arc,
+    time::{Duration, Instant},
 };
 
-use rustix::fs::{fstat, major, minor};
+use tcpstate_wire::{Backing, Mappings, ModuleId, Need, Region, RegionKind, Supply, Truncation};
 
-use super::{
-    debug_file,
-    image::ImageError,
-    module::{Module, Modules},
-    unwound::Backing,
-};
+use super::{image::ImageError, modules::Modules};
 use crate::{
     arch::{self, Ending},
-    process::{ProcessError, files, maps, maps::Mapping, perf_map::PerfMapFile, program, stack, thread},
+    supplier::{Supplier, memory},
 };
 
-/// Where the kernel's code in user space is at most as large as this, bytes.
-const MAX_VDSO: u64 = 64 * 1024;
-
-/// How many processes are remembered. Each holds a file open.
-const MAX_PROCESSES: usize = 128;
-
+/// How many processes are remembered.
+const MOST_PROCESSES: usize = 128;
 /// How many addresses of code made at run time are remembered for a process.
-const MAX_ENDINGS: usize = 4096;
+const MOST_ENDINGS: usize = 4096;
+/// Mappings are read again at most in this part of the time: a process may have tens of thousands, and stacks that lead nowhere.
+const REFRESH_PART: u32 = 20;
 
 /// The processes that were seen lately.
 #[derive(Debug, Default)]
@@ -42,54 +31,55 @@ pub(super) struct Spaces {
 impl Spaces {
     /// What process `pid` can execute: as it is now or, when it has ended, as it was when it was last seen. With `start_stack`, what it
     /// could when it executed that program.
-    pub(super) fn get(&mut self, pid: u32, start_stack: Option<u64>) -> Result<&mut Space, Unknown> {
+    pub(super) fn get(
+        &mut self,
+        pid: u32,
+        start_stack: Option<u64>,
+        supplier: &mut dyn Supplier,
+    ) -> Result<&mut Space, Truncation> {
         self.requests += 1;
-        let is_known = |space: &Space| start_stack.is_some() && space.start_stack == start_stack || space.is_current();
+        let mut is_known = |space: &Space| {
+            start_stack.is_some() && space.start_stack == start_stack
+                || supplier.supply(Need::IsCurrent { memory: space.memory }).0 == Supply::Is(true)
+        };
         if !self.known.get(&pid).is_some_and(|(space, _)| is_known(space)) {
-            match Space::load(pid) {
+            match Space::load(supplier) {
                 Ok(space) => {
-                    if self.known.len() >= MAX_PROCESSES
+                    if self.known.len() >= MOST_PROCESSES
                         && let Some((&oldest, _)) = self.known.iter().min_by_key(|(_, (_, asked))| *asked)
                     {
                         self.known.remove(&oldest);
                     }
                     self.known.insert(pid, (space, self.requests));
                 }
-                Err(error) if !self.known.contains_key(&pid) => return Err(Unknown::Process(error)),
+                Err(error) if !self.known.contains_key(&pid) => return Err(error),
                 Err(_) => {}
             }
         }
-        let (space, asked) = self.known.get_mut(&pid).ok_or(Unknown::Process(ProcessError::Gone(pid)))?;
+        let (space, asked) = self.known.get_mut(&pid).ok_or(Truncation::ProcessGone)?;
         *asked = self.requests;
         if start_stack.is_some() && space.start_stack.is_some() && space.start_stack != start_stack {
-            return Err(Unknown::Replaced);
+            return Err(Truncation::ProgramGone);
         }
         Ok(space)
     }
 }
 
-/// Why it is not known what a process could execute.
-#[derive(Debug)]
-pub(super) enum Unknown {
-    /// It executes another program by now.
-    Replaced,
-    /// It cannot be looked into.
-    Process(ProcessError),
-}
-
 /// What is mapped where in one process, as far as it is code.
 #[derive(Debug)]
 pub(super) struct Space {
-    pid: u32,
+    /// The broker's name for the memory that this is of.
+    memory: u64,
     /// Tells the program from others that the process executes.
     start_stack: Option<u64>,
-    /// `/proc/TID/mem`: bound to the memory that the process had when it was opened, not to its pid.
-    memory: Option<File>,
-    /// By address.
-    regions: Vec<Region>,
-    /// The files of `regions`.
-    mapped: Arc<[PathBuf]>,
-    perf_map: Arc<PerfMapFile>,
+    /// By address, with what was found out of it.
+    regions: Vec<(Region, Option<RegionCode>)>,
+    /// Whether these are all.
+    complete: bool,
+    /// When they were read, and how long that took.
+    read: (Instant, Duration),
+    /// Whether its perf map was asked for, which it may write as soon as it makes code.
+    has_jit: bool,
     /// How functions end that go on at these addresses, with the code that was there: a runtime may put other code there.
     endings: HashMap<u64, (Mark, Option<Ending>)>,
 }
@@ -97,72 +87,60 @@ pub(super) struct Space {
 /// What code is known again by.
 type Mark = [u8; 32];
 
-#[derive(Debug)]
-struct Region {
-    mapping: Mapping<'static>,
-    /// `None`: not looked at yet.
-    code: Option<RegionCode>,
-}
-
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 enum RegionCode {
     /// With what to subtract from an address for it to become one of the file.
-    Module(Arc<Module>, u64),
-    /// A file that cannot be read, and why.
-    Unreadable(Arc<Path>, Arc<str>),
+    Module(ModuleId, u64),
+    /// A file that cannot be read.
+    Unreadable(ModuleId),
     /// Made at run time: code without a file, or in a file that is no ELF file.
     Jit,
 }
 
 impl Space {
-    /// Reads the mappings of a living process; opens none of its files yet.
-    pub(super) fn load(pid: u32) -> Result<Self, ProcessError> {
-        let memory = File::open(thread::file(pid, "mem")).ok();
-        let regions = regions(pid)?;
+    /// Asks for the mappings of a living process; for none of its files yet.
+    fn load(supplier: &mut dyn Supplier) -> Result<Self, Truncation> {
+        let began = Instant::now();
+        let Mappings { memory, start_stack, regions, complete, .. } = match supplier.supply(Need::Mappings).0 {
+            Supply::Mappings(mappings) => mappings,
+            Supply::Replaced => return Err(Truncation::ProgramGone),
+            Supply::Refused { why, .. } => return Err(Truncation::NoMappings(why)),
+            _ => return Err(Truncation::ProcessGone),
+        };
         Ok(Self {
-            pid,
-            start_stack: program::start_stack(pid),
             memory,
-            mapped: mapped(&regions),
-            regions,
-            perf_map: Arc::new(PerfMapFile::new(pid)),
+            start_stack,
+            regions: regions.into_iter().map(|region| (region, None)).collect(),
+            complete,
+            read: (began, began.elapsed()),
+            has_jit: false,
             endings: HashMap::new(),
         })
     }
 
-    pub(super) fn perf_map(&self) -> &Arc<PerfMapFile> {
-        &self.perf_map
+    /// The broker's name for the memory that this is of.
+    pub(super) fn memory(&self) -> u64 {
+        self.memory
     }
 
-    /// The files whose code is mapped.
-    pub(super) fn mapped(&self) -> &Arc<[PathBuf]> {
-        &self.mapped
-    }
-
-    /// Whether the process still has the memory whose mappings these are: it neither ended nor executed another program.
-    pub(super) fn is_current(&self) -> bool {
-        // `mem_rw()`, `fs/proc/base.c`, Linux 6.18: 0 bytes when the memory is gone, EIO when only the address is wrong.
-        !matches!(self.memory.as_ref().map(|memory| memory.read_at(&mut [0], 4096)), Some(Ok(0)))
+    /// Whether all mappings are known.
+    pub(super) fn is_complete(&self) -> bool {
+        self.complete
     }
 
     /// How the function gives back its frame that goes on at `ip`. Read from the process; as it was read, when that has ended.
-    pub(super) fn ending(&mut self, ip: u64) -> Option<Ending> {
-        let memory = self.memory.as_ref()?;
-        let mut mark = Mark::default();
-        let is_there = memory.read_exact_at(&mut mark, ip).is_ok();
+    pub(super) fn ending(&mut self, ip: u64, supplier: &mut dyn Supplier) -> Option<Ending> {
+        let mark: Option<Mark> = memory(supplier, ip, size_of::<Mark>() as u32).try_into().ok();
         if let Some((known, ending)) = self.endings.get(&ip)
-            && (!is_there || *known == mark)
+            && mark.is_none_or(|mark| *known == mark)
         {
             return *ending;
         }
         let ending = arch::ending(ip, |address| {
-            let mut code = vec![0; arch::CODE_PIECE];
-            let length = memory.read_at(&mut code, address).ok()?;
-            code.truncate(length);
-            Some(code)
+            Some(memory(supplier, address, arch::CODE_PIECE as u32)).filter(|code| !code.is_empty())
         });
-        if is_there {
-            if self.endings.len() >= MAX_ENDINGS {
+        if let Some(mark) = mark {
+            if self.endings.len() >= MOST_ENDINGS {
                 self.endings.clear();
             }
             self.endings.insert(ip, (mark, ending));
@@ -170,120 +148,77 @@ impl Space {
         ending
     }
 
-    /// A word of the memory of the process, while that lasts.
-    pub(super) fn word(&self, address: u64) -> Option<u64> {
-        let mut word = [0; 8];
-        self.memory.as_ref()?.read_exact_at(&mut word, address).ok()?;
-        Some(u64::from_le_bytes(word))
-    }
-
-    /// Reads the mappings again: something was mapped since. Nothing changes when they cannot be read, or are those of another
+    /// Asks for the mappings again: something was mapped since. Nothing changes when they cannot be had, or are those of another
     /// program.
-    pub(super) fn refresh(&mut self) {
-        if !self.is_current() {
+    pub(super) fn refresh(&mut self, supplier: &mut dyn Supplier) {
+        let (last, took) = self.read;
+        if last.elapsed() < took * REFRESH_PART {
             return;
         }
-        let Ok(mut fresh) = regions(self.pid) else { return };
-        for region in &mut fresh {
-            if let Ok(known) = self.regions.binary_search_by_key(&region.mapping.start, |known| known.mapping.start)
-                && self.regions[known].mapping == region.mapping
+        let Ok(fresh) = Self::load(supplier) else { return };
+        if fresh.memory != self.memory {
+            return;
+        }
+        let mut regions = fresh.regions;
+        for (region, code) in &mut regions {
+            if let Ok(known) = self.regions.binary_search_by_key(&region.start, |(known, _)| known.start)
+                && self.regions[known].0 == *region
             {
-                region.code = self.regions[known].code.take();
+                *code = self.regions[known].1;
             }
         }
-        self.mapped = mapped(&fresh);
-        self.regions = fresh;
+        (self.regions, self.complete, self.read) = (regions, fresh.complete, fresh.read);
     }
 
-    /// The code at `address`, read from its file if that was not done yet. `None`: there is none.
-    pub(super) fn find(&mut self, address: u64, modules: &mut Modules) -> Option<Backing> {
-        let after = self.regions.partition_point(|region| region.mapping.start <= address);
-        let Region { mapping, code } = &mut self.regions[after.checked_sub(1)?];
-        if address >= mapping.end {
+    /// The code at `address`; its file is asked for if that was not done yet. `None`: there is none.
+    pub(super) fn find(&mut self, address: u64, modules: &mut Modules, supplier: &mut dyn Supplier) -> Option<Backing> {
+        let after = self.regions.partition_point(|(region, _)| region.start <= address);
+        let (region, code) = &mut self.regions[after.checked_sub(1)?];
+        if address >= region.end {
             return None;
         }
-        let code = code.get_or_insert_with(|| {
-            let code = open(self.pid, mapping, modules);
-            if matches!(code, RegionCode::Jit) {
-                self.perf_map.hold();
-            }
-            code
-        });
+        let code = match *code {
+            Some(code) => code,
+            None => *code.insert(open(region, modules, supplier)?),
+        };
+        if matches!(code, RegionCode::Jit) && !std::mem::replace(&mut self.has_jit, true) {
+            // While the process lives; it is kept.
+            supplier.supply(Need::PerfMap { generation: 0 });
+        }
         Some(match code {
-            RegionCode::Module(module, bias) => {
-                Backing::Module { module: Arc::clone(module), address: address.wrapping_sub(*bias) }
+            RegionCode::Module(module, bias) => Backing::Module { module, address: address.wrapping_sub(bias) },
+            RegionCode::Unreadable(module) => {
+                Backing::Unreadable { module, offset: (address - region.start).wrapping_add(region.offset) }
             }
-            RegionCode::Unreadable(path, why) => Backing::Unreadable {
-                path: Arc::clone(path),
-                offset: address - mapping.start + mapping.offset,
-                why: Arc::clone(why),
-            },
             RegionCode::Jit => Backing::Jit,
         })
     }
 }
 
-fn regions(pid: u32) -> Result<Vec<Region>, ProcessError> {
-    let text = maps::read(pid)?;
-    let executable = maps::parse(&text).filter(|mapping| mapping.executable);
-    Ok(executable.map(|mapping| Region { mapping: mapping.into_owned(), code: None }).collect())
-}
-
-fn mapped(regions: &[Region]) -> Arc<[PathBuf]> {
-    let mut paths: Vec<_> = regions.iter().filter_map(|region| Some(region.mapping.file()?.path.to_owned())).collect();
-    paths.dedup();
-    paths.into()
-}
-
-fn open(pid: u32, mapping: &Mapping<'_>, modules: &mut Modules) -> RegionCode {
-    let (path, module) = match mapping.file() {
-        Some(mapped) => {
-            let module = open_file(pid, mapping, mapped.path).map_err(ImageError::Io);
-            let find_debug_file = |build_id: &[u8]| debug_file::find(pid, build_id);
-            (mapped.path, module.and_then(|file| modules.get(mapped.path, file, find_debug_file)))
+/// What a region is; `None`: nobody tells.
+fn open(region: &Region, modules: &mut Modules, supplier: &mut dyn Supplier) -> Option<RegionCode> {
+    if region.kind == RegionKind::Anonymous {
+        return Some(RegionCode::Jit);
+    }
+    let (supply, files) = supplier.supply(Need::Mapped { start: region.start, end: region.end });
+    let (id, file) = match (supply, files.into_iter().next()) {
+        (Supply::Module { module: Some(id), .. }, Some(file)) => (id, file),
+        (Supply::Module { module: Some(id), .. }, None) => {
+            modules.note(id, &"too many files are open");
+            return Some(RegionCode::Unreadable(id));
         }
-        None if mapping.is_vdso() => {
-            (Path::new("[vdso]"), read_vdso(pid, mapping).and_then(|image| modules.vdso(image)))
-        }
-        None => return RegionCode::Jit,
+        (Supply::Refused { module: Some(id), .. }, _) => return Some(RegionCode::Unreadable(id)),
+        _ => return None,
     };
-    let unreadable = |why: &str| RegionCode::Unreadable(path.into(), why.into());
-    match module {
-        Ok(module) => match module.bias(mapping.start, mapping.end, mapping.offset) {
-            Some(bias) => RegionCode::Module(module, bias),
-            None => unreadable("no segment of it belongs there"),
+    Some(match modules.insert(id, file, supplier) {
+        Ok(module) => match module.bias(region.start, region.end, region.offset) {
+            Some(bias) => RegionCode::Module(id, bias),
+            None => {
+                modules.note(id, &"no segment of it belongs there");
+                RegionCode::Unreadable(id)
+            }
         },
         Err(ImageError::NotElf) => RegionCode::Jit,
-        Err(error) => {
-            tracing::debug!(pid, path = ?path, %error, "failed to read a mapped file");
-            unreadable(&error.to_string())
-        }
-    }
-}
-
-/// The mapping's own link is right whatever became of the path, but needs `CAP_CHECKPOINT_RESTORE` or `CAP_SYS_ADMIN`.
-/// Without, the path is tried, and must lead to the inode that is mapped. Of a process that has ended meanwhile it may still lead
-/// there from our own root.
-fn open_file(pid: u32, mapping: &Mapping<'_>, path: &Path) -> io::Result<File> {
-    let same = |file: File| -> io::Result<Option<File>> {
-        let stat = fstat(&file)?;
-        let found = ((major(stat.st_dev), minor(stat.st_dev)), stat.st_ino);
-        Ok((found == (mapping.device, mapping.inode)).then_some(file))
-    };
-    files::open_mapped(pid, mapping.start, mapping.end).or_else(|of_link| {
-        let by_path = files::open_in_root(pid, path).or_else(|error| files::open_here(path).map_err(|_| error));
-        match by_path {
-            Ok(file) => same(file)?.ok_or(of_link),
-            // Only the link would have led there.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Err(of_link),
-            Err(error) => Err(error),
-        }
+        Err(_) => RegionCode::Unreadable(id),
     })
-}
-
-fn read_vdso(pid: u32, mapping: &Mapping<'_>) -> Result<Vec<u8>, ImageError> {
-    let size = (mapping.end - mapping.start).min(MAX_VDSO) as usize;
-    let mut image = Vec::new();
-    stack::read_stack(pid, mapping.start, size, &mut image).map_err(io::Error::other)?;
-    Ok(image)
 }

@@ -7,17 +7,12 @@ mod walked;
 use std::{collections::HashMap, hash::Hash, ops::Range, sync::Arc};
 
 use framehop::FrameAddress;
+use tcpstate_wire::{Backing, CodeAddress, ModuleId, StackCopy, StackEnd, Truncation, UnwoundStack};
 
-use super::{
-    cfi::Scratch,
-    end::{StackEnd, Truncation},
-    module::{Module, Modules},
-    space::Space,
-    unwound::{Backing, CodeAddress},
-};
+use super::{cfi::Scratch, module::Module, modules::Modules, space::Space};
 use crate::{
     arch::{self, Cfa, Pushed, Regs, UnwindRule},
-    copy::StackCopy,
+    supplier::Supplier,
 };
 use walked::{WORD, WalkedStack};
 
@@ -32,11 +27,11 @@ const MAX_KNOWN: usize = 16 * 1024;
 #[derive(Default)]
 pub(super) struct Walker {
     /// By module and address.
-    rules: HashMap<(u64, u64), UnwindRule>,
+    rules: HashMap<(ModuleId, u64), UnwindRule>,
     /// By module and address, whether a call ends there.
-    calls: HashMap<(u64, u64), bool>,
+    calls: HashMap<(ModuleId, u64), bool>,
     /// By module, beginning of the function, and the instruction that was reached.
-    pushed: HashMap<(u64, u64, u64), Option<Pushed>>,
+    pushed: HashMap<(ModuleId, u64, u64), Option<Pushed>>,
     scratch: Scratch,
     cache: arch::Cache,
 }
@@ -62,17 +57,21 @@ enum Caller {
 impl Walker {
     pub(super) fn walk(
         &mut self,
-        copy: &StackCopy<'_>,
+        copy: &StackCopy,
         space: &mut Space,
         modules: &mut Modules,
-    ) -> (Vec<CodeAddress>, StackEnd) {
+        supplier: &mut dyn Supplier,
+    ) -> UnwoundStack {
         let mut frames = Vec::with_capacity(32);
-        let mut stack = WalkedStack::new(copy, space, modules);
+        let mut stack = WalkedStack::new(copy, space, modules, supplier);
         let end = match self.follow(&mut stack, &mut frames) {
             Ok(()) => StackEnd::Complete,
+            Err(Truncation::NotCode(_)) if !stack.space.is_complete() => {
+                StackEnd::Truncated(Truncation::TooManyMappings)
+            }
             Err(reason) => StackEnd::Truncated(reason),
         };
-        (frames, end)
+        UnwoundStack { frames, end }
     }
 
     /// `Ok` when the outermost frame was reached.
@@ -101,8 +100,8 @@ impl Walker {
                 // one that was never called: `runtime.goexit` in Go.
                 let is_outermost = by_frame_pointer && regs.bp() == 0;
                 match &backing {
-                    Ok(backing) if is_outermost || self.is_call(backing) => by_frame_pointer = true,
-                    _ => return Err(no_frame_pointer(&address.backing)),
+                    Ok(backing) if is_outermost || self.is_call(backing, stack) => by_frame_pointer = true,
+                    _ => return Err(no_frame_pointer(address.backing)),
                 }
             } else {
                 by_frame_pointer = false;
@@ -111,7 +110,7 @@ impl Walker {
                 return Err(Truncation::OffStack);
             }
             if frames.len() == MAX_FRAMES {
-                return Err(Truncation::TooDeep(MAX_FRAMES));
+                return Err(Truncation::TooDeep(MAX_FRAMES as u64));
             }
             frames.push(CodeAddress { ip, is_return: true, backing: backing? });
         }
@@ -126,31 +125,35 @@ impl Walker {
         regs: &mut Regs,
         stack: &mut WalkedStack<'_>,
     ) -> Result<Caller, Truncation> {
-        match &callee.address.backing {
-            Backing::Module { module, address } => match self.rule(module, *address) {
-                UnwindRule::Caller(cfa) => self.by_unwind_info(callee, module, *address, cfa, regs, stack),
-                UnwindRule::Outermost => Ok(Caller::None),
-                UnwindRule::Signal => Err(Truncation::Signal),
-                UnwindRule::Unusable => Err(Truncation::UnusableUnwindInfo(Arc::clone(module.path()))),
-                UnwindRule::None if module.is_entry(*address) => Ok(Caller::None),
-                UnwindRule::None if !module.is_go() => match self.by_code(callee, module, *address, regs, stack) {
-                    Some(caller) => Ok(caller),
-                    None if callee.is_first => Err(Truncation::NoUnwindInfo(Arc::clone(module.path()))),
-                    None => by_frame_pointer(callee, regs, stack),
-                },
-                UnwindRule::None if !callee.is_first => by_frame_pointer(callee, regs, stack),
-                UnwindRule::None => {
-                    // Go's system calls are made by functions without a frame: the return address is on top of the stack.
-                    let ip = stack.read(regs.sp())?;
-                    if stack.backing(ip.wrapping_sub(1)).is_some_and(|backing| self.is_call(&backing)) {
-                        regs.set_sp(regs.sp() + WORD);
-                        return Ok(Caller::Guess(ip));
-                    }
-                    by_frame_pointer(callee, regs, stack)
-                }
+        let (module, address) = match callee.address.backing {
+            Backing::Module { module, address } => match stack.module(module) {
+                Some(module) => (module, address),
+                None => return Err(Truncation::NoUnwindInfo(module)),
             },
-            backing @ Backing::Unreadable { .. } if callee.is_first => Err(no_frame_pointer(backing)),
-            _ => self.by_ending(callee, regs, stack),
+            backing @ Backing::Unreadable { .. } if callee.is_first => return Err(no_frame_pointer(backing)),
+            _ => return self.by_ending(callee, regs, stack),
+        };
+        match self.rule(&module, address) {
+            UnwindRule::Caller(cfa) => self.by_unwind_info(callee, &module, address, cfa, regs, stack),
+            UnwindRule::Outermost => Ok(Caller::None),
+            UnwindRule::Signal => Err(Truncation::Signal),
+            UnwindRule::Unusable => Err(Truncation::UnusableUnwindInfo(module.id())),
+            UnwindRule::None if module.is_entry(address) => Ok(Caller::None),
+            UnwindRule::None if !module.is_go() => match self.by_code(callee, &module, address, regs, stack) {
+                Some(caller) => Ok(caller),
+                None if callee.is_first => Err(Truncation::NoUnwindInfo(module.id())),
+                None => by_frame_pointer(callee, &Some(module), regs, stack),
+            },
+            UnwindRule::None if !callee.is_first => by_frame_pointer(callee, &Some(module), regs, stack),
+            UnwindRule::None => {
+                // Go's system calls are made by functions without a frame: the return address is on top of the stack.
+                let ip = stack.read(regs.sp())?;
+                if stack.backing(ip.wrapping_sub(1)).is_some_and(|backing| self.is_call(&backing, stack)) {
+                    regs.set_sp(regs.sp() + WORD);
+                    return Ok(Caller::Guess(ip));
+                }
+                by_frame_pointer(callee, &Some(module), regs, stack)
+            }
         }
     }
 
@@ -163,7 +166,7 @@ impl Walker {
         regs: &mut Regs,
         stack: &WalkedStack<'_>,
     ) -> Result<Caller, Truncation> {
-        let unusable = || Truncation::UnusableUnwindInfo(Arc::clone(module.path()));
+        let unusable = || Truncation::UnusableUnwindInfo(module.id());
         let cfa_at = cfa.resolve(regs).ok_or(Truncation::OffStack)?;
         stack.read(cfa_at - WORD)?;
         let cfi = module.cfi().ok_or_else(unusable)?;
@@ -190,9 +193,10 @@ impl Walker {
     }
 
     /// Whether the code there, as far as it can be read, ends with a call.
-    fn is_call(&mut self, backing: &Backing) -> bool {
-        let Backing::Module { module, address } = backing else { return true };
-        remembered(&mut self.calls, (module.id(), *address), || module.is_call(*address).unwrap_or(true))
+    fn is_call(&mut self, backing: &Backing, stack: &mut WalkedStack<'_>) -> bool {
+        let &Backing::Module { module, address } = backing else { return true };
+        let Some(module) = stack.module(module) else { return true };
+        remembered(&mut self.calls, (module.id(), address), || module.is_call(address).unwrap_or(true))
     }
 }
 
@@ -207,12 +211,18 @@ fn remembered<K: Eq + Hash, V: Copy>(known: &mut HashMap<K, V>, key: K, find: im
 /// Code that keeps frame pointers has the caller's at `[fp]` and the return address above it. 0 marks the outermost frame
 /// (System V ABI for x86-64, 3.4.1); in code that uses the register otherwise it means nothing, and code made at run time is
 /// never the outermost.
-fn by_frame_pointer(callee: &Callee<'_>, regs: &mut Regs, stack: &WalkedStack<'_>) -> Result<Caller, Truncation> {
-    let backing = &callee.address.backing;
+fn by_frame_pointer(
+    callee: &Callee<'_>,
+    module: &Option<Arc<Module>>,
+    regs: &mut Regs,
+    stack: &WalkedStack<'_>,
+) -> Result<Caller, Truncation> {
+    let backing = callee.address.backing;
     let fp = regs.bp();
     if fp == 0 {
-        let is_entry = matches!(backing, Backing::Module { module, address } if module.is_entry(*address));
-        let is_outermost = is_entry || (callee.by_frame_pointer && *backing != Backing::Jit);
+        let is_entry =
+            matches!((module, backing), (Some(module), Backing::Module { address, .. }) if module.is_entry(address));
+        let is_outermost = is_entry || (callee.by_frame_pointer && backing != Backing::Jit);
         return if is_outermost { Ok(Caller::None) } else { Err(no_frame_pointer(backing)) };
     }
     if fp < regs.sp() || !fp.is_multiple_of(WORD) {
@@ -236,10 +246,10 @@ fn by_frame_pointer(callee: &Callee<'_>, regs: &mut Regs, stack: &WalkedStack<'_
     Ok(Caller::Guess(ip))
 }
 
-fn no_frame_pointer(backing: &Backing) -> Truncation {
+fn no_frame_pointer(backing: Backing) -> Truncation {
     match backing {
-        Backing::Module { module, .. } => Truncation::NoUnwindInfo(Arc::clone(module.path())),
-        Backing::Unreadable { path, why, .. } => Truncation::Unreadable(Arc::clone(path), Arc::clone(why)),
+        Backing::Module { module, .. } => Truncation::NoUnwindInfo(module),
+        Backing::Unreadable { module, .. } => Truncation::Unreadable(module),
         Backing::Jit | Backing::Unknown => Truncation::NoFramePointer,
     }
 }

@@ -1,7 +1,10 @@
-//! Stacks of real programs, from captured bytes to names. Needs gcc, g++ and rustc, but no privileges: ptrace of own children.
+//! Stacks of real programs, from captured bytes to names. Needs gcc, g++, rustc and python3, but no privileges: ptrace of own children.
 
+mod interpreted;
 mod lifetime;
 mod names;
+#[expect(dead_code, reason = "shared with the privileged tests")]
+mod reader;
 mod robust;
 mod target;
 mod unwinding;
@@ -11,9 +14,10 @@ use std::{
     time::{Duration, Instant},
 };
 
+use reader::Reader;
 use target::{Capture, Result, Target};
 use tcpstate_core::model::stack::Frame;
-use tcpstate_stacks::{Namer, StackEnd, Unwinder, UnwoundStack};
+use tcpstate_wire::{StackEnd, UnwoundStack};
 
 /// The names of a stack, innermost first; inlined functions too.
 fn names(frames: &[Frame]) -> Vec<String> {
@@ -21,8 +25,9 @@ fn names(frames: &[Frame]) -> Vec<String> {
 }
 
 fn resolve(capture: &Capture) -> (UnwoundStack, Vec<Frame>) {
-    let stack = Unwinder::new().unwind(&capture.copy());
-    let frames = Namer::new().name(&stack).frames;
+    let mut reader = Reader::default();
+    let stack = reader.unwind(&capture.copy());
+    let frames = reader.name(capture.pid, &stack);
     (stack, frames)
 }
 
@@ -31,13 +36,12 @@ fn resolve_until(
     target: &Target,
     number: libc::c_long,
     function: &str,
-    unwinder: &mut Unwinder,
-    namer: &mut Namer,
+    reader: &mut Reader,
 ) -> Result<(UnwoundStack, Vec<Frame>)> {
     let start = Instant::now();
     loop {
-        let stack = unwinder.unwind(&target.blocked(number)?.copy());
-        let frames = namer.name(&stack).frames;
+        let stack = reader.unwind(&target.blocked(number)?.copy());
+        let frames = reader.name(target.pid(), &stack);
         let names = names(&frames);
         if names.iter().any(|name| name == function) {
             return Ok((stack, frames));

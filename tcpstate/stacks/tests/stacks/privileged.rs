@@ -1,5 +1,8 @@
 //! Stacks for which it takes root: of files without a name, and of processes in other namespaces.
 
+#[path = "reader.rs"]
+#[expect(dead_code, reason = "shared with the tests that need no privileges")]
+mod reader;
 #[path = "target.rs"]
 #[expect(dead_code, reason = "shared with the tests that need no privileges")]
 mod target;
@@ -12,13 +15,14 @@ use std::{
     time::{Duration, Instant},
 };
 
+use reader::Reader;
 use rustix::{
     io::Errno,
     thread::{CapabilitySet, capabilities, set_capabilities},
 };
-use target::{Capture, Result, Target, build, capture, compiled, scratch, wait_for_call};
+use target::{Capture, MAX_STACK, Result, Target, build, capture, compiled, scratch, wait_for_call};
 use tcpstate_core::model::stack::Frame;
-use tcpstate_stacks::{Namer, StackEnd, Unwinder, process::stack::MAX_STACK};
+use tcpstate_wire::{StackEnd, Truncation};
 
 /// Sources and how they are compiled.
 const C: (&str, &str) = ("blocked.c", "gcc -O2 -pthread -g");
@@ -36,9 +40,10 @@ fn programs_are_compiled() -> Result {
 
 /// The functions of a stack that must be complete.
 fn functions(capture: &Capture) -> (Vec<String>, Vec<Frame>) {
-    let stack = Unwinder::new().unwind(&capture.copy());
+    let mut reader = Reader::default();
+    let stack = reader.unwind(&capture.copy());
     assert_eq!(stack.end, StackEnd::Complete);
-    let frames = Namer::new().name(&stack).frames;
+    let frames = reader.name(capture.pid, &stack);
     let names = frames.iter().filter_map(|frame| frame.function.clone());
     (names.collect(), frames)
 }
@@ -87,13 +92,16 @@ fn a_file_that_may_not_be_read() -> Result {
             let mut sets = capabilities(None)?;
             sets.effective = CapabilitySet::SYS_PTRACE;
             set_capabilities(None, sets)?;
-            Ok::<_, Errno>(Unwinder::new().unwind(&capture.copy()))
+            let mut reader = Reader::default();
+            let stack = reader.unwind(&capture.copy());
+            let StackEnd::Truncated(Truncation::Unreadable(module)) = stack.end else { return Ok(None) };
+            Ok::<_, Errno>(Some((reader.path(module), reader.why_unreadable(module))))
         };
         scope.spawn(with_less).join()
     });
-    let stack = unwound.map_err(|_| "the thread panicked")??;
-    let expected = format!("truncated: `{}` could not be read: Permission denied (os error 13)", program.display());
-    assert_eq!(stack.end.to_string(), expected);
+    let (path, why) = unwound.map_err(|_| "the thread panicked")??.ok_or("it could be read")?;
+    assert_eq!(path.as_deref(), Some(&*program));
+    assert_eq!(why.as_deref(), Some("Permission denied (os error 13)"));
     Ok(())
 }
 
@@ -134,4 +142,68 @@ fn contained(unshare: u32) -> Result<u32> {
         }
         thread::sleep(Duration::from_millis(5));
     }
+}
+
+/// What a child has from its parent has its parent's names, until one of them writes to the page.
+#[test]
+fn a_forked_process_has_the_names_of_its_parent() -> Result {
+    use std::{fs::File, io::Write as _, os::fd::OwnedFd};
+
+    use nix::unistd::{ForkResult, fork, pipe, read, write};
+
+    const PAGE: usize = 4096;
+    // SAFETY: new memory, for this test alone.
+    let page = unsafe {
+        libc::mmap(
+            std::ptr::null_mut(),
+            PAGE,
+            libc::PROT_READ | libc::PROT_WRITE | libc::PROT_EXEC,
+            libc::MAP_PRIVATE | libc::MAP_ANONYMOUS,
+            -1,
+            0,
+        )
+    };
+    assert_ne!(page, libc::MAP_FAILED);
+    let page = page.cast::<u8>();
+    // SAFETY: within that memory, which is of the process that writes.
+    let touch = |value: u8| unsafe { page.write_volatile(value) };
+    touch(1);
+    let path = format!("/tmp/perf-{}.map", std::process::id());
+    writeln!(File::create(&path)?, "{:x} 100 py::handle:/srv/app.py", page as usize)?;
+
+    let names = |child: u32| {
+        let mut functions = Reader::default().jit(child, page as u64 + 0x10);
+        functions.pop().map(|function| function.name)
+    };
+    // Touches the page for each byte that it is sent, and answers.
+    let child = || -> Result<(u32, OwnedFd, OwnedFd)> {
+        let ((orders, order), (answers, answer)) = (pipe()?, pipe()?);
+        // SAFETY: the child calls nothing that could wait for a thread it does not have.
+        match unsafe { fork() }? {
+            ForkResult::Parent { child } => Ok((child.as_raw().cast_unsigned(), order, answers)),
+            ForkResult::Child => {
+                drop((order, answers));
+                let mut byte = [0];
+                while read(&orders, &mut byte).is_ok_and(|read| read == 1) {
+                    touch(2);
+                    let _ = write(&answer, &byte);
+                }
+                // SAFETY: ends the child without the clean-up of its parent.
+                unsafe { libc::_exit(0) }
+            }
+        }
+    };
+    let handle = Some("handle".to_owned());
+    assert_eq!(names(std::process::id()), handle);
+    let (first, order, answers) = child()?;
+    assert_eq!(names(first), handle);
+    write(&order, b"1")?;
+    read(&answers, &mut [0])?;
+    assert_eq!(names(first), None, "it has other code there since");
+    let (second, _order, _answers) = child()?;
+    assert_eq!(names(second), handle);
+    touch(3);
+    assert_eq!(names(second), None, "its parent has other code there since");
+    fs::remove_file(&path)?;
+    Ok(())
 }

@@ -3,10 +3,14 @@
 use std::{cell::RefCell, iter, process, sync::OnceLock};
 
 use proptest::prelude::*;
+use tcpstate_broker::process::program::start_stack;
 use tcpstate_common::leak::Registers;
-use tcpstate_stacks::{Backing, Namer, StackCopy, StackEnd, Truncation, Unwinder, process::program::start_stack};
+use tcpstate_wire::{Backing, StackEnd, Truncation};
 
-use crate::target::{Capture, Target, build};
+use crate::{
+    reader::{Copied, Reader},
+    target::{Capture, Target, build},
+};
 
 /// A captured stack of a program, and the program: it lives as long as the tests, which hold the pipe that it reads from.
 fn sample() -> &'static (Target, Capture) {
@@ -20,28 +24,26 @@ fn sample() -> &'static (Target, Capture) {
 }
 
 thread_local! {
-    static TOOLS: RefCell<(Unwinder, Namer)> = RefCell::default();
+    static READER: RefCell<Reader> = RefCell::default();
 }
 
 /// Follows a stack, and asserts what holds of every one, whatever it was made from.
-fn check(copy: &StackCopy<'_>) {
-    TOOLS.with_borrow_mut(|(unwinder, namer)| check_with(copy, unwinder, namer));
+fn check(copy: &Copied) {
+    READER.with_borrow_mut(|reader| check_with(copy, reader));
 }
 
-fn check_with(copy: &StackCopy<'_>, unwinder: &mut Unwinder, namer: &mut Namer) {
-    let stack = unwinder.unwind(copy);
+fn check_with(copy: &Copied, reader: &mut Reader) {
+    let stack = reader.unwind(copy);
     assert!((1..=512).contains(&stack.frames.len()));
-    assert!(!stack.end.to_string().is_empty());
     assert!(stack.frames[1..].iter().all(|address| address.is_return && address.backing != Backing::Unknown));
-    let named = namer.name(&stack);
-    assert_eq!(named.frames.iter().filter(|frame| !frame.inlined).count(), stack.frames.len());
-    assert_eq!(named.truncated.is_none(), stack.end == StackEnd::Complete);
+    let frames = reader.name(copy.pid, &stack);
+    assert_eq!(frames.iter().filter(|frame| !frame.inlined).count(), stack.frames.len());
 }
 
 /// A word as it might lie on a stack: an address in the stack, one of code, a small number, anything.
 fn word() -> impl Strategy<Value = u64> {
     let (_, capture) = sample();
-    let code: Vec<u64> = Unwinder::new().unwind(&capture.copy()).frames.iter().map(|address| address.ip).collect();
+    let code: Vec<u64> = Reader::default().unwind(&capture.copy()).frames.iter().map(|address| address.ip).collect();
     let sp = capture.registers.sp;
     prop_oneof![
         (0..4096_u64).prop_map(move |offset| sp + offset),
@@ -64,7 +66,7 @@ proptest! {
     ) {
         let (_, capture) = sample();
         let stack: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
-        let copy = StackCopy { registers: Registers { ip, sp, bp: fp }, bytes: &stack, may_go_on, ..capture.copy() };
+        let copy = Copied { registers: Registers { ip, sp, bp: fp }, bytes: stack, may_go_on, ..capture.copy() };
         check(&copy);
     }
 
@@ -83,37 +85,38 @@ proptest! {
         }
         stack.truncate(length);
         let registers = Registers { bp: fp.unwrap_or(capture.registers.bp), ..capture.registers };
-        check(&StackCopy { registers, bytes: &stack, ..capture.copy() });
+        check(&Copied { registers, bytes: stack, ..capture.copy() });
     }
 }
 
 /// Of this process, with nothing special about it.
-fn of_own(registers: Registers, bytes: &[u8]) -> StackCopy<'_> {
-    StackCopy::new(process::id(), registers, bytes)
+fn of_own(registers: Registers, bytes: &[u8]) -> Copied {
+    let bytes = bytes.to_vec();
+    Copied { pid: process::id(), start_stack: None, registers, bytes, missing: Vec::new(), may_go_on: false }
 }
 
 #[test]
 fn no_registers() {
-    let stack = Unwinder::new().unwind(&of_own(Registers::default(), &[]));
+    let stack = Reader::default().unwind(&of_own(Registers::default(), &[]));
     assert_eq!(stack.end, StackEnd::Truncated(Truncation::NoRegisters));
 }
 
 #[test]
 fn no_code_at_the_first_address() {
     let registers = Registers { ip: 0x10_0000, sp: 0x7fff_0000_0000, bp: 0 };
-    let stack = Unwinder::new().unwind(&of_own(registers, &[0; 64]));
+    let stack = Reader::default().unwind(&of_own(registers, &[0; 64]));
     assert_eq!(stack.end, StackEnd::Truncated(Truncation::NotCode(0x10_0000)));
 }
 
 #[test]
 fn what_is_not_in_memory_is_not_zero() {
     let (_, capture) = sample();
-    let mut unwinder = Unwinder::new();
-    let whole = unwinder.unwind(&capture.copy());
+    let mut reader = Reader::default();
+    let whole = reader.unwind(&capture.copy());
     let sp = capture.registers.sp;
     // Behind the first frame, and all of it.
     for from in [sp + 64, sp] {
-        let stack = unwinder.unwind(&StackCopy { missing: iter::once(from..u64::MAX).collect(), ..capture.copy() });
+        let stack = reader.unwind(&Copied { missing: iter::once(from..u64::MAX).collect(), ..capture.copy() });
         assert_eq!(stack.end, StackEnd::Truncated(Truncation::NotInMemory));
         assert_eq!(stack.frames, whole.frames[..stack.frames.len()]);
         assert!(stack.frames.len() < whole.frames.len());
@@ -124,11 +127,11 @@ fn what_is_not_in_memory_is_not_zero() {
 fn of_another_program_of_the_process() {
     let (_, capture) = sample();
     let start = start_stack(capture.pid).expect("it lives");
-    let mut unwinder = Unwinder::new();
+    let mut reader = Reader::default();
     for _ in 0..2 {
-        let own = unwinder.unwind(&StackCopy { start_stack: Some(start), ..capture.copy() });
+        let own = reader.unwind(&Copied { start_stack: Some(start), ..capture.copy() });
         assert_eq!(own.end, StackEnd::Complete);
-        let others = unwinder.unwind(&StackCopy { start_stack: Some(start ^ 16), ..capture.copy() });
+        let others = reader.unwind(&Copied { start_stack: Some(start ^ 16), ..capture.copy() });
         assert_eq!(others.end, StackEnd::Truncated(Truncation::ProgramGone));
         assert_eq!(others.frames.len(), 1);
     }
@@ -144,7 +147,7 @@ fn a_chain_that_goes_round() {
         word[8..].copy_from_slice(&capture.registers.ip.to_le_bytes());
     }
     let registers = Registers { bp: sp, ..capture.registers };
-    check(&StackCopy { registers, bytes: &stack, ..capture.copy() });
+    check(&Copied { registers, bytes: stack, ..capture.copy() });
 }
 
 #[test]
@@ -153,7 +156,7 @@ fn at_the_edges_of_memory() {
         for fp in [0, sp, sp.wrapping_add(8), u64::MAX, u64::MAX - 7] {
             let (_, capture) = sample();
             let registers = Registers { sp, bp: fp, ..capture.registers };
-            check(&StackCopy { registers, ..capture.copy() });
+            check(&Copied { registers, ..capture.copy() });
         }
     }
 }

@@ -19,13 +19,13 @@ use nix::{
     unistd::Pid,
 };
 use tcpstate_common::leak::Registers;
-use tcpstate_stacks::{
-    StackCopy,
-    process::stack::{MAX_STACK, read_stack},
-};
+
+use crate::reader::{Copied, Reader};
 
 pub(crate) type Result<T = ()> = std::result::Result<T, Box<dyn Error>>;
 
+/// How much stack is read at most, bytes.
+pub(crate) const MAX_STACK: usize = 64 * 1024;
 /// How long a program may take to reach its system call.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -94,8 +94,9 @@ pub(crate) struct Capture {
 }
 
 impl Capture {
-    pub(crate) fn copy(&self) -> StackCopy<'_> {
-        StackCopy { may_go_on: self.may_go_on, ..StackCopy::new(self.pid, self.registers, &self.bytes) }
+    pub(crate) fn copy(&self) -> Copied {
+        let Self { pid, registers, ref bytes, may_go_on } = *self;
+        Copied { pid, start_stack: None, registers, bytes: bytes.clone(), missing: Vec::new(), may_go_on }
     }
 }
 
@@ -168,10 +169,8 @@ pub(crate) fn capture(pid: u32, tid: u32, limit: usize) -> Result<Capture> {
     waitpid(thread, Some(WaitPidFlag::__WALL))?;
     let registers = ptrace::getregs(thread)?;
     let registers = Registers { ip: registers.rip, sp: registers.rsp, bp: registers.rbp };
-    let mut bytes = Vec::new();
-    let read = read_stack(pid, registers.sp, limit, &mut bytes);
+    let bytes = Reader::default().memory(pid, registers.sp, limit);
     ptrace::detach(thread, None)?;
-    read?;
     let may_go_on = bytes.len() == limit;
     Ok(Capture { pid, registers, bytes, may_go_on })
 }

@@ -3,10 +3,13 @@
 use std::{fs, io::Write as _, path::Path, process::Command};
 
 use tcpstate_core::model::stack::Frame;
-use tcpstate_stacks::{Backing, Namer, StackCopy, StackEnd, Truncation, Unwinder, UnwoundStack, fold};
+use tcpstate_stacks::fold;
+use tcpstate_wire::{Backing, StackEnd, Truncation, UnwoundStack};
 
 use crate::{
-    Result, assert_adjacent, assert_complete, names, resolve, resolve_until, source_line,
+    Result, assert_adjacent, assert_complete, names,
+    reader::{Copied, Reader},
+    resolve, resolve_until, source_line,
     target::{Target, build, capture, line_of, scratch, source, threads, wait_for_call},
 };
 
@@ -80,7 +83,13 @@ fn neither_frame_pointer_nor_unwind_info() -> Result {
 /// The C library calls `main` by pointer.
 #[track_caller]
 fn assert_ends_silently(stack: &UnwoundStack, frames: &[Frame], function: &str, program: &Path) {
-    assert_eq!(stack.end, StackEnd::Truncated(Truncation::NoUnwindInfo(program.into())), "{:#?}", names(frames));
+    assert!(
+        matches!(stack.end, StackEnd::Truncated(Truncation::NoUnwindInfo(_))),
+        "{:?}: {:#?}",
+        stack.end,
+        names(frames)
+    );
+    assert_eq!(frames.last().and_then(|frame| frame.module.as_deref()), Some(program));
     assert_eq!(names(frames).last().map(String::as_str), Some(function), "nothing is made up below");
 }
 
@@ -91,10 +100,6 @@ fn a_call_by_pointer_has_no_target_to_follow() -> Result {
     let (stack, frames) = resolve(&target.blocked(libc::SYS_accept)?);
     assert_adjacent(&frames, &["accept_one", "serve"]);
     assert_ends_silently(&stack, &frames, "serve", &program);
-    assert_eq!(
-        stack.end.to_string(),
-        format!("truncated: no unwind info and no frame pointer in `{}`", program.display())
-    );
     Ok(())
 }
 
@@ -145,13 +150,12 @@ fn code_that_is_loaded_later() -> Result {
     let library = build("plugin.so", "plugin.c", "gcc -O2 -fomit-frame-pointer -shared -fpic")?;
     let program = build("plugin", "blocked.c", NO_FRAME_POINTER)?;
     let mut target = Target::start(&program, &["plugin".as_ref(), library.as_os_str()])?;
-    let mut unwinder = Unwinder::new();
-    let mut namer = Namer::new();
-    let before = unwinder.unwind(&target.blocked(libc::SYS_read)?.copy());
-    assert_adjacent(&namer.name(&before).frames, &["plugin", "main"]);
+    let mut reader = Reader::default();
+    let before = reader.unwind(&target.blocked(libc::SYS_read)?.copy());
+    assert_adjacent(&reader.name(target.pid(), &before), &["plugin", "main"]);
 
     target.child.stdin.as_mut().ok_or("no stdin")?.write_all(b"x")?;
-    let (_, after) = resolve_until(&target, libc::SYS_read, "plugin_wait", &mut unwinder, &mut namer)?;
+    let (_, after) = resolve_until(&target, libc::SYS_read, "plugin_wait", &mut reader)?;
     assert_adjacent(&after, &["plugin_wait", "plugin_enter", "plugin", "main"]);
     assert!(after.iter().any(|frame| frame.module.as_deref() == Some(&library)));
     Ok(())
@@ -161,15 +165,15 @@ fn code_that_is_loaded_later() -> Result {
 fn threads_with_the_same_stack() -> Result {
     let program = build("threads", "blocked.c", NO_FRAME_POINTER)?;
     let target = Target::start(&program, &["lock"])?;
-    let mut unwinder = Unwinder::new();
-    let mut namer = Namer::new();
+    let mut reader = Reader::default();
     let mut stacks = Vec::new();
     wait_for_call(target.pid(), target.pid(), libc::SYS_futex)?;
     for thread in threads(target.pid())? {
         wait_for_call(target.pid(), thread, libc::SYS_futex)?;
-        let stack = unwinder.unwind(&capture(target.pid(), thread, 16 * 1024)?.copy());
-        assert_complete(&stack, &namer.name(&stack).frames);
-        stacks.push((thread, (stack.frames.clone(), names(&namer.name(&stack).frames))));
+        let stack = reader.unwind(&capture(target.pid(), thread, 16 * 1024)?.copy());
+        let frames = reader.name(target.pid(), &stack);
+        assert_complete(&stack, &frames);
+        stacks.push((thread, (stack.frames, names(&frames))));
     }
     let folded = fold(stacks);
     let [workers, main] = &*folded else { return Err(format!("{} different stacks", folded.len()).into()) };
@@ -184,16 +188,14 @@ fn a_short_copy_says_so() -> Result {
     let program = build("short", "blocked.c", NO_FRAME_POINTER)?;
     let target = Target::start(&program, &["accept"])?;
     let whole = target.blocked(libc::SYS_accept)?;
-    let mut unwinder = Unwinder::new();
-    let complete = unwinder.unwind(&whole.copy());
+    let mut reader = Reader::default();
+    let complete = reader.unwind(&whole.copy());
     for length in [0, 8, 24, 48, 64] {
         let capture = capture(target.pid(), target.pid(), length)?;
-        let stack = unwinder.unwind(&capture.copy());
-        assert_eq!(stack.end, StackEnd::Truncated(Truncation::CopyEnded(length)));
+        let stack = reader.unwind(&capture.copy());
+        assert_eq!(stack.end, StackEnd::Truncated(Truncation::CopyEnded(length as u64)));
         assert_eq!(stack.frames[..], complete.frames[..stack.frames.len()], "the beginning is right");
     }
-    let (stack, _) = resolve(&capture(target.pid(), target.pid(), 64)?);
-    assert_eq!(stack.end.to_string(), "truncated: the copy of the stack ended after 64 bytes");
     Ok(())
 }
 
@@ -202,7 +204,7 @@ fn endless_recursion_is_cut() -> Result {
     let program = build("recurse", "blocked.c", &format!("{NO_FRAME_POINTER} -fno-optimize-sibling-calls"))?;
     let target = Target::start(&program, &["recurse"])?;
     let (stack, frames) = resolve(&target.blocked(libc::SYS_read)?);
-    assert_eq!(stack.end, StackEnd::Truncated(Truncation::TooDeep(stack.frames.len())));
+    assert_eq!(stack.end, StackEnd::Truncated(Truncation::TooDeep(stack.frames.len() as u64)));
     assert_adjacent(&frames, &["session", "recurse", "recurse", "recurse"]);
     Ok(())
 }
@@ -232,17 +234,17 @@ fn code_made_at_run_time_without_frame_pointer() -> Result {
     let program = build("trampoline", "blocked.c", NO_FRAME_POINTER)?;
     let mut target = Target::start(&program, &["trampoline"])?;
     let capture = target.blocked(libc::SYS_read)?;
-    let mut unwinder = Unwinder::new();
-    let stack = unwinder.unwind(&capture.copy());
-    let frames = Namer::new().name(&stack).frames;
+    let mut reader = Reader::default();
+    let stack = reader.unwind(&capture.copy());
+    let frames = reader.name(capture.pid, &stack);
     let jit = stack.frames.iter().find(|address| address.backing == Backing::Jit).ok_or("no such frame")?;
     assert_adjacent(&frames, &["session", "called_by_jit", &format!("[unknown] 0x{:x}", jit.ip), "jit", "main"]);
     assert_complete(&stack, &frames);
 
-    let mut too_late = Unwinder::new();
-    too_late.unwind(&StackCopy { bytes: &[], ..capture.copy() });
+    let mut too_late = Reader::default();
+    too_late.unwind(&Copied { bytes: Vec::new(), ..capture.copy() });
     target.end()?;
-    assert_eq!(unwinder.unwind(&capture.copy()).end, StackEnd::Complete, "its code was read");
+    assert_eq!(reader.unwind(&capture.copy()).end, StackEnd::Complete, "its code was read");
     assert_eq!(
         too_late.unwind(&capture.copy()).end,
         StackEnd::Truncated(Truncation::NoFramePointer),
@@ -298,8 +300,8 @@ fn functions_of_node() -> Result {
     let flags = ["--perf-basic-prof".as_ref(), "--interpreted-frames-native-stack".as_ref()];
     let script = source("blocked.js");
     let node = Target::start("node".as_ref(), &[flags[0], flags[1], script.as_os_str()])?;
-    let (mut unwinder, mut namer) = (Unwinder::new(), Namer::new());
-    let (stack, frames) = resolve_until(&node, libc::SYS_futex, "takeTurn", &mut unwinder, &mut namer)?;
+    let mut reader = Reader::default();
+    let (stack, frames) = resolve_until(&node, libc::SYS_futex, "takeTurn", &mut reader)?;
     fs::remove_file(format!("/tmp/perf-{}.map", node.pid()))?;
     assert_complete(&stack, &frames);
     let names = names(&frames);

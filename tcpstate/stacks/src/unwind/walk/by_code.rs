@@ -2,13 +2,15 @@
 
 use std::sync::Arc;
 
+use tcpstate_wire::Backing;
+
 use super::{
     Callee, Caller, Walker, remembered,
     walked::{WORD, WalkedStack},
 };
 use crate::{
     arch::{self, CallTarget, Pushed, Regs},
-    unwind::{module::Module, unwound::Backing},
+    unwind::module::Module,
 };
 
 /// How far above the stack pointer a return address is looked for where only code tells, words.
@@ -29,16 +31,16 @@ impl Walker {
         for offset in (0..CODE_WORDS).map(|word| word * WORD) {
             let ip = stack.read(regs.sp().checked_add(offset)?).ok()?;
             // Not worth reading the mappings again: most words are no addresses of code.
-            let backing = stack.space.find(ip.wrapping_sub(1), stack.modules);
+            let backing = stack.known_backing(ip.wrapping_sub(1));
             let (caller, call) = match backing {
-                Some(Backing::Module { module, address }) => (module, address),
+                Some(Backing::Module { module, address }) => (stack.module(module)?, address),
                 Some(_) => {
                     other = true;
                     continue;
                 }
                 None => continue,
             };
-            if !self.is_call(&Backing::Module { module: Arc::clone(&caller), address: call }) {
+            if !self.is_call(&Backing::Module { module: caller.id(), address: call }, stack) {
                 continue;
             }
             if caller.is_entry(call) {
@@ -53,12 +55,12 @@ impl Walker {
             other = true;
             let Some(target) = arch::called(call.wrapping_add(1), |at| caller.code(at)) else { continue };
             let start = match target {
-                CallTarget::Here(start) if caller == *module => start,
+                CallTarget::Here(start) if caller.id() == module.id() => start,
                 CallTarget::Here(_) => continue,
                 CallTarget::Table(entry) => {
                     let bias = ip.wrapping_sub(call).wrapping_sub(1);
-                    match stack.space.word(entry.wrapping_add(bias)).and_then(|called| stack.backing(called)) {
-                        Some(Backing::Module { module: called, address }) if called == *module => address,
+                    match stack.word(entry.wrapping_add(bias)).and_then(|called| stack.backing(called)) {
+                        Some(Backing::Module { module: called, address }) if called == module.id() => address,
                         _ => continue,
                     }
                 }

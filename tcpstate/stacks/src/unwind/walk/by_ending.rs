@@ -5,14 +5,13 @@
 //! a caller left there: often a frame pointer of one further out, and following it would leave out all frames between,
 //! unseen. So the end of the function is asked first.
 
+use tcpstate_wire::{Backing, Truncation};
+
 use super::{
     Callee, Caller, Walker, by_frame_pointer, no_frame_pointer,
     walked::{WORD, WalkedStack},
 };
-use crate::{
-    arch::{Ending, Regs},
-    unwind::{end::Truncation, unwound::Backing},
-};
+use crate::arch::{Ending, Regs};
 
 impl Walker {
     pub(super) fn by_ending(
@@ -21,13 +20,13 @@ impl Walker {
         regs: &mut Regs,
         stack: &mut WalkedStack<'_>,
     ) -> Result<Caller, Truncation> {
-        match stack.space.ending(callee.address.ip) {
-            Some(Ending::FramePointer) => by_frame_pointer(callee, regs, stack),
+        match stack.ending(callee.address.ip) {
+            Some(Ending::FramePointer) => by_frame_pointer(callee, &None, regs, stack),
             Some(Ending::StackPointer { return_address, saved_fp }) => {
                 let at = regs.sp().checked_add(return_address).ok_or(Truncation::OffStack)?;
                 let ip = stack.read(at)?;
                 if !self.may_be_returned_to(ip, stack) {
-                    return Err(no_frame_pointer(&callee.address.backing));
+                    return Err(no_frame_pointer(callee.address.backing));
                 }
                 if let Some(offset) = saved_fp {
                     regs.set_bp(stack.read(regs.sp().checked_add(offset).ok_or(Truncation::OffStack)?)?);
@@ -49,11 +48,11 @@ impl Walker {
     ) -> Result<Caller, Truncation> {
         let sp = regs.sp();
         let fp = regs.bp();
-        let caller = by_frame_pointer(callee, regs, stack)?;
+        let caller = by_frame_pointer(callee, &None, regs, stack)?;
         let mut at = sp;
         while at <= fp {
             if self.may_be_returned_to(stack.read(at)?, stack) {
-                return Err(no_frame_pointer(&callee.address.backing));
+                return Err(no_frame_pointer(callee.address.backing));
             }
             at += WORD;
         }
@@ -64,7 +63,7 @@ impl Walker {
     /// one of its own choice (`TemplateTable::prepare_invoke()`, JDK 17).
     fn may_be_returned_to(&mut self, ip: u64, stack: &mut WalkedStack<'_>) -> bool {
         match stack.backing(ip.wrapping_sub(1)) {
-            Some(backing @ Backing::Module { .. }) => self.is_call(&backing),
+            Some(backing @ Backing::Module { .. }) => self.is_call(&backing, stack),
             Some(_) => true,
             None => false,
         }

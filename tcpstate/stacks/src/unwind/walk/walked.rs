@@ -1,10 +1,13 @@
 //! The stack under way: its words, and whose code an address is.
 
-use std::mem;
+use std::{mem, sync::Arc};
+
+use tcpstate_wire::{Backing, ModuleId, StackCopy, Truncation};
 
 use crate::{
-    copy::StackCopy,
-    unwind::{end::Truncation, module::Modules, space::Space, unwound::Backing},
+    arch::Ending,
+    supplier::{Supplier, memory},
+    unwind::{module::Module, modules::Modules, space::Space},
 };
 
 /// Size of an address, bytes.
@@ -14,27 +17,53 @@ const STACK_SIZE: u64 = 8 * 1024 * 1024;
 
 /// The stack that is followed, and what tells whose code its addresses are.
 pub(super) struct WalkedStack<'a> {
-    pub(super) copy: &'a StackCopy<'a>,
+    pub(super) copy: &'a StackCopy,
     pub(super) space: &'a mut Space,
-    pub(super) modules: &'a mut Modules,
+    modules: &'a mut Modules,
+    pub(super) supplier: &'a mut dyn Supplier,
     /// Whether its mappings were read again for this stack.
     refreshed: bool,
 }
 
 impl<'a> WalkedStack<'a> {
-    pub(super) fn new(copy: &'a StackCopy<'a>, space: &'a mut Space, modules: &'a mut Modules) -> Self {
-        Self { copy, space, modules, refreshed: false }
+    pub(super) fn new(
+        copy: &'a StackCopy,
+        space: &'a mut Space,
+        modules: &'a mut Modules,
+        supplier: &'a mut dyn Supplier,
+    ) -> Self {
+        Self { copy, space, modules, supplier, refreshed: false }
+    }
+
+    /// What the code at an address belongs to, as far as the mappings are known.
+    pub(super) fn known_backing(&mut self, address: u64) -> Option<Backing> {
+        self.space.find(address, self.modules, self.supplier)
     }
 
     /// What the code at an address belongs to.
     pub(super) fn backing(&mut self, address: u64) -> Option<Backing> {
-        self.space.find(address, self.modules).or_else(|| {
+        self.known_backing(address).or_else(|| {
             if mem::replace(&mut self.refreshed, true) {
                 return None;
             }
-            self.space.refresh();
-            self.space.find(address, self.modules)
+            self.space.refresh(self.supplier);
+            self.known_backing(address)
         })
+    }
+
+    /// The module that has this number.
+    pub(super) fn module(&mut self, id: ModuleId) -> Option<Arc<Module>> {
+        self.modules.again(id, self.supplier)
+    }
+
+    /// How the function gives back its frame that goes on at an address.
+    pub(super) fn ending(&mut self, ip: u64) -> Option<Ending> {
+        self.space.ending(ip, self.supplier)
+    }
+
+    /// A word of the memory of the process, while that lasts.
+    pub(super) fn word(&mut self, address: u64) -> Option<u64> {
+        memory(self.supplier, address, WORD as u32).try_into().ok().map(u64::from_le_bytes)
     }
 
     /// The word at an address of the copy.
@@ -54,6 +83,6 @@ impl<'a> WalkedStack<'a> {
         let length = self.copy.bytes.len();
         let end = self.copy.registers.sp.saturating_add(length as u64);
         let is_beyond = (end.saturating_sub(WORD)..end.saturating_add(STACK_SIZE)).contains(&address);
-        if self.copy.may_go_on && is_beyond { Truncation::CopyEnded(length) } else { Truncation::OffStack }
+        if self.copy.may_go_on && is_beyond { Truncation::CopyEnded(length as u64) } else { Truncation::OffStack }
     }
 }
