@@ -31,7 +31,7 @@ fn transition(n: u64, kind: u32) -> TransitionRecord {
     record.in_old_ns = n * 98_765;
     record.cookie = n + 1;
     record.skaddr = 0xffff_8881_0000_0000 + n * 0x940;
-    record.owner = TaskRecord { tgid, tid: tgid, comm: *b"nginx: worker\0\0\0" };
+    record.owner = TaskRecord { tgid, tid: tgid, comm: *b"nginx: worker\0\0\0", start_ns: 1 };
     record.netns = 4_026_531_840;
     record.local_port = 443;
     record.remote_port = (n % 60_000) as u16;

@@ -3,6 +3,7 @@
 //! Ten million events while a million sockets are open, and a report of that million.
 
 use std::{
+    collections::BTreeMap,
     hint::black_box,
     net::{IpAddr, Ipv4Addr},
     num::NonZeroU64,
@@ -43,14 +44,14 @@ fn process(n: u64) -> u32 {
 }
 
 fn entered(n: u64, at: u64) -> LeakEvent {
-    let owner = Some(Owner { pid: process(n), tid: n as u32, comm: COMM, source: OwnerSource::Accept });
+    let owner = Some(Owner { pid: process(n), tid: n as u32, comm: COMM, source: OwnerSource::Accept, start: None });
     LeakEvent::Entered { at: MonotonicNs(at), facts: facts(n), owner, opened: Some(PlaceId(n % 100)) }
 }
 
 /// A life that ends well: FIN, read, close.
 fn live(leaks: &mut Leaks, n: u64, at: u64) {
     let socket = facts(n).id;
-    let by = Actor { pid: process(n), tid: n as u32, comm: COMM };
+    let by = Actor { pid: process(n), tid: n as u32, comm: COMM, start: None };
     let moment = MonotonicNs(at + 1_000);
     leaks.push(&entered(n, at));
     leaks.push(&LeakEvent::EofRead { at: moment, socket, by, place: Some(PlaceId(101)) });
@@ -82,6 +83,7 @@ fn snapshot() -> Snapshot {
             last_data_recv_ms: 9_000,
             last_ack_recv_ms: 8_000,
             last_data_sent_ms: 9_000,
+            traffic: None,
         }),
         holders: vec![Holder { pid: process(n), fd: n as u32 }],
         awaited_by: None,
@@ -92,6 +94,7 @@ fn snapshot() -> Snapshot {
         sockets: (0..SOCKETS).map(found).collect(),
         listeners: Vec::new(),
         processes: Vec::new(),
+        starts: BTreeMap::new(),
     }
 }
 

@@ -2,6 +2,7 @@
 
 pub mod doctor;
 pub mod dwell;
+pub mod event_loop;
 pub mod leaks;
 pub mod stack_book;
 pub mod states;

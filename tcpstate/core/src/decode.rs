@@ -20,7 +20,7 @@ use tcpstate_common::{
 };
 
 use crate::model::{
-    Comm, Dwell, Endpoint, Family, MonotonicNs, Owner, OwnerSource, Protocol, SocketId, State, Transition,
+    Comm, Dwell, Endpoint, Family, MonotonicNs, Owner, OwnerSource, ProcessStart, Protocol, SocketId, State, Transition,
 };
 
 /// A record that is not what this program writes into its ring buffer: a bug, never the user's fault.
@@ -60,20 +60,23 @@ pub fn transition(record: &[u8]) -> Result<Transition, DecodeError> {
 /// The transition of a record, whatever kind of record it is in.
 fn to_transition(raw: &event::TransitionRecord) -> Result<Transition, DecodeError> {
     let family = family(raw.family)?;
+    let owner = owner(&raw.owner, raw.owner_source);
+    let old = State::from(raw.old_state);
+    let in_old = if raw.flags & FLAG_NO_DWELL != 0 {
+        Dwell::Unknown
+    } else if raw.flags & FLAG_AT_LEAST != 0 {
+        Dwell::AtLeast(raw.in_old_ns)
+    } else {
+        Dwell::Exact(raw.in_old_ns)
+    };
     Ok(Transition {
         at: MonotonicNs(raw.ts_ns),
         socket: socket_id(raw.cookie, raw.skaddr),
         id: NonZeroU64::new(raw.id),
-        old: State::from(raw.old_state),
+        old,
         new: State::from(raw.new_state),
-        in_old: if raw.flags & FLAG_NO_DWELL != 0 {
-            Dwell::Unknown
-        } else if raw.flags & FLAG_AT_LEAST != 0 {
-            Dwell::AtLeast(raw.in_old_ns)
-        } else {
-            Dwell::Exact(raw.in_old_ns)
-        },
-        owner: owner(&raw.owner, raw.owner_source),
+        in_old: in_old.unless_meaningless(old, owner.as_ref()),
+        owner,
         family,
         protocol: protocol(raw.protocol),
         local: endpoint(family, raw.local_addr, raw.local_port),
@@ -118,7 +121,8 @@ fn owner(raw: &event::TaskRecord, source: u8) -> Option<Owner> {
         owner_source::SNAPSHOT => OwnerSource::Snapshot,
         _ => return None,
     };
-    Some(Owner { pid: raw.tgid, tid: raw.tid, comm: Comm(raw.comm), source })
+    let start = ProcessStart::from_ns(raw.start_ns);
+    Some(Owner { pid: raw.tgid, tid: raw.tid, comm: Comm(raw.comm), source, start })
 }
 
 fn endpoint(family: Family, addr: Address, port: u16) -> Endpoint {
@@ -149,7 +153,12 @@ mod tests {
             cookie: 77,
             skaddr: 0xffff_8880_0000_1000,
             cgroup_id: 1,
-            owner: event::TaskRecord { tgid: 4_242, tid: 4_243, comm: *b"nginx\0\0\0\0\0\0\0\0\0\0\0" },
+            owner: event::TaskRecord {
+                tgid: 4_242,
+                tid: 4_243,
+                comm: *b"nginx\0\0\0\0\0\0\0\0\0\0\0",
+                start_ns: 7_000,
+            },
             netns: 4_026_531_840,
             uid: 33,
             local_addr: [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 127, 0, 0, 6],
@@ -175,6 +184,7 @@ mod tests {
         assert_eq!(seen.in_old, Dwell::Exact(1_234));
         let owner = seen.owner.expect("an owner");
         assert_eq!((owner.pid, owner.tid, owner.comm.bytes()), (4_242, 4_243, &b"nginx"[..]));
+        assert_eq!(owner.start, ProcessStart::from_ns(7_000));
         assert_eq!(seen.local, Endpoint { addr: IpAddr::V4(Ipv4Addr::new(127, 0, 0, 6)), port: 80 });
         assert_eq!(seen.remote.addr, IpAddr::V4(Ipv4Addr::new(127, 0, 0, 7)));
         assert_eq!((seen.netns, seen.uid), (4_026_531_840, 33));

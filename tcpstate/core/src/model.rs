@@ -1,13 +1,15 @@
 //! What was observed, in user-space types. No I/O and no knowledge of the kernel's record format.
 
+pub mod activity;
 pub mod census;
 pub mod doctor;
 pub mod event;
 pub mod leak;
 pub mod probes;
+pub mod scope;
 pub mod stack;
 
-use std::{fmt, net::IpAddr, num::NonZeroU64};
+use std::{collections::BTreeMap, fmt, net::IpAddr, num::NonZeroU64};
 
 use tcpstate_common::{COMM_LEN, state::TcpState};
 
@@ -22,6 +24,14 @@ pub struct SocketId {
     pub cookie: Option<NonZeroU64>,
     /// Address of the `struct sock`.
     pub skaddr: u64,
+}
+
+impl SocketId {
+    /// Whether both may tell of one socket, where they tell of one address: of what has no cookie nobody can say that it is another.
+    #[must_use]
+    pub fn may_be(self, other: Self) -> bool {
+        !matches!((self.cookie, other.cookie), (Some(one), Some(other)) if one != other)
+    }
 }
 
 /// A TCP state, or the number of one that this program does not know.
@@ -80,14 +90,14 @@ pub enum Protocol {
 /// One end of a connection. The address is `::ffff:a.b.c.d` only where the socket is an IPv6 one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Endpoint {
-    /// Address.
+    /// Address; of a link-local one with its link, as [`scope`] says.
     pub addr: IpAddr,
     /// Port; 0 when unbound or without a peer.
     pub port: u16,
 }
 
 /// Name of a thread as its process set it: arbitrary bytes, never shown without escaping.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Comm(pub [u8; COMM_LEN]);
 
 impl Comm {
@@ -114,7 +124,8 @@ pub enum OwnerSource {
     Accept,
     /// It called `listen()`: on this socket, or on the one whose backlog holds this connection.
     Listen,
-    /// It held a descriptor when the tracer started.
+    /// It held a descriptor when the tracer started, or, with filters by process, when that was found later; or, of a listener, when
+    /// the owner before it was found to have exited. Who opened the socket is not known.
     Snapshot,
 }
 
@@ -131,6 +142,49 @@ impl OwnerSource {
     }
 }
 
+/// When a process began, nanoseconds of `CLOCK_BOOTTIME` as the kernel keeps it (`task_struct.start_boottime`). Tells it from an earlier
+/// and a later one with the same number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ProcessStart(pub NonZeroU64);
+
+impl ProcessStart {
+    /// That of the kernel, where 0 stands for none.
+    #[must_use]
+    pub fn from_ns(ns: u64) -> Option<Self> {
+        NonZeroU64::new(ns).map(Self)
+    }
+
+    /// Nanoseconds; 0 for none.
+    #[must_use]
+    pub fn to_ns(start: Option<Self>) -> u64 {
+        start.map_or(0, |Self(ns)| ns.get())
+    }
+}
+
+/// A process. Its number alone is no identity: the kernel gives it to another one when this one has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ProcessId {
+    /// Process id (thread-group id), in the initial pid namespace.
+    pub pid: u32,
+    /// When it began; `None` in recordings that do not say.
+    pub start: Option<ProcessStart>,
+}
+
+impl ProcessId {
+    /// Whether both are one process, as far as is known: where a start is missing, the number has to do.
+    #[must_use]
+    pub fn is(self, other: Self) -> bool {
+        self.pid == other.pid && (self.start == other.start || self.start.is_none() || other.start.is_none())
+    }
+
+    /// What is known of it. Of one number there is one process at a time.
+    #[must_use]
+    pub fn find<T>(self, known: &BTreeMap<Self, T>) -> Option<&T> {
+        let of_number = known.range(Self { start: None, ..self }..).take_while(|(other, _)| other.pid == self.pid);
+        of_number.into_iter().find(|&(&other, _)| other.is(self)).map(|(_, known)| known)
+    }
+}
+
 /// The process that opened a socket. Ids are those of the initial pid namespace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Owner {
@@ -142,6 +196,16 @@ pub struct Owner {
     pub comm: Comm,
     /// How this is known.
     pub source: OwnerSource,
+    /// When the process began.
+    pub start: Option<ProcessStart>,
+}
+
+impl Owner {
+    /// The process.
+    #[must_use]
+    pub fn process(&self) -> ProcessId {
+        ProcessId { pid: self.pid, start: self.start }
+    }
 }
 
 /// Time spent in a state, nanoseconds.
@@ -153,6 +217,19 @@ pub enum Dwell {
     AtLeast(u64),
     /// Nothing is known.
     Unknown,
+}
+
+impl Dwell {
+    /// The time in a state, unless it says nothing of what the state stands for.
+    ///
+    /// A handshake waits in a request socket, of which no transition tells. The socket that it becomes passes SYN_RECV while the
+    /// last acknowledgement is looked at (`tcp_check_req()` and `tcp_child_process()`, `net/ipv4/tcp_minisocks.c`, Linux 6.18): its
+    /// time there is no part of the handshake. Only what connects may stay there, when both ends connect at once.
+    #[must_use]
+    pub fn unless_meaningless(self, old: State, owner: Option<&Owner>) -> Self {
+        let connected = owner.is_some_and(|owner| owner.source == OwnerSource::Connect);
+        if old == State::Known(TcpState::SynRecv) && !connected { Self::Unknown } else { self }
+    }
 }
 
 /// Time in a state, or since something began, nanoseconds. Both are the same when the beginning was seen.
@@ -220,4 +297,13 @@ pub struct Totals {
     pub map_full: u64,
     /// Transitions with an unknown state number.
     pub unknown_state: u64,
+}
+
+/// Transitions that the kernel ran no tracing program for: nobody knows how many there are, but what came after shows some.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Unseen {
+    /// At least so many.
+    pub transitions: u64,
+    /// Of so many sockets.
+    pub sockets: u64,
 }

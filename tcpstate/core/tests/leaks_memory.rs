@@ -2,6 +2,7 @@
 
 use std::{
     alloc::System,
+    collections::BTreeMap,
     net::{IpAddr, Ipv6Addr},
     num::NonZeroU64,
     time::{Duration, Instant},
@@ -48,19 +49,19 @@ fn facts(n: u64) -> SocketFacts {
 
 fn entered(n: u64, at: MonotonicNs) -> LeakEvent {
     let pid = process(n);
-    let owner = Some(Owner { pid, tid: n as u32, comm: COMM, source: OwnerSource::Accept });
+    let owner = Some(Owner { pid, tid: n as u32, comm: COMM, source: OwnerSource::Accept, start: None });
     LeakEvent::Entered { at, facts: facts(n), owner, opened: Some(PlaceId(n % 100)) }
 }
 
 fn read(n: u64, at: MonotonicNs) -> LeakEvent {
-    let by = Actor { pid: process(n), tid: n as u32, comm: COMM };
+    let by = Actor { pid: process(n), tid: n as u32, comm: COMM, start: None };
     LeakEvent::EofRead { at, socket: facts(n).id, by, place: Some(PlaceId(100 + n % 100)) }
 }
 
 /// Its leaving and its end.
 fn closed(n: u64, at: MonotonicNs) -> [LeakEvent; 2] {
     let (socket, new) = (facts(n).id, State::Known(TcpState::LastAck));
-    let by = Actor { pid: 1, tid: 1, comm: COMM };
+    let by = Actor { pid: 1, tid: 1, comm: COMM, start: None };
     [LeakEvent::Left { at, socket, new, closed: Some((by, Some(PlaceId(200)))) }, LeakEvent::Destroyed { at, socket }]
 }
 
@@ -79,6 +80,7 @@ fn found(n: u64) -> FoundSocket {
             last_data_recv_ms: 9_000,
             last_ack_recv_ms: 8_000,
             last_data_sent_ms: 9_000,
+            traffic: None,
         }),
         holders: vec![Holder { pid: process(n), fd: n as u32 }],
         awaited_by: None,
@@ -103,6 +105,7 @@ fn a_million_sockets() {
         sockets: (0..SOCKETS).map(found).collect(),
         listeners: Vec::new(),
         processes: Vec::new(),
+        starts: BTreeMap::new(),
     };
     let begun = Instant::now();
     let reconciled = leaks.reconcile(&snapshot);

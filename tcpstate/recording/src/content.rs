@@ -7,16 +7,17 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use tcpstate_core::{
     aggregate::leaks::LeakOptions,
     model::{
-        MonotonicNs, Totals,
+        MonotonicNs, Totals, Unseen,
+        activity::Activity,
         census::Census,
         event::Event,
-        leak::{FoundSocket, LeakLosses, PlaceId, Snapshot},
+        leak::{FoundSocket, LeakLosses, PlaceId, Snapshot, Traffic},
         probes::Probes,
         stack::{Sleepers, Stack},
     },
 };
 
-pub use self::census::{CensusPart, CensusRest};
+pub use self::census::{CensusGaps, CensusPart, CensusRest};
 use super::frame::FrameKind;
 
 /// What a frame says.
@@ -28,6 +29,10 @@ pub enum Content {
     Events(Vec<Event>),
     /// Some sockets of a snapshot; the [`Checkpoint`] that follows makes it whole.
     Sockets(Vec<FoundSocket>),
+    /// How much has come and gone on the sockets of the [`Content::Sockets`] before, in their order; `None` of those without queues.
+    Traffic(Vec<Option<Traffic>>),
+    /// What the threads of leaking processes did at the moment of the [`Content::Checkpoint`] that follows.
+    Activities(BTreeMap<u32, Activity>),
     /// How things stood.
     Checkpoint(Box<Checkpoint>),
     /// Stacks with names by place, in ascending order of places; a later one of the same place takes its place.
@@ -36,8 +41,12 @@ pub enum Content {
     Names(Names),
     /// What was counted.
     Counts(Counts),
+    /// What was not handed to the recorder by the kernel, since the recording began; before the counts that it belongs to.
+    Unseen(Unseen),
     /// Some sockets of a census; the [`CensusRest`] that follows makes it whole.
     CensusPart(CensusPart),
+    /// Why a census does not have every process; the [`CensusRest`] that follows is of the same census.
+    CensusGaps(CensusGaps),
     /// The rest of a census.
     Census(Box<CensusRest>),
     /// The end: the last frame of a recording that was ended, not cut off.
@@ -45,11 +54,12 @@ pub enum Content {
 }
 
 impl Content {
-    /// The contents that a census is written as: its parts, then the rest. Of sockets what is counted is kept, not which they are:
+    /// The contents that a census is written as: its parts, what it lacks, then the rest. Of sockets what is counted is kept, not which they are:
     /// neither their cookies nor their order.
     pub fn of_census(census: Census, now: MonotonicNs) -> impl Iterator<Item = Self> {
-        let (parts, rest) = CensusRest::split(census, now);
-        parts.into_iter().map(Self::CensusPart).chain([Self::Census(Box::new(rest))])
+        let (parts, gaps, rest) = CensusRest::split(census, now);
+        let rest = gaps.map(Self::CensusGaps).into_iter().chain([Self::Census(Box::new(rest))]);
+        parts.into_iter().map(Self::CensusPart).chain(rest)
     }
 
     /// What kind of frame says this.
@@ -59,11 +69,15 @@ impl Content {
             Self::Start(_) => FrameKind::Start,
             Self::Events(_) => FrameKind::Events,
             Self::Sockets(_) => FrameKind::Sockets,
+            Self::Traffic(_) => FrameKind::Traffic,
+            Self::Activities(_) => FrameKind::Activities,
             Self::Checkpoint(_) => FrameKind::Checkpoint,
             Self::Stacks(_) => FrameKind::Stacks,
             Self::Names(_) => FrameKind::Names,
             Self::Counts(_) => FrameKind::Counts,
+            Self::Unseen(_) => FrameKind::Unseen,
             Self::CensusPart(_) => FrameKind::CensusPart,
+            Self::CensusGaps(_) => FrameKind::CensusGaps,
             Self::Census(_) => FrameKind::Census,
             Self::End(_) => FrameKind::End,
         }
@@ -104,6 +118,12 @@ impl Start {
     #[must_use]
     pub fn leak_options(&self, older_than: Duration) -> LeakOptions {
         LeakOptions::seen_by(&self.probes.hooks, older_than)
+    }
+
+    /// Whether it was recorded with filters by process.
+    #[must_use]
+    pub fn is_filtered_by_process(&self) -> bool {
+        self.filters.iter().any(|filter| filter.starts_with("--pid") || filter.starts_with("--comm"))
     }
 }
 

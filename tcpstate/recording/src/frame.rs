@@ -4,6 +4,8 @@ use std::io;
 
 use thiserror::Error;
 
+use crate::budget::Exceeded;
+
 /// Bytes before the payload of a frame.
 pub(crate) const FRAME_HEADER: usize = 16;
 /// Most bytes of a payload, compressed or not: what a reader has to have room for.
@@ -39,15 +41,43 @@ pub enum FrameKind {
     CensusPart = 9,
     /// [`Content::Census`](crate::Content::Census).
     Census = 10,
+    /// [`Content::Unseen`](crate::Content::Unseen).
+    Unseen = 11,
+    /// [`Content::Traffic`](crate::Content::Traffic).
+    Traffic = 12,
+    /// [`Content::Activities`](crate::Content::Activities).
+    Activities = 13,
+    // 14 is below: it has no content of its own.
+    /// [`Content::CensusGaps`](crate::Content::CensusGaps).
+    CensusGaps = 15,
 }
 
+/// The kind of a frame that says of the processes in the next one what that does not: no content of its own.
+pub(crate) const PROCESSES: u16 = 14;
+
 impl FrameKind {
+    /// Every kind.
+    pub const ALL: [Self; 14] = [
+        Self::Start,
+        Self::Events,
+        Self::Sockets,
+        Self::Checkpoint,
+        Self::Stacks,
+        Self::Names,
+        Self::Counts,
+        Self::End,
+        Self::CensusPart,
+        Self::Census,
+        Self::Unseen,
+        Self::Traffic,
+        Self::Activities,
+        Self::CensusGaps,
+    ];
+
     /// The kind of this number, if it is known.
     #[must_use]
     pub fn from_number(number: u16) -> Option<Self> {
-        use FrameKind::{Census, CensusPart, Checkpoint, Counts, End, Events, Names, Sockets, Stacks, Start};
-        let all = [Start, Events, Sockets, Checkpoint, Stacks, Names, Counts, End, CensusPart, Census];
-        all.into_iter().find(|&kind| kind as u16 == number)
+        Self::ALL.into_iter().find(|&kind| kind as u16 == number)
     }
 }
 
@@ -63,6 +93,12 @@ pub enum FrameError {
     /// Longer than any that is written.
     #[error("a frame of {0} bytes, and none is longer than {MAX_PAYLOAD}")]
     TooLong(u64),
+    /// It takes more memory than its file may.
+    #[error(
+        "a frame that takes much more memory than its file has bytes, as none does that is written: the file may have been made to do \
+         harm"
+    )]
+    TooMuch,
     /// Its content is none that is written.
     #[error("a frame that does not decode: {0}")]
     Content(String),
@@ -73,7 +109,7 @@ pub enum FrameError {
 /// # Errors
 ///
 /// When the payload is longer than a reader takes, or there is no memory to compress it.
-pub(crate) fn write(out: &mut Vec<u8>, kind: FrameKind, payload: &[u8]) -> io::Result<()> {
+pub(crate) fn write(out: &mut Vec<u8>, kind: u16, payload: &[u8]) -> io::Result<()> {
     if payload.len() > MAX_PAYLOAD {
         return Err(io::Error::other(FrameError::TooLong(payload.len() as u64)));
     }
@@ -82,7 +118,7 @@ pub(crate) fn write(out: &mut Vec<u8>, kind: FrameKind, payload: &[u8]) -> io::R
     let mut header = [0; FRAME_HEADER];
     header[..4].copy_from_slice(&length(&compressed)?.to_le_bytes());
     header[4..8].copy_from_slice(&length(payload)?.to_le_bytes());
-    header[8..10].copy_from_slice(&(kind as u16).to_le_bytes());
+    header[8..10].copy_from_slice(&kind.to_le_bytes());
     let checksum = checksum(&header, &compressed);
     header[12..].copy_from_slice(&checksum.to_le_bytes());
     out.extend_from_slice(&header);
@@ -105,6 +141,12 @@ pub(crate) struct FrameHeader {
     pub(crate) payload: usize,
     /// Its [`FrameKind`] by number.
     pub(crate) kind: u16,
+}
+
+impl From<Exceeded> for FrameError {
+    fn from(Exceeded: Exceeded) -> Self {
+        Self::TooMuch
+    }
 }
 
 impl FrameHeader {
@@ -159,7 +201,7 @@ mod tests {
     #[test]
     fn every_flipped_bit_is_noticed() {
         let mut frame = Vec::new();
-        write(&mut frame, FrameKind::Checkpoint, b"some payload, some payload").expect("small");
+        write(&mut frame, FrameKind::Checkpoint as u16, b"some payload, some payload").expect("small");
         assert_eq!(open(&frame).as_deref(), Ok(&b"some payload, some payload"[..]));
         for bit in 0..frame.len() * 8 {
             let mut bad = frame.clone();

@@ -11,15 +11,23 @@ pub struct Frames {
 }
 
 impl Frames {
-    /// Appends a frame, all of it or nothing.
+    /// Appends the frame of a content, and before it what that does not say of its processes; all of it or nothing.
     ///
     /// # Errors
     ///
     /// When there is more in it than a reader takes, or no memory.
     pub fn push(&mut self, content: Content) -> io::Result<()> {
         let kind = content.kind();
+        let processes = v1::ProcessesV1::payload(&content).map_err(io::Error::other)?;
         let payload = v1::encode(content).map_err(io::Error::other)?;
-        frame::write(&mut self.bytes, kind, &payload)
+        let before = self.bytes.len();
+        let written = processes
+            .map_or(Ok(()), |processes| frame::write(&mut self.bytes, frame::PROCESSES, &processes))
+            .and_then(|()| frame::write(&mut self.bytes, kind as u16, &payload));
+        if written.is_err() {
+            self.bytes.truncate(before);
+        }
+        written
     }
 
     /// Bytes of them all.

@@ -3,8 +3,9 @@
 use std::io::{self, Read};
 
 use super::{
+    budget::Budget,
     content::Content,
-    frame::{FRAME_HEADER, FrameError, FrameHeader, FrameKind},
+    frame::{FRAME_HEADER, FrameError, FrameHeader, FrameKind, PROCESSES},
     header::{HEADER, HeaderError, Version, version},
     v1,
 };
@@ -39,6 +40,8 @@ pub struct Reader<R> {
     skipped: u64,
     /// Kinds that are checked, but not decoded.
     unwanted: Vec<FrameKind>,
+    /// What it may still take.
+    budget: Budget,
 }
 
 impl<R: Read> Reader<R> {
@@ -51,7 +54,7 @@ impl<R: Read> Reader<R> {
         let mut header = Vec::with_capacity(HEADER);
         input.by_ref().take(HEADER as u64).read_to_end(&mut header)?;
         let version = version(&header)?;
-        Ok(Self { input, version, offset: HEADER as u64, skipped: 0, unwanted: Vec::new() })
+        Ok(Self { input, version, offset: HEADER as u64, skipped: 0, unwanted: Vec::new(), budget: Budget::new() })
     }
 
     /// Passes over frames of these kinds, once their checksums are seen to match.
@@ -79,6 +82,7 @@ impl<R: Read> Reader<R> {
     ///
     /// When there is another one that cannot be read. Nothing more should be read then.
     pub fn frame(&mut self) -> Result<Option<Content>, ReadError> {
+        let mut processes = None;
         loop {
             let offset = self.offset;
             let failed = |error| ReadError::Frame { offset, error };
@@ -92,20 +96,44 @@ impl<R: Read> Reader<R> {
             }
             header.check(&compressed).map_err(failed)?;
             self.offset += (FRAME_HEADER + compressed.len()) as u64;
+            self.budget.begin_frame(FRAME_HEADER + compressed.len());
+            if header.kind == PROCESSES {
+                processes =
+                    Some(self.open(&header, &compressed).and_then(|payload| self.processes(&payload)).map_err(failed)?);
+                continue;
+            }
+            // Of the frame right before.
+            let processes = processes.take();
             match FrameKind::from_number(header.kind) {
                 Some(kind) if self.unwanted.contains(&kind) => {}
                 Some(kind) => {
-                    let content = header.open(&compressed).and_then(|payload| self.content(kind, &payload));
-                    return content.map(Some).map_err(failed);
+                    let content = self.open(&header, &compressed).and_then(|payload| self.content(kind, &payload));
+                    let mut content = content.map_err(failed)?;
+                    if let Some(processes) = processes {
+                        processes.complete(&mut content);
+                    }
+                    return Ok(Some(content));
                 }
                 None => self.skipped += 1,
             }
         }
     }
 
-    fn content(&self, kind: FrameKind, payload: &[u8]) -> Result<Content, FrameError> {
+    /// Decompresses a payload, if there is room for it.
+    fn open(&mut self, header: &FrameHeader, compressed: &[u8]) -> Result<Vec<u8>, FrameError> {
+        self.budget.charge(header.payload)?;
+        header.open(compressed)
+    }
+
+    fn content(&mut self, kind: FrameKind, payload: &[u8]) -> Result<Content, FrameError> {
         match self.version {
-            Version::V1 => v1::decode(kind, payload),
+            Version::V1 => v1::decode_within(&mut self.budget, kind, payload),
+        }
+    }
+
+    fn processes(&mut self, payload: &[u8]) -> Result<v1::ProcessesV1, FrameError> {
+        match self.version {
+            Version::V1 => v1::ProcessesV1::read(payload, &mut self.budget),
         }
     }
 

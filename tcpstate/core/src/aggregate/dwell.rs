@@ -1,26 +1,30 @@
 //! How long sockets stay in each state.
 
+mod open;
+
 use std::collections::BTreeMap;
 
 use hdrhistogram::Histogram;
 
-use crate::model::{Dwell, State, Transition};
+use self::open::OpenStays;
+use crate::model::{Dwell, MonotonicNs, State, Transition};
 
 /// Significant decimal digits of the quantiles.
 const DIGITS: u8 = 3;
 /// Quantiles above this are given as this: about 13 days, nanoseconds. The maximum is kept exactly beside the histogram.
 const HIGHEST_NS: u64 = 1 << 50;
 
-/// Time spent in each state, from the transitions out of it.
+/// Time spent in each state: from the transitions out of it, and of those into it that were followed by none.
 #[derive(Clone, Debug, Default)]
 pub struct DwellTable {
     states: BTreeMap<State, StateDwell>,
+    open: OpenStays,
 }
 
 /// What the table says of one state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DwellRow {
-    /// The state that was left.
+    /// The state.
     pub state: State,
     /// Stays of which both ends were seen.
     pub count: u64,
@@ -30,6 +34,10 @@ pub struct DwellRow {
     pub at_least: u64,
     /// The longest lower bound of these, nanoseconds; 0 when there were none.
     pub at_least_max_ns: u64,
+    /// Stays of which the start was seen, and no end. They are not in the distribution either.
+    pub open: u64,
+    /// The longest of these until now, nanoseconds; 0 when there were none.
+    pub open_max_ns: u64,
 }
 
 /// Distribution of exact times, nanoseconds, to three significant digits; the maximum is exact.
@@ -46,8 +54,17 @@ pub struct Quantiles {
 }
 
 impl DwellTable {
-    /// Takes a transition into account. Allocates only when its old state is seen for the first time.
+    /// One for transitions of which only those out of these states, and into them, are told: a mask of
+    /// [`TcpState::bit`](tcpstate_common::state::TcpState::bit).
+    #[must_use]
+    pub fn of_states(states: u32) -> Self {
+        Self { open: OpenStays::of_states(states), ..Self::default() }
+    }
+
+    /// Takes a transition into account. Allocates only when its old state is seen for the first time, and when more sockets are
+    /// open than ever before.
     pub fn record(&mut self, transition: &Transition) {
+        self.open.record(transition);
         match transition.in_old {
             Dwell::Exact(ns) => self.state(transition.old).record(ns),
             Dwell::AtLeast(ns) => self.state(transition.old).record_at_least(ns),
@@ -55,13 +72,33 @@ impl DwellTable {
         }
     }
 
-    /// The states that were left, in the kernel's order; those of unknown number last.
-    pub fn rows(&self) -> impl Iterator<Item = DwellRow> {
-        self.states.iter().map(|(&state, dwell)| dwell.row(state))
+    /// The states that sockets were in, as of a moment, in the kernel's order; those of unknown number last.
+    #[must_use]
+    pub fn rows(&self, now: MonotonicNs) -> Vec<DwellRow> {
+        let mut rows: BTreeMap<State, DwellRow> =
+            self.states.iter().map(|(&state, dwell)| (state, dwell.row(state))).collect();
+        for (state, since) in self.open.stays() {
+            let row = rows.entry(state).or_insert(DwellRow::empty(state));
+            row.open += 1;
+            row.open_max_ns = row.open_max_ns.max(now.0.saturating_sub(since.0));
+        }
+        rows.into_values().collect()
+    }
+
+    /// Stays without an end that found no room: in no row.
+    #[must_use]
+    pub fn not_kept(&self) -> u64 {
+        self.open.not_kept()
     }
 
     fn state(&mut self, state: State) -> &mut StateDwell {
         self.states.entry(state).or_insert_with(StateDwell::new)
+    }
+}
+
+impl DwellRow {
+    fn empty(state: State) -> Self {
+        Self { state, count: 0, exact: None, at_least: 0, at_least_max_ns: 0, open: 0, open_max_ns: 0 }
     }
 }
 
@@ -101,12 +138,12 @@ impl StateDwell {
             max_ns: self.max_ns,
         });
         let Self { at_least, at_least_max_ns, .. } = *self;
-        DwellRow { state, count: self.exact.len(), exact, at_least, at_least_max_ns }
+        DwellRow { count: self.exact.len(), exact, at_least, at_least_max_ns, ..DwellRow::empty(state) }
     }
 }
 
 #[cfg(test)]
-mod tests {
+pub(in crate::aggregate::dwell) mod tests {
     use std::net::{IpAddr, Ipv4Addr};
 
     use proptest::{collection::vec, prelude::*};
@@ -115,14 +152,15 @@ mod tests {
     use super::{DwellRow, DwellTable, HIGHEST_NS, Quantiles};
     use crate::model::{Dwell, Endpoint, Family, MonotonicNs, Protocol, SocketId, State, Transition};
 
-    fn left(old: State, in_old: Dwell) -> Transition {
+    /// A transition of a socket without an id, at the beginning of time.
+    pub(super) fn transition(old: State, new: State, in_old: Dwell) -> Transition {
         let nowhere = Endpoint { addr: IpAddr::V4(Ipv4Addr::UNSPECIFIED), port: 0 };
         Transition {
             at: MonotonicNs(0),
             socket: SocketId { cookie: None, skaddr: 0 },
             id: None,
             old,
-            new: State::Known(TcpState::Close),
+            new,
             in_old,
             owner: None,
             family: Family::Inet,
@@ -135,10 +173,14 @@ mod tests {
         }
     }
 
+    fn left(old: State, in_old: Dwell) -> Transition {
+        transition(old, State::Known(TcpState::Close), in_old)
+    }
+
     fn rows(dwells: impl IntoIterator<Item = (State, Dwell)>) -> Vec<DwellRow> {
         let mut table = DwellTable::default();
         dwells.into_iter().for_each(|(old, dwell)| table.record(&left(old, dwell)));
-        table.rows().collect()
+        table.rows(MonotonicNs(0))
     }
 
     const CLOSE_WAIT: State = State::Known(TcpState::CloseWait);
@@ -148,13 +190,14 @@ mod tests {
         let row =
             rows([Dwell::Exact(7), Dwell::AtLeast(1_000), Dwell::AtLeast(2_000)].map(|dwell| (CLOSE_WAIT, dwell)));
         let exact = Some(Quantiles { p50_ns: 7, p90_ns: 7, p99_ns: 7, max_ns: 7 });
-        assert_eq!(row, [DwellRow { state: CLOSE_WAIT, count: 1, exact, at_least: 2, at_least_max_ns: 2_000 }]);
+        let expected = DwellRow { count: 1, exact, at_least: 2, at_least_max_ns: 2_000, ..DwellRow::empty(CLOSE_WAIT) };
+        assert_eq!(row, [expected]);
     }
 
     #[test]
     fn a_state_without_exact_times_has_no_quantiles() {
         let row = rows([(CLOSE_WAIT, Dwell::AtLeast(5))]);
-        assert_eq!(row, [DwellRow { state: CLOSE_WAIT, count: 0, exact: None, at_least: 1, at_least_max_ns: 5 }]);
+        assert_eq!(row, [DwellRow { at_least: 1, at_least_max_ns: 5, ..DwellRow::empty(CLOSE_WAIT) }]);
         assert_eq!(rows([(CLOSE_WAIT, Dwell::Unknown)]), []);
     }
 

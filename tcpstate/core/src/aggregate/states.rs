@@ -104,7 +104,7 @@ fn holders<'a>(census: &'a Census, socket: &ListedSocket) -> &'a [(u32, u32)] {
 }
 
 fn process(found: &FoundProcess) -> Process {
-    Process { pid: found.pid, comm: found.comm }
+    Process { pid: found.pid, comm: found.comm, start: None }
 }
 
 fn listener(census: &Census, namespace: &FoundNamespace, socket: &ListedSocket, holders: &[(u32, u32)]) -> ListenerRow {

@@ -7,6 +7,10 @@ const SENDING: Duration = Duration::from_secs(5);
 /// Progress so long ago is recent: a send queue without any for longer is stuck.
 const RECENT: Duration = Duration::from_secs(1);
 
+/// A peer that waits, and to which nothing has been sent for longer since its end, is being served no more: what stands between
+/// servers and their clients gives up then (`proxy_read_timeout` of nginx, idle time-outs of load balancers).
+const SERVED: Duration = Duration::from_secs(60);
+
 /// Why a socket is in CLOSE_WAIT, or still has a descriptor after it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Verdict {
@@ -142,9 +146,10 @@ pub struct Evidence {
     pub queues: Option<Queues>,
     /// Whether the receive queue was looked at after the receive that returned 0. Counts only with both.
     pub queues_after_eof_read: bool,
-    /// Whether the peer is a process of this host that has closed its own side only and still has a descriptor.
-    pub awaited: bool,
-    /// Whether the receive queue tells of the FIN: not that of Multipath TCP, whose FIN stays in a subflow.
+    /// When the peer is a process of this host that has closed its own side only and still has a descriptor: how long that
+    /// has waited without anything being sent, nanoseconds; no longer than the truth.
+    pub awaited_ns: Option<u64>,
+    /// Whether an empty receive queue tells of the FIN: not that of Multipath TCP, whose end is never in it.
     pub recv_q_tells: bool,
     /// Whether a thread of a holder is asleep in a send; `None` when nobody has looked.
     pub asleep_in_send: Option<bool>,
@@ -171,9 +176,12 @@ pub fn judge(evidence: &Evidence) -> Verdict {
     if stuck {
         return Verdict::BlockedInSend;
     }
-    let recv_q = evidence.queues.filter(|_| evidence.recv_q_tells).map(|queues| queues.recv_q);
+    // Where the end is not in the queue, one that is empty does not tell whether it was read; data before it still tells that it was
+    // not.
+    let recv_q = evidence.queues.map(|queues| queues.recv_q).filter(|&recv_q| evidence.recv_q_tells || recv_q > 0);
     // Who has not read the request to its end does not work on the answer.
-    if evidence.awaited && recv_q.is_none_or(|recv_q| recv_q == 0) {
+    let served = evidence.awaited_ns.is_some_and(|quiet_ns| quiet_ns <= ns(SERVED));
+    if served && recv_q.is_none_or(|recv_q| recv_q == 0) {
         return Verdict::Sending;
     }
     match recv_q {
@@ -214,6 +222,40 @@ fn send(queues: &Queues) -> SendState {
 /// How many sockets a pool has at most, for it to be taken for one.
 const POOL_SOCKETS: u64 = 256;
 
+/// Data that came with the end and nobody has read, before the FIN.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Remainder {
+    /// How much it is, the FIN aside.
+    pub bytes: u32,
+    /// Whether the program has read something of this connection before.
+    pub read_before: bool,
+    /// How long after data was sent last it came, nanoseconds. Where none was sent: after the connection was made.
+    pub after_sent_ns: u64,
+    /// How long before the FIN it came, nanoseconds; not longer than this.
+    pub before_end_ns: u64,
+}
+
+// Those that are known: close_notify of TLS 23 to 85, GOAWAY of HTTP/2 17 and a reason, 421 of SMTP some 60, connection.close of
+// AMQP some 100, the errors of PostgreSQL (116) and MySQL (some 150), 408 of HTTP 212; under TLS some 50 more. An answer with
+// its headers is mostly longer.
+/// Last words are this long at most, in bytes.
+const LAST_WORDS: u32 = 256;
+/// Last words come at least this long after the last thing that was sent, or they may be the answer to it: half of the shortest idle
+/// time-out, which servers count in seconds.
+const UNASKED: Duration = Duration::from_millis(500);
+/// Last words come at most this long before the FIN: a server may give the client time to answer them (nginx and Go 5 s).
+const FAREWELL: Duration = Duration::from_secs(5);
+
+/// Whether it looks like what a server says before it ends an idle connection.
+#[must_use]
+pub fn is_last_words(remainder: &Remainder) -> bool {
+    remainder.bytes <= LAST_WORDS
+        // Who has read nothing is no client that waits for its next request.
+        && remainder.read_before
+        && u128::from(remainder.after_sent_ns) >= UNASKED.as_nanos()
+        && u128::from(remainder.before_end_ns) <= FAREWELL.as_nanos()
+}
+
 /// What was observed of sockets of one opening stack, all of them [`Verdict::EofUnread`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PoolEvidence {
@@ -221,8 +263,8 @@ pub struct PoolEvidence {
     pub connected: bool,
     /// How many there are.
     pub sockets: u64,
-    /// Most bytes unread; 1 is the FIN alone.
-    pub recv_q_max: u32,
+    /// How many have data unread that are no last words.
+    pub with_data: u64,
     /// Whether their number has not grown; `None` when they have not been observed for long enough.
     pub flat: Option<bool>,
     /// The age of the youngest, nanoseconds.
@@ -238,7 +280,7 @@ pub struct PoolEvidence {
 pub fn is_pool(evidence: &PoolEvidence) -> bool {
     evidence.connected
         && evidence.sockets <= POOL_SOCKETS
-        && evidence.recv_q_max == 1
+        && evidence.with_data == 0
         && evidence.flat == Some(true)
         && evidence.youngest_ns >= evidence.oldest_ns / 2
 }

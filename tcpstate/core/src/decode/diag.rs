@@ -12,7 +12,7 @@ use bytemuck::{Pod, Zeroable};
 use netlink_packet_core::{NLM_F_DUMP, NLM_F_REQUEST, NetlinkBuffer, NlasIterator};
 use tcpstate_common::state::{AF_INET, AF_INET6, TcpState};
 
-use crate::model::{Age, Endpoint, Family, State, census::ListedSocket};
+use crate::model::{Age, Endpoint, Family, State, census::ListedSocket, scope};
 
 /// `SOCK_DIAG_BY_FAMILY` of `include/uapi/linux/sock_diag.h`.
 const BY_FAMILY: u16 = 20;
@@ -187,7 +187,7 @@ fn socket(payload: &[u8]) -> Result<ListedSocket, DiagError> {
     let endpoint = |addr: [u8; 16], port| {
         let addr = match family {
             Family::Inet => IpAddr::from(Ipv4Addr::new(addr[0], addr[1], addr[2], addr[3])),
-            Family::Inet6 => IpAddr::from(Ipv6Addr::from(addr)),
+            Family::Inet6 => scope::on_link(IpAddr::from(Ipv6Addr::from(addr)), message.id.interface),
         };
         Endpoint { addr, port: u16::from_be_bytes(port) }
     };

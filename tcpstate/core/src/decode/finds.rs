@@ -1,10 +1,10 @@
 //! What the iterators of a snapshot find → [`model::leak`](crate::model::leak).
 
-use std::net::IpAddr;
+use std::{collections::BTreeMap, net::IpAddr};
 
-use hashbrown::{HashMap, hash_map::Entry};
+use hashbrown::{HashMap, HashSet, hash_map::Entry};
 use tcpstate_common::{
-    leak::{FOUND_EOF_READ, FOUND_SINCE, FOUND_UNACCEPTED, FoundRecord},
+    leak::{FOUND_EOF_READ, FOUND_SINCE, FOUND_UNACCEPTED, FOUND_WANTED, FoundRecord},
     state::TcpState,
 };
 
@@ -14,8 +14,9 @@ use super::{
     owner,
 };
 use crate::model::{
-    Endpoint, MonotonicNs, State,
+    Endpoint, MonotonicNs, ProcessStart, State,
     leak::{FoundListener, FoundSocket, Holder, SocketFacts},
+    scope,
 };
 
 /// What the iterators found, one entry for each socket.
@@ -23,8 +24,10 @@ use crate::model::{
 pub struct Standing {
     /// Sockets in CLOSE_WAIT, and those that have been.
     pub sockets: Vec<FoundSocket>,
-    /// Listeners with a backlog.
+    /// Listeners with a backlog; where processes are filtered also those without, and those of others as if they had none.
     pub listeners: Vec<FoundListener>,
+    /// When the holders began.
+    pub starts: BTreeMap<u32, ProcessStart>,
 }
 
 /// Puts together what the iterators find: a record for each descriptor, and one for each socket by itself.
@@ -33,6 +36,8 @@ pub struct Finds {
     standing: Standing,
     /// Where each socket is among them, by cookie and address.
     index: HashMap<(u64, u64), usize>,
+    /// The same of listeners, and whether the filters by process want any of their holders.
+    listeners: HashMap<(u64, u64), (usize, bool)>,
     /// Who waits for the other side to close, by the ends of the connection.
     waiting: HashMap<Ends, u32>,
     error: Option<DecodeError>,
@@ -47,15 +52,11 @@ impl Finds {
     }
 
     fn try_add(&mut self, raw: &FoundRecord) -> Result<(), DecodeError> {
+        if let Some(start) = ProcessStart::from_ns(raw.holder_start_ns) {
+            self.standing.starts.insert(raw.holder_tgid, start);
+        }
         if raw.socket.new_state == TcpState::Listen as u8 {
-            self.standing.listeners.push(FoundListener {
-                facts: facts(&raw.socket)?,
-                owner: owner(&raw.socket.owner, raw.socket.owner_source),
-                backlog: raw.recv_q,
-                backlog_limit: raw.send_q,
-                dropped: raw.drops,
-            });
-            return Ok(());
+            return self.add_listener(raw);
         }
         if raw.socket.new_state == TcpState::FinWait2 as u8 {
             self.waiting.insert(ends(&facts(&raw.socket)?), raw.holder_tgid);
@@ -81,6 +82,31 @@ impl Finds {
         Ok(())
     }
 
+    fn add_listener(&mut self, raw: &FoundRecord) -> Result<(), DecodeError> {
+        let listeners = &mut self.standing.listeners;
+        let (place, wanted) = match self.listeners.entry((raw.socket.cookie, raw.socket.skaddr)) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(new) => {
+                listeners.push(FoundListener {
+                    facts: facts(&raw.socket)?,
+                    owner: owner(&raw.socket.owner, raw.socket.owner_source),
+                    holders: Vec::new(),
+                    backlog: raw.recv_q,
+                    backlog_limit: raw.send_q,
+                    dropped: raw.drops,
+                });
+                new.insert((listeners.len() - 1, false))
+            }
+        };
+        *wanted |= raw.socket.flags & FOUND_WANTED != 0;
+        if raw.holder_tgid != 0
+            && let Some(listener) = listeners.get_mut(*place)
+        {
+            listener.holders.push(raw.holder_tgid);
+        }
+        Ok(())
+    }
+
     /// Whether there is a socket that belongs to a program, and no descriptor of it: it is in flight, or a process that has been
     /// visited got it since.
     #[must_use]
@@ -101,6 +127,16 @@ impl Finds {
         }
         drop(self.index);
         let mut standing = self.standing;
+        let wanted: HashSet<usize> =
+            self.listeners.into_values().filter(|&(_, wanted)| wanted).map(|(place, _)| place).collect();
+        for (place, listener) in standing.listeners.iter_mut().enumerate() {
+            if !wanted.contains(&place) {
+                // What waits there is not wanted, but who may have accepted what came from there.
+                listener.backlog = 0;
+            }
+            listener.holders.sort_unstable();
+            listener.holders.dedup();
+        }
         standing.sockets.sort_unstable_by_key(|socket| (socket.facts.id.cookie, socket.facts.id.skaddr));
         for socket in &mut standing.sockets {
             socket.holders.sort_unstable();
@@ -136,7 +172,8 @@ type Ends = (u32, (IpAddr, u16), (IpAddr, u16));
 /// What tells a socket's peer within its network namespace; addresses of IPv4 may be mapped on one side only. Between namespaces
 /// the same addresses may be anybody's.
 fn ends(facts: &SocketFacts) -> Ends {
-    let end = |end: Endpoint| (end.addr.to_canonical(), end.port);
+    // The interfaces at the two ends of a link have different numbers.
+    let end = |end: Endpoint| (scope::split(end.addr.to_canonical()).0, end.port);
     (facts.netns, end(facts.local), end(facts.remote))
 }
 
@@ -146,6 +183,7 @@ mod tests {
     use tcpstate_common::state::AF_INET;
 
     use super::*;
+    use crate::decode::seeds;
 
     fn found(cookie: u64, holder: (u32, u32)) -> FoundRecord {
         let mut found = FoundRecord::zeroed();
@@ -165,6 +203,7 @@ mod tests {
     #[test]
     fn descriptors_of_one_socket_come_together() {
         let records = [found(1, (20, 4)), found(2, (0, 0)), found(1, (10, 5)), found(1, (0, 0)), found(1, (10, 5))];
+        seeds::assert_seed("found", bytemuck::cast_slice(&records));
         let standing = standing(&records);
         let holders: Vec<_> = standing.sockets.iter().map(|socket| socket.holders.clone()).collect();
         assert_eq!(holders, [vec![Holder { pid: 10, fd: 5 }, Holder { pid: 20, fd: 4 }], vec![]]);

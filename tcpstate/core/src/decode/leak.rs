@@ -13,9 +13,9 @@ use tcpstate_common::{
 
 use super::{DecodeError, endpoint, family, owner, protocol, read, socket_id};
 use crate::model::{
-    Comm, MonotonicNs, State,
+    Comm, MonotonicNs, ProcessStart, State,
     event::Event,
-    leak::{Actor, Closing, LeakEvent, PlaceId, SocketFacts, SocketLoad},
+    leak::{Actor, Closing, LeakEvent, PlaceId, SocketFacts, SocketLoad, Traffic},
 };
 
 /// Frequencies of the timer tick that kernels are built with (`CONFIG_HZ`).
@@ -99,9 +99,9 @@ fn closing(raw: &leak::ClosingRecord) -> Result<Closing, DecodeError> {
     })
 }
 
-/// `None` of the parent of Multipath TCP subflows: queues and times are those of the subflows.
+/// `None` of the parent of Multipath TCP subflows where the kernel keeps queues and times of the subflows alone.
 pub(super) fn load(raw: &FoundRecord) -> Option<SocketLoad> {
-    if raw.socket.protocol == IPPROTO_MPTCP {
+    if raw.socket.protocol == IPPROTO_MPTCP && raw.bytes_received == 0 {
         return None;
     }
     let frequency = tick_frequency(raw.jiffies, raw.socket.ts_ns);
@@ -112,6 +112,7 @@ pub(super) fn load(raw: &FoundRecord) -> Option<SocketLoad> {
         last_data_recv_ms: milliseconds(raw.since_data_recv),
         last_ack_recv_ms: milliseconds(raw.since_ack_recv),
         last_data_sent_ms: milliseconds(raw.since_data_sent),
+        traffic: Some(Traffic { received: raw.bytes_received, sent: raw.bytes_sent }),
     })
 }
 
@@ -145,7 +146,8 @@ pub(super) fn place(raw: u64) -> Option<PlaceId> {
 }
 
 fn actor(raw: &event::TaskRecord) -> Option<Actor> {
-    (raw.tgid != 0).then_some(Actor { pid: raw.tgid, tid: raw.tid, comm: Comm(raw.comm) })
+    let start = ProcessStart::from_ns(raw.start_ns);
+    (raw.tgid != 0).then_some(Actor { pid: raw.tgid, tid: raw.tid, comm: Comm(raw.comm), start })
 }
 
 #[cfg(test)]

@@ -109,6 +109,20 @@ pub struct FoundProcess {
 pub struct Gaps {
     /// Network namespaces that could not be entered: name or number, and the reason.
     pub namespaces: Vec<(String, String)>,
-    /// Processes of others, whose network namespace and descriptors were not ours to read.
+    /// Processes whose network namespace and descriptors were not ours to read.
     pub processes: u64,
+    /// Ids of some of these, ascending.
+    pub refused: Vec<u32>,
+    /// Why they were refused, and what it takes; `None` where there are none, or it is not known.
+    pub why: Option<String>,
+    /// Why there may be processes that were not even listed.
+    pub hidden: Option<String>,
+}
+
+impl Gaps {
+    /// Whether everything was looked at.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.namespaces.is_empty() && self.processes == 0 && self.hidden.is_none()
+    }
 }

@@ -50,6 +50,51 @@ pub struct Limit {
     pub hard: Option<u64>,
 }
 
+/// What confines a process that parses what other programs control.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Confinement {
+    /// The kernel ends it for every system call that it does not need.
+    pub seccomp: bool,
+    /// The kernel refuses it every file that it was not handed.
+    pub landlock: bool,
+    /// It runs as a user whom nobody else is.
+    pub stranger: bool,
+    /// Its root directory is empty.
+    pub rootless: bool,
+}
+
+impl Confinement {
+    /// With all that there is.
+    pub const COMPLETE: Self = Self { seccomp: true, landlock: true, stranger: true, rootless: true };
+
+    /// Each part: whether it is there, its name, and what follows without it.
+    #[must_use]
+    pub fn parts(&self) -> [(bool, &'static str, &'static str); 4] {
+        [
+            (
+                self.seccomp,
+                "seccomp",
+                "without CONFIG_SECCOMP_FILTER only its user and its limits hold it, if it is taken over",
+            ),
+            (
+                self.landlock,
+                "Landlock",
+                "without it, as before Linux 5.13, its filter of system calls and its empty root directory keep it from files",
+            ),
+            (
+                self.stranger,
+                "a user of its own",
+                "without CAP_SETUID and CAP_SETGID it is this user, whose other processes may send it signals",
+            ),
+            (
+                self.rootless,
+                "an empty root directory",
+                "without CAP_SYS_CHROOT its calls that ask about files could be asked about paths",
+            ),
+        ]
+    }
+}
+
 /// A line of `sysctl.conf(5)` or `sysctl.d(5)`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Configured {
@@ -82,6 +127,8 @@ pub struct Machine {
     pub nofile: Limit,
     /// The hooks, or why they were not tried.
     pub hooks: Result<Hooks, String>,
+    /// What confines a worker, or why none can be confined.
+    pub sandbox: Result<Confinement, String>,
 }
 
 impl Machine {

@@ -1,10 +1,10 @@
 //! What `tcpstate leaks` observes: events about sockets in CLOSE_WAIT, and snapshots of how things stand.
 
-use std::num::NonZeroU64;
+use std::{collections::BTreeMap, num::NonZeroU64};
 
 use tcpstate_common::counters::Counters;
 
-use super::{Comm, Endpoint, Family, MonotonicNs, Owner, Protocol, SocketId, State};
+use super::{Comm, Endpoint, Family, MonotonicNs, Owner, ProcessId, ProcessStart, Protocol, SocketId, State};
 
 /// A place in a program, as the kernel side tells places apart: process, instruction and return addresses on the stack.
 /// Several ids may unwind to the same stack.
@@ -20,6 +20,16 @@ pub struct Actor {
     pub tid: u32,
     /// Name of the thread at that moment.
     pub comm: Comm,
+    /// When the process began.
+    pub start: Option<ProcessStart>,
+}
+
+impl Actor {
+    /// The process.
+    #[must_use]
+    pub fn process(&self) -> ProcessId {
+        ProcessId { pid: self.pid, start: self.start }
+    }
 }
 
 /// What a socket is, apart from what happens to it.
@@ -160,8 +170,19 @@ pub struct SocketLoad {
     pub last_data_recv_ms: u32,
     /// Milliseconds since an acknowledgement was received last (`tcpi_last_ack_recv`): a lower bound of it.
     pub last_ack_recv_ms: u32,
-    /// Milliseconds since data was sent last (`tcpi_last_data_sent`).
+    /// Milliseconds since data was sent last (`tcpi_last_data_sent`); where nothing was sent, since the connection was made.
     pub last_data_sent_ms: u32,
+    /// How much has come and gone; `None` in a recording that does not have it.
+    pub traffic: Option<Traffic>,
+}
+
+/// How much has come and gone on a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Traffic {
+    /// Bytes received, read or not; the FIN counts as one (`tcpi_bytes_received`).
+    pub received: u64,
+    /// Bytes of data sent, those sent again included (`tcpi_bytes_sent`).
+    pub sent: u64,
 }
 
 /// A socket in CLOSE_WAIT, or one that has been and whose descriptor is still open, as a snapshot found it.
@@ -208,14 +229,26 @@ pub struct FoundHolder {
 pub struct FoundListener {
     /// What it is.
     pub facts: SocketFacts,
-    /// Who listens.
+    /// Who listens: who called `listen()`, or holds the socket since that process has exited.
     pub owner: Option<Owner>,
-    /// Connections waiting to be accepted (`sk_ack_backlog`).
+    /// Every process with a descriptor of it, in order: any of them may accept.
+    pub holders: Vec<u32>,
+    /// Connections waiting to be accepted (`sk_ack_backlog`); 0 where they are not wanted.
     pub backlog: u32,
     /// Most that may wait (`sk_max_ack_backlog`).
     pub backlog_limit: u32,
     /// Connection requests dropped since it was made, mostly for want of room (`sk_drops`, as `ss -m` shows it).
     pub dropped: u32,
+}
+
+impl FoundListener {
+    /// Whether connections with this local end come to it: to its port, and where it listens at one address only, to that.
+    #[must_use]
+    pub fn takes(&self, netns: u32, local: Endpoint) -> bool {
+        let at = self.facts.local;
+        (self.facts.netns, at.port) == (netns, local.port)
+            && (at.addr.is_unspecified() || at.addr.to_canonical() == local.addr.to_canonical())
+    }
 }
 
 /// How things stand at one moment.
@@ -231,12 +264,14 @@ pub struct Snapshot {
     pub listeners: Vec<FoundListener>,
     /// The processes that hold these sockets.
     pub processes: Vec<FoundHolder>,
+    /// When the holders of all of these began, by their numbers.
+    pub starts: BTreeMap<u32, ProcessStart>,
 }
 
 /// What could not be kept or taken, from the start on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct LeakLosses {
-    /// Events that found the ring buffer full.
+    /// Events that found the ring buffer full, or that the kernel ran no program for because that was being run on the same CPU.
     pub events: u64,
     /// Sockets whose story found no room in the map.
     pub map_full: u64,

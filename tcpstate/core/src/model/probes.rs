@@ -88,7 +88,7 @@ impl Role {
             Self::Descriptors => "the owner and the holders of sockets that were open before are unknown",
             Self::Sockets => "sockets that were open before are unknown until they change state",
             Self::Threads => "where a leaking process's threads sleep is not shown",
-            Self::Processes => "`--children` finds no new processes",
+            Self::Processes => "who listened and has exited is still named, and `--children` finds no new processes",
             Self::SocketIds => "sockets have no id",
             Self::Cgroups => "cgroups of sockets are unknown, and `--cgroup` matches none",
             Self::Registers | Self::UserStacks => "no stacks: leaks are shown without the code that opened them",

@@ -1,5 +1,7 @@
 //! Stacks with names, and threads asleep at them.
 
+pub mod outline;
+
 use std::{
     ffi::OsStr,
     os::unix::ffi::OsStrExt,
@@ -68,6 +70,27 @@ pub struct Sleepers {
     pub stack: Arc<Stack>,
 }
 
+impl Stack {
+    /// That of a thread whose stack was not read, and why.
+    #[must_use]
+    pub fn unread(why: String) -> Self {
+        Self { truncated: Some(why), ..Self::default() }
+    }
+
+    /// Whether it is one of those: each other one has at least the frame in which the thread is.
+    #[must_use]
+    pub fn is_unread(&self) -> bool {
+        self.frames.is_empty() && self.truncated.is_some()
+    }
+}
+
+/// [`Frame::module`] of functions that `CPython` runs: their code is in no file that is mapped.
+pub const PYTHON: &str = "[python]";
+
+/// Parts of paths of Python's sources that are not the user's: the standard library, packages that were installed, and what is frozen into
+/// the interpreter.
+const OF_PYTHON: [&str; 4] = ["/lib/python3", "/site-packages/", "/dist-packages/", "<frozen "];
+
 /// Directories of libraries that the system brings.
 const SYSTEM: [&str; 6] = ["/lib/", "/lib64/", "/lib32/", "/usr/lib/", "/usr/lib64/", "/usr/lib32/"];
 /// Parts of source paths of code that came with a compiler or a package manager.
@@ -81,6 +104,11 @@ impl Frame {
         if self.runtime {
             return true;
         }
+        if self.language().is_some() {
+            let Some(source) = &self.source else { return false };
+            let file = source.file.to_string_lossy();
+            return OF_PYTHON.iter().any(|part| file.contains(part));
+        }
         if let Some(source) = &self.source {
             let file = source.file.to_string_lossy();
             if FOREIGN.iter().any(|part| file.contains(part)) {
@@ -93,6 +121,12 @@ impl Frame {
         let in_system = SYSTEM.iter().any(|directory| path.starts_with(directory.as_bytes()));
         let shared = name.windows(3).any(|part| part == b".so");
         path.starts_with(b"[") || in_system && shared
+    }
+
+    /// What the function is written in, where an interpreter runs it.
+    #[must_use]
+    pub fn language(&self) -> Option<&'static str> {
+        (self.module.as_deref() == Some(Path::new(PYTHON))).then_some("python")
     }
 
     /// The last part of the module's path.

@@ -3,16 +3,24 @@
 use tcpstate_common::state::TcpState;
 use tcpstate_core::{
     aggregate::{
-        leaks::{LeakOptions, Opening, Side},
+        leaks::{Growth, LeakOptions, Opening, Side},
         verdict::Verdict,
     },
-    model::{State, leak::PlaceId},
+    model::{
+        Owner, State,
+        leak::{FoundListener, PlaceId},
+    },
 };
 
 use super::{
     scene::{SECOND, Scene, accepts, connects},
     survey::{only, verdicts},
 };
+
+/// To the nearest one: a snapshot does not take all sockets at one moment.
+fn seconds(ns: u64) -> u64 {
+    (ns + SECOND / 2) / SECOND
+}
 
 #[test]
 fn closed_late_with_who_told_and_who_closed() {
@@ -116,21 +124,164 @@ fn openings_before_the_trace_are_inferred_from_later_leaks() {
 
     scene.fin(accepts(7, "srv", 80, 1));
     let survey = scene.watch(1);
-    let openings: Vec<_> =
-        survey.groups.iter().map(|group| (group.origin.side, group.origin.opening, group.sockets)).collect();
+    let openings: Vec<_> = survey
+        .groups
+        .iter()
+        .map(|group| (group.origin.side, group.origin.opening, group.sockets, group.inferred.sockets))
+        .collect();
     assert_eq!(
         openings,
-        [
-            (Side::Accepted(80), Opening::Inferred(PlaceId(1)), 3),
-            (Side::RemotePort(5432), before, 3),
-            (Side::Accepted(80), Opening::Seen(PlaceId(1)), 1),
-        ]
+        [(Side::Accepted(80), Opening::Seen(PlaceId(1)), 4, 3), (Side::RemotePort(5432), before, 3, 0)]
     );
 
     // Another place that leaks for the same listener: nobody knows any more.
     scene.fin(accepts(7, "srv", 80, 99));
     let survey = scene.watch(1);
     assert!(survey.groups.iter().all(|group| !matches!(group.origin.opening, Opening::Inferred(_))), "{survey:#?}");
+}
+
+/// What a process holds that another one opened, which the filters leave out, is known only from snapshots on.
+#[test]
+fn who_was_told_is_remembered_until_a_snapshot_knows_the_socket() {
+    let mut scene = Scene::new();
+    scene.leaks = scene.leaks.filtered_by_process(true);
+    let sockets: Vec<_> = (0..3).map(|_| scene.fin_before(accepts(7, "srv", 80, 1))).collect();
+    scene.read_eof(sockets[0], 7, 8, "srv", 2);
+    scene.read_eof(sockets[1], 7, 8, "srv", 2);
+    assert!(scene.leaks.places().contains(&PlaceId(2)), "its stack is needed");
+    // What is closed at once is in no snapshot.
+    scene.close(sockets[1], 3);
+    let survey = scene.watch(1);
+    assert_eq!(verdicts(&survey), [(Verdict::EofUnread, 1), (Verdict::EofRead, 1)]);
+    let told = survey.groups.iter().find(|group| group.verdict == Verdict::EofRead).map(|group| &group.told.top);
+    let told: Vec<_> = told.into_iter().flatten().map(|(teller, count)| (teller.place, *count)).collect();
+    assert_eq!(told, [(Some(PlaceId(2)), 1)]);
+}
+
+#[test]
+fn with_filters_by_process_somebody_else_may_have_opened_them() {
+    let mut scene = Scene::new();
+    scene.leaks = scene.leaks.filtered_by_process(true);
+    let socket = scene.fin_before(accepts(7, "srv", 80, 1));
+    let survey = scene.watch(1);
+    assert_eq!(only(&survey).origin.opening, Opening::LeftOut);
+    assert_eq!((only(&survey).origin.side, survey.left_out.len()), (Side::LocalPort(80), 0));
+    let mut listener = FoundListener {
+        facts: scene.found(socket).facts,
+        owner: scene.found(socket).owner.map(|owner| Owner { pid: 6, ..owner }),
+        holders: Vec::new(),
+        backlog: 0,
+        backlog_limit: 128,
+        dropped: 0,
+    };
+    scene.listeners.push(listener.clone());
+    let survey = scene.watch(1);
+    assert_eq!(only(&survey).origin.side, Side::Accepted(80));
+    let at = (listener.facts.netns, 80);
+    assert_eq!(survey.left_out.get(&at).map(|process| process.pid), Some(6));
+    // Where several listen, nobody knows which of them accepted.
+    listener.owner = listener.owner.map(|owner| Owner { pid: 5, ..owner });
+    scene.listeners.push(listener);
+    assert_eq!(scene.watch(1).left_out.get(&at), None);
+    // What it opens itself still teaches.
+    scene.fin(accepts(7, "srv", 80, 1));
+    let survey = scene.watch(1);
+    let group = only(&survey);
+    assert_eq!((group.origin.opening, group.sockets, group.inferred.sockets), (Opening::Seen(PlaceId(1)), 2, 1));
+}
+
+#[test]
+fn figures_of_a_kind_are_those_of_all_its_sockets() {
+    let mut scene = Scene::new();
+    for _ in 0..6 {
+        scene.fin_before(accepts(7, "srv", 80, 1));
+    }
+    scene.watch(5);
+    for _ in 0..20 {
+        scene.fin(accepts(7, "srv", 80, 1));
+        scene.watch(1);
+    }
+    let survey = scene.survey();
+    let group = only(&survey);
+    assert_eq!((group.sockets, group.inferred.sockets), (26, 6));
+    // Of before the trace: 50 s ago. The others: 2, 4, … 40 s ago.
+    let ages = group.ages;
+    assert_eq!([ages.p50_ns, ages.p99_ns, ages.youngest_ns].map(seconds), [26, 50, 2]);
+    assert_eq!((seconds(ages.oldest.at_least_ns), ages.inexact), (50, 6));
+    assert_eq!(seconds(group.socket_ns), (1..=20).map(|n| 2 * n).sum::<u64>() + 6 * 50);
+    assert_eq!(seconds(group.inferred.socket_ns), 6 * 50);
+    // Their joining is no growth.
+    let growth = group.growth.expect("40 s");
+    assert!((growth.per_minute - 30.0).abs() < 1e-6, "{growth:?}");
+    assert!(growth.change <= 20, "{growth:?}");
+    assert_eq!(group.peers.top.iter().map(|&(_, sockets)| sockets).sum::<u64>(), 26);
+    assert_eq!(group.held.by.iter().map(|&(process, sockets)| (process.pid, sockets)).collect::<Vec<_>>(), [(7, 26)]);
+    assert!(
+        group.examples.iter().all(|example| seconds(example.age.at_least_ns) == 50),
+        "the oldest of all: {group:?}"
+    );
+}
+
+#[test]
+fn late_closes_are_of_one_kind_with_those_of_before_the_trace() {
+    let mut scene = Scene::new();
+    let before = [(); 2].map(|()| scene.fin_before(accepts(7, "srv", 80, 1)));
+    scene.watch(1);
+    let seen = [(); 3].map(|()| scene.fin(accepts(7, "srv", 80, 1)));
+    scene.watch(1);
+    before.into_iter().chain(seen).for_each(|socket| scene.close(socket, 3));
+    let survey = scene.watch(1);
+    let [closed] = survey.closed_late.as_slice() else { panic!("one kind: {survey:#?}") };
+    assert_eq!((closed.sockets, closed.inferred, closed.at_least), (5, 2, 2));
+    assert_eq!(closed.origin.opening, Opening::Seen(PlaceId(1)));
+}
+
+#[test]
+fn a_forecast_says_what_grows() {
+    let mut scene = Scene::new();
+    scene.snapshot();
+    let (leaks, others) = (accepts(7, "srv", 80, 1), accepts(8, "files", 81, 2));
+    for _ in 0..5 {
+        scene.fin(others);
+    }
+    for _ in 0..20 {
+        scene.fin(leaks);
+        // Files, say.
+        scene.process(8, "files").descriptors += 3;
+        scene.watch(1);
+    }
+    let survey = scene.survey();
+    let row = |pid| *survey.processes.iter().find(|row| row.process.pid == pid).expect("both leak");
+    let rates = |pid| {
+        let rate = |growth: Option<Growth>| growth.map(|growth| growth.per_minute.round());
+        (rate(row(pid).descriptor_growth), rate(row(pid).leaked_growth))
+    };
+    assert_eq!((rates(7), rates(8)), ((Some(30.0), Some(30.0)), (Some(90.0), Some(0.0))));
+    assert!(row(7).forecast.is_some() && row(8).forecast.is_some(), "both fill up: {survey:?}");
+    let of_others = survey
+        .groups
+        .iter()
+        .find(|group| group.origin.process.is_some_and(|process| process.pid == 8))
+        .and_then(|group| group.growth);
+    assert!(of_others.is_some_and(|growth| growth.flat && !growth.is_up()), "{of_others:?}");
+    // What has stopped growing leads nowhere, although it grew over the whole window.
+    let survey = scene.watch(25);
+    assert!(survey.processes.iter().all(|row| row.forecast.is_none()), "{survey:?}");
+}
+
+#[test]
+fn what_came_at_once_has_no_rate_and_has_grown() {
+    let mut scene = Scene::new();
+    scene.fin(accepts(7, "srv", 80, 1));
+    scene.watch(10);
+    for _ in 0..9 {
+        scene.fin(accepts(7, "srv", 80, 1));
+    }
+    let survey = scene.watch(2);
+    let growth = only(&survey).growth.expect("24 s");
+    assert!(!growth.has_rate() && growth.is_up() && !growth.flat, "{growth:?}");
+    assert_eq!(growth.change, 9);
+    assert_eq!(survey.processes.first().and_then(|row| row.forecast), None, "one leap is no trend");
 }
 
 #[test]

@@ -17,7 +17,7 @@ use tcpstate_core::{
         Comm, Endpoint, Family, MonotonicNs, Owner, OwnerSource, Protocol, SocketId, State,
         leak::{
             Actor, FoundHolder, FoundListener, FoundSocket, Holder, LeakEvent, PlaceId, Snapshot, SocketFacts,
-            SocketLoad,
+            SocketLoad, Traffic,
         },
     },
 };
@@ -114,7 +114,7 @@ impl Scene {
         let number = self.sockets.len();
         let near = |port| Endpoint { addr: IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1)), port };
         let far = |port| Endpoint { addr: IpAddr::V4(Ipv4Addr::new(10, 0, 7, (number % 3) as u8 + 1)), port };
-        let ephemeral = 40_000 + number as u16;
+        let ephemeral = 40_000_u16.wrapping_add(number as u16);
         let (local, remote) = match source {
             OwnerSource::Connect => (near(ephemeral), far(port)),
             _ => (near(port), far(ephemeral)),
@@ -137,7 +137,7 @@ impl Scene {
         self.sockets.push(Some(FoundSocket {
             facts,
             state: State::Known(TcpState::CloseWait),
-            owner: Some(Owner { pid, tid: pid, comm: name(comm), source }),
+            owner: Some(Owner { pid, tid: pid, comm: name(comm), source, start: None }),
             opened: place.map(PlaceId),
             since: Some(self.at()),
             eof_read: false,
@@ -148,6 +148,7 @@ impl Scene {
                 last_data_recv_ms: 0,
                 last_ack_recv_ms: 0,
                 last_data_sent_ms: 60_000,
+                traffic: Some(Traffic { received: 501, sent: 200 }),
             }),
             holders: (!unaccepted).then_some(Holder { pid, fd: 10 + number as u32 }).into_iter().collect(),
             awaited_by: None,
@@ -171,14 +172,14 @@ impl Scene {
         found.eof_read = true;
         found.load.as_mut().expect("a socket with queues").recv_q = 0;
         let socket = found.facts.id;
-        let by = Actor { pid, tid, comm: name(comm) };
+        let by = Actor { pid, tid, comm: name(comm), start: None };
         self.leaks.push(&LeakEvent::EofRead { at, socket, by, place: Some(PlaceId(place)) });
     }
 
     pub(crate) fn close(&mut self, socket: Socket, place: u64) {
         let at = self.at();
         let id = self.found(socket).facts.id;
-        let by = Actor { pid: 1, tid: 1, comm: name("closer") };
+        let by = Actor { pid: 1, tid: 1, comm: name("closer"), start: None };
         let new = State::Known(TcpState::LastAck);
         self.leaks.push(&LeakEvent::Left { at, socket: id, new, closed: Some((by, Some(PlaceId(place)))) });
         self.leaks.push(&LeakEvent::Destroyed { at: MonotonicNs(at.0 + 50_000), socket: id });
@@ -208,7 +209,7 @@ impl Scene {
         found.state = State::Known(TcpState::LastAck);
         found.since = Some(at);
         let socket = found.facts.id;
-        let by = Actor { pid: 1, tid: 1, comm: name("closer") };
+        let by = Actor { pid: 1, tid: 1, comm: name("closer"), start: None };
         let new = State::Known(TcpState::LastAck);
         self.leaks.push(&LeakEvent::Left { at, socket, new, closed: Some((by, Some(PlaceId(place)))) });
     }
@@ -230,6 +231,7 @@ impl Scene {
             sockets: self.sockets.iter().flatten().cloned().collect(),
             listeners: self.listeners.clone(),
             processes: self.processes.values().cloned().collect(),
+            starts: BTreeMap::new(),
         };
         self.leaks.reconcile(&snapshot);
     }

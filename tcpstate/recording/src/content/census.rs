@@ -2,9 +2,10 @@
 
 use std::mem;
 
+use hashbrown::HashMap;
 use tcpstate_core::model::{
     MonotonicNs,
-    census::{Census, FoundNamespace, ListedSocket},
+    census::{Census, Gaps, ListedSocket},
 };
 
 use crate::frame::{FrameError, SOCKETS_IN_A_FRAME};
@@ -16,6 +17,23 @@ pub struct CensusPart {
     pub(crate) sockets: Vec<ListedSocket>,
 }
 
+/// Why processes are missing in a census; the [`CensusRest`] that follows has how many are known to be.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CensusGaps {
+    pub(crate) refused: Vec<u32>,
+    pub(crate) why: Option<String>,
+    pub(crate) hidden: Option<String>,
+}
+
+impl CensusGaps {
+    /// Takes them out of a census; `None` where nothing is missing.
+    fn take(gaps: &mut Gaps) -> Option<Self> {
+        let (refused, why, hidden) = (mem::take(&mut gaps.refused), gaps.why.take(), gaps.hidden.take());
+        let some = Self { refused, why, hidden };
+        (some != Self::default()).then_some(some)
+    }
+}
+
 /// A census without its sockets.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CensusRest {
@@ -25,8 +43,8 @@ pub struct CensusRest {
 }
 
 impl CensusRest {
-    /// Takes the sockets out of a census, in parts.
-    pub(super) fn split(mut census: Census, now: MonotonicNs) -> (Vec<CensusPart>, Self) {
+    /// Takes the sockets out of a census, in parts, and what it lacks.
+    pub(super) fn split(mut census: Census, now: MonotonicNs) -> (Vec<CensusPart>, Option<CensusGaps>, Self) {
         let mut parts = Vec::new();
         for namespace in &mut census.namespaces {
             let mut sockets = mem::take(&mut namespace.sockets);
@@ -40,19 +58,27 @@ impl CensusRest {
             }
             parts[first..].reverse();
         }
-        (parts, Self { now, census })
+        let gaps = CensusGaps::take(&mut census.gaps);
+        (parts, gaps, Self { now, census })
     }
 
-    /// The census, with the sockets that came before this. None of its network namespaces is that of the program that reads it.
+    /// The census, with what came before this. None of its network namespaces is that of the program that reads it.
     ///
     /// # Errors
     ///
     /// When the parts do not fit to it.
-    pub fn with(self, parts: Vec<CensusPart>) -> Result<Census, FrameError> {
+    pub fn with(self, parts: Vec<CensusPart>, gaps: Option<CensusGaps>) -> Result<Census, FrameError> {
         let mut census = self.census;
+        if let Some(CensusGaps { refused, why, hidden }) = gaps {
+            census.gaps = Gaps { refused, why, hidden, ..census.gaps };
+        }
+        let mut places: HashMap<u32, usize> = HashMap::new();
+        for (at, namespace) in census.namespaces.iter().enumerate() {
+            places.entry(namespace.inode).or_insert(at);
+        }
         for part in parts {
-            let of_part = |namespace: &&mut FoundNamespace| namespace.inode == part.netns;
-            let Some(namespace) = census.namespaces.iter_mut().find(of_part) else {
+            let place = places.get(&part.netns).and_then(|&at| census.namespaces.get_mut(at));
+            let Some(namespace) = place else {
                 return Err(FrameError::Content("its sockets are of a network namespace that is not in it".to_owned()));
             };
             namespace.sockets.extend(part.sockets);

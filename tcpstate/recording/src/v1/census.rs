@@ -10,62 +10,71 @@ use tcpstate_core::model::{
 
 use super::{
     dictionary::Dictionary,
+    many::Many,
     socket::{CommV1, FamilyV1},
 };
-use crate::content::{CensusPart, CensusRest};
+use crate::content::{CensusGaps, CensusPart, CensusRest};
 
 /// Some sockets of one network namespace, in ascending order of inode numbers.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct CensusPartV1 {
     /// Inode number of the network namespace.
     netns: u32,
-    addresses: Vec<IpAddr>,
-    cgroups: Vec<u64>,
+    addresses: Many<IpAddr>,
+    cgroups: Many<u64>,
     /// Differences between inode numbers; 0 where there is no descriptor.
-    inodes: Vec<u32>,
-    families: Vec<FamilyV1>,
+    inodes: Many<u32>,
+    families: Many<FamilyV1>,
     states: Vec<u8>,
     /// Indices into `addresses`.
-    local_addrs: Vec<u32>,
-    local_ports: Vec<u16>,
-    remote_addrs: Vec<u32>,
-    remote_ports: Vec<u16>,
+    local_addrs: Many<u32>,
+    local_ports: Many<u16>,
+    remote_addrs: Many<u32>,
+    remote_ports: Many<u16>,
     /// Indices into `cgroups`; one more than that, 0 for none.
-    socket_cgroups: Vec<u32>,
-    receive_queues: Vec<u32>,
-    send_queues: Vec<u32>,
+    socket_cgroups: Many<u32>,
+    receive_queues: Many<u32>,
+    send_queues: Many<u32>,
     /// 0 for no age, 1 for one of `ages_at_least` alone, 2 for one of both columns.
     age_kinds: Vec<u8>,
-    ages_at_least: Vec<u64>,
+    ages_at_least: Many<u64>,
     /// How much more than at least.
-    ages_more: Vec<u64>,
+    ages_more: Many<u64>,
+}
+
+/// See [`CensusGaps`].
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct CensusGapsV1 {
+    refused: Many<u32>,
+    why: Option<String>,
+    hidden: Option<String>,
 }
 
 /// The rest of a census.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct CensusV1 {
     now: u64,
-    namespaces: Vec<NamespaceV1>,
-    processes: Vec<ProcessV1>,
+    namespaces: Many<NamespaceV1>,
+    processes: Many<ProcessV1>,
     /// Inode number of a socket, as the difference to the one before, and index of a process that holds it.
-    holders: Vec<(u32, u32)>,
+    holders: Many<(u32, u32)>,
     /// See [`Gaps`].
-    unentered: Vec<(String, String)>,
+    unentered: Many<(String, String)>,
     refused: u64,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
 struct NamespaceV1 {
     inode: u32,
-    names: Vec<Vec<u8>>,
-    listening: Vec<u16>,
+    names: Many<Vec<u8>>,
+    listening: Many<u16>,
     listen_overflows: Option<u64>,
     listen_drops: Option<u64>,
     ports: Option<PortsV1>,
 }
 
 /// See [`EphemeralPorts`].
-type PortsV1 = (u16, u16, Vec<(u16, u16)>);
+type PortsV1 = (u16, u16, Many<(u16, u16)>);
 
 #[derive(Debug, Serialize, Deserialize)]
 struct ProcessV1 {
@@ -97,11 +106,16 @@ impl From<&CensusPart> for CensusPartV1 {
             part.ages_at_least.extend(socket.age.map(|age| age.at_least_ns));
             part.ages_more.extend(more);
         }
-        Self { addresses: addresses.things, cgroups: cgroups.things, ..part }
+        Self { addresses: addresses.things.into(), cgroups: cgroups.things.into(), ..part }
     }
 }
 
 impl CensusPartV1 {
+    /// How many sockets it says it has.
+    pub(super) fn len(&self) -> usize {
+        self.states.len()
+    }
+
     /// The part, if its columns fit together.
     pub(super) fn part(&self) -> Option<CensusPart> {
         Some(CensusPart { netns: self.netns, sockets: self.sockets()? })
@@ -145,6 +159,18 @@ impl CensusPartV1 {
     }
 }
 
+impl From<CensusGaps> for CensusGapsV1 {
+    fn from(CensusGaps { refused, why, hidden }: CensusGaps) -> Self {
+        Self { refused: refused.into(), why, hidden }
+    }
+}
+
+impl From<CensusGapsV1> for CensusGaps {
+    fn from(CensusGapsV1 { refused, why, hidden }: CensusGapsV1) -> Self {
+        Self { refused: refused.into(), why, hidden }
+    }
+}
+
 impl From<CensusRest> for CensusV1 {
     fn from(CensusRest { now, census }: CensusRest) -> Self {
         let Census { namespaces, processes, holders, gaps, cgroups: _ } = census;
@@ -159,7 +185,7 @@ impl From<CensusRest> for CensusV1 {
             namespaces: namespaces.into_iter().map(Into::into).collect(),
             processes: processes.into_iter().map(Into::into).collect(),
             holders: holders.collect(),
-            unentered: gaps.namespaces,
+            unentered: gaps.namespaces.into(),
             refused: gaps.processes,
         }
     }
@@ -178,7 +204,7 @@ impl CensusV1 {
             namespaces: namespaces.into_iter().map(Into::into).collect(),
             holders: holders.collect::<Option<_>>()?,
             processes: processes.into_iter().map(Into::into).collect(),
-            gaps: Gaps { namespaces: unentered, processes: refused },
+            gaps: Gaps { namespaces: unentered.into(), processes: refused, ..Gaps::default() },
             ..Census::default()
         };
         Some(CensusRest { now: MonotonicNs(now), census })
@@ -189,11 +215,11 @@ impl From<FoundNamespace> for NamespaceV1 {
     fn from(found: FoundNamespace) -> Self {
         Self {
             inode: found.inode,
-            names: found.names,
-            listening: found.listening,
+            names: found.names.into(),
+            listening: found.listening.into(),
             listen_overflows: found.listen_overflows,
             listen_drops: found.listen_drops,
-            ports: found.ports.map(|EphemeralPorts { low, high, reserved }| (low, high, reserved)),
+            ports: found.ports.map(|EphemeralPorts { low, high, reserved }| (low, high, reserved.into())),
         }
     }
 }
@@ -203,12 +229,12 @@ impl From<NamespaceV1> for FoundNamespace {
         Self {
             inode: namespace.inode,
             own: false,
-            names: namespace.names,
+            names: namespace.names.into(),
             sockets: Vec::new(),
-            listening: namespace.listening,
+            listening: namespace.listening.into(),
             listen_overflows: namespace.listen_overflows,
             listen_drops: namespace.listen_drops,
-            ports: namespace.ports.map(|(low, high, reserved)| EphemeralPorts { low, high, reserved }),
+            ports: namespace.ports.map(|(low, high, reserved)| EphemeralPorts { low, high, reserved: reserved.into() }),
         }
     }
 }

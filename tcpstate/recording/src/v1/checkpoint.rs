@@ -1,19 +1,19 @@
 //! Checkpoints: how things stood at a moment.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use tcpstate_core::model::{Comm, MonotonicNs, leak::LeakLosses, stack::Sleepers};
 
-use super::{snapshot::SnapshotV1, socket::CommV1, stack::StackV1};
+use super::{many::Many, snapshot::SnapshotV1, socket::CommV1, stack::StackV1};
 use crate::content::Checkpoint;
 
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct CheckpointV1 {
     now: u64,
     snapshot: Option<SnapshotV1>,
-    in_send: Option<BTreeMap<u32, u32>>,
-    sleepers: Vec<(u32, Vec<SleepersV1>)>,
+    in_send: Option<Many<(u32, u32)>>,
+    sleepers: Many<(u32, Many<SleepersV1>)>,
     losses: LossesV1,
     unrepaired: bool,
 }
@@ -43,7 +43,7 @@ impl From<Checkpoint> for CheckpointV1 {
         Self {
             now: now.0,
             snapshot: snapshot.map(Into::into),
-            in_send,
+            in_send: in_send.map(|in_send| in_send.into_iter().collect()),
             sleepers: sleepers.into_iter().map(of_process).collect(),
             losses: losses.into(),
             unrepaired,
@@ -54,11 +54,12 @@ impl From<Checkpoint> for CheckpointV1 {
 impl From<CheckpointV1> for Checkpoint {
     fn from(checkpoint: CheckpointV1) -> Self {
         let CheckpointV1 { now, snapshot, in_send, sleepers, losses, unrepaired } = checkpoint;
-        let of_process = |(pid, sleepers): (u32, Vec<_>)| (pid, sleepers.into_iter().map(Into::into).collect());
+        let of_process =
+            |(pid, sleepers): (u32, Many<SleepersV1>)| (pid, sleepers.into_iter().map(Into::into).collect());
         Self {
             now: MonotonicNs(now),
             snapshot: snapshot.map(Into::into),
-            in_send,
+            in_send: in_send.map(|in_send| in_send.into_iter().collect()),
             sleepers: sleepers.into_iter().map(of_process).collect(),
             losses: losses.into(),
             unrepaired,

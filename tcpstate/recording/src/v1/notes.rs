@@ -1,15 +1,16 @@
 //! Names, counts and the end.
 
 use serde::{Deserialize, Serialize};
-use tcpstate_core::model::{MonotonicNs, Totals};
+use tcpstate_core::model::{MonotonicNs, Totals, Unseen};
 
+use super::many::Many;
 use crate::content::{Counts, Names, RecordingEnd};
 
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct NamesV1 {
-    cgroups: Vec<(u64, Vec<u8>)>,
-    netns: Vec<(u32, Vec<u8>)>,
-    parents: Vec<(u32, u32)>,
+    cgroups: Many<(u64, Vec<u8>)>,
+    netns: Many<(u32, Vec<u8>)>,
+    parents: Many<(u32, u32)>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -29,6 +30,12 @@ struct TotalsV1 {
 }
 
 #[derive(Debug, Serialize, Deserialize)]
+pub(super) struct UnseenV1 {
+    transitions: u64,
+    sockets: u64,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
 pub(super) struct EndV1 {
     at: u64,
     rotated: bool,
@@ -36,13 +43,13 @@ pub(super) struct EndV1 {
 
 impl From<Names> for NamesV1 {
     fn from(Names { cgroups, netns, parents }: Names) -> Self {
-        Self { cgroups, netns, parents }
+        Self { cgroups: cgroups.into(), netns: netns.into(), parents: parents.into() }
     }
 }
 
 impl From<NamesV1> for Names {
     fn from(NamesV1 { cgroups, netns, parents }: NamesV1) -> Self {
-        Self { cgroups, netns, parents }
+        Self { cgroups: cgroups.into(), netns: netns.into(), parents: parents.into() }
     }
 }
 
@@ -57,6 +64,18 @@ impl From<CountsV1> for Counts {
     fn from(CountsV1 { at, totals }: CountsV1) -> Self {
         let TotalsV1 { transitions, seen, lost, filtered, map_full, unknown_state } = totals;
         Self { at: MonotonicNs(at), totals: Totals { transitions, seen, lost, filtered, map_full, unknown_state } }
+    }
+}
+
+impl From<Unseen> for UnseenV1 {
+    fn from(Unseen { transitions, sockets }: Unseen) -> Self {
+        Self { transitions, sockets }
+    }
+}
+
+impl From<UnseenV1> for Unseen {
+    fn from(UnseenV1 { transitions, sockets }: UnseenV1) -> Self {
+        Self { transitions, sockets }
     }
 }
 

@@ -1,12 +1,17 @@
 //! Snapshots: the sockets in frames of their own, the rest in that of the checkpoint.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 use tcpstate_core::model::{
     Comm, MonotonicNs, State,
-    leak::{FoundHolder, FoundListener, FoundSocket, Holder, PlaceId, Snapshot, SocketLoad},
+    leak::{FoundHolder, FoundListener, FoundSocket, Holder, PlaceId, Snapshot, SocketLoad, Traffic},
 };
 
-use super::socket::{CommV1, OwnerV1, SocketFactsV1};
+use super::{
+    many::Many,
+    socket::{CommV1, OwnerV1, SocketFactsV1},
+};
 
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct FoundSocketV1 {
@@ -18,7 +23,7 @@ pub(super) struct FoundSocketV1 {
     eof_read: bool,
     unaccepted: bool,
     load: Option<SocketLoadV1>,
-    holders: Vec<HolderV1>,
+    holders: Many<HolderV1>,
     awaited_by: Option<u32>,
 }
 
@@ -32,6 +37,12 @@ struct SocketLoadV1 {
 }
 
 #[derive(Debug, Serialize, Deserialize)]
+pub(super) struct TrafficV1 {
+    received: u64,
+    sent: u64,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
 struct HolderV1 {
     pid: u32,
     fd: u32,
@@ -42,8 +53,8 @@ struct HolderV1 {
 pub(super) struct SnapshotV1 {
     taken: u64,
     complete: u64,
-    listeners: Vec<FoundListenerV1>,
-    processes: Vec<FoundHolderV1>,
+    listeners: Many<FoundListenerV1>,
+    processes: Many<FoundHolderV1>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -99,7 +110,8 @@ impl From<FoundSocketV1> for FoundSocket {
 
 impl From<SocketLoad> for SocketLoadV1 {
     fn from(load: SocketLoad) -> Self {
-        let SocketLoad { recv_q, send_q, last_data_recv_ms, last_ack_recv_ms, last_data_sent_ms } = load;
+        // The traffic follows in a frame of its own.
+        let SocketLoad { recv_q, send_q, last_data_recv_ms, last_ack_recv_ms, last_data_sent_ms, traffic: _ } = load;
         Self { recv_q, send_q, last_data_recv_ms, last_ack_recv_ms, last_data_sent_ms }
     }
 }
@@ -107,12 +119,24 @@ impl From<SocketLoad> for SocketLoadV1 {
 impl From<SocketLoadV1> for SocketLoad {
     fn from(load: SocketLoadV1) -> Self {
         let SocketLoadV1 { recv_q, send_q, last_data_recv_ms, last_ack_recv_ms, last_data_sent_ms } = load;
-        Self { recv_q, send_q, last_data_recv_ms, last_ack_recv_ms, last_data_sent_ms }
+        Self { recv_q, send_q, last_data_recv_ms, last_ack_recv_ms, last_data_sent_ms, traffic: None }
+    }
+}
+
+impl From<Traffic> for TrafficV1 {
+    fn from(Traffic { received, sent }: Traffic) -> Self {
+        Self { received, sent }
+    }
+}
+
+impl From<TrafficV1> for Traffic {
+    fn from(TrafficV1 { received, sent }: TrafficV1) -> Self {
+        Self { received, sent }
     }
 }
 
 impl From<Snapshot> for SnapshotV1 {
-    fn from(Snapshot { taken, complete, listeners, processes, sockets: _ }: Snapshot) -> Self {
+    fn from(Snapshot { taken, complete, listeners, processes, sockets: _, starts: _ }: Snapshot) -> Self {
         Self {
             taken: taken.0,
             complete: complete.0,
@@ -130,13 +154,14 @@ impl From<SnapshotV1> for Snapshot {
             sockets: Vec::new(),
             listeners: listeners.into_iter().map(Into::into).collect(),
             processes: processes.into_iter().map(Into::into).collect(),
+            starts: BTreeMap::new(),
         }
     }
 }
 
 impl From<FoundListener> for FoundListenerV1 {
     fn from(found: FoundListener) -> Self {
-        let FoundListener { facts, owner, backlog, backlog_limit, dropped } = found;
+        let FoundListener { facts, owner, holders: _, backlog, backlog_limit, dropped } = found;
         Self { facts: facts.into(), owner: owner.map(Into::into), backlog, backlog_limit, dropped }
     }
 }
@@ -144,7 +169,7 @@ impl From<FoundListener> for FoundListenerV1 {
 impl From<FoundListenerV1> for FoundListener {
     fn from(found: FoundListenerV1) -> Self {
         let FoundListenerV1 { facts, owner, backlog, backlog_limit, dropped } = found;
-        Self { facts: facts.into(), owner: owner.map(Into::into), backlog, backlog_limit, dropped }
+        Self { facts: facts.into(), owner: owner.map(Into::into), holders: Vec::new(), backlog, backlog_limit, dropped }
     }
 }
 

@@ -144,14 +144,14 @@ impl From<ProtocolV1> for Protocol {
 }
 
 impl From<Owner> for OwnerV1 {
-    fn from(Owner { pid, tid, comm, source }: Owner) -> Self {
+    fn from(Owner { pid, tid, comm, source, start: _ }: Owner) -> Self {
         Self { pid, tid, comm: comm.0, source: source.into() }
     }
 }
 
 impl From<OwnerV1> for Owner {
     fn from(OwnerV1 { pid, tid, comm, source }: OwnerV1) -> Self {
-        Self { pid, tid, comm: Comm(comm), source: source.into() }
+        Self { pid, tid, comm: Comm(comm), source: source.into(), start: None }
     }
 }
 

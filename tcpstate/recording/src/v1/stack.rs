@@ -9,13 +9,22 @@ use std::{
 use serde::{Deserialize, Serialize};
 use tcpstate_core::model::stack::{Frame, Source, Stack};
 
+use super::many::Many;
+
 /// Innermost frame first.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct StackV1 {
-    frames: Vec<FrameV1>,
-    kernel: Vec<String>,
+    frames: Many<FrameV1>,
+    kernel: Many<String>,
     truncated: Option<String>,
     hint: Option<String>,
+}
+
+impl StackV1 {
+    /// How many frames it has.
+    pub(super) fn frames(&self) -> usize {
+        self.frames.len()
+    }
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -33,7 +42,7 @@ impl From<&Stack> for StackV1 {
     fn from(stack: &Stack) -> Self {
         Self {
             frames: stack.frames.iter().map(Into::into).collect(),
-            kernel: stack.kernel.clone(),
+            kernel: stack.kernel.clone().into(),
             truncated: stack.truncated.clone(),
             hint: stack.hint.clone(),
         }
@@ -42,7 +51,13 @@ impl From<&Stack> for StackV1 {
 
 impl From<StackV1> for Stack {
     fn from(StackV1 { frames, kernel, truncated, hint }: StackV1) -> Self {
-        Self { frames: frames.into_iter().map(Into::into).collect(), kernel, truncated, hint, process: None }
+        Self {
+            frames: frames.into_iter().map(Into::into).collect(),
+            kernel: kernel.into(),
+            truncated,
+            hint,
+            process: None,
+        }
     }
 }
 

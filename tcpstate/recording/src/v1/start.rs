@@ -6,6 +6,7 @@ use tcpstate_core::model::{
     probes::{HookAttempt, Hooks, Probes, Refusal, Role, RoleProbe},
 };
 
+use super::many::Many;
 use crate::content::Start;
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -17,7 +18,7 @@ pub(super) struct StartV1 {
     wall_offset_ns: i64,
     zone: Option<String>,
     zone_offset_s: i32,
-    filters: Vec<String>,
+    filters: Many<String>,
     late_ns: u64,
     stack_bytes: u32,
     file: u32,
@@ -36,13 +37,13 @@ struct ProbesV1 {
 struct HooksV1 {
     kernel: String,
     lockdown: Option<String>,
-    roles: Vec<RoleProbeV1>,
+    roles: Many<RoleProbeV1>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
 struct RoleProbeV1 {
     role: RoleV1,
-    attempts: Vec<HookAttemptV1>,
+    attempts: Many<HookAttemptV1>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -86,7 +87,7 @@ impl From<Start> for StartV1 {
             wall_offset_ns: start.wall_offset_ns,
             zone: start.zone,
             zone_offset_s: start.zone_offset_s,
-            filters: start.filters,
+            filters: start.filters.into(),
             late_ns: start.late_ns,
             stack_bytes: start.stack_bytes,
             file: start.file,
@@ -105,7 +106,7 @@ impl From<StartV1> for Start {
             wall_offset_ns: start.wall_offset_ns,
             zone: start.zone,
             zone_offset_s: start.zone_offset_s,
-            filters: start.filters,
+            filters: start.filters.into(),
             late_ns: start.late_ns,
             stack_bytes: start.stack_bytes,
             file: start.file,

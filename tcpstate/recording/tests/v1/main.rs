@@ -6,9 +6,14 @@
 mod text;
 mod variants;
 
-use std::{fs, path::Path};
+use std::{collections::BTreeMap, fs, path::Path};
 
-use tcpstate_recording::{Content, Reader, Writer, v1};
+use tcpstate_core::model::{
+    Comm, Unseen,
+    activity::{Activity, Busiest, WokenBy},
+    leak::Traffic,
+};
+use tcpstate_recording::{Content, FrameKind, Reader, Writer, v1};
 use tempfile::tempdir;
 
 fn kept(name: &str) -> Vec<u8> {
@@ -85,6 +90,38 @@ fn what_is_written_is_the_same_to_the_byte() {
     for (name, contents) in [("variants.tcps", variants::contents()), ("server.tcps", read(&kept("server.tcps")))] {
         assert_eq!(uncompressed(&written(contents)), uncompressed(&kept(name)), "{name}");
     }
+}
+
+/// Kinds that came after the files above: what their payloads are, to the byte.
+#[test]
+fn later_kinds_are_the_same_to_the_byte() {
+    let unseen = Content::Unseen(Unseen { transitions: 300, sockets: 61 });
+    assert_eq!(v1::encode(unseen.clone()).expect("memory"), [0xac, 0x02, 61]);
+    assert_eq!(v1::decode(FrameKind::Unseen, &[0xac, 0x02, 61]), Ok(unseen));
+    assert_eq!(FrameKind::Unseen as u16, 11);
+    assert!(v1::decode(FrameKind::Unseen, &[0xac, 0x02]).is_err(), "cut short");
+}
+
+/// Kinds of frames that the first files do not have: what is written is read.
+#[test]
+fn kinds_that_came_later_are_read() {
+    let traffic = Traffic { received: u64::MAX, sent: 7 };
+    let busy = Activity {
+        running: 1,
+        stopped: 2,
+        traced: 3,
+        frozen: 4,
+        busiest: Some(Busiest { tid: 8, comm: Comm(*b"spin\0\0\0\0\0\0\0\0\0\0\0\0"), permille: 990, window_ns: 5 }),
+        woken_by: Some(WokenBy { epoll: 4, sockets: 12 }),
+    };
+    let contents = vec![
+        Content::Traffic(vec![Some(traffic), None]),
+        Content::Traffic(Vec::new()),
+        Content::Activities(BTreeMap::from([(7, busy), (9, Activity::default())])),
+    ];
+    let written = written(contents.clone());
+    assert_eq!(read(&written), contents);
+    assert!(text::of(&contents).starts_with("traffic 2\n  received 18446744073709551615 sent 7\n  none\ntraffic 0\n"));
 }
 
 /// Nothing of a file that is cut short within a payload is made up.

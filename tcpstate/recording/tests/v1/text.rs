@@ -3,12 +3,12 @@
 use std::fmt::Write as _;
 
 use tcpstate_core::model::{
-    Age, Comm, Dwell, Endpoint, Owner, SocketId, Totals, Transition,
+    Age, Comm, Dwell, Endpoint, Owner, SocketId, Totals, Transition, Unseen,
     census::{Census, EphemeralPorts, FoundNamespace, FoundProcess, Gaps, ListedSocket},
     event::Event,
     leak::{
         Actor, FoundHolder, FoundListener, FoundSocket, Holder, LeakEvent, LeakLosses, PlaceId, Snapshot, SocketFacts,
-        SocketLoad,
+        SocketLoad, Traffic,
     },
     probes::{HookAttempt, Hooks, Probes, Refusal, RoleProbe},
     stack::{Frame, Sleepers, Source, Stack},
@@ -48,6 +48,17 @@ impl Text {
                 line!(self, "sockets {}", sockets.len());
                 sockets.iter().for_each(|found| self.found(found));
             }
+            Content::Traffic(traffic) => {
+                line!(self, "traffic {}", traffic.len());
+                for traffic in traffic {
+                    let of = |&Traffic { received, sent }: &Traffic| format!("received {received} sent {sent}");
+                    line!(self, "  {}", or_none(traffic.as_ref().map(of)));
+                }
+            }
+            Content::Activities(activities) => {
+                line!(self, "activities {}", activities.len());
+                activities.iter().for_each(|(pid, activity)| line!(self, "  {pid} {activity:?}"));
+            }
             Content::Checkpoint(checkpoint) => self.checkpoint(checkpoint),
             Content::Stacks(stacks) => {
                 line!(self, "stacks {}", stacks.len());
@@ -65,13 +76,17 @@ impl Text {
                     at.0
                 );
             }
+            Content::Unseen(Unseen { transitions, sockets }) => {
+                line!(self, "unseen at least {transitions} of {sockets}");
+            }
             Content::CensusPart(part) => {
                 line!(self, "part of a census");
                 parts.push(part.clone());
             }
+            Content::CensusGaps(gaps) => line!(self, "{gaps:?}"),
             Content::Census(rest) => {
                 line!(self, "census at {}", rest.now.0);
-                self.census(&rest.as_ref().clone().with(std::mem::take(parts)).expect("whole"));
+                self.census(&rest.as_ref().clone().with(std::mem::take(parts), None).expect("whole"));
             }
             Content::End(RecordingEnd { at, rotated }) => line!(self, "end at {} rotated {rotated}", at.0),
         }
@@ -141,7 +156,8 @@ impl Text {
             places(*opened)
         );
         let load = load.map(|load| {
-            let SocketLoad { recv_q, send_q, last_data_recv_ms, last_ack_recv_ms, last_data_sent_ms } = load;
+            let SocketLoad { recv_q, send_q, last_data_recv_ms, last_ack_recv_ms, last_data_sent_ms, traffic: _ } =
+                load;
             format!(
                 "{recv_q} {send_q} received {last_data_recv_ms} acked {last_ack_recv_ms} sent {last_data_sent_ms} ms"
             )
@@ -163,10 +179,10 @@ impl Text {
             "checkpoint at {} in_send {in_send:?} unrepaired {unrepaired} lost {events} {map_full} {stacks_skipped} {stacks_dropped}",
             now.0
         );
-        if let Some(Snapshot { taken, complete, sockets, listeners, processes }) = snapshot {
+        if let Some(Snapshot { taken, complete, sockets, listeners, processes, starts: _ }) = snapshot {
             assert!(sockets.is_empty(), "they are in other frames");
             line!(self, "  snapshot taken {} complete {}", taken.0, complete.0);
-            for FoundListener { facts, owner, backlog, backlog_limit, dropped } in listeners {
+            for FoundListener { facts, owner, holders: _, backlog, backlog_limit, dropped } in listeners {
                 let owner = or_none(owner.map(self::owner));
                 line!(
                     self,
@@ -237,8 +253,11 @@ impl Text {
             line!(self, "  process {pid} {} {descriptors} of {}", or_none(comm.map(name)), or_none(*limit));
         }
         line!(self, "  holders {holders:?}");
-        let Gaps { namespaces, processes } = gaps;
+        let Gaps { namespaces, processes, refused, why, hidden } = gaps;
         line!(self, "  gaps {namespaces:?} {processes}");
+        if !refused.is_empty() || why.is_some() || hidden.is_some() {
+            line!(self, "  processes missing {refused:?} {why:?} {hidden:?}");
+        }
     }
 
     fn listed(&mut self, socket: &ListedSocket) {
@@ -287,11 +306,11 @@ fn end(Endpoint { addr, port }: Endpoint) -> String {
     format!("{addr}/{port}")
 }
 
-fn owner(Owner { pid, tid, comm, source }: Owner) -> String {
+fn owner(Owner { pid, tid, comm, source, start: _ }: Owner) -> String {
     format!("{pid}/{tid} {} by {}", name(comm), source.name())
 }
 
-fn actor(Actor { pid, tid, comm }: Actor) -> String {
+fn actor(Actor { pid, tid, comm, start: _ }: Actor) -> String {
     format!("{pid}/{tid} {}", name(comm))
 }
 

@@ -1,6 +1,7 @@
 //! A recording that has every kind of frame in it, with everything in each that may be there or be missing.
 
 use std::{
+    collections::BTreeMap,
     ffi::OsStr,
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
     num::NonZeroU64,
@@ -108,11 +109,11 @@ fn socket(cookie: u64, skaddr: u64) -> SocketId {
 }
 
 fn owner(pid: u32, source: OwnerSource) -> Owner {
-    Owner { pid, tid: pid + 1, comm: comm(b"nginx"), source }
+    Owner { pid, tid: pid + 1, comm: comm(b"nginx"), source, start: None }
 }
 
 fn actor(pid: u32) -> Actor {
-    Actor { pid, tid: pid, comm: comm(b"\xffworker") }
+    Actor { pid, tid: pid, comm: comm(b"\xffworker"), start: None }
 }
 
 /// A transition of the socket with this cookie.
@@ -198,6 +199,7 @@ fn sockets() -> Vec<FoundSocket> {
         last_data_recv_ms: 1000,
         last_ack_recv_ms: 900,
         last_data_sent_ms: 2000,
+        traffic: None,
     };
     vec![
         FoundSocket {
@@ -266,7 +268,14 @@ fn full() -> Checkpoint {
         stack,
     };
     let [first, second] = <[_; 2]>::try_from(stacks()).expect("two");
-    let listener = |owner| FoundListener { facts: facts(11), owner, backlog: 3, backlog_limit: 128, dropped: 9 };
+    let listener = |owner| FoundListener {
+        facts: facts(11),
+        owner,
+        holders: Vec::new(),
+        backlog: 3,
+        backlog_limit: 128,
+        dropped: 9,
+    };
     let holder = |pid, descriptor_limit| FoundHolder { pid, comm: comm(b"nginx"), descriptors: 1000, descriptor_limit };
     Checkpoint {
         now: MonotonicNs(3_000_000),
@@ -276,6 +285,7 @@ fn full() -> Checkpoint {
             sockets: Vec::new(),
             listeners: vec![listener(Some(owner(42, OwnerSource::Listen))), listener(None)],
             processes: vec![holder(42, Some(1024)), holder(43, None)],
+            starts: BTreeMap::new(),
         }),
         in_send: Some([(42, 3), (44, 1)].into()),
         sleepers: [(42, vec![sleepers(3, Some("futex"), first), sleepers(1, None, second)]), (43, Vec::new())].into(),
@@ -331,7 +341,11 @@ fn census() -> Census {
         processes: vec![process(42, Some(comm(b"nginx")), Some(1024)), process(43, None, None)],
         holders: vec![(101, 0), (101, 1), (102, 0)],
         cgroups: Default::default(),
-        gaps: Gaps { namespaces: vec![("red".to_owned(), "not permitted".to_owned())], processes: 2 },
+        gaps: Gaps {
+            namespaces: vec![("red".to_owned(), "not permitted".to_owned())],
+            processes: 2,
+            ..Gaps::default()
+        },
     }
 }
 

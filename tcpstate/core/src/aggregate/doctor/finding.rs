@@ -6,6 +6,7 @@ use crate::aggregate::{
     leaks::Process,
     states::{DestinationRow, GroupKey, ListenerRow, NamespaceRow, ProcessRow, StateRow},
 };
+use crate::model::{census::Gaps, doctor::Confinement};
 
 /// How bad it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -81,13 +82,10 @@ pub enum FindingKind {
         /// The file.
         file: String,
     },
+    /// What confines the process that parses what other programs control is not all there; or nothing does, and why.
+    Sandbox(Result<Confinement, String>),
     /// Processes or network namespaces that could not be looked into.
-    Gaps {
-        /// Processes.
-        processes: u64,
-        /// Network namespaces.
-        namespaces: u64,
-    },
+    Gaps(Gaps),
     /// More of the same kind that are not listed.
     More {
         /// Their kind.
@@ -111,7 +109,8 @@ impl FindingKind {
             Self::Overflows(_) => "listen_overflows",
             Self::Value { .. } => "setting",
             Self::Configured { .. } => "setting_absent",
-            Self::Gaps { .. } => "gaps",
+            Self::Sandbox(_) => "sandbox",
+            Self::Gaps(_) => "gaps",
             Self::More { .. } => "more",
         }
     }
@@ -128,7 +127,9 @@ impl FindingKind {
             Self::CloseWait { group: GroupKey::NoDescriptor, .. } => {
                 "no program has accepted them: see the backlogs in `tcpstate states`; the accept loop is stuck or too slow".to_owned()
             }
-            Self::CloseWait { .. } => "it takes `CAP_SYS_PTRACE` and no security module that forbids it to see whose they are; no setting closes them".to_owned(),
+            Self::CloseWait { .. } => {
+                "no process that could be looked into holds them, and what keeps from others stands below; no setting closes them".to_owned()
+            }
             Self::Descriptors(row) => {
                 format!("`ls -l /proc/{}/fd` shows them; `tcpstate leaks --pid {}` finds leaked sockets", row.process.pid, row.process.pid)
             }
@@ -146,7 +147,16 @@ impl FindingKind {
             Self::Value { name: "net.core.bpf_jit_enable", .. } => "1 compiles BPF programs and prints nothing".to_owned(),
             Self::Value { name, .. } => format!("see `{name}` below"),
             Self::Configured { .. } => "remove the line: it only makes `sysctl --system` complain".to_owned(),
-            Self::Gaps { .. } => "it takes `CAP_SYS_PTRACE` to look into processes, `CAP_SYS_ADMIN` for other network namespaces, and no security module that forbids it".to_owned(),
+            Self::Sandbox(Err(_)) => "stacks are neither unwound nor named without it; `trace` and `states` need none".to_owned(),
+            Self::Sandbox(Ok(sandbox)) => {
+                let missing = sandbox.parts().into_iter().filter(|(there, ..)| !there);
+                missing.map(|(_, _, without)| without).collect::<Vec<_>>().join("; ")
+            }
+            Self::Gaps(Gaps { namespaces, why, hidden, .. }) => {
+                let mut causes: Vec<_> = hidden.iter().chain(why).cloned().collect();
+                causes.extend(namespaces.iter().map(|(name, reason)| format!("network namespace {name}: {reason}")));
+                causes.join("; ")
+            }
             Self::More { .. } => "`tcpstate states --by process --top 10000` lists all".to_owned(),
         }
     }

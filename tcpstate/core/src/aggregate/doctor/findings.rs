@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     aggregate::states::{GroupRow, ProcessRow, is_near},
-    model::State,
+    model::{State, doctor::Confinement},
 };
 
 /// A socket is for shorter than this in `CLOSE_WAIT` in any program that works, nanoseconds.
@@ -50,10 +50,9 @@ pub(super) fn all(facts: &Facts) -> Vec<Finding> {
         findings.extend(lost.map(|role| Finding::warning(FindingKind::Lost { role: role.name(), lost: role.lost() })));
     }
     findings.extend(values::all(facts));
-    let gaps =
-        FindingKind::Gaps { processes: sockets.gaps.processes, namespaces: sockets.gaps.namespaces.len() as u64 };
-    if gaps != (FindingKind::Gaps { processes: 0, namespaces: 0 }) {
-        findings.push(Finding::note(gaps));
+    findings.extend(sandbox(facts));
+    if !sockets.gaps.is_empty() {
+        findings.push(Finding::note(FindingKind::Gaps(sockets.gaps.clone())));
     }
     findings.sort_by_key(|finding| finding.severity);
     findings
@@ -68,6 +67,19 @@ fn extend(findings: &mut Vec<Finding>, more: impl Iterator<Item = Finding>) {
     if let Some(first) = rest.first() {
         let kind = FindingKind::More { kind: first.kind.name(), count: rest.len() as u64 };
         findings.push(Finding { severity: first.severity, kind });
+    }
+}
+
+/// Where nothing can be traced, nothing is read.
+fn sandbox(facts: &Facts) -> Option<Finding> {
+    let found = &facts.machine.sandbox;
+    let kind = FindingKind::Sandbox(found.clone());
+    match found {
+        _ if cannot_trace(facts).is_some() => None,
+        Err(_) => Some(Finding::error(kind)),
+        Ok(Confinement::COMPLETE) => None,
+        Ok(Confinement { seccomp: false, .. }) => Some(Finding::warning(kind)),
+        Ok(_) => Some(Finding::note(kind)),
     }
 }
 

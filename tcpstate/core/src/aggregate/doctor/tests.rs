@@ -11,7 +11,7 @@ use crate::{
     model::{
         Comm, Endpoint, Family, MonotonicNs, State,
         census::{Census, EphemeralPorts, FoundNamespace, FoundProcess, ListedSocket},
-        doctor::{Configured, Limit, Machine},
+        doctor::{Configured, Confinement, Limit, Machine},
         probes::Hooks,
     },
 };
@@ -64,6 +64,7 @@ fn facts(sockets: Vec<ListedSocket>, process: FoundProcess) -> Facts {
             memlock: limit,
             nofile: limit,
             hooks: Ok(Hooks { kernel, lockdown: None, roles: Vec::new() }),
+            sandbox: Ok(Confinement::COMPLETE),
         },
         netns: 7,
         own_netns: true,
@@ -242,4 +243,24 @@ proptest! {
         let found: Vec<_> = diagnose(&facts).findings.iter().map(|finding| finding.severity).collect();
         prop_assert!(found.is_sorted(), "{found:?}");
     }
+}
+
+#[test]
+fn a_sandbox_that_is_not_complete() {
+    let with = |sandbox| {
+        let mut facts = quiet();
+        facts.machine.sandbox = sandbox;
+        diagnose(&facts)
+            .findings
+            .into_iter()
+            .map(|finding| (finding.severity, finding.kind.advice()))
+            .collect::<Vec<_>>()
+    };
+    let old = with(Ok(Confinement { landlock: false, ..Confinement::COMPLETE }));
+    let [(Severity::Note, advice)] = &old[..] else { panic!("{old:?}") };
+    assert!(advice.contains("Linux 5.13") && !advice.contains("CAP_SETUID"), "{advice}");
+    let open = with(Ok(Confinement { seccomp: false, landlock: false, ..Confinement::COMPLETE }));
+    assert!(matches!(&open[..], [(Severity::Warning, _)]), "{open:?}");
+    let none = with(Err("no".to_owned()));
+    assert!(matches!(&none[..], [(Severity::Error, _)]), "{none:?}");
 }

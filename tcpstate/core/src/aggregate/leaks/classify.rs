@@ -9,10 +9,7 @@ use super::{
 };
 use crate::{
     aggregate::verdict::{Evidence, Holding, Queues, SentAfterEnd, Verdict, judge},
-    model::{
-        Age, MonotonicNs, OwnerSource, Protocol,
-        leak::{FoundListener, Holder},
-    },
+    model::{Age, MonotonicNs, OwnerSource, ProcessId, Protocol, leak::Holder},
 };
 
 const NS_PER_MS: u64 = 1_000_000;
@@ -27,9 +24,17 @@ pub(super) struct Sighting<'a> {
     pub(super) age: Age,
     pub(super) verdict: Verdict,
     /// The process whose leak it is.
-    pub(super) pid: Option<u32>,
+    pub(super) process: Option<ProcessId>,
     /// The process that opened it, where it is another one.
-    pub(super) opener: Option<u32>,
+    pub(super) opener: Option<ProcessId>,
+}
+
+impl<'a> Sighting<'a> {
+    /// The processes that hold it, each once.
+    pub(super) fn holding(&self) -> impl Iterator<Item = u32> + use<'a> {
+        let mut last = None;
+        self.holders.iter().map(|holder| holder.pid).filter(move |&pid| last.replace(pid) != Some(pid))
+    }
 }
 
 impl Leaks {
@@ -56,24 +61,24 @@ impl Leaks {
         }
         let holders = self.holders(socket);
         let holding = self.holding(socket, holders);
-        let (pid, opener) = self.whose(socket, holders, holding);
-        let verdict = judge(&self.evidence(socket, holders, holding, pid, observed));
-        Some(Sighting { socket, holders, age: socket.entered.age(now), verdict, pid, opener })
+        let (process, opener) = self.whose(socket, holders, holding);
+        let verdict = judge(&self.evidence(socket, holders, holding, process, observed));
+        Some(Sighting { socket, holders, age: socket.entered.age(now), verdict, process, opener })
     }
 
     /// Where a sighted socket comes from.
     pub(super) fn origin(&self, sighting: &Sighting<'_>, company: &Company) -> Origin {
-        let Sighting { socket, pid, opener, .. } = *sighting;
-        let (side, opening) = self.side_and_opening(socket, opener.or(pid), company);
-        Origin { pid, opener, netns: socket.netns, side, opening }
+        let Sighting { socket, process, opener, .. } = *sighting;
+        let (side, opening) = self.side_and_opening(socket, opener.or(process), company);
+        Origin { process, opener, netns: socket.netns, side, opening }
     }
 
     /// Where a socket comes from, as far as that can be said without looking at others.
     pub(super) fn origin_alone(&self, socket: &Socket) -> Origin {
         let holders = self.holders(socket);
-        let (pid, opener) = self.whose(socket, holders, self.holding(socket, holders));
-        let (side, opening) = self.side_and_opening(socket, opener.or(pid), &Company::default());
-        Origin { pid, opener, netns: socket.netns, side, opening }
+        let (process, opener) = self.whose(socket, holders, self.holding(socket, holders));
+        let (side, opening) = self.side_and_opening(socket, opener.or(process), &Company::default());
+        Origin { process, opener, netns: socket.netns, side, opening }
     }
 
     /// Whether a half-close was in use when the socket was looked at last.
@@ -101,10 +106,10 @@ impl Leaks {
         &self,
         socket: &Socket,
         holding: Holding,
-        pid: Option<u32>,
+        process: Option<ProcessId>,
         observed: &Observed<'_>,
     ) -> Verdict {
-        judge(&self.evidence(socket, &[], holding, pid, observed))
+        judge(&self.evidence(socket, &[], holding, process, observed))
     }
 
     /// Whether the last snapshot tells who holds a socket.
@@ -119,38 +124,55 @@ impl Leaks {
         if holders.is_empty() {
             return Holding::Nobody;
         }
-        let holds = |pid: u32| holders.iter().any(|holder| holder.pid == pid);
+        let holds = |process: ProcessId| holders.iter().any(|holder| self.present(holder.pid).is(process));
         match socket.owner {
             // Who listens need not be who accepts.
-            Some(owner) if owner.source != OwnerSource::Listen && !holds(owner.pid) => {
-                Holding::Others { told: socket.told.is_some_and(|told| holds(told.by.pid)) }
+            Some(owner) if owner.source != OwnerSource::Listen && !holds(owner.process()) => {
+                Holding::Others { told: socket.told.is_some_and(|told| holds(told.by.process())) }
             }
             _ => Holding::Owner,
         }
     }
 
     /// The process whose leak it is, and the one that opened it where that is another.
-    pub(super) fn whose(&self, socket: &Socket, holders: &[Holder], holding: Holding) -> (Option<u32>, Option<u32>) {
-        let owner = socket.owner.map(|owner| owner.pid);
-        let first = holders.first().map(|holder| holder.pid);
-        let told = socket.told.map(|told| told.by.pid);
+    pub(super) fn whose(
+        &self,
+        socket: &Socket,
+        holders: &[Holder],
+        holding: Holding,
+    ) -> (Option<ProcessId>, Option<ProcessId>) {
+        let owner = socket.owner.map(|owner| owner.process());
+        let first = holders.first().map(|holder| self.present(holder.pid));
+        let told = socket.told.map(|told| told.by.process());
         match holding {
             Holding::Others { told: true } => (told, owner),
             Holding::Others { told: false } => (first, owner),
-            _ if self.is_unaccepted(socket) => (owner.or_else(|| self.listener_of(socket)), None),
+            _ if self.is_unaccepted(socket) => (self.listener_of(socket).unwrap_or(owner), None),
             _ if socket.has_opener() => (owner, None),
             // Who listens need not be who accepts.
             _ => (first.or(told).or(owner), None),
         }
     }
 
-    /// Who listens at the port, if that is one process: under `SO_REUSEPORT` nothing tells whose backlog a socket is in.
-    fn listener_of(&self, socket: &Socket) -> Option<u32> {
-        let port = (socket.netns, socket.local.port);
-        let at_port = |listener: &&FoundListener| (listener.facts.netns, listener.facts.local.port) == port;
-        let mut pids = self.listeners.iter().filter(at_port).map(|listener| listener.owner.map(|owner| owner.pid));
-        let first = pids.next()??;
-        pids.all(|pid| pid == Some(first)).then_some(first)
+    /// Who listens where a socket waits, as the last snapshot found, if that is one process: under `SO_REUSEPORT` nothing tells whose
+    /// backlog it is in. `None` when no listener was found.
+    fn listener_of(&self, socket: &Socket) -> Option<Option<ProcessId>> {
+        let at_port = self.listeners_at(socket.netns, socket.local.port).iter();
+        let mut listening = at_port.filter(|listener| listener.takes(socket.netns, socket.local)).map(|listener| {
+            let only = || match listener.holders[..] {
+                [only] => Some(self.present(only)),
+                _ => None,
+            };
+            listener.owner.map(|owner| owner.process()).or_else(only)
+        });
+        let first = listening.next()?;
+        Some(first.filter(|_| listening.all(|other| other == first)))
+    }
+
+    /// The process that has a number now, as far as the last snapshot tells.
+    #[must_use]
+    pub fn present(&self, pid: u32) -> ProcessId {
+        ProcessId { pid, start: self.starts.get(&pid).copied() }
     }
 
     fn evidence(
@@ -158,7 +180,7 @@ impl Leaks {
         socket: &Socket,
         holders: &[Holder],
         holding: Holding,
-        pid: Option<u32>,
+        process: Option<ProcessId>,
         observed: &Observed<'_>,
     ) -> Evidence {
         let now = observed.now;
@@ -171,20 +193,27 @@ impl Leaks {
             eof_read: socket.eof_read,
             queues: socket.load.map(|load| queues(socket, &load, now)),
             queues_after_eof_read: socket.load.is_some_and(|load| read_at.is_none_or(|read_at| load.at > read_at)),
-            awaited: socket.awaited_by.is_some(),
+            awaited_ns: socket.awaited_by.map(|_| quiet_ns(socket, now)),
             recv_q_tells: socket.protocol != Protocol::Mptcp,
             asleep_in_send: observed.asleep_in_send.map(|asleep| {
                 let asleep = |pid: u32| asleep.contains_key(&pid);
-                pid.is_some_and(asleep) || holders.iter().any(|holder| asleep(holder.pid))
+                process.is_some_and(|process| self.present(process.pid).is(process) && asleep(process.pid))
+                    || holders.iter().any(|holder| asleep(holder.pid))
             }),
         }
     }
 }
 
+/// For how long since the end nothing has been sent, at least.
+fn quiet_ns(socket: &Socket, now: MonotonicNs) -> u64 {
+    let sent_at = socket.load.filter(|load| !load.sent_nothing).map_or(0, |load| load.sent_at());
+    now.0.saturating_sub(socket.entered.latest.max(sent_at))
+}
+
 fn queues(socket: &Socket, load: &Load, now: MonotonicNs) -> Queues {
     // As of the reading: what happened since then is not known, so it is no older than that either.
     let sent_ago_ns = u64::from(load.sent_ago_ms) * NS_PER_MS;
-    let sent_at = load.at.0.saturating_sub(sent_ago_ns);
+    let sent_at = load.sent_at();
     let since_read = now.0.saturating_sub(load.at.0);
     Queues {
         recv_q: load.recv_q,
@@ -196,7 +225,9 @@ fn queues(socket: &Socket, load: &Load, now: MonotonicNs) -> Queues {
         },
         sent_ago_ns: sent_ago_ns.saturating_add(since_read),
         acked_ago_ns: (u64::from(load.acked_ago_ms) * NS_PER_MS).saturating_add(since_read),
-        sent_after_end: if sent_at > socket.entered.latest.saturating_add(SLOP_NS) {
+        sent_after_end: if load.sent_nothing {
+            SentAfterEnd::No
+        } else if sent_at > socket.entered.latest.saturating_add(SLOP_NS) {
             SentAfterEnd::Yes
         } else if sent_at <= socket.entered.earliest.saturating_add(SLOP_NS) {
             SentAfterEnd::No

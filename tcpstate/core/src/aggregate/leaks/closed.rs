@@ -1,18 +1,17 @@
 //! Sockets that were closed, but late.
 
-use std::collections::BTreeMap;
+use std::{cmp::Reverse, collections::BTreeMap};
 
 use hdrhistogram::Histogram;
 
-use super::origin::Origin;
-use crate::model::{Comm, MonotonicNs, leak::PlaceId};
+use super::{origin::Origin, tally::Tally, threads::ThreadTally};
+use crate::model::{MonotonicNs, Owner, leak::PlaceId};
 
-/// Origins kept; when there are more, the half that has been quiet longest goes.
-const ORIGINS: usize = 2048;
+/// Origins kept, 8 to 16 KiB each; when there are more, half of them go: those with the fewest sockets, of these the ones that have been
+/// quiet longest. What comes once, from ever new code, does not drive out what comes again and again.
+const ORIGINS: usize = 256;
 /// Significant decimal digits of the quantiles.
 const DIGITS: u8 = 2;
-/// Different places remembered of each origin.
-const PLACES: usize = 8;
 
 /// What is known of sockets of one origin that were closed late.
 #[derive(Clone, Debug)]
@@ -26,8 +25,9 @@ pub(super) struct LateCloses {
     pub(super) unseen: u64,
     pub(super) told: Tally<PlaceId>,
     pub(super) closed: Tally<PlaceId>,
-    /// Thread that opened the last of them.
-    pub(super) comm: Option<Comm>,
+    /// Who opened the last of them.
+    pub(super) owner: Option<Owner>,
+    pub(super) threads: ThreadTally,
     last: MonotonicNs,
 }
 
@@ -40,7 +40,7 @@ pub(super) struct LateClose {
     pub(super) seen: bool,
     pub(super) told: Option<PlaceId>,
     pub(super) closed: Option<PlaceId>,
-    pub(super) comm: Option<Comm>,
+    pub(super) owner: Option<Owner>,
 }
 
 impl LateCloses {
@@ -53,14 +53,16 @@ impl LateCloses {
             unseen: 0,
             told: Tally::default(),
             closed: Tally::default(),
-            comm: None,
+            owner: None,
+            threads: ThreadTally::default(),
             last: MonotonicNs(0),
         }
     }
 
     fn record(&mut self, close: &LateClose) {
         self.last = self.last.max(close.at);
-        self.comm = close.comm.or(self.comm);
+        self.owner = close.owner.or(self.owner);
+        self.threads.add(close.owner);
         if !close.seen {
             self.unseen += 1;
             return;
@@ -73,6 +75,11 @@ impl LateCloses {
         self.closed.extend(close.closed);
     }
 
+    /// How many there are.
+    pub(super) fn sockets(&self) -> u64 {
+        self.ages.len() + self.unseen
+    }
+
     /// Adds another origin's, whose stacks turned out to be the same.
     pub(super) fn merge(&mut self, other: &Self) {
         // Histograms of the same digits that both grow can always be added.
@@ -82,7 +89,8 @@ impl LateCloses {
         self.unseen += other.unseen;
         self.told.merge(&other.told);
         self.closed.merge(&other.closed);
-        self.comm = other.comm.or(self.comm);
+        self.owner = other.owner.or(self.owner);
+        self.threads.merge(&other.threads);
         self.last = self.last.max(other.last);
     }
 }
@@ -99,7 +107,7 @@ impl ClosedTable {
     /// Allocates only for an origin that is not there yet, and for an age beyond those before.
     pub(super) fn record(&mut self, origin: Origin, close: &LateClose) {
         if self.origins.len() >= ORIGINS && !self.origins.contains_key(&origin) {
-            self.forget_quietest_half();
+            self.forget_half();
         }
         self.origins.entry(origin).or_insert_with(LateCloses::new).record(close);
     }
@@ -108,77 +116,22 @@ impl ClosedTable {
         self.origins.iter()
     }
 
-    fn forget_quietest_half(&mut self) {
-        let mut quiet: Vec<_> = self.origins.iter().map(|(&origin, closed)| (closed.last, origin)).collect();
-        quiet.sort_unstable();
-        for (_, origin) in quiet.iter().take(ORIGINS / 2) {
+    /// Those with the most sockets first.
+    pub(super) fn by_size(&self) -> Vec<(&Origin, &LateCloses)> {
+        let mut origins: Vec<_> = self.origins.iter().collect();
+        origins.sort_by_key(|(_, closed)| Reverse(closed.sockets()));
+        origins
+    }
+
+    fn forget_half(&mut self) {
+        // Powers of two: of those that come about as often, the quiet ones go.
+        let rank = |closed: &LateCloses| (closed.sockets().checked_ilog2(), closed.last);
+        let mut origins: Vec<_> = self.origins.iter().map(|(&origin, closed)| (rank(closed), origin)).collect();
+        origins.sort_unstable();
+        for (_, origin) in origins.iter().take(ORIGINS / 2) {
             if let Some(closed) = self.origins.remove(origin) {
-                self.forgotten += closed.ages.len() + closed.unseen;
+                self.forgotten += closed.sockets();
             }
         }
     }
-}
-
-/// How often each of a few different things came.
-#[derive(Clone, Debug)]
-pub(super) struct Tally<T> {
-    counts: Vec<(T, u64)>,
-    /// Things that found no room.
-    others: u64,
-}
-
-impl<T> Default for Tally<T> {
-    fn default() -> Self {
-        Self { counts: Vec::new(), others: 0 }
-    }
-}
-
-impl<T: Copy + Ord> Tally<T> {
-    fn add(&mut self, thing: T, count: u64) {
-        let room = self.counts.len() < PLACES;
-        match self.counts.iter_mut().find(|(known, _)| *known == thing) {
-            Some((_, known)) => *known += count,
-            None if room => self.counts.push((thing, count)),
-            None => self.others += count,
-        }
-    }
-
-    /// The things that found room.
-    pub(super) fn things(&self) -> impl Iterator<Item = T> {
-        self.counts.iter().map(|&(thing, _)| thing)
-    }
-
-    fn merge(&mut self, other: &Self) {
-        for &(thing, count) in &other.counts {
-            self.add(thing, count);
-        }
-        self.others += other.others;
-    }
-
-    /// The most frequent ones with their numbers after `fold` has made some of them the same, and how many others came.
-    pub(super) fn top(&self, n: usize, fold: impl Fn(T) -> T) -> (Vec<(T, u64)>, u64) {
-        let mut folded = BTreeMap::new();
-        for &(thing, count) in &self.counts {
-            *folded.entry(fold(thing)).or_default() += count;
-        }
-        let (top, rest) = top(folded, n);
-        (top, rest + self.others)
-    }
-}
-
-impl<T: Copy + Ord> Extend<T> for Tally<T> {
-    fn extend<I: IntoIterator<Item = T>>(&mut self, things: I) {
-        for thing in things {
-            self.add(thing, 1);
-        }
-    }
-}
-
-/// The `n` with the highest counts, those first, equal ones in their own order; and the sum of the others' counts.
-pub(super) fn top<T: Ord>(counts: BTreeMap<T, u64>, n: usize) -> (Vec<(T, u64)>, u64) {
-    let mut counts: Vec<_> = counts.into_iter().collect();
-    counts.sort_by_key(|&(_, count)| std::cmp::Reverse(count));
-    let rest = counts.iter().skip(n).map(|&(_, count)| count).sum();
-    counts.truncate(n);
-    (counts, rest)
 }

@@ -2,7 +2,9 @@
 
 use std::net::IpAddr;
 
-use super::{fate::Fate, origin::Origin, process::Process, trend::Growth};
+use super::{
+    bounds::Beyond, fate::Fate, origin::Origin, process::Process, tally::Tallied, threads::Threads, trend::Growth,
+};
 use crate::{
     aggregate::verdict::Verdict,
     model::{
@@ -14,14 +16,20 @@ use crate::{
 /// Sockets of one origin and one verdict.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Group {
-    /// Where they come from. Places are folded.
+    /// Where they come from. Places are folded. [`Opening::Inferred`] where that was seen of none of them.
+    ///
+    /// [`Opening::Inferred`]: super::Opening::Inferred
     pub origin: Origin,
+    /// Those of them of which the opening stack is inferred.
+    pub inferred: Inferred,
     /// The process whose leak it is; `None` when neither an opener nor a holder is known.
     pub process: Option<Process>,
     /// The process that opened them, where it is another one.
     pub opener: Option<Process>,
     /// Name of the thread that opened the oldest.
     pub thread: Option<Comm>,
+    /// All threads that were seen to open them.
+    pub threads: Threads,
     /// Why they are there.
     pub verdict: Verdict,
     /// What became of them, where that is told apart: their ages are those of that moment.
@@ -40,12 +48,16 @@ pub struct Group {
     pub recv_q: Option<Range>,
     /// Bytes not acknowledged; `None` when nobody has looked.
     pub send_q: Option<Range>,
-    /// The shortest and the longest time since data was sent, nanoseconds.
+    /// The shortest and the longest time since data was sent, nanoseconds, of those on which any was.
     pub sent_ago_ns: Option<Range>,
+    /// On how many no data was ever sent.
+    pub nothing_sent: u64,
     /// The shortest and the longest time for which the send queue was seen not to move, nanoseconds.
     pub unmoved_ns: Option<Range>,
     /// Threads of the process and of other holders asleep in a send; `None` when nobody has looked.
     pub asleep_in_send: Option<u64>,
+    /// How many have unread what looks like a server's last words, beside the FIN.
+    pub last_words: u64,
     /// How many had their FIN, and all receives after it, before the eyes of the tracer.
     pub watched: u64,
     /// Who was told of the end, most frequent place first.
@@ -58,12 +70,27 @@ pub struct Group {
     pub peers: Tallied<Peer>,
     /// Processes of this host that have closed their own side only and wait to receive, and on how many of the sockets.
     pub awaited_by: Vec<(Process, u64)>,
+    /// Those of them that are not listed.
+    pub awaited_by_others: Beyond,
     /// Processes with descriptors, and of how many of the sockets.
     pub held: Held,
     /// The backlogs in which they wait; only of [`Verdict::NeverAccepted`].
     pub backlogs: Vec<Backlog>,
+    /// Listeners that are not listed.
+    pub other_backlogs: u64,
     /// The oldest ones.
     pub examples: Vec<Example>,
+}
+
+/// Sockets of before the trace that are taken for relatives of others, whose opening was seen.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Inferred {
+    /// How many there are.
+    pub sockets: u64,
+    /// The sum of their ages, nanoseconds.
+    pub socket_ns: u64,
+    /// How many of them are drained, and nobody has seen whether a receive returned 0 as of the others: their verdict is inferred, too.
+    pub verdict: u64,
 }
 
 /// What took sockets out of CLOSE_WAIT, and how many.
@@ -82,25 +109,12 @@ pub struct LeftByCounts {
 pub struct Held {
     /// Each process with the number of sockets it holds, most first.
     pub by: Vec<(Process, u64)>,
+    /// Processes that are not listed; a socket counts as often as they hold it.
+    pub others: Beyond,
     /// Sockets that no process holds: in flight over a UNIX socket, or registered with `io_uring`.
     pub by_nobody: u64,
     /// Sockets of which nobody has looked for holders yet.
     pub unknown: u64,
-}
-
-/// The most frequent of many things.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Tallied<T> {
-    /// Most frequent first.
-    pub top: Vec<(T, u64)>,
-    /// How many sockets the others have.
-    pub others: u64,
-}
-
-impl<T> Default for Tallied<T> {
-    fn default() -> Self {
-        Self { top: Vec::new(), others: 0 }
-    }
 }
 
 /// A place where a program was told of the end.
@@ -159,12 +173,16 @@ pub struct Ages {
 }
 
 /// A listener whose backlog holds connections.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Backlog {
     /// Where it listens.
     pub local: Endpoint,
     /// Who listens.
     pub process: Option<Process>,
+    /// Every process with a descriptor of it: any of them may accept.
+    pub holders: Vec<Process>,
+    /// Processes that are not listed.
+    pub other_holders: u64,
     /// Connections waiting.
     pub waiting: u32,
     /// Most that may wait.
@@ -196,4 +214,6 @@ pub struct Example {
     pub send_q: Option<u32>,
     /// Descriptors.
     pub holders: Vec<Holder>,
+    /// Descriptors that are not listed.
+    pub other_holders: u64,
 }

@@ -8,14 +8,14 @@ use super::{
     socket::Socket,
     tracker::Leaks,
 };
-use crate::model::OwnerSource;
+use crate::model::{OwnerSource, ProcessId};
 
 impl Leaks {
     /// Looks at the sockets of which the opening was not seen: their company, and, where there is anything that `teaches`, the kinships
     /// that they could learn of.
     pub(super) fn company<'a>(
         &self,
-        sockets: impl Iterator<Item = (&'a Socket, Option<u32>)>,
+        sockets: impl Iterator<Item = (&'a Socket, Option<ProcessId>)>,
         teaches: bool,
     ) -> (Company, HashSet<Kinship>) {
         let mut company = Company::default();
@@ -25,7 +25,7 @@ impl Leaks {
             if side.is_none() {
                 company.add(socket, pid);
             }
-            if teaches && self.opening(socket) == Opening::BeforeTrace {
+            if teaches && self.opening(socket).is_unseen() {
                 if !matches!(side, Some(Side::Connected(_))) {
                     wanted.insert(Kinship::listener(socket));
                 }
@@ -38,10 +38,15 @@ impl Leaks {
     }
 
     /// Side and opening of a socket in the company of others.
-    pub(super) fn side_and_opening(&self, socket: &Socket, pid: Option<u32>, company: &Company) -> (Side, Opening) {
+    pub(super) fn side_and_opening(
+        &self,
+        socket: &Socket,
+        pid: Option<ProcessId>,
+        company: &Company,
+    ) -> (Side, Opening) {
         let side = self.known_side(socket);
         let opening = self.opening(socket);
-        if opening == Opening::BeforeTrace {
+        if opening.is_unseen() {
             let listener = self.openers.get(Kinship::listener(socket));
             let peer = || self.openers.get(Kinship::peer(socket, pid?));
             let inferred = match side {
@@ -63,7 +68,9 @@ impl Leaks {
             _ if self.is_unaccepted(socket) => Opening::NotAccepted,
             (None, Some(OwnerSource::Connect | OwnerSource::Accept)) => Opening::NotTaken,
             // Of those that were accepted before the trace only the holder is known.
-            (None, Some(OwnerSource::Listen)) => Opening::NotSeen,
+            (None, Some(OwnerSource::Listen)) if socket.was_accepted() => Opening::NotSeen,
+            (None, Some(OwnerSource::Listen)) => Opening::NotKnown,
+            (None, Some(OwnerSource::Snapshot) | None) if self.by_process => Opening::LeftOut,
             (None, Some(OwnerSource::Snapshot) | None) => Opening::BeforeTrace,
         }
     }

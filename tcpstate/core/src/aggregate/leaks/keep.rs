@@ -17,7 +17,7 @@ use super::{
 use crate::{
     aggregate::verdict::Holding,
     model::{
-        MonotonicNs, OwnerSource,
+        MonotonicNs, OwnerSource, ProcessId,
         leak::{Actor, Closing, PlaceId},
     },
 };
@@ -67,6 +67,7 @@ impl Leaks {
         if let Some(load) = exited.load {
             socket.take_load(&load, at, at);
         }
+        socket.had_descriptor = true;
         socket.phase = match (exited.in_close_wait, socket.phase) {
             (true, _) => Phase::Open,
             (false, Phase::Closing(left) | Phase::Ghost(left)) => Phase::Ghost(left),
@@ -76,15 +77,15 @@ impl Leaks {
             return;
         }
         let opener = opener(&socket, by);
-        let told = socket.told.is_some_and(|told| told.by.pid == by.pid);
+        let told = socket.told.is_some_and(|told| told.by.process().is(by.process()));
         let holding = if opener.is_some() { Holding::Others { told } } else { Holding::Owner };
         let observed = Observed { now: at, asleep_in_send: None, fold: &|place| place };
-        let verdict = self.verdict(&socket, holding, Some(by.pid), &observed);
+        let verdict = self.verdict(&socket, holding, Some(by.process()), &observed);
         if verdict.is_leak() {
             // Who held it is known, but not by which descriptor.
             socket.listed = 0;
-            let (pid, comm) = (Some(by.pid), Some(by.comm));
-            self.keep(Ended { socket, at, fate: Fate::Exited, verdict, pid, opener, comm });
+            let (process, comm) = (Some(by.process()), Some(by.comm));
+            self.keep(Ended { socket, at, fate: Fate::Exited, verdict, process, opener, comm });
         }
     }
 
@@ -99,16 +100,17 @@ impl Leaks {
         }
         let holders = self.holders(socket);
         let holding = self.holding(socket, holders);
-        let (pid, opener) = self.whose(socket, holders, holding);
+        let (process, opener) = self.whose(socket, holders, holding);
         let observed = Observed { now: at, asleep_in_send: None, fold: &|place| place };
-        let verdict = self.verdict(socket, holding, pid, &observed);
+        let verdict = self.verdict(socket, holding, process, &observed);
         if !verdict.is_leak() {
             return;
         }
         let comm = socket.owner.map(|owner| owner.comm);
-        let comm = pid.and_then(|pid| self.process(pid, comm).comm).or(comm);
+        let comm = process.and_then(|process| self.process(process, comm).comm).or(comm);
         let mut socket = socket.clone();
         socket.listed = 0;
+        socket.had_descriptor |= closer.is_some();
         let place = closer.map(|(_, place)| place);
         socket.phase = match socket.phase {
             Phase::Ghost(left) => Phase::Ghost(Left { place: place.into(), ..left }),
@@ -116,7 +118,7 @@ impl Leaks {
             Phase::Closing(left) => Phase::Closing(Left { place: place.into(), ..left }),
         };
         let fate = if is_late { Fate::ClosedLate } else { Fate::CleanedUp };
-        let ended = Ended { socket, at, fate, verdict, pid, opener, comm };
+        let ended = Ended { socket, at, fate, verdict, process, opener, comm };
         match (&mut self.kept, place) {
             (Some(kept), Some(place)) => kept.unsettled.push((place, ended)),
             (Some(kept), None) => kept.keep(ended),
@@ -165,7 +167,7 @@ impl Leaks {
 }
 
 /// Who opened a socket, if that is another process than the one whose exit closes it.
-fn opener(socket: &Socket, by: Actor) -> Option<u32> {
+fn opener(socket: &Socket, by: Actor) -> Option<ProcessId> {
     let owner = socket.owner.filter(|owner| owner.source != OwnerSource::Listen)?;
-    (owner.pid != by.pid).then_some(owner.pid)
+    (!owner.process().is(by.process())).then_some(owner.process())
 }

@@ -5,7 +5,7 @@ use std::{collections::HashMap, time::Duration};
 use super::{fate::Fate, socket::Socket};
 use crate::{
     aggregate::verdict::Verdict,
-    model::{Comm, MonotonicNs, leak::PlaceId},
+    model::{Comm, MonotonicNs, ProcessId, leak::PlaceId},
 };
 
 /// Sockets kept; about 20 MiB of them.
@@ -30,16 +30,12 @@ pub(super) struct Ended {
     pub(super) at: MonotonicNs,
     pub(super) fate: Fate,
     pub(super) verdict: Verdict,
-    pub(super) pid: Option<u32>,
-    pub(super) opener: Option<u32>,
+    pub(super) process: Option<ProcessId>,
+    pub(super) opener: Option<ProcessId>,
     pub(super) comm: Option<Comm>,
 }
 
 impl Kept {
-    pub(super) fn places(&self) -> impl Iterator<Item = PlaceId> {
-        self.sockets.iter().flat_map(|ended| ended.socket.places())
-    }
-
     pub(super) fn keep(&mut self, ended: Ended) {
         if self.sockets.len() < MOST {
             self.sockets.push(ended);

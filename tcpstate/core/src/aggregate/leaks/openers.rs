@@ -3,7 +3,7 @@
 use hashbrown::{HashMap, HashSet};
 
 use super::{origin::Side, socket::Socket};
-use crate::model::{Endpoint, OwnerSource, leak::PlaceId};
+use crate::model::{Endpoint, OwnerSource, ProcessId, leak::PlaceId};
 
 /// What two sockets have in common that were most likely opened by the same code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -11,7 +11,7 @@ pub(super) enum Kinship {
     /// The same listening port of the same network namespace.
     Listener { netns: u32, port: u16 },
     /// The same process, connected to the same peer.
-    Peer { pid: u32, netns: u32, remote: (std::net::IpAddr, u16) },
+    Peer { process: ProcessId, netns: u32, remote: (std::net::IpAddr, u16) },
 }
 
 impl Kinship {
@@ -20,7 +20,7 @@ impl Kinship {
         let owner = socket.owner?;
         match owner.source {
             OwnerSource::Accept | OwnerSource::Listen => Some(Self::listener(socket)),
-            OwnerSource::Connect => Some(Self::peer(socket, owner.pid)),
+            OwnerSource::Connect => Some(Self::peer(socket, owner.process())),
             OwnerSource::Snapshot => None,
         }
     }
@@ -29,9 +29,9 @@ impl Kinship {
         Self::Listener { netns: socket.netns, port: socket.local.port }
     }
 
-    pub(super) fn peer(socket: &Socket, pid: u32) -> Self {
+    pub(super) fn peer(socket: &Socket, process: ProcessId) -> Self {
         let Endpoint { addr, port } = socket.remote;
-        Self::Peer { pid, netns: socket.netns, remote: (addr, port) }
+        Self::Peer { process, netns: socket.netns, remote: (addr, port) }
     }
 
     /// What its relatives' side is.
@@ -88,18 +88,18 @@ impl Openers {
 /// How many sockets of unknown side have the same local port, or the same peer.
 #[derive(Debug, Default)]
 pub(super) struct Company {
-    by_local: HashMap<(Option<u32>, u32, u16), u32>,
-    by_remote: HashMap<(Option<u32>, u32, Endpoint), u32>,
+    by_local: HashMap<(Option<ProcessId>, u32, u16), u32>,
+    by_remote: HashMap<(Option<ProcessId>, u32, Endpoint), u32>,
 }
 
 impl Company {
-    pub(super) fn add(&mut self, socket: &Socket, pid: Option<u32>) {
+    pub(super) fn add(&mut self, socket: &Socket, pid: Option<ProcessId>) {
         *self.by_local.entry((pid, socket.netns, socket.local.port)).or_default() += 1;
         *self.by_remote.entry((pid, socket.netns, socket.remote)).or_default() += 1;
     }
 
     /// The port that a socket shares with more others; the lower one when that does not tell.
-    pub(super) fn port(&self, socket: &Socket, pid: Option<u32>) -> Side {
+    pub(super) fn port(&self, socket: &Socket, pid: Option<ProcessId>) -> Side {
         let local = self.by_local.get(&(pid, socket.netns, socket.local.port));
         let remote = self.by_remote.get(&(pid, socket.netns, socket.remote));
         let by_number = socket.remote.port.cmp(&socket.local.port);

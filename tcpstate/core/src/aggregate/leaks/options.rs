@@ -11,7 +11,8 @@ const SYSCALLS: &str = "tracepoint/syscalls:";
 /// What the hunt looks for, and what it can see.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LeakOptions {
-    /// A socket younger than this is not shown, and one that is closed sooner was not late.
+    /// A socket younger than this is not shown, and one that is closed sooner was not late. With zero all are shown, and none is closed
+    /// late: every close comes some time after the FIN.
     pub older_than: Duration,
     /// Whether a hook sees every `accept()`.
     pub accept_hook: bool,
@@ -31,6 +32,11 @@ impl LeakOptions {
             receive_hook: hooks.chosen(Role::EofReads).is_some(),
             descriptors: hooks.chosen(Role::Descriptors).is_some(),
         }
+    }
+
+    /// Whether a close was late that came so long after the socket had entered CLOSE_WAIT.
+    pub(super) fn is_late(&self, age_ns: u64) -> bool {
+        !self.older_than.is_zero() && u128::from(age_ns) >= self.older_than.as_nanos()
     }
 }
 

@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     aggregate::verdict::Verdict,
-    model::{Comm, Endpoint, MonotonicNs, leak::PlaceId},
+    model::{Comm, Endpoint, MonotonicNs, ProcessId, leak::PlaceId},
 };
 
 /// A leaked socket, as rules look at it.
@@ -95,7 +95,7 @@ struct FindingKey {
 struct Share<'a> {
     origin: Origin,
     comm: Option<Comm>,
-    processes: BTreeSet<Option<u32>>,
+    processes: BTreeSet<Option<ProcessId>>,
     sum: Sum<'a>,
 }
 
@@ -106,9 +106,10 @@ impl Leaks {
         let Some(kept) = &self.kept else { return Outcome::default() };
         let mut shares: HashMap<FindingKey, Share<'_>> = HashMap::new();
         for ended in &kept.sockets {
-            let Ended { socket, at, fate, verdict, pid, opener, comm } = ended;
+            let Ended { socket, at, fate, verdict, process, opener, comm } = ended;
             let age = socket.entered.age(*at);
-            let sighting = Sighting { socket, holders: &[], age, verdict: *verdict, pid: *pid, opener: *opener };
+            let sighting =
+                Sighting { socket, holders: &[], age, verdict: *verdict, process: *process, opener: *opener };
             self.share(&mut shares, sighting, (*fate, *comm, *at), observed, rule);
         }
         for socket in self.sockets.iter() {
@@ -117,7 +118,7 @@ impl Leaks {
                 .filter(|sighting| sighting.verdict.is_leak() && self.is_leaked(sighting.age.at_least_ns));
             if let Some(sighting) = sighting {
                 let comm = socket.owner.map(|owner| owner.comm);
-                let comm = sighting.pid.and_then(|pid| self.process(pid, comm).comm);
+                let comm = sighting.process.and_then(|process| self.process(process, comm).comm);
                 self.share(&mut shares, sighting, (Fate::Open, comm, observed.now), observed, rule);
             }
         }
@@ -140,17 +141,18 @@ impl Leaks {
         let Sighting { socket, verdict, .. } = sighting;
         let suspect = Suspect { verdict, remote: socket.remote, places: socket.places().collect() };
         let origin = self.origin(&sighting, &Company::default()).folded(observed.fold);
-        let Origin { pid, opener, netns, side, opening } = origin;
+        let Origin { process, opener, netns, side, .. } = origin;
         let rule = rule(&suspect);
+        let opening = origin.as_if_seen().opening;
         let key = FindingKey { fate, rule, verdict, comm, passed_on: opener.is_some(), netns, side, opening };
         let share = shares.entry(key).or_insert_with(|| Share {
-            origin,
+            origin: origin.as_if_seen(),
             comm,
             processes: BTreeSet::new(),
             sum: Sum::default(),
         });
-        share.processes.insert(pid);
-        share.sum.add(&sighting, side, self, at);
+        share.processes.insert(process);
+        share.sum.add(&sighting, origin, self, at);
     }
 
     fn finding(&self, key: FindingKey, share: Share<'_>, observed: &Observed<'_>) -> LeakFinding {
@@ -158,11 +160,12 @@ impl Leaks {
         let Share { origin, comm, processes, sum } = share;
         let mut group = self.group((origin, verdict), sum, None, 0, observed);
         group.fate = Some(fate);
-        group.process = origin.pid.map(|pid| Process { pid, comm });
+        group.process = origin.process.map(|process| Process::new(process, comm));
         if fate != Fate::Open {
             // What was seen of them at their end; how long ago that was does not matter.
             group.asleep_in_send = None;
             group.backlogs.clear();
+            group.other_backlogs = 0;
         }
         LeakFinding { fate, rule, processes: processes.len() as u64, group }
     }

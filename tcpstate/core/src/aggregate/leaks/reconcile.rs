@@ -1,19 +1,22 @@
 //! Repair: what a snapshot says, and what is newer than it.
 
-use std::{mem, num::NonZeroU32};
+use std::{collections::BTreeMap, mem, num::NonZeroU32};
 
+use hashbrown::HashSet;
 use tcpstate_common::state::TcpState;
 
 use super::{
+    bounds::{MOST_FOLLOWED, MOST_LISTENING},
     entry_time::EntryTime,
+    process::Process,
     socket::{FoundAs, Left, LeftBy, Phase, PlaceSlot, Socket},
     table::{GoneSince, Went, WentSince},
-    tracker::{Leaks, WatchedProcess},
+    tracker::{Leaks, Past, WatchedProcess},
     trend::Series,
 };
 use crate::model::{
-    MonotonicNs, SocketId, State,
-    leak::{FoundHolder, FoundSocket, Holder, Snapshot},
+    MonotonicNs, ProcessId, SocketId, State,
+    leak::{FoundListener, FoundSocket, Holder, Snapshot},
 };
 
 /// What a snapshot changed.
@@ -41,12 +44,18 @@ impl Leaks {
         for found in &snapshot.sockets {
             self.reconcile_one(found, moments, &gone, &mut holders, &mut result);
         }
+        self.listeners = with_backlog(&snapshot.listeners);
         result.dropped += self.sweep(taken, &mut holders);
         self.holders = holders;
         self.gone.forget_until(taken);
-        self.watch(&snapshot.processes, taken);
-        self.listeners.clone_from(&snapshot.listeners);
-        self.listening.extend(snapshot.listeners.iter().map(|found| (found.facts.netns, found.facts.local.port)));
+        self.watch(snapshot, taken);
+        self.starts.clone_from(&snapshot.starts);
+        self.told_early.retain(|_, (_, told)| told.at > taken);
+        self.listen_at = listen_at(&snapshot.listeners);
+        self.forget_ports();
+        for found in &snapshot.listeners {
+            self.learn_port((found.facts.netns, found.facts.local.port));
+        }
         result
     }
 
@@ -90,6 +99,9 @@ impl Leaks {
         }
         let mut socket = Socket::found(found, moments);
         socket.update(found, state, moments);
+        if let Some((_, told)) = self.told_early.remove(&id.skaddr).filter(|(told, _)| told.may_be(id)) {
+            socket.learn_told(told);
+        }
         socket.phase = phase.unwrap_or(socket.phase);
         socket.listed = self.generation;
         socket.holders = append(holders, &found.holders);
@@ -102,6 +114,7 @@ impl Leaks {
         let mut dropped = 0;
         let mut ended = Vec::new();
         let before = mem::take(&mut self.holders);
+        let listeners = mem::take(&mut self.listeners);
         for socket in self.sockets.iter_mut().filter(|socket| socket.listed != self.generation) {
             let newer = match socket.phase {
                 Phase::Open => socket.entered.latest > taken.0,
@@ -109,6 +122,11 @@ impl Leaks {
             };
             if newer && !socket.missing {
                 socket.holders = append(holders, slice(&before, socket.holders));
+                continue;
+            }
+            let has_it = |listener: &FoundListener| listener.takes(socket.netns, socket.local);
+            if socket.waits_unlisted() && at_port(&listeners, socket.netns, socket.local.port).iter().any(has_it) {
+                (socket.unaccepted, socket.listed, socket.holders) = (true, self.generation, (0, 0));
                 continue;
             }
             socket.holders = (0, 0);
@@ -120,6 +138,7 @@ impl Leaks {
                 dropped += 1;
             }
         }
+        self.listeners = listeners;
         for id in ended {
             self.retire(id);
         }
@@ -133,15 +152,53 @@ impl Leaks {
     }
 
     /// Keeps the processes that hold sockets now, with their past.
-    fn watch(&mut self, processes: &[FoundHolder], taken: MonotonicNs) {
+    fn watch(&mut self, snapshot: &Snapshot, taken: MonotonicNs) {
         let mut before = mem::take(&mut self.processes);
-        for found in processes {
-            // Another name is another program, if not another process.
-            let same = before.remove(&found.pid).filter(|watched| watched.found.comm == found.comm);
-            let mut descriptors = same.map_or_else(Series::new, |watched| watched.descriptors);
-            descriptors.push(taken, found.descriptors);
-            self.processes.insert(found.pid, WatchedProcess { found: found.clone(), descriptors });
+        for found in &snapshot.processes {
+            let process = ProcessId { pid: found.pid, start: snapshot.starts.get(&found.pid).copied() };
+            // Another name is another program.
+            let same = before
+                .remove(&found.pid)
+                .filter(|watched| watched.process.is(process) && watched.found.comm == found.comm);
+            let past = same.and_then(|watched| watched.past);
+            self.processes.insert(found.pid, WatchedProcess { process, found: found.clone(), past });
         }
+        // Who was followed before is followed on.
+        let followed = self.processes.values().filter(|watched| watched.past.is_some()).count();
+        let mut room = MOST_FOLLOWED.saturating_sub(followed);
+        self.unfollowed = 0;
+        for watched in self.processes.values_mut() {
+            if watched.past.is_none() && room > 0 {
+                room -= 1;
+                watched.past = Some(Past { descriptors: Series::new(), leaked: Series::new() });
+            }
+            match &mut watched.past {
+                Some(past) => past.descriptors.push(taken, watched.found.descriptors),
+                None => self.unfollowed += 1,
+            }
+        }
+    }
+
+    /// Remembers that a port of a network namespace is listened on.
+    pub(super) fn learn_port(&mut self, at: (u32, u16)) {
+        if self.listening.len() < MOST_LISTENING || self.listening.contains(&at) {
+            self.listening.insert(at);
+        } else {
+            self.ports_not_kept += 1;
+        }
+    }
+
+    /// Where many ports are remembered, forgets those at which no socket is any more.
+    fn forget_ports(&mut self) {
+        if self.listening.len() > MOST_LISTENING / 2 {
+            let now: HashSet<_> = self.sockets.iter().map(|socket| (socket.netns, socket.local.port)).collect();
+            self.listening.retain(|at| now.contains(at));
+        }
+    }
+
+    /// The listeners with a backlog at a port.
+    pub(super) fn listeners_at(&self, netns: u32, port: u16) -> &[FoundListener] {
+        at_port(&self.listeners, netns, port)
     }
 
     /// Every descriptor of a leaking socket that the last snapshot found, in no order.
@@ -234,10 +291,37 @@ impl Socket {
         }
         self.eof_read |= found.eof_read;
         self.unaccepted = found.unaccepted;
+        self.had_descriptor |= !found.unaccepted;
         self.awaited_by = found.awaited_by.and_then(NonZeroU32::new);
-        self.learn_owner(found.owner);
+        self.learn_owner_now(found.owner);
         self.learn_opened(found.opened);
     }
+}
+
+/// Those with connections that nobody has accepted, by network namespace and port.
+fn with_backlog(listeners: &[FoundListener]) -> Vec<FoundListener> {
+    let mut listeners: Vec<_> = listeners.iter().filter(|found| found.backlog > 0).cloned().collect();
+    listeners.sort_by_key(|found| (found.facts.netns, found.facts.local.port));
+    listeners
+}
+
+/// Who listens where, if that is one process.
+fn listen_at(listeners: &[FoundListener]) -> BTreeMap<(u32, u16), Option<Process>> {
+    let mut listen_at = BTreeMap::new();
+    for found in listeners {
+        let process = found.owner.map(|owner| Process::new(owner.process(), Some(owner.comm)));
+        let known = listen_at.entry((found.facts.netns, found.facts.local.port)).or_insert(process);
+        *known = known.filter(|known| process.is_some_and(|process| process.id() == known.id()));
+    }
+    listen_at
+}
+
+/// Of listeners by network namespace and port those at one.
+fn at_port(listeners: &[FoundListener], netns: u32, port: u16) -> &[FoundListener] {
+    let at = |listener: &FoundListener| (listener.facts.netns, listener.facts.local.port);
+    let from = listeners.partition_point(|listener| at(listener) < (netns, port));
+    let to = listeners.partition_point(|listener| at(listener) <= (netns, port));
+    &listeners[from..to]
 }
 
 fn append(all: &mut Vec<Holder>, of_one: &[Holder]) -> (u32, u32) {

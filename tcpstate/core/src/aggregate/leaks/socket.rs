@@ -5,9 +5,12 @@ use std::num::{NonZeroU32, NonZeroU64};
 use tcpstate_common::state::TcpState;
 
 use super::entry_time::EntryTime;
-use crate::model::{
-    Endpoint, Family, MonotonicNs, Owner, OwnerSource, Protocol, SocketId, State,
-    leak::{Actor, FoundSocket, PlaceId, SocketFacts, SocketLoad},
+use crate::{
+    aggregate::verdict::{Remainder, is_last_words},
+    model::{
+        Endpoint, Family, MonotonicNs, Owner, OwnerSource, ProcessId, Protocol, SocketId, State,
+        leak::{Actor, FoundSocket, PlaceId, SocketFacts, SocketLoad},
+    },
 };
 
 const NS_PER_MS: u64 = 1_000_000;
@@ -35,6 +38,8 @@ pub(super) struct Socket {
     pub(super) eof_read: bool,
     /// What the last snapshot said of it.
     pub(super) unaccepted: bool,
+    /// It was found with a descriptor, or closed by one.
+    pub(super) had_descriptor: bool,
     /// What the last snapshot said of its peer: the process that waits to receive.
     pub(super) awaited_by: Option<NonZeroU32>,
     /// The last snapshot did not list it although it should have: it has left, its events may still come.
@@ -61,6 +66,7 @@ impl Socket {
             family,
             eof_read: false,
             unaccepted: false,
+            had_descriptor: false,
             awaited_by: None,
             missing: false,
         }
@@ -76,11 +82,7 @@ impl Socket {
 
     /// Whether an event with this id and of this time may be about it.
     pub(super) fn may_be(&self, id: SocketId, at: MonotonicNs) -> bool {
-        let same_cookie = match (self.id.cookie, id.cookie) {
-            (Some(ours), Some(theirs)) => ours == theirs,
-            _ => true,
-        };
-        same_cookie && at.0 >= self.entered.earliest
+        self.id.may_be(id) && at.0 >= self.entered.earliest
     }
 
     /// Takes an owner that is known better than ours.
@@ -88,6 +90,26 @@ impl Socket {
         if rank(owner.as_ref()) > rank(self.owner.as_ref()) {
             self.owner = owner;
         }
+    }
+
+    /// The same of what a snapshot says: as long as nobody is known to have accepted it, it belongs to whoever listens now, and to nobody
+    /// when that one has exited.
+    pub(super) fn learn_owner_now(&mut self, owner: Option<Owner>) {
+        if self.is_of_listener() && rank(owner.as_ref()) <= rank(self.owner.as_ref()) {
+            self.owner = owner;
+        }
+        self.learn_owner(owner);
+    }
+
+    /// A receive has returned 0.
+    pub(super) fn learn_told(&mut self, told: Told) {
+        self.eof_read = true;
+        self.told = Some(told);
+    }
+
+    /// Whose it is.
+    pub(super) fn process(&self) -> Option<ProcessId> {
+        self.owner.map(|owner| owner.process())
     }
 
     /// The places that reports show: where it was opened, where its program was told of the end, where it was shut down.
@@ -109,14 +131,20 @@ impl Socket {
         rank(self.owner.as_ref()) > rank_of(OwnerSource::Listen)
     }
 
-    /// Whether the program is known to have got it: only who has accepted a socket can read it.
+    /// Whether the program is known to have got it: only who has accepted a socket can read it, or close it.
     pub(super) fn was_accepted(&self) -> bool {
-        self.has_opener() || self.eof_read
+        self.has_opener() || self.eof_read || self.had_descriptor
     }
 
     /// Whether all that is known is at which listener it was made.
     pub(super) fn is_of_listener(&self) -> bool {
         self.owner.is_some_and(|owner| owner.source == OwnerSource::Listen)
+    }
+
+    /// Whether no snapshot lists it although it is there: no iterator comes to the parent of MPTCP subflows until it has a descriptor.
+    /// Its listener has it in its backlog, as long as that is not empty.
+    pub(super) fn waits_unlisted(&self) -> bool {
+        self.protocol == Protocol::Mptcp && self.phase == Phase::Open && self.is_of_listener() && !self.was_accepted()
     }
 
     /// Whether a snapshot has looked for its descriptors: not for those of a socket that was in a backlog then and has been
@@ -127,7 +155,10 @@ impl Socket {
 
     /// Takes its queues and times, read between `taken` and `complete`.
     pub(super) fn take_load(&mut self, load: &SocketLoad, taken: MonotonicNs, complete: MonotonicNs) {
-        self.entered.narrow(load, taken, complete);
+        // The clocks of Multipath TCP are those of its data: an end may come without either.
+        if self.protocol != Protocol::Mptcp {
+            self.entered.narrow(load, taken, complete);
+        }
         let before = self.load;
         let moved = before.map(|before| before.send_q != load.send_q);
         self.load = Some(Load {
@@ -136,6 +167,8 @@ impl Socket {
             send_q: load.send_q,
             sent_ago_ms: load.last_data_sent_ms,
             acked_ago_ms: load.last_ack_recv_ms,
+            unread: self.unread(load, taken),
+            sent_nothing: load.traffic.is_some_and(|traffic| traffic.sent == 0),
             unmoved_ms: match (before, moved) {
                 (Some(before), Some(false)) => {
                     let elapsed = taken.0.saturating_sub(before.at.0) / NS_PER_MS;
@@ -149,6 +182,22 @@ impl Socket {
                 Some(false) => Movement::Still,
             },
         });
+    }
+
+    /// What is in the receive queue, by what was read at `taken`.
+    fn unread(&self, load: &SocketLoad, taken: MonotonicNs) -> Unread {
+        if load.recv_q <= 1 {
+            return Unread::Nothing;
+        }
+        let ns = |ms: u32| u64::from(ms) * NS_PER_MS;
+        let came = taken.0.saturating_sub(ns(load.last_data_recv_ms));
+        let remainder = Remainder {
+            bytes: load.recv_q - 1,
+            read_before: load.traffic.is_some_and(|traffic| traffic.received > u64::from(load.recv_q)),
+            after_sent_ns: ns(load.last_data_sent_ms.saturating_sub(load.last_data_recv_ms)),
+            before_end_ns: self.entered.latest.saturating_sub(came),
+        };
+        if is_last_words(&remainder) { Unread::LastWords } else { Unread::Data }
     }
 }
 
@@ -222,9 +271,27 @@ pub(super) struct Load {
     pub(super) send_q: u32,
     pub(super) sent_ago_ms: u32,
     pub(super) acked_ago_ms: u32,
+    pub(super) unread: Unread,
+    /// No data is known to have been sent at all.
+    pub(super) sent_nothing: bool,
     /// For how long the send queue has been the same.
     pub(super) unmoved_ms: u32,
     pub(super) movement: Movement,
+}
+
+impl Load {
+    /// When data was sent last, nanoseconds; where none was, when the connection was made.
+    pub(super) fn sent_at(&self) -> u64 {
+        self.at.0.saturating_sub(u64::from(self.sent_ago_ms) * NS_PER_MS)
+    }
+}
+
+/// What is in the receive queue before the FIN.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Unread {
+    Nothing,
+    LastWords,
+    Data,
 }
 
 /// The send queue between two readings.
@@ -274,4 +341,4 @@ impl FoundAs {
 }
 
 // With the entry in the index and a descriptor this stays below 300 bytes a socket.
-const _: () = assert!(size_of::<Option<Socket>>() <= 248);
+const _: () = assert!(size_of::<Option<Socket>>() <= 272);

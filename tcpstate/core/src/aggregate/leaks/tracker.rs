@@ -5,35 +5,39 @@ use std::{
     hash::Hash,
 };
 
-use hashbrown::HashSet;
+use hashbrown::{HashMap, HashSet};
 use tcpstate_common::state::TcpState;
 
 use super::{
+    bounds::MOST_PLACES,
     closed::{ClosedTable, LateClose},
     entry_time::EntryTime,
     kept::Kept,
     openers::Openers,
     options::LeakOptions,
-    origin::Origin,
+    places::Places,
+    process::Process,
     socket::{Left, LeftBy, Phase, Socket, Told},
     table::{Gone, SocketTable, Went},
     trend::Series,
+    trends::Trends,
 };
-use crate::{
-    aggregate::verdict::Verdict,
-    model::{
-        MonotonicNs, Owner, OwnerSource, SocketId, State,
-        leak::{Actor, FoundHolder, FoundListener, Holder, LeakEvent, PlaceId, SocketFacts},
-    },
+use crate::model::{
+    MonotonicNs, Owner, OwnerSource, ProcessId, ProcessStart, SocketId, State,
+    leak::{Actor, FoundHolder, FoundListener, Holder, LeakEvent, PlaceId, SocketFacts},
 };
 
 /// A socket out of CLOSE_WAIT for less than this may just be on its way through `close()`, nanoseconds.
 pub(super) const CLOSE_TAKES_NS: u64 = 100_000_000;
+/// Sockets that are not known yet and of which it is remembered who was told of the end, at most.
+const TOLD_EARLY: usize = 1 << 14;
 
 /// Every socket in CLOSE_WAIT, and every one that has left it without being closed.
 #[derive(Debug)]
 pub struct Leaks {
     pub(super) options: LeakOptions,
+    /// Processes are filtered: what opens a socket may be left out.
+    pub(super) by_process: bool,
     pub(super) sockets: SocketTable,
     /// Descriptors of all sockets, as of the last snapshot.
     pub(super) holders: Vec<Holder>,
@@ -44,9 +48,19 @@ pub struct Leaks {
     /// Ports on which somebody listens or has accepted, with their network namespaces.
     pub(super) listening: BTreeSet<(u32, u16)>,
     pub(super) listeners: Vec<FoundListener>,
+    /// Who listens at a port of a network namespace; `None` where several do.
+    pub(super) listen_at: BTreeMap<(u32, u16), Option<Process>>,
+    /// What was told of sockets that only the next snapshot will know, by their address.
+    pub(super) told_early: HashMap<u64, (SocketId, Told)>,
     pub(super) processes: BTreeMap<u32, WatchedProcess>,
+    /// When the holders of the last snapshot began.
+    pub(super) starts: BTreeMap<u32, ProcessStart>,
     pub(super) openers: Openers,
-    pub(super) counts: BTreeMap<(Origin, Verdict), Series>,
+    pub(super) trends: Trends,
+    /// Processes that were not followed over time for want of room when the last snapshot came.
+    pub(super) unfollowed: u64,
+    /// Ports that found no room among those that are listened on.
+    pub(super) ports_not_kept: u64,
     /// When the last snapshot was begun and complete.
     pub(super) snapshot: Option<(MonotonicNs, MonotonicNs)>,
     /// Number of the last snapshot.
@@ -56,8 +70,18 @@ pub struct Leaks {
 /// A process over time.
 #[derive(Debug)]
 pub(super) struct WatchedProcess {
+    pub(super) process: ProcessId,
     pub(super) found: FoundHolder,
+    /// `None` where there are too many processes to follow all.
+    pub(super) past: Option<Past>,
+}
+
+/// What a process had over time.
+#[derive(Debug)]
+pub(super) struct Past {
     pub(super) descriptors: Series,
+    /// Those of them that are of leaked sockets.
+    pub(super) leaked: Series,
 }
 
 impl Leaks {
@@ -66,6 +90,7 @@ impl Leaks {
     pub fn new(options: LeakOptions) -> Self {
         Self {
             options,
+            by_process: false,
             sockets: SocketTable::default(),
             holders: Vec::new(),
             gone: Gone::default(),
@@ -73,12 +98,25 @@ impl Leaks {
             kept: None,
             listening: BTreeSet::new(),
             listeners: Vec::new(),
+            listen_at: BTreeMap::new(),
+            told_early: HashMap::new(),
             processes: BTreeMap::new(),
+            starts: BTreeMap::new(),
             openers: Openers::default(),
-            counts: BTreeMap::new(),
+            trends: Trends::default(),
+            unfollowed: 0,
+            ports_not_kept: 0,
             snapshot: None,
             generation: 0,
         }
+    }
+
+    /// Filters by process are in use, or not: then it was perhaps a process that they leave out who opened what nobody was seen to
+    /// open.
+    #[must_use]
+    pub fn filtered_by_process(mut self, by_process: bool) -> Self {
+        self.by_process = by_process;
+        self
     }
 
     /// Takes an event, in the order in which the kernel sent them.
@@ -91,12 +129,16 @@ impl Leaks {
                     socket.learn_opened(opened);
                     (socket.netns, socket.local.port)
                 });
-                self.listening.extend(listening);
+                if let Some(at) = listening {
+                    self.learn_port(at);
+                }
             }
             LeakEvent::EofRead { at, socket, by, place } => {
+                let told = Told { at, by, place: place.into() };
                 if let Some(socket) = self.find(socket, at) {
-                    socket.eof_read = true;
-                    socket.told = Some(Told { at, by, place: place.into() });
+                    socket.learn_told(told);
+                } else if self.told_early.len() < TOLD_EARLY {
+                    self.told_early.insert(socket.skaddr, (socket, told));
                 }
             }
             LeakEvent::Closing(ref closing) => self.closing(closing),
@@ -109,32 +151,61 @@ impl Leaks {
         }
     }
 
-    /// The places of which stacks are needed: those of all sockets, and of late closes. In ascending order.
+    /// The places of which stacks are needed: those of all sockets, and of late closes, as many as get names. In ascending order.
     #[must_use]
     pub fn places(&self) -> BTreeSet<PlaceId> {
-        let mut places = distinct(self.sockets.iter().flat_map(Socket::places));
-        places.extend(self.kept.iter().flat_map(Kept::places));
-        places.extend(self.openers.places());
-        for (origin, closed) in self.closed.iter() {
-            places.extend(origin.opening.place());
-            places.extend(closed.told.things());
-            places.extend(closed.closed.things());
+        let mut places = Places::default();
+        for socket in self.sockets.iter() {
+            places.add(socket.process(), socket.places(), socket.entered.latest);
         }
-        places
+        for ended in self.kept.iter().flat_map(|kept| &kept.sockets) {
+            places.add(ended.socket.process(), ended.socket.places(), ended.socket.entered.latest);
+        }
+        places.add(None, self.openers.places(), 0);
+        places.rank();
+        places.add_last(self.told_early.values().filter_map(|(_, told)| told.place.get()));
+        for (origin, closed) in self.closed.by_size() {
+            places
+                .add_last(origin.opening.place().into_iter().chain(closed.told.things()).chain(closed.closed.things()));
+        }
+        places.finish()
+    }
+
+    /// How many there are beyond them.
+    pub(super) fn places_beyond(&self) -> u64 {
+        let mut places = HashSet::new();
+        let mut add = |place| {
+            places.insert(place);
+        };
+        self.sockets.iter().flat_map(Socket::places).for_each(&mut add);
+        self.kept.iter().flat_map(|kept| &kept.sockets).flat_map(|ended| ended.socket.places()).for_each(&mut add);
+        self.openers.places().for_each(&mut add);
+        self.told_early.values().filter_map(|(_, told)| told.place.get()).for_each(&mut add);
+        for (origin, closed) in self.closed.iter() {
+            origin
+                .opening
+                .place()
+                .into_iter()
+                .chain(closed.told.things())
+                .chain(closed.closed.things())
+                .for_each(&mut add);
+        }
+        places.len().saturating_sub(MOST_PLACES) as u64
     }
 
     /// The processes that a survey may be about: those that opened sockets, hold them, were told of an end, or listen.
     #[must_use]
     pub fn processes(&self) -> BTreeSet<u32> {
         let of_socket = |socket: &Socket| [socket.owner.map(|owner| owner.pid), socket.told.map(|told| told.by.pid)];
-        let listening = self.listeners.iter().filter_map(|listener| listener.owner).map(|owner| owner.pid);
+        let owners = self.listeners.iter().filter_map(|listener| listener.owner).map(|owner| owner.pid);
+        let listening = self.listeners.iter().flat_map(|listener| &listener.holders).copied().chain(owners);
         let of_sockets = self.sockets.iter().flat_map(of_socket).flatten();
         distinct(of_sockets.chain(self.holders.iter().map(|holder| holder.pid)).chain(listening))
     }
 
     fn entered(&mut self, at: MonotonicNs, facts: &SocketFacts, owner: Option<Owner>, opened: Option<PlaceId>) {
         if owner.is_some_and(|owner| matches!(owner.source, OwnerSource::Accept | OwnerSource::Listen)) {
-            self.listening.insert((facts.netns, facts.local.port));
+            self.learn_port((facts.netns, facts.local.port));
         }
         let snapshot = self.snapshot;
         let generation = self.generation;
@@ -203,6 +274,7 @@ impl Leaks {
             return;
         }
         self.gone.remember(id, at, Went::Away);
+        self.told_early.remove(&id.skaddr);
         if self.find(id, at).is_some()
             && let Some(socket) = self.sockets.remove(id.skaddr)
         {
@@ -252,7 +324,7 @@ impl Leaks {
     fn closed_at(&mut self, socket: &Socket, at: MonotonicNs, place: Option<PlaceId>, seen: bool) {
         let age_ns = at.0.saturating_sub(socket.entered.latest);
         self.keep_closed(socket, at, age_ns);
-        if u128::from(age_ns) < self.options.older_than.as_nanos() {
+        if !self.options.is_late(age_ns) {
             return;
         }
         if self.was_sending(socket) {
@@ -265,7 +337,7 @@ impl Leaks {
             seen,
             told: socket.told.and_then(|told| told.place.get()),
             closed: place,
-            comm: socket.owner.map(|owner| owner.comm),
+            owner: socket.owner,
         };
         self.closed.record(self.origin_alone(socket), &close);
     }

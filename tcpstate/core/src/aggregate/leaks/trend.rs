@@ -21,8 +21,27 @@ pub struct Growth {
     pub per_minute: f64,
     /// Over which time it was observed, nanoseconds.
     pub window_ns: u64,
+    /// The last number less the first.
+    pub change: i64,
     /// Whether it was never higher than at the beginning of the window.
     pub flat: bool,
+}
+
+impl Growth {
+    /// Rates nearer to 0 than this are none, in a minute.
+    const LEAST: f64 = 0.05;
+
+    /// Whether there is a rate worth saying. Numbers may change without one: by a leap, say.
+    #[must_use]
+    pub fn has_rate(&self) -> bool {
+        self.per_minute.abs() >= Self::LEAST
+    }
+
+    /// Whether the number grows.
+    #[must_use]
+    pub fn is_up(&self) -> bool {
+        if self.has_rate() { self.per_minute > 0.0 } else { self.change > 0 }
+    }
 }
 
 /// When a limit will be reached if the growth goes on, in nanoseconds from the last sample: the ends of the 95 % confidence interval of
@@ -44,7 +63,7 @@ pub(super) struct Series {
 
 impl Series {
     pub(super) fn new() -> Self {
-        Self { samples: Vec::with_capacity(SAMPLES), step_ns: FIRST_STEP_NS }
+        Self { samples: Vec::new(), step_ns: FIRST_STEP_NS }
     }
 
     /// Takes a sample, unless it comes too soon after the last; one of the same moment takes its place.
@@ -76,6 +95,18 @@ impl Series {
         self.samples.iter().all(|&(_, value)| value == 0)
     }
 
+    /// When it was not 0 last, as far as it is remembered.
+    pub(super) fn last_seen(&self) -> MonotonicNs {
+        MonotonicNs(self.samples.iter().rev().find(|&&(_, value)| value > 0).map_or(0, |&(at, _)| at))
+    }
+
+    /// Whether the number was never higher than at first; `None` when it has not been observed for long enough.
+    pub(super) fn is_flat(&self) -> Option<bool> {
+        self.window()?;
+        let (_, first) = *self.samples.first()?;
+        Some(self.samples.iter().all(|&(_, value)| value <= first))
+    }
+
     /// `None` when it has not been observed for long enough.
     pub(super) fn growth(&self) -> Option<Growth> {
         let window_ns = self.window()?;
@@ -84,14 +115,40 @@ impl Series {
             let later = &self.samples[index + 1..];
             slopes.extend(later.iter().map(|&(to, after)| (after as f64 - before as f64) / (to - from) as f64));
         }
-        let first = self.samples.first()?.1;
-        let flat = self.samples.iter().all(|&(_, value)| value <= first);
-        Some(Growth { per_minute: median(&mut slopes)? * NS_PER_MINUTE, window_ns, flat })
+        let (first, last) = (self.samples.first()?.1, self.samples.last()?.1);
+        let flat = self.is_flat()?;
+        let change = last.saturating_sub(first).try_into().unwrap_or(i64::MAX)
+            - first.saturating_sub(last).try_into().unwrap_or(i64::MAX);
+        Some(Growth { per_minute: median(&mut slopes)? * NS_PER_MINUTE, window_ns, change, flat })
     }
 
-    /// `None` when there is no trend that could be told from chance, or when it leads nowhere soon.
+    /// Growth of the sum of several numbers, at the moments of the first. Before a number was looked at first, it is taken for
+    /// what it was then: sockets that are found to be relatives of others were there before.
+    pub(super) fn growth_of_sum(series: &[&Self]) -> Option<Growth> {
+        match series {
+            [] => None,
+            [one] => one.growth(),
+            [first, others @ ..] => {
+                let of_others = |at| others.iter().map(|other| other.value_at(at)).fold(0, u64::saturating_add);
+                let samples =
+                    first.samples.iter().map(|&(at, value)| (at, value.saturating_add(of_others(at)))).collect();
+                Self { samples, step_ns: first.step_ns }.growth()
+            }
+        }
+    }
+
+    /// The last number known at a moment; before the first sample that of the first.
+    fn value_at(&self, at: u64) -> u64 {
+        let later = self.samples.partition_point(|&(taken, _)| taken <= at);
+        self.samples.get(later.saturating_sub(1)).map_or(0, |&(_, value)| value)
+    }
+
+    /// `None` when there is no trend that could be told from chance, when it has ended, or when it leads nowhere soon.
     pub(super) fn forecast(&self, limit: u64) -> Option<Forecast> {
-        self.window()?;
+        let growth = self.growth()?;
+        if !(growth.has_rate() && growth.is_up() && self.goes_on()) {
+            return None;
+        }
         let &(origin, _) = self.samples.first()?;
         let &(_, now) = self.samples.last()?;
         let n = self.samples.len() as f64;
@@ -107,6 +164,12 @@ impl Series {
         let (soonest, latest) = (left / (slope + margin), left / (slope - margin));
         (slope > margin && latest <= FAR_NS)
             .then_some(Forecast { soonest_ns: soonest as u64, latest_ns: latest as u64 })
+    }
+
+    /// Whether it has grown in the second half of its samples, too.
+    fn goes_on(&self) -> bool {
+        let middle = self.samples.get(self.samples.len() / 2).map(|&(_, value)| value);
+        self.samples.last().map(|&(_, value)| value) > middle
     }
 
     /// How long it has been observed, if that is long enough.

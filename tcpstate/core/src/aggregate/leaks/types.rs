@@ -3,9 +3,12 @@
 use std::{collections::BTreeMap, fmt};
 
 use super::{
-    group::{Group, Tallied},
+    bounds::Surplus,
+    group::Group,
     origin::Origin,
     process::{LeakingProcess, Process},
+    tally::Tallied,
+    threads::Threads,
 };
 use crate::model::{Comm, MonotonicNs, leak::PlaceId};
 
@@ -36,14 +39,19 @@ pub struct Survey {
     pub snapshot: Option<MonotonicNs>,
     /// Numbers over everything.
     pub totals: LeakTotals,
-    /// The processes of all groups, those with the most sockets first.
+    /// The processes of all leaks, those with the most sockets first.
     pub processes: Vec<LeakingProcess>,
-    /// Leaks: by socket-seconds, guesses last.
+    /// Leaks: the largest by socket-seconds, guesses last.
     pub groups: Vec<Group>,
     /// Half-closes in use, by socket-seconds. No leaks.
     pub sending: Vec<Group>,
     /// Sockets that were closed, but late; the origins with most of them first.
     pub closed_late: Vec<ClosedLate>,
+    /// Where filters by process are in use: who listens at which port of which network namespace, where that is one process. It may
+    /// have accepted sockets that others hold.
+    pub left_out: BTreeMap<(u32, u16), Process>,
+    /// What was left out because there was too much of it.
+    pub surplus: Surplus,
     /// If some sockets can be shown or dismissed only after another snapshot: when that may be taken, nanoseconds from now.
     pub settles_in_ns: Option<u64>,
 }
@@ -70,12 +78,18 @@ pub struct LeakTotals {
 /// Sockets of one origin that were closed, but late.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClosedLate {
-    /// Where they came from. Places are folded.
+    /// Where they came from. Places are folded. [`Opening::Inferred`] where that was seen of none of them.
+    ///
+    /// [`Opening::Inferred`]: super::Opening::Inferred
     pub origin: Origin,
+    /// Of all these, those of which the opening stack is inferred.
+    pub inferred: u64,
     /// The process they belonged to.
     pub process: Option<Process>,
     /// Name of the thread that opened the last of them.
     pub thread: Option<Comm>,
+    /// All threads that were seen to open them.
+    pub threads: Threads,
     /// Sockets whose end was seen.
     pub sockets: u64,
     /// Of these, those whose entry was not seen: their time is a lower bound.

@@ -248,6 +248,7 @@ impl World {
                 sockets: Vec::new(),
                 listeners: Vec::new(),
                 processes: Vec::new(),
+                starts: BTreeMap::new(),
             };
             self.snapshot = Some((0, empty));
             return;
@@ -341,6 +342,7 @@ impl Alive {
                 last_data_recv_ms: age_ms + u32::from(self.facts.remote.port % 100),
                 last_ack_recv_ms: age_ms.saturating_sub(u32::from(self.facts.remote.port % 30)),
                 last_data_sent_ms: age_ms + 50,
+                traffic: None,
             }),
             holders: fd.then_some(holder).into_iter().collect(),
             awaited_by: None,
@@ -353,11 +355,11 @@ fn comm() -> Comm {
 }
 
 fn owner() -> Owner {
-    Owner { pid: 4, tid: 4, comm: comm(), source: OwnerSource::Accept }
+    Owner { pid: 4, tid: 4, comm: comm(), source: OwnerSource::Accept, start: None }
 }
 
 fn actor() -> Actor {
-    Actor { pid: 4, tid: 5, comm: comm() }
+    Actor { pid: 4, tid: 5, comm: comm(), start: None }
 }
 
 proptest! {

@@ -9,6 +9,7 @@ use crate::{
     model::{
         Comm, Family, State,
         census::{Census, ListedSocket},
+        scope,
     },
 };
 
@@ -64,6 +65,6 @@ impl SocketFilter {
 fn contains(net: IpNet, addr: IpAddr) -> bool {
     match net {
         IpNet::V4(_) => net.contains(&addr.to_canonical()),
-        IpNet::V6(_) => net.contains(&addr),
+        IpNet::V6(_) => scope::contains(net, addr),
     }
 }

@@ -21,11 +21,12 @@ fn payloads(census: Census, now: MonotonicNs) -> Vec<(FrameKind, Vec<u8>)> {
 }
 
 fn read(payloads: &[(FrameKind, Vec<u8>)]) -> Result<Census, FrameError> {
-    let mut parts = Vec::new();
+    let (mut parts, mut gaps) = (Vec::new(), None);
     for (kind, payload) in payloads {
         match decode(*kind, payload)? {
             Content::CensusPart(part) => parts.push(part),
-            Content::Census(rest) => return rest.with(parts),
+            Content::CensusGaps(found) => gaps = Some(found),
+            Content::Census(rest) => return rest.with(parts, gaps),
             other => panic!("{other:?}"),
         }
     }
@@ -68,7 +69,7 @@ proptest! {
     fn foreign_bytes_do_no_harm(bytes in vec(any::<u8>(), 0..200)) {
         let _ = decode(FrameKind::CensusPart, &bytes);
         if let Ok(Content::Census(rest)) = decode(FrameKind::Census, &bytes) {
-            let _ = rest.with(Vec::new());
+            let _ = rest.with(Vec::new(), None);
         }
     }
 }

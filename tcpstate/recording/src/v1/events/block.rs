@@ -5,7 +5,10 @@ use std::{net::IpAddr, num::NonZeroU64};
 use serde::{Deserialize, Serialize};
 use tcpstate_core::model::Endpoint;
 
-use crate::v1::socket::{CommV1, FamilyV1, OwnerSourceV1, ProtocolV1};
+use crate::v1::{
+    many::Many,
+    socket::{CommV1, FamilyV1, OwnerSourceV1, ProtocolV1},
+};
 
 /// Kinds of rows.
 pub(super) mod row {
@@ -55,37 +58,37 @@ pub(super) type Rest = (Option<NonZeroU64>, Common, Endpoint, Endpoint);
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct Sockets {
     /// Differences between cookies; 0 for no cookie stands as cookie 0.
-    pub(super) cookies: Vec<i64>,
+    pub(super) cookies: Many<i64>,
     /// Indices of addresses of `struct sock`.
-    pub(super) skaddrs: Vec<u32>,
+    pub(super) skaddrs: Many<u32>,
     /// Indices into `commons`; one more than that, 0 for a socket of which only the identity is known.
-    pub(super) commons: Vec<u32>,
+    pub(super) commons: Many<u32>,
     /// Differences between ids within the recording, of sockets of which more than the identity is known; 0 for none stands as
     /// id 0.
-    pub(super) ids: Vec<i64>,
+    pub(super) ids: Many<i64>,
     /// Indices into `addresses`, and ports.
-    pub(super) local_addrs: Vec<u32>,
-    pub(super) local_ports: Vec<u16>,
-    pub(super) remote_addrs: Vec<u32>,
-    pub(super) remote_ports: Vec<u16>,
+    pub(super) local_addrs: Many<u32>,
+    pub(super) local_ports: Many<u16>,
+    pub(super) remote_addrs: Many<u32>,
+    pub(super) remote_ports: Many<u16>,
 }
 
 /// A block of events. Lengths of columns are checked when it is read.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct Block {
-    pub(super) skaddrs: Vec<i64>,
-    pub(super) addresses: Vec<IpAddr>,
-    pub(super) comms: Vec<CommV1>,
-    pub(super) commons: Vec<Common>,
-    pub(super) whos: Vec<Who>,
-    pub(super) places: Vec<u64>,
+    pub(super) skaddrs: Many<i64>,
+    pub(super) addresses: Many<IpAddr>,
+    pub(super) comms: Many<CommV1>,
+    pub(super) commons: Many<Common>,
+    pub(super) whos: Many<Who>,
+    pub(super) places: Many<u64>,
     pub(super) sockets: Sockets,
     /// Kind of each row.
     pub(super) kinds: Vec<u8>,
     /// Differences between times, nanoseconds.
-    pub(super) times: Vec<i64>,
+    pub(super) times: Many<i64>,
     /// Index of each row's socket, as the difference to one more than the last new one: 0 is a new one.
-    pub(super) row_sockets: Vec<u32>,
+    pub(super) row_sockets: Many<u32>,
     /// Of rows that are transitions.
     pub(super) olds: Vec<u8>,
     /// Of rows that are transitions, and of `LEFT`.
@@ -93,9 +96,9 @@ pub(super) struct Block {
     /// Of rows that are transitions.
     pub(super) dwell_kinds: Vec<u8>,
     /// Where `dwell_kinds` says so, nanoseconds.
-    pub(super) dwells: Vec<u64>,
+    pub(super) dwells: Many<u64>,
     /// Of all rows but `DESTROYED`: one more than the index into `whos`, 0 for nobody.
-    pub(super) row_whos: Vec<u32>,
+    pub(super) row_whos: Many<u32>,
     /// Of all rows but `TRANSITION` and `DESTROYED`: one more than the index into `places`, 0 for none.
-    pub(super) row_places: Vec<u32>,
+    pub(super) row_places: Many<u32>,
 }

@@ -11,7 +11,8 @@ use tcpstate_core::model::{
 
 use super::block::{Block, Common, Rest, Who, dwell, row};
 use crate::{
-    frame::{EVENTS_IN_A_FRAME, FrameError},
+    budget::Budget,
+    frame::FrameError,
     v1::{
         bytes::{from_bytes, malformed},
         socket::FamilyV1,
@@ -23,8 +24,11 @@ use crate::{
 /// # Errors
 ///
 /// When the bytes are none that [`encode`](fn@super::encode) writes.
-pub(in crate::v1) fn decode(bytes: &[u8]) -> Result<Vec<Event>, FrameError> {
-    let block: Block = from_bytes(bytes)?;
+pub(in crate::v1) fn decode(bytes: &[u8], budget: &mut Budget) -> Result<Vec<Event>, FrameError> {
+    let block: Block = from_bytes(bytes, budget)?;
+    budget.charge_for::<Event>(block.kinds.len())?;
+    // With what was known of each last.
+    budget.charge_for::<(BlockSocket, SocketId, MonotonicNs, u64)>(block.sockets.cookies.len())?;
     let sockets = sockets(&block).ok_or_else(malformed)?;
     let mut reader = BlockReader {
         times: block.times.iter(),
@@ -41,8 +45,7 @@ pub(in crate::v1) fn decode(bytes: &[u8]) -> Result<Vec<Event>, FrameError> {
         last: HashMap::new(),
         time: 0,
     };
-    // As many as a writer puts in a frame; what announces more has to bring them.
-    let mut events = Vec::with_capacity(block.kinds.len().min(EVENTS_IN_A_FRAME));
+    let mut events = Vec::with_capacity(block.kinds.len());
     for &kind in &block.kinds {
         events.push(reader.event(kind).ok_or_else(malformed)?);
     }
@@ -191,12 +194,12 @@ impl BlockReader<'_> {
     fn owner(&mut self) -> Option<Option<Owner>> {
         let Some(Who { pid, tid, comm, source }) = self.who()? else { return Some(None) };
         let comm = Comm(*self.block.comms.get(comm as usize)?);
-        Some(Some(Owner { pid, tid, comm, source: source?.into() }))
+        Some(Some(Owner { pid, tid, comm, source: source?.into(), start: None }))
     }
 
     fn actor(&mut self) -> Option<Option<Actor>> {
         let Some(Who { pid, tid, comm, .. }) = self.who()? else { return Some(None) };
-        Some(Some(Actor { pid, tid, comm: Comm(*self.block.comms.get(comm as usize)?) }))
+        Some(Some(Actor { pid, tid, comm: Comm(*self.block.comms.get(comm as usize)?), start: None }))
     }
 
     fn place(&mut self) -> Option<Option<PlaceId>> {

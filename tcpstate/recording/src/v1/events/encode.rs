@@ -154,13 +154,13 @@ impl Encoder {
     }
 
     fn owner(&mut self, owner: Option<Owner>) {
-        let who = owner.map(|Owner { pid, tid, comm, source }| self.who((pid, tid, comm), Some(source)));
+        let who = owner.map(|Owner { pid, tid, comm, source, start: _ }| self.who((pid, tid, comm), Some(source)));
         let index = self.whos.optional(who);
         self.block.row_whos.push(index);
     }
 
     fn actor(&mut self, actor: Option<Actor>) {
-        let who = actor.map(|Actor { pid, tid, comm }| self.who((pid, tid, comm), None));
+        let who = actor.map(|Actor { pid, tid, comm, start: _ }| self.who((pid, tid, comm), None));
         let index = self.whos.optional(who);
         self.block.row_whos.push(index);
     }
@@ -188,11 +188,11 @@ impl Encoder {
         });
         Block {
             skaddrs: differences.collect(),
-            addresses: self.addresses.things,
-            comms: self.comms.things,
-            commons: self.commons.things,
-            whos: self.whos.things,
-            places: self.places.things,
+            addresses: self.addresses.things.into(),
+            comms: self.comms.things.into(),
+            commons: self.commons.things.into(),
+            whos: self.whos.things.into(),
+            places: self.places.things.into(),
             ..self.block
         }
     }

@@ -8,6 +8,7 @@ use tcpstate_core::model::{
 };
 
 use super::{decode, encode};
+use crate::budget::Budget;
 
 fn socket() -> impl Strategy<Value = SocketId> {
     (0..4_u64, any::<u64>(), 0..3_u64).prop_map(|(cookie, skaddr, few)| SocketId {
@@ -21,13 +22,13 @@ fn comm() -> impl Strategy<Value = Comm> {
 }
 
 fn actor() -> impl Strategy<Value = Actor> {
-    (any::<u32>(), any::<u32>(), comm()).prop_map(|(pid, tid, comm)| Actor { pid, tid, comm })
+    (any::<u32>(), any::<u32>(), comm()).prop_map(|(pid, tid, comm)| Actor { pid, tid, comm, start: None })
 }
 
 fn owner() -> impl Strategy<Value = Owner> {
     use OwnerSource::{Accept, Connect, Listen, Snapshot};
     (actor(), prop_oneof![Just(Connect), Just(Accept), Just(Listen), Just(Snapshot)])
-        .prop_map(|(Actor { pid, tid, comm }, source)| Owner { pid, tid, comm, source })
+        .prop_map(|(Actor { pid, tid, comm, start }, source)| Owner { pid, tid, comm, source, start })
 }
 
 fn place() -> impl Strategy<Value = Option<PlaceId>> {
@@ -99,7 +100,7 @@ proptest! {
     #[test]
     fn what_is_written_is_read(events in vec(event(), 0..60)) {
         let bytes = encode(&events).expect("memory");
-        prop_assert_eq!(decode(&bytes), Ok(events));
+        prop_assert_eq!(decode(&bytes, &mut Budget::of_payload(bytes.len())), Ok(events));
     }
 
     /// No index is trusted, no column is as long as it has to be.
@@ -110,6 +111,6 @@ proptest! {
         let mut bytes = encode(&events).expect("memory");
         let at = at.index(bytes.len());
         if cut { bytes.truncate(at) } else { bytes[at] = to }
-        let _ = decode(&bytes);
+        let _ = decode(&bytes, &mut Budget::of_payload(bytes.len()));
     }
 }

@@ -48,21 +48,33 @@ pub(super) fn census() -> impl Strategy<Value = Census> {
         descriptors,
         limit: Some(100),
     };
-    (vec(vec(socket(), 0..40), 1..3), holders, 0..101_u64).prop_map(move |(namespaces, holders, descriptors)| Census {
-        namespaces: namespaces
-            .into_iter()
-            .zip(1..)
-            .map(|(sockets, inode)| FoundNamespace {
-                inode,
-                sockets,
-                ports: Some(EphemeralPorts { low: 32_768, high: 32_770, reserved: vec![(32_770, 32_770)] }),
-                listen_overflows: Some(descriptors),
-                ..FoundNamespace::default()
-            })
-            .collect(),
-        processes: (0..3).map(|index| process(index, descriptors)).collect(),
-        holders,
-        cgroups: [(1, b"/a".to_vec())].into(),
-        gaps: Gaps::default(),
+    (vec(vec(socket(), 0..40), 1..3), holders, 0..101_u64, gaps()).prop_map(
+        move |(namespaces, holders, descriptors, gaps)| Census {
+            namespaces: namespaces
+                .into_iter()
+                .zip(1..)
+                .map(|(sockets, inode)| FoundNamespace {
+                    inode,
+                    sockets,
+                    ports: Some(EphemeralPorts { low: 32_768, high: 32_770, reserved: vec![(32_770, 32_770)] }),
+                    listen_overflows: Some(descriptors),
+                    ..FoundNamespace::default()
+                })
+                .collect(),
+            processes: (0..3).map(|index| process(index, descriptors)).collect(),
+            holders,
+            cgroups: [(1, b"/a".to_vec())].into(),
+            gaps,
+        },
+    )
+}
+
+fn gaps() -> impl Strategy<Value = Gaps> {
+    (vec(1..9_u32, 0..3), any::<bool>(), any::<bool>()).prop_map(|(refused, why, hidden)| Gaps {
+        namespaces: Vec::new(),
+        processes: refused.len() as u64,
+        refused,
+        why: why.then(|| "it takes a key".to_owned()),
+        hidden: hidden.then(|| "they hide".to_owned()),
     })
 }
