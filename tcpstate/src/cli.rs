@@ -1,5 +1,6 @@
 //! The command line as clap sees it; `settings` makes sense of it.
 
+mod block;
 mod change;
 mod doctor;
 mod filter;
@@ -21,11 +22,12 @@ use clap::{ArgAction, ColorChoice, Parser, Subcommand};
 
 pub(crate) use self::shell::EXIT_CODES_HEADING;
 pub use self::{
+    block::AddressBlock,
     doctor::DoctorArgs,
     filter::{EndArgs, FilterArgs},
     hunt::{AgeArgs, HuntArgs},
     leaks::LeaksArgs,
-    moment::Moment,
+    moment::{Moment, RecordedTime},
     output::{ColorArgs, LeaksFormat, LeaksOutputArgs, OutputFormat, TextArgs},
     probes::ProbesArgs,
     record::RecordArgs,

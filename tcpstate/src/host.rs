@@ -2,24 +2,37 @@
 //!
 //! What the machine allows is read here and nowhere else.
 
+pub(crate) mod bounded;
 mod cgroups;
+pub mod inherited;
 mod initial;
+mod interfaces;
+pub(crate) mod kallsyms;
 pub(crate) mod kernel;
 pub(crate) mod limits;
 pub(crate) mod memory;
+mod mountinfo;
 pub(crate) mod mounts;
 pub mod namespaces;
+pub(crate) mod netns_mounts;
+pub(crate) mod nsfs;
+pub mod pids;
 pub mod preflight;
 pub(crate) mod privileges;
 pub(crate) mod processes;
+mod status;
+pub mod stderr;
+pub(crate) mod sysfs;
 pub mod terminal;
 
 use std::{
-    fs, io,
+    io,
     path::{Path, PathBuf},
 };
 
 use thiserror::Error;
+
+use self::pids::Pids;
 
 /// Why something named on the command line was refused.
 #[derive(Debug, Error)]
@@ -35,12 +48,21 @@ pub enum HostError {
         /// Its thread group.
         process: u32,
     },
-    /// We run in a pid namespace of our own.
+    /// We run in a pid namespace of our own, which no process can leave (`pidns_install()`, `kernel/pid_namespace.c`).
     #[error(
-        "this is a nested pid namespace, where process ids differ from the kernel's: run tcpstate in the initial one \
-         (`nsenter --target 1 --pid`, or a container with the host's pid namespace)"
+        "this is a nested pid namespace, where process ids differ from the kernel's: run tcpstate on the host, or in a container that \
+         has the host's pid namespace (`--pid host` of Docker and Podman, `hostPID` of Kubernetes)"
     )]
     NestedPids,
+    /// A mount namespace was entered without the pid namespace that it belongs to.
+    #[error(
+        "`/proc` is of a pid namespace that tcpstate is not in, as after `nsenter --mount` without `--pid`: give it one of its own, \
+         with `unshare --mount-proc tcpstate …`"
+    )]
+    ForeignProc,
+    /// A root file system without it.
+    #[error("there is no `/proc`: mount it with `mount -t proc proc /proc`")]
+    NoProc,
     /// No cgroup2 file system.
     #[error("no cgroup2 file system is mounted: mount one with `mount -t cgroup2 none /sys/fs/cgroup`")]
     NoCgroup2,
@@ -69,6 +91,14 @@ pub enum HostError {
     /// A file that is something else.
     #[error("`{}` is no network namespace: give a name of `ip netns`, or a path such as `/proc/PID/ns/net`", .0.display())]
     NotNetns(PathBuf),
+    /// No such interface.
+    #[error("no interface `{name}` in this network namespace: give a name or a number that `ip link` shows")]
+    Interface {
+        /// What was given.
+        name: String,
+        /// What the kernel said.
+        source: io::Error,
+    },
     /// The system would not tell.
     #[error("failed to read `{}`", .path.display())]
     Read {
@@ -86,8 +116,8 @@ pub struct Host {
     pub proc: PathBuf,
     /// Where `ip netns` keeps names.
     pub netns_names: PathBuf,
-    /// Whether our process ids are the kernel's: those of the initial pid namespace.
-    pub initial_pids: bool,
+    /// Whose process ids ours are.
+    pub pids: Pids,
     /// Bytes in a page.
     pub page_size: u32,
     /// Whether standard output is a terminal that understands colours.
@@ -101,18 +131,19 @@ impl Host {
         Self {
             proc: PathBuf::from("/proc"),
             netns_names: PathBuf::from("/run/netns"),
-            initial_pids: initial::in_initial_pid_namespace(),
+            pids: Pids::detect(Path::new("/proc")),
             page_size: u32::try_from(rustix::param::page_size()).unwrap_or(u32::MAX),
             colors: terminal::shows_colors(&io::stdout()),
         }
     }
 }
 
-/// The text of a file that the command line names.
+/// The text of a file that the command line names, which may be a pipe. Whoever may write to its directory may have put another thing
+/// there.
 ///
 /// # Errors
 ///
-/// When it cannot be read, or is no text.
-pub(crate) fn text(path: &Path) -> io::Result<String> {
-    fs::read_to_string(path)
+/// When it cannot be read, is no text, or longer than so many bytes.
+pub(crate) fn text(path: &Path, most: u64) -> io::Result<String> {
+    bounded::whole_text(path, most)
 }

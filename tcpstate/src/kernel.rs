@@ -5,8 +5,10 @@
 
 mod btf;
 mod follow;
+mod held;
 mod helpers;
 mod hooks;
+mod inheritance;
 mod leaks;
 mod loader;
 mod missed;
@@ -16,9 +18,10 @@ mod refusal;
 mod ring;
 mod snapshot;
 mod system;
+mod task_files;
 mod tracer;
 
 pub use btf::BtfError;
-pub use leaks::FoundThread;
+pub use leaks::{FoundThread, StackRecord};
 pub use probe::probe;
 pub use tracer::{Tracer, TracerOptions};

@@ -6,9 +6,11 @@
 mod census;
 pub mod cli;
 pub mod command;
+pub mod confinement;
 pub mod host;
 mod hunt;
 pub mod kernel;
 pub mod report;
+pub mod sandbox;
 mod session;
 pub mod settings;

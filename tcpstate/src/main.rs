@@ -1,14 +1,25 @@
 //! `tcpstate`: parse, run, exit code.
 
-use std::{env, io::IsTerminal as _, process::ExitCode};
+use std::{
+    env,
+    io::{IsTerminal as _, Write as _},
+    process::ExitCode,
+};
 
 use anyhow::Result;
 use clap::{ColorChoice, Parser as _};
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tcpstate::{
     cli::{Cli, Command},
     command::{doctor, leaks, probes, record, report, run, shell, states, trace},
-    host::{Host, preflight, terminal::shows_colors},
+    confinement,
+    host::{
+        Host,
+        inherited::outlive_file_limit,
+        preflight,
+        stderr::{Messages, Stderr, complain},
+        terminal::shows_colors,
+    },
+    sandbox::role::ChildRole,
     settings::{
         SettingsError, doctor::DoctorSettings, leaks::LeaksSettings, record::RecordSettings, report::ReportSettings,
         run::RunSettings, states::StatesSettings, trace::TraceSettings,
@@ -20,6 +31,13 @@ use tracing::Level;
 const USAGE: u8 = 2;
 
 fn main() -> ExitCode {
+    if let Some(role) = ChildRole::own() {
+        return role.run();
+    }
+    if env::args_os().next().is_some_and(|name| name == confinement::PROBE_ENTRY) {
+        return confinement::answer();
+    }
+    outlive_file_limit();
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => return refuse(&error),
@@ -28,7 +46,7 @@ fn main() -> ExitCode {
     match execute(&cli) {
         Ok(code) => code,
         Err(error) => {
-            say(&error);
+            complain(&error);
             match error.downcast_ref::<SettingsError>() {
                 Some(error) if error.is_usage() => USAGE.into(),
                 _ => ExitCode::FAILURE,
@@ -39,15 +57,21 @@ fn main() -> ExitCode {
 
 /// Says what clap has to say: what is wrong with the command line, or the help.
 fn refuse(error: &clap::Error) -> ExitCode {
-    // Who has closed the stream does not want it.
-    let _ = error.print();
+    if !error.use_stderr() {
+        return match shell::help(error) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                complain(&error);
+                ExitCode::FAILURE
+            }
+        };
+    }
+    let text = error.render();
+    let colored = shows_colors(&std::io::stderr());
+    let _ = if colored { write!(Stderr, "{}", text.ansi()) } else { write!(Stderr, "{text}") };
     // No option before the command has a value.
     let command = env::args_os().skip(1).find(|word| !word.as_encoded_bytes().starts_with(b"-"));
-    match error.exit_code() {
-        0 => ExitCode::SUCCESS,
-        _ if command.is_some_and(|command| command == "run") => run::FAILED.into(),
-        _ => USAGE.into(),
-    }
+    if command.is_some_and(|command| command == "run") { run::FAILED.into() } else { USAGE.into() }
 }
 
 fn execute(cli: &Cli) -> Result<ExitCode> {
@@ -61,7 +85,7 @@ fn execute(cli: &Cli) -> Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let result = match &cli.command {
         Command::Run(_) => Ok(()),
-        Command::Trace(args) => runtime.block_on(trace::run(&TraceSettings::new(args, &host)?, debug)),
+        Command::Trace(args) => runtime.block_on(trace::run(&TraceSettings::new(args, &host)?, &host, debug)),
         Command::Record(args) => runtime.block_on(record::run(&RecordSettings::new(args, &host)?, &host, debug)),
         Command::Report(args) => report::run(&ReportSettings::new(args, &host)?),
         Command::Leaks(args) => runtime.block_on(leaks::run(&LeaksSettings::new(args, &host)?, &host, debug)),
@@ -74,16 +98,6 @@ fn execute(cli: &Cli) -> Result<ExitCode> {
     // A writer whose reader has stopped reading must not keep us.
     runtime.shutdown_background();
     result.map(|()| ExitCode::SUCCESS)
-}
-
-/// Says what failed, unless nobody reads that, either: standard error may be the very pipe whose reader has stopped.
-fn say(error: &anyhow::Error) {
-    let stderr = rustix::stdio::stderr();
-    let patience = Timespec { tv_sec: 1, tv_nsec: 0 };
-    let mut room = [PollFd::new(&stderr, PollFlags::OUT)];
-    if !matches!(poll(&mut room, Some(&patience)), Ok(0)) {
-        eprintln!("error: {error:#}");
-    }
 }
 
 /// Warnings always; `-v` what was chosen, `-vv` everything, the BPF programs' own words included.
@@ -102,7 +116,7 @@ fn log_to_stderr(cli: &Cli) {
     };
     tracing_subscriber::fmt()
         .with_ansi(color)
-        .with_writer(std::io::stderr)
+        .with_writer(move || Messages { colored: color })
         .with_max_level(level)
         .with_target(false)
         .without_time()

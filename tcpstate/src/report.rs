@@ -35,7 +35,10 @@ mod words;
 
 use std::time::Duration;
 
-use tcpstate_core::{aggregate::dwell::DwellRow, model::Totals};
+use tcpstate_core::{
+    aggregate::dwell::DwellRow,
+    model::{Totals, Unseen},
+};
 
 /// What a trace amounts to, at its end.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,6 +47,10 @@ pub struct Summary {
     pub elapsed: Duration,
     /// What was counted.
     pub totals: Totals,
-    /// Time spent in the states that were left.
+    /// What the kernel ran no program for.
+    pub unseen: Unseen,
+    /// Time spent in each state.
     pub dwell: Vec<DwellRow>,
+    /// Stays without an end that are in no row.
+    pub open_not_kept: u64,
 }

@@ -64,8 +64,17 @@ pub(crate) fn log_probes(probes: &Probes) {
             Some(refusal) => tracing::info!("{} not in use: {}", attempt.hook, refusal.reason),
         }
     }
-    for lost in hooks.lost() {
-        tracing::warn!("on this kernel {lost} (`tcpstate probes` says why)");
+    let mut said = "";
+    for probe in hooks.roles.iter().filter(|probe| probe.chosen().is_none()) {
+        let lost = probe.role.lost();
+        // The last hook is the one that the most kernels allow.
+        let last = probe.attempts.last().and_then(|attempt| Some((&attempt.hook, &attempt.refused.as_ref()?.reason)));
+        match last {
+            _ if lost == said => {}
+            Some((hook, reason)) => tracing::warn!("{lost}: `{hook}`: {reason} (`tcpstate probes` tries all hooks)"),
+            None => tracing::warn!("{lost}"),
+        }
+        said = lost;
     }
     tracing::info!(
         "{} sockets of before the start in {} network namespaces",

@@ -9,6 +9,7 @@ mod error;
 pub mod filter;
 pub mod hunt;
 pub mod leaks;
+mod link;
 pub mod record;
 pub mod report;
 pub mod run;

@@ -15,9 +15,12 @@ use std::{
 use rustix::{
     fs::{Mode, OFlags, RawDir, open, readlinkat_raw},
     io::Errno,
+    process::geteuid,
 };
+use tcpstate_broker::process::{descriptors, thread as living};
 use tcpstate_core::model::census::FoundProcess;
-use tcpstate_stacks::process::{descriptors, thread as living};
+
+use super::rings;
 
 /// Enough for `socket:[4294967295]`; longer names are of other files.
 const LINK: usize = 32;
@@ -37,7 +40,9 @@ pub(super) struct Pass {
     /// Network namespaces by inode number, and where to open each.
     pub(super) namespaces: BTreeMap<u32, PathBuf>,
     /// Processes that were not ours to look at.
-    pub(super) refused: u64,
+    pub(super) refused: Vec<u32>,
+    /// Whether some of these are of another user.
+    pub(super) refused_others: bool,
 }
 
 /// Looks at every process; those that end meanwhile are passed over.
@@ -68,7 +73,7 @@ fn some(proc: &Path, pids: &[u32], next: &AtomicUsize) -> Result<Pass, Errno> {
     while let Some(&pid) = pids.get(next.fetch_add(1, Ordering::Relaxed)) {
         match pass.add(proc, pid, &mut entries) {
             Ok(()) | Err(Errno::NOENT | Errno::SRCH) => {}
-            Err(Errno::ACCESS | Errno::PERM) => pass.refused += 1,
+            Err(Errno::ACCESS | Errno::PERM) => pass.refuse(proc, pid),
             Err(error) => return Err(error),
         }
     }
@@ -83,7 +88,8 @@ fn merge(parts: Vec<Pass>) -> Pass {
         whole.processes.extend(part.processes);
         whole.holders.extend(part.holders.into_iter().map(|(inode, index)| (inode, index + offset)));
         whole.namespaces.extend(part.namespaces);
-        whole.refused += part.refused;
+        whole.refused.extend(part.refused);
+        whole.refused_others |= part.refused_others;
     }
     let mut order: Vec<u32> = (0..).take(whole.processes.len()).collect();
     order.sort_unstable_by_key(|&index| whole.processes[index as usize].pid);
@@ -95,20 +101,38 @@ fn merge(parts: Vec<Pass>) -> Pass {
     for (_, index) in &mut whole.holders {
         *index = place[*index as usize];
     }
+    whole.refused.sort_unstable();
     whole.holders.sort_unstable();
     whole.holders.dedup();
     whole
 }
 
 impl Pass {
+    fn refuse(&mut self, proc: &Path, pid: u32) {
+        self.refused.push(pid);
+        // A process that may not be looked into has its directory as root's, whoever runs it (`task_dump_owner()`, `fs/proc/base.c`).
+        let owner = fs::metadata(proc.join(pid.to_string()).join("fd")).map(|fd| fd.uid());
+        self.refused_others |= owner.is_ok_and(|owner| owner != geteuid().as_raw());
+    }
+
     fn add(&mut self, proc: &Path, pid: u32, entries: &mut [MaybeUninit<u8>]) -> Result<(), Errno> {
         let directory = living::directory(proc, pid);
         let namespace = directory.join("ns/net");
-        let inode = fs::metadata(&namespace).map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))?.ino();
+        let found = fs::metadata(&namespace).map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))?;
+        // Linux 5.10 leads who may not look at the process to the directory of the link instead of to an error.
+        if !found.is_file() {
+            return Err(Errno::ACCESS);
+        }
+        let inode = found.ino();
         let index = u32::try_from(self.processes.len()).map_err(|_| Errno::OVERFLOW)?;
         let before = self.holders.len();
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let counted = self.descriptors(open(directory.join("fd"), flags, Mode::empty())?, index, entries);
+        let fds = open(directory.join("fd"), flags, Mode::empty())?;
+        let counted = self.descriptors(fds, index, entries).map(|(count, rings)| {
+            let of_rings = rings.iter().flat_map(|fd| rings::sockets(&directory.join("fdinfo").join(fd.to_string())));
+            self.holders.extend(of_rings.map(|inode| (inode, index)));
+            count
+        });
         if counted.is_err() {
             // It went away meanwhile: the next process takes its place.
             self.holders.truncate(before);
@@ -127,9 +151,14 @@ impl Pass {
         Ok(())
     }
 
-    /// Notes the sockets of a process; the number of its descriptors.
-    fn descriptors(&mut self, fd: impl AsFd, index: u32, entries: &mut [MaybeUninit<u8>]) -> Result<u64, Errno> {
-        let mut count = 0;
+    /// Notes the sockets of a process; the number of its descriptors, and which are rings of `io_uring`.
+    fn descriptors(
+        &mut self,
+        fd: impl AsFd,
+        index: u32,
+        entries: &mut [MaybeUninit<u8>],
+    ) -> Result<(u64, Vec<u32>), Errno> {
+        let (mut count, mut rings) = (0, Vec::new());
         let mut directory = RawDir::new(fd.as_fd(), entries);
         while let Some(entry) = directory.next() {
             let entry = entry?;
@@ -138,18 +167,36 @@ impl Pass {
                 continue;
             }
             count += 1;
-            self.holders.extend(socket(&fd, name).map(|inode| (inode, index)));
+            match named(&fd, name) {
+                Some(Named::Socket(inode)) => self.holders.push((inode, index)),
+                Some(Named::Ring) => rings.extend(number(name.to_bytes())),
+                None => {}
+            }
         }
-        Ok(count)
+        Ok((count, rings))
     }
 }
 
-/// Inode number of the socket that a link of `/proc/PID/fd` names.
-fn socket(directory: impl AsFd, name: &CStr) -> Option<u32> {
+/// A descriptor that matters.
+enum Named {
+    /// A socket, by its inode number.
+    Socket(u32),
+    /// One of `io_uring`.
+    Ring,
+}
+
+/// What a link of `/proc/PID/fd` names.
+fn named(directory: impl AsFd, name: &CStr) -> Option<Named> {
     let mut link = [MaybeUninit::uninit(); LINK];
     let (link, _) = readlinkat_raw(directory, name, &mut link).ok()?;
-    let number = link.strip_prefix(b"socket:[")?.strip_suffix(b"]")?;
-    str::from_utf8(number).ok()?.parse().ok()
+    if *link == *rings::LINK {
+        return Some(Named::Ring);
+    }
+    number(link.strip_prefix(b"socket:[")?.strip_suffix(b"]")?).map(Named::Socket)
+}
+
+fn number(digits: &[u8]) -> Option<u32> {
+    str::from_utf8(digits).ok()?.parse().ok()
 }
 
 #[cfg(test)]
@@ -211,13 +258,14 @@ mod tests {
             processes: pids.map(process).to_vec(),
             holders: holders.to_vec(),
             namespaces: [(inode, PathBuf::from("/"))].into(),
-            refused: 1,
+            refused: vec![pids[0] + 1],
+            refused_others: false,
         };
         let whole = merge(vec![part([30, 10], &[(7, 0), (8, 1), (8, 1)], 1), part([20, 40], &[(7, 0), (9, 1)], 2)]);
         assert_eq!(whole.processes.iter().map(|process| process.pid).collect::<Vec<_>>(), [10, 20, 30, 40]);
         assert_eq!(whole.holders, [(7, 1), (7, 2), (8, 0), (9, 3)]);
         assert!(whole.namespaces.keys().eq(&[1, 2]));
-        assert_eq!(whole.refused, 2);
+        assert_eq!(whole.refused, [21, 31]);
     }
 
     #[test]

@@ -3,16 +3,15 @@
 use std::{ffi::OsString, path::PathBuf};
 
 use clap::{Args, ValueHint, builder::RangedI64ValueParser, value_parser};
-use ipnet::IpNet;
 use tcpstate_core::model::Family;
 
-use super::{headings::FILTERS, parse::network};
+use super::{block::AddressBlock, headings::FILTERS, parse::network};
 
 /// Which sockets are of interest; the kernel side rejects the rest.
 #[derive(Args, Debug, Default)]
 #[command(next_help_heading = FILTERS)]
 pub struct FilterArgs {
-    /// Only sockets opened by this process; repeat or separate with commas.
+    /// Only sockets that this process opened, accepted or holds; repeat or separate with commas.
     #[arg(long, value_name = "PID", value_delimiter = ',', value_parser = value_parser!(u32).range(1..))]
     pub pid: Vec<u32>,
 
@@ -20,7 +19,7 @@ pub struct FilterArgs {
     #[arg(long, requires = "pid")]
     pub children: bool,
 
-    /// Only sockets opened by a thread of this name (`/proc/PID/comm`); repeatable.
+    /// Only sockets that a thread of this name (`/proc/PID/comm`) opened, accepted or holds; repeatable.
     #[arg(long, value_name = "NAME")]
     pub comm: Vec<OsString>,
 
@@ -53,13 +52,13 @@ pub struct EndArgs {
     #[arg(long, value_name = "PORT", value_delimiter = ',', value_parser = port())]
     pub rport: Vec<u16>,
 
-    /// Only local addresses in this block, such as `10.0.0.0/8` or `::1`.
+    /// Only local addresses in this block, such as `10.0.0.0/8`, `::1` or `fe80::1%eth0`.
     #[arg(long, value_name = "CIDR", value_parser = network)]
-    pub laddr: Option<IpNet>,
+    pub laddr: Option<AddressBlock>,
 
     /// Only remote addresses in this block.
     #[arg(long, value_name = "CIDR", value_parser = network)]
-    pub raddr: Option<IpNet>,
+    pub raddr: Option<AddressBlock>,
 
     /// Only IPv4 sockets.
     #[arg(short = '4', long, conflicts_with = "ipv6")]

@@ -7,14 +7,14 @@ use clap::Args;
 
 use super::{
     headings::{LIMITS, REPORT},
-    parse::{byte_count, duration},
+    parse::{byte_count, time},
 };
 
 /// From when on a socket in CLOSE_WAIT counts.
 #[derive(Args, Clone, Copy, Debug)]
 pub struct AgeArgs {
     /// Only sockets that have been in CLOSE_WAIT for this long.
-    #[arg(long, help_heading = REPORT, value_name = "TIME", default_value = "1s", value_parser = duration)]
+    #[arg(long, help_heading = REPORT, value_name = "TIME", default_value = "1s", value_parser = time)]
     pub older_than: Duration,
 }
 

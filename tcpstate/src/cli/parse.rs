@@ -5,7 +5,10 @@ use std::{net::IpAddr, num::NonZeroU64, str::FromStr, time::Duration};
 use ipnet::IpNet;
 use jiff::SignedDuration;
 use tcpstate_common::state::TcpState;
+use tcpstate_core::model::scope;
 use thiserror::Error;
+
+use super::block::AddressBlock;
 
 /// Why a value was refused.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
@@ -13,6 +16,9 @@ pub(super) enum ParseError {
     /// No such state.
     #[error("no TCP state of that name; known are {}", state_names())]
     State,
+    /// An interface behind something else than a link-local address.
+    #[error("only a link-local address or block has a link, as in `fe80::1%eth0` or `fe80::%3/64`")]
+    Link,
     /// Neither an address nor a block.
     #[error("expected an address such as `192.0.2.7` or `::1`, or a block such as `10.0.0.0/8` or `2001:db8::/32`")]
     Network,
@@ -58,16 +64,28 @@ fn letters(name: &str) -> impl Iterator<Item = char> {
     name.chars().filter(|c| !matches!(c, '-' | '_')).map(|c| c.to_ascii_uppercase())
 }
 
-/// An address block in CIDR notation or a single address. Host bits are cleared, as people type `10.1.2.3/8`.
+/// An address block in CIDR notation or a single address. Host bits are cleared, as people type `10.1.2.3/8`. A link-local address
+/// may have its link behind it, as in `fe80::1%eth0`.
 ///
 /// # Errors
 ///
 /// When it is neither.
-pub(super) fn network(text: &str) -> Result<IpNet, ParseError> {
-    IpNet::from_str(text)
-        .map(|net| net.trunc())
-        .or_else(|_| IpAddr::from_str(text).map(IpNet::from))
-        .map_err(|_| ParseError::Network)
+pub(super) fn network(text: &str) -> Result<AddressBlock, ParseError> {
+    let block = |text: &str| {
+        IpNet::from_str(text)
+            .map(|net| net.trunc())
+            .or_else(|_| IpAddr::from_str(text).map(IpNet::from))
+            .map_err(|_| ParseError::Network)
+    };
+    let Some((addr, link)) = text.split_once('%') else { return Ok(block(text)?.into()) };
+    let (link, prefix) =
+        link.split_once('/').map_or((link, String::new()), |(link, prefix)| (link, format!("/{prefix}")));
+    let net = block(&format!("{addr}{prefix}"))?;
+    let link_local = scope::on_link(net.addr(), 1) != net.addr() && net.prefix_len() >= 64;
+    if !link_local || link.is_empty() {
+        return Err(ParseError::Link);
+    }
+    Ok(AddressBlock { net, link: Some(link.to_owned()) })
 }
 
 /// A number of bytes, with `K`, `M` or `G` (also `KiB` and so on) for powers of 1024.
@@ -160,11 +178,17 @@ mod tests {
             ("2001:db8::1/32", "2001:db8::/32"),
             ("::1", "::1/128"),
             ("::ffff:192.0.2.7/104", "::ffff:192.0.0.0/104"),
+            ("fe80::1", "fe80::1/128"),
+            ("fe80::1%eth0", "fe80::1%eth0/128"),
+            ("fe80::1%3/64", "fe80::%3/64"),
         ] {
-            assert_eq!(network(text).map(|net| net.to_string()), Ok(block.to_owned()), "{text}");
+            assert_eq!(network(text).map(|block| block.to_string()), Ok(block.to_owned()), "{text}");
         }
-        for text in ["", "10", "10.0.0.0/33", "::/129", "10.0.0.0/", "localhost", "10.0.0.0/8 ", "fe80::1%eth0"] {
+        for text in ["", "10", "10.0.0.0/33", "::/129", "10.0.0.0/", "localhost", "10.0.0.0/8 ", "x%eth0"] {
             assert_eq!(network(text), Err(ParseError::Network), "{text}");
+        }
+        for text in ["2001:db8::1%eth0", "10.0.0.1%eth0", "fe80::1%", "fe80::%3/10", "::1%lo"] {
+            assert_eq!(network(text), Err(ParseError::Link), "{text}");
         }
     }
 

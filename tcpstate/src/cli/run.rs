@@ -8,7 +8,7 @@ use super::{
     change::change,
     headings::{LEAKS, REPORT},
     hunt::{AgeArgs, HuntArgs},
-    parse::{duration, time},
+    parse::duration,
 };
 
 const EXAMPLES: &str = "\
@@ -84,5 +84,4 @@ fn at_exit(older_than: Arg) -> Arg {
         .help("Only sockets that had been in CLOSE_WAIT for this long at the exit of their process, or at the end")
         .help_heading(LEAKS)
         .default_value("0s")
-        .value_parser(time)
 }

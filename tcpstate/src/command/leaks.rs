@@ -9,7 +9,7 @@ use crate::{
     command::render::leaks::LeaksRenderer,
     host::Host,
     hunt::{self, Fetch, Hunt, TICK},
-    report::leaks::LeakReport,
+    report::leaks::{LeakReport, Outlook},
     session::{
         ending::{Endings, WatchEnd},
         is_broken_pipe,
@@ -27,7 +27,7 @@ const SECOND_SNAPSHOT: Duration = Duration::from_secs(2);
 ///
 /// When the tracer cannot start, or the output cannot be written; a closed pipe is no error.
 pub async fn run(settings: &LeaksSettings, host: &Host, debug: bool) -> Result<()> {
-    let (hunt, followed) = hunt::start(host, &settings.hunt, debug)?;
+    let (hunt, followed) = hunt::attach(host, &settings.hunt, debug)?.begin(&[])?;
     let mut live = Live {
         renderer: LeaksRenderer::new(settings, hunt.clock.wall, hunt.clock.start),
         hunt,
@@ -55,6 +55,9 @@ impl Live<'_> {
         let end = match self.settings.interval {
             Some(every) => {
                 let end = self.watch(&mut endings, every).await?;
+                if end == WatchEnd::Signal {
+                    self.hunt.hurry();
+                }
                 self.hunt.fetch()?;
                 // Whether one was due or not: no later report makes up for what this one does not know.
                 self.hunt.reconcile()?;
@@ -62,7 +65,8 @@ impl Live<'_> {
             }
             None => self.report_once(&mut endings).await?,
         };
-        let last = self.report().await?;
+        let outlook = if self.settings.interval.is_some() { Outlook::Ended } else { Outlook::InPassing };
+        let last = self.report(outlook).await?;
         self.hunt.tracer.detach()?;
         let progress = self.output.progress();
         let finish = async {
@@ -90,7 +94,7 @@ impl Live<'_> {
                 _ = reports.tick() => {
                     self.hunt.fetch()?;
                     self.hunt.reconcile_if_due()?;
-                    let report = self.report().await?;
+                    let report = self.report(Outlook::GoesOn).await?;
                     // A reader that is slow gets fewer reports: stacks cannot wait for it.
                     if let Some(mut out) = self.output.try_buffer()? {
                         self.renderer.interim(&mut out, &report)?;
@@ -108,7 +112,7 @@ impl Live<'_> {
 
     /// One snapshot, and a second one where the first does not tell whether a socket is old enough.
     async fn report_once(&mut self, endings: &mut Endings) -> Result<WatchEnd> {
-        let report = self.report().await?;
+        let report = self.report(Outlook::InPassing).await?;
         if let Some(wait) = report.survey.settles_in_ns {
             let wait = Duration::from_nanos(wait).min(SECOND_SNAPSHOT);
             tokio::select! {
@@ -122,10 +126,10 @@ impl Live<'_> {
     }
 
     /// What is said of a moment. Events are taken while the stacks get their names.
-    async fn report(&mut self) -> Result<LeakReport> {
+    async fn report(&mut self, outlook: Outlook) -> Result<LeakReport> {
         let top = self.settings.top;
         let surveyed = self.hunt.survey(top, &mut NobodyElse).await?;
-        Ok(surveyed.into_report(&self.hunt, top))
+        Ok(surveyed.into_report(&self.hunt, top, outlook))
     }
 }
 

@@ -6,12 +6,12 @@ mod names;
 mod sink;
 mod tape;
 
-use std::time::Duration;
+use std::{io::Write as _, os::unix::ffi::OsStrExt as _, path::PathBuf, time::Duration};
 
 use anyhow::{Context as _, Result};
 use tcpstate_core::model::Totals;
 use tcpstate_recording::Writer;
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use self::{
     census::{CensusTaker, TakenCensus},
@@ -19,14 +19,17 @@ use self::{
     tape::Tape,
 };
 use crate::{
-    host::Host,
+    host::{Host, stderr::Stderr},
     hunt::{self, Fetch as _, Hunt, TICK},
+    report::escape::Escaped,
     session::{Clock, ending::Endings},
     settings::record::RecordSettings,
 };
 
 /// What a crash costs at most: events are written at least so often.
 const FLUSH: Duration = Duration::from_secs(1);
+/// How long the end waits for a census: whoever has millions of descriptors makes it last.
+const CENSUS_PATIENCE: Duration = Duration::from_secs(5);
 
 /// Runs the command to its end.
 ///
@@ -34,9 +37,10 @@ const FLUSH: Duration = Duration::from_secs(1);
 ///
 /// When the tracer cannot start, or the file cannot be written.
 pub async fn run(settings: &RecordSettings, host: &Host, debug: bool) -> Result<()> {
-    let (hunt, followed) = hunt::start(host, &settings.hunt, debug)?;
-    // Only now: with `--overwrite` the former recording is gone.
+    let attached = hunt::attach(host, &settings.hunt, debug)?;
+    // Only now: with `--overwrite` the former recording is gone. And not later, since it may be another user's.
     let writer = Writer::create(&settings.path, settings.overwrite, settings.rotation)?;
+    let (hunt, followed) = attached.begin(&[&settings.path])?;
     let census = settings.census.as_ref().map(|settings| CensusTaker::start(settings, host, hunt.clock)).transpose()?;
     let tape = Tape::new(writer, tape::start(settings, &hunt), host)?;
     let mut recorder = Recorder { hunt, tape, census, told: (0, Duration::ZERO), settings };
@@ -45,14 +49,9 @@ pub async fn run(settings: &RecordSettings, host: &Host, debug: bool) -> Result<
     let result = result.and(recorder.hunt.tracer.detach());
     let Recorder { tape, hunt, .. } = recorder;
     let totals = tape.totals;
-    let result = match result {
-        Ok(()) => tape.finish().await,
-        Err(error) => Err(error),
-    };
-    let written = result.with_context(|| {
-        let path = settings.path.display();
-        format!("the recording ended early; what was written until then is whole: `tcpstate report {path}`")
-    })?;
+    // Whatever failed, what waits is written.
+    let finished = tape.finish().await;
+    let written = result.and(finished).with_context(|| early_end(settings))?;
     say_what_is_there(settings, &hunt.clock, totals, written);
     Ok(())
 }
@@ -90,10 +89,19 @@ impl Recorder<'_> {
     /// Waits for the census that is being taken, if one is.
     async fn finish_census(&mut self) -> Result<()> {
         let found = match &mut self.census {
-            Some(census) if census.is_asked() => census.found().await,
+            Some(census) if census.is_asked() => timeout(CENSUS_PATIENCE, census.found()).await,
             _ => return Ok(()),
         };
-        self.tape.census(found).await
+        match found {
+            Ok(found) => self.tape.census(found).await,
+            Err(_) => {
+                tracing::warn!(
+                    "the sockets of the end are not counted for `report --show states`: that takes longer than {} s",
+                    CENSUS_PATIENCE.as_secs()
+                );
+                Ok(())
+            }
+        }
     }
 
     async fn follow(&mut self, endings: &mut Endings) -> Result<()> {
@@ -180,11 +188,28 @@ async fn found(census: &mut Option<CensusTaker>) -> Option<TakenCensus> {
     }
 }
 
+/// What is left of a recording that failed.
+fn early_end(settings: &RecordSettings) -> String {
+    let before = settings.rotation.map(|_| {
+        let mut name = settings.path.clone().into_os_string();
+        name.push(".1");
+        PathBuf::from(name)
+    });
+    let left = [Some(settings.path.clone()), before].into_iter().flatten().find(|path| path.is_file());
+    match left.map(|path| Escaped(path.as_os_str().as_bytes()).to_string()) {
+        Some(path) => {
+            format!("the recording ended early; what was written until then is whole: `tcpstate report {path}`")
+        }
+        None => "nothing was recorded".to_owned(),
+    }
+}
+
 fn say_what_is_there(settings: &RecordSettings, clock: &Clock, totals: Totals, written: Written) {
     let Totals { seen, lost, .. } = totals;
-    let path = settings.path.display();
+    let path = Escaped(settings.path.as_os_str().as_bytes());
     let Written { bytes, files } = written;
-    eprintln!(
+    let _ = writeln!(
+        Stderr,
         "{seen} transitions recorded, {lost} lost, in {:.1} s: {bytes} bytes in {files} file{}; `tcpstate report {path}` shows them",
         clock.began.elapsed().as_secs_f64(),
         if files == 1 { "" } else { "s" }

@@ -1,6 +1,7 @@
 //! `tcpstate report`: a recording through the aggregators and renderers of `leaks`, `trace` and `states`.
 
 mod contents;
+mod kept_stacks;
 mod leaks;
 mod replay;
 mod states;
@@ -50,10 +51,23 @@ fn show(settings: &ReportSettings) -> Result<()> {
 /// Frames that need not be decoded.
 fn unwanted(show: Show) -> &'static [FrameKind] {
     match show {
-        Show::Leaks => &[FrameKind::CensusPart, FrameKind::Census],
-        Show::Trace | Show::Summary => {
-            &[FrameKind::Sockets, FrameKind::Stacks, FrameKind::CensusPart, FrameKind::Census]
-        }
-        Show::States => &[FrameKind::Events, FrameKind::Sockets, FrameKind::Checkpoint, FrameKind::Stacks],
+        Show::Leaks => &[FrameKind::CensusPart, FrameKind::CensusGaps, FrameKind::Census],
+        Show::Trace | Show::Summary => &[
+            FrameKind::Sockets,
+            FrameKind::Traffic,
+            FrameKind::Activities,
+            FrameKind::Stacks,
+            FrameKind::CensusPart,
+            FrameKind::CensusGaps,
+            FrameKind::Census,
+        ],
+        Show::States => &[
+            FrameKind::Events,
+            FrameKind::Sockets,
+            FrameKind::Traffic,
+            FrameKind::Activities,
+            FrameKind::Checkpoint,
+            FrameKind::Stacks,
+        ],
     }
 }

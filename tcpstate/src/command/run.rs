@@ -20,7 +20,7 @@ use self::{
 };
 
 use crate::{
-    host::{Host, limits, preflight},
+    host::{Host, limits, preflight, stderr::complain},
     report::run::{CommandEnd, RunReport},
     settings::{SettingsError, run::RunSettings},
 };
@@ -35,7 +35,7 @@ pub fn main(settings: Result<RunSettings, SettingsError>, host: &Host, debug: bo
     match result {
         Ok(code) => code.into(),
         Err(error) => {
-            eprintln!("error: {error:#}");
+            complain(&error);
             error.downcast_ref::<CannotRun>().map_or(FAILED, |error| error.code).into()
         }
     }
@@ -50,7 +50,7 @@ fn run(settings: &RunSettings, host: &Host, debug: bool) -> Result<u8> {
     {
         anyhow::bail!("{error}; or run the command unchecked with `--best-effort`");
     }
-    let mut reports = write::ReportFiles::create(settings)?;
+    let reports = write::ReportFiles::create(settings)?;
     let terminal = Terminal::of_this_process();
     // Before there is a second thread, which they would find unblocked.
     let signals = Signals::block()?;
@@ -82,7 +82,11 @@ fn run(settings: &RunSettings, host: &Host, debug: bool) -> Result<u8> {
     };
     let code = exit_code(end, report.leaked(), settings.leak_exit_code);
     write::text(settings, &report, code);
-    reports.write(&report, code)?;
+    match reports.write(&report, code) {
+        // That the command failed, or leaked, says more than that a report of it is missing.
+        Err(error) if code != 0 => complain(&error),
+        written => written?,
+    }
     Ok(code)
 }
 

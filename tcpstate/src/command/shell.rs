@@ -1,9 +1,6 @@
 //! `tcpstate completions` and `tcpstate man`: from the command line's own description, so that they never disagree with it.
 
-use std::{
-    fs,
-    io::{self, Write as _},
-};
+use std::io::{self, Write as _};
 
 use anyhow::{Context as _, Result};
 use clap::{Command, CommandFactory as _, builder::Resettable};
@@ -14,6 +11,7 @@ use clap_mangen::{
 
 use crate::{
     cli::{Cli, CompletionsArgs, EXIT_CODES, EXIT_CODES_HEADING, ManArgs},
+    host::terminal::shows_colors,
     session::stdout::Stdout,
     settings::SettingsError,
 };
@@ -34,6 +32,17 @@ pub fn completions(args: &CompletionsArgs) -> Result<()> {
     print(&script)
 }
 
+/// Writes the help or the version that was asked for to standard output.
+///
+/// # Errors
+///
+/// When it cannot be written; a closed pipe is no error.
+pub fn help(asked: &clap::Error) -> Result<()> {
+    let text = asked.render();
+    let text = if shows_colors(&io::stdout()) { text.ansi().to_string() } else { text.to_string() };
+    print(text.as_bytes())
+}
+
 /// Writes one manual page to standard output, or all of them to files.
 ///
 /// # Errors
@@ -44,7 +53,8 @@ pub fn man(args: &ManArgs) -> Result<()> {
     if let Some(directory) = &args.dir {
         for (name, command) in commands {
             let path = directory.join(format!("{name}.1"));
-            fs::write(&path, page(command)?).with_context(|| format!("failed to write `{}`", path.display()))?;
+            let written = tcpstate_outfile::write(&path, &page(command)?);
+            written.with_context(|| format!("failed to write `{}`", path.display()))?;
         }
         return Ok(());
     }

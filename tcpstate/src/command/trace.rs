@@ -1,17 +1,22 @@
 //! `tcpstate trace`: from the ring buffer to standard output, until something ends it.
 
 use std::{
-    io::{self, Write as _},
+    io::Write as _,
     time::{Duration, Instant},
 };
 
 use anyhow::Result;
-use tcpstate_core::{aggregate::dwell::DwellTable, decode, model::Totals};
+use tcpstate_core::{
+    aggregate::dwell::DwellTable,
+    decode,
+    model::{MonotonicNs, Totals, Unseen},
+};
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::{
     command::render::trace::TraceRenderer,
-    host::preflight,
+    confinement::{self, Duties},
+    host::{Host, preflight, stderr::Stderr},
     kernel::Tracer,
     report::{Summary, clock::TimeFormat, summary_text::write_summary},
     session::{
@@ -36,8 +41,12 @@ const LOSS_INTERVAL: Duration = Duration::from_secs(1);
 /// # Errors
 ///
 /// When the tracer cannot start, or the output cannot be written; a closed pipe is no error.
-pub async fn run(settings: &TraceSettings, debug: bool) -> Result<()> {
+pub async fn run(settings: &TraceSettings, host: &Host, debug: bool) -> Result<()> {
     preflight::check_capabilities()?;
+    host.check_proc()?;
+    if let Some(foreign) = host.foreign_pids() {
+        tracing::warn!("{foreign}");
+    }
     let Started { tracer, followed, clock } = start(&Tracing {
         config: settings.config(settings.buffer.watermark()),
         pids: settings.filter.pids(),
@@ -45,13 +54,15 @@ pub async fn run(settings: &TraceSettings, debug: bool) -> Result<()> {
         buffer: settings.buffer,
         debug,
     })?;
+    confinement::tracer(&Duties::default())?;
     let zone = jiff::tz::TimeZone::system();
     let time = TimeFormat { style: settings.time, clock: clock.wall, start: clock.start, zone };
     let mut session = Session {
         tracer,
         renderer: TraceRenderer::new(settings.output, time, settings.color),
         output: Output::to_stdout()?,
-        dwell: DwellTable::default(),
+        dwell: DwellTable::of_states(settings.config(0).states),
+        last: MonotonicNs(0),
         totals: Totals::default(),
         left: settings.count.map(u64::from),
         losses_reported: None,
@@ -68,6 +79,8 @@ struct Session {
     renderer: TraceRenderer,
     output: Output,
     dwell: DwellTable,
+    /// When the last transition happened that was shown.
+    last: MonotonicNs,
     totals: Totals,
     /// Transitions still to be shown, with `--count`.
     left: Option<u64>,
@@ -83,9 +96,14 @@ impl Session {
 
         let end = self.follow(&mut endings).await?;
         let elapsed = self.clock.began.elapsed();
+        // Of what happens later nothing is told.
+        let ended = self.clock.now();
         self.tracer.detach()?;
         let progress = self.output.progress();
-        endings.finish(end, &progress, self.finish(elapsed, end == WatchEnd::Counted)).await
+        let counted_out = end == WatchEnd::Counted;
+        // A trace that ends at its `--count` ends there.
+        let ended = if counted_out { self.last } else { ended };
+        endings.finish(end, &progress, self.finish(elapsed, ended, counted_out)).await
     }
 
     /// Shows records as they come.
@@ -124,7 +142,7 @@ impl Session {
     /// Waits only before the first record is taken, so that giving up on it loses nothing.
     async fn batch(&mut self) -> Result<usize> {
         let mut out = self.output.buffer().await?;
-        let Self { tracer, renderer, dwell, totals, left, .. } = self;
+        let Self { tracer, renderer, dwell, last, totals, left, .. } = self;
         let limit = left.map_or(BATCH, |left| BATCH.min(usize::try_from(left).unwrap_or(BATCH)));
         let mut result = Ok(());
         let drained = tracer.drain(limit, |record| {
@@ -134,6 +152,7 @@ impl Session {
             result = decode::transition(record).map_err(anyhow::Error::from).and_then(|transition| {
                 totals.seen += 1;
                 dwell.record(&transition);
+                *last = (*last).max(transition.at);
                 Ok(renderer.transition(&mut out, &transition)?)
             });
         });
@@ -158,17 +177,19 @@ impl Session {
     }
 
     /// Shows what is left in the ring buffer, then the summary.
-    async fn finish(&mut self, elapsed: Duration, counted_out: bool) -> Result<()> {
+    async fn finish(&mut self, elapsed: Duration, ended: MonotonicNs, counted_out: bool) -> Result<()> {
         while !counted_out && self.batch().await? == BATCH {}
         let counters = self.tracer.counters()?;
         self.totals.lost = counters.dropped;
         self.totals.filtered = counters.filtered;
         self.totals.map_full = counters.map_full;
         self.totals.unknown_state = counters.unknown_state;
-        // A trace that ends at its `--count` ends there: what the kernel counted after that is not part of it.
+        // What the kernel counted after a `--count` is not part of the trace.
         self.totals.transitions =
             if counted_out { self.totals.seen + self.totals.lost } else { counters.transitions() };
-        let summary = Summary { elapsed, totals: self.totals, dwell: self.dwell.rows().collect() };
+        let unseen = Unseen { transitions: counters.unseen, sockets: counters.unseen_sockets };
+        let dwell = self.dwell.rows(ended.max(self.last));
+        let summary = Summary { elapsed, totals: self.totals, unseen, dwell, open_not_kept: self.dwell.not_kept() };
 
         let mut out = self.output.buffer().await?;
         self.renderer.summary(&mut out, self.clock.now(), &summary)?;
@@ -176,8 +197,6 @@ impl Session {
         self.output.finish().await?;
         let mut text = Vec::new();
         write_summary(&mut text, &summary)?;
-        // Whoever closed standard error does not want to read it.
-        let _ = io::stderr().write_all(&text);
-        Ok(())
+        Ok(Stderr.write_all(&text)?)
     }
 }

@@ -1,7 +1,7 @@
 //! All cgroups of the host, by id.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     fs,
     num::NonZeroU64,
     os::unix::{
@@ -9,12 +9,18 @@ use std::{
         fs::{DirEntryExt as _, MetadataExt as _},
     },
     path::{Path, PathBuf},
+    time::{Duration, Instant},
 };
 
-use super::{Host, HostError, mounts};
+use super::{Host, HostError, mountinfo};
 
 /// Far deeper than cgroups are nested; the kernel's own limit is configurable.
 const DEPTH: usize = 64;
+/// Cgroups that are visited, bytes of their paths, and the time that it may take: whom a part of the tree was given makes as many below it as
+/// he likes, and events may wait meanwhile.
+const MOST: usize = 50_000;
+const MOST_BYTES: usize = 16 << 20;
+const LONGEST: Duration = Duration::from_millis(500);
 
 impl Host {
     /// Id of a cgroup v2: the inode number of its directory. `path` is absolute, or starts at the cgroup2 mount.
@@ -23,13 +29,19 @@ impl Host {
     ///
     /// When there is no such directory, or it is not one of a cgroup2 file system.
     pub fn cgroup_id(&self, path: &Path) -> Result<NonZeroU64, HostError> {
+        Ok(self.cgroup(path)?.1)
+    }
+
+    /// The directory of a cgroup, and its id.
+    fn cgroup(&self, path: &Path) -> Result<(PathBuf, NonZeroU64), HostError> {
         let mount = self.cgroup2_mount()?;
         // `/proc/PID/cgroup` starts its paths with a slash that means the mount.
         let below_mount = mount.join(path.strip_prefix("/").unwrap_or(path));
         let candidates = [path.to_owned(), below_mount];
         let candidates = || candidates.iter().filter(|candidate| candidate.is_absolute());
-        if let Some(id) = candidates().find_map(|directory| cgroup2_inode(directory)) {
-            Ok(id)
+        let found = |directory: &PathBuf| Some((directory.clone(), cgroup2_inode(directory)?));
+        if let Some(found) = candidates().find_map(found) {
+            Ok(found)
         } else if candidates().any(|candidate| candidate.exists()) {
             Err(HostError::NotCgroup2 { path: path.to_owned(), mount })
         } else {
@@ -45,7 +57,7 @@ impl Host {
     pub fn cgroup2_mount(&self) -> Result<PathBuf, HostError> {
         let mountinfo = self.proc.join("self/mountinfo");
         let table = fs::read(&mountinfo).map_err(|source| HostError::Read { path: mountinfo, source })?;
-        mounts::cgroup2(&table).ok_or(HostError::NoCgroup2)
+        mountinfo::cgroup2(&table).ok_or(HostError::NoCgroup2)
     }
 
     /// Paths of all cgroups from the cgroup2 mount on, by id: the inode number of the directory.
@@ -69,16 +81,11 @@ impl Host {
     ///
     /// Those of [`Host::cgroup_id`].
     pub fn cgroups_below(&self, path: &Path) -> Result<BTreeSet<u64>, HostError> {
-        let id = self.cgroup_id(path)?;
-        let mount = self.cgroup2_mount()?;
+        let (top, id) = self.cgroup(path)?;
         let mut ids = BTreeSet::from([id.get()]);
-        let top = self.cgroup_paths()?.remove(&id.get());
-        if let Some(top) = top {
-            let top = mount.join(Path::new(std::ffi::OsStr::from_bytes(top.strip_prefix(b"/").unwrap_or(&top))));
-            walk(&top, |inode, _| {
-                ids.insert(inode);
-            });
-        }
+        walk(&top, |inode, _| {
+            ids.insert(inode);
+        });
         Ok(ids)
     }
 }
@@ -90,18 +97,32 @@ fn cgroup2_inode(directory: &Path) -> Option<NonZeroU64> {
     (file_system.f_type == libc::CGROUP2_SUPER_MAGIC).then(|| NonZeroU64::new(metadata.ino()))?
 }
 
-/// Visits a directory and all below it; those that vanish meanwhile are passed over.
+/// Visits a directory and what is below it, level by level, as far as the bounds let; those that vanish meanwhile are passed over.
 fn walk(top: &Path, mut visit: impl FnMut(u64, &Path)) {
+    let began = Instant::now();
+    let (mut visited, mut bytes) = (0, 0);
     if let Ok(metadata) = fs::metadata(top) {
         visit(metadata.ino(), top);
     }
-    let mut open: Vec<(PathBuf, usize)> = vec![(top.to_owned(), 0)];
-    while let Some((directory, depth)) = open.pop() {
+    let mut open: VecDeque<(PathBuf, usize)> = VecDeque::from([(top.to_owned(), 0)]);
+    while let Some((directory, depth)) = open.pop_front() {
         let entries = fs::read_dir(&directory).into_iter().flatten().filter_map(Result::ok);
         for entry in entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir())) {
-            visit(entry.ino(), &entry.path());
+            let path = entry.path();
+            visited += 1;
+            bytes += path.as_os_str().len();
+            if visited > MOST || bytes > MOST_BYTES || began.elapsed() > LONGEST {
+                tracing::warn!(
+                    "more cgroups below `{}` than are looked at, which are {} and no more than {} ms' worth: the others have no path",
+                    top.display(),
+                    MOST,
+                    LONGEST.as_millis()
+                );
+                return;
+            }
+            visit(entry.ino(), &path);
             if depth < DEPTH {
-                open.push((entry.path(), depth + 1));
+                open.push_back((path, depth + 1));
             }
         }
     }
@@ -112,6 +133,7 @@ mod tests {
     use std::io;
 
     use super::*;
+    use crate::host::pids::Pids;
 
     #[test]
     fn everything_below_is_visited() {
@@ -130,13 +152,13 @@ mod tests {
 
     /// This machine, as one whose process ids are the kernel's.
     fn host() -> Host {
-        Host { initial_pids: true, ..Host::detect() }
+        Host { pids: Pids::Kernel, ..Host::detect() }
     }
 
     /// Both outcomes are real: a container may have no cgroup2.
     #[test]
     fn a_cgroup_is_the_inode_of_its_directory() -> io::Result<()> {
-        let Some(mount) = mounts::cgroup2(&fs::read("/proc/self/mountinfo")?) else {
+        let Some(mount) = mountinfo::cgroup2(&fs::read("/proc/self/mountinfo")?) else {
             assert!(matches!(host().cgroup_id(Path::new("/")), Err(HostError::NoCgroup2)));
             return Ok(());
         };

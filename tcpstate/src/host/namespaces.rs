@@ -7,19 +7,16 @@ use std::{
     io,
     num::NonZeroU32,
     os::{
-        fd::{AsFd as _, AsRawFd as _},
+        fd::AsFd as _,
         unix::{ffi::OsStrExt as _, fs::MetadataExt as _},
     },
-    path::PathBuf,
+    path::{Path, PathBuf},
 };
 
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
-use tcpstate_stacks::process::thread;
+use tcpstate_broker::process::thread;
 
-use super::{Host, HostError, processes::is_absent};
-
-/// `NS_GET_NSTYPE` of `include/uapi/linux/nsfs.h`: the `CLONE_NEW*` flag of a namespace. Since Linux 4.11.
-const NS_GET_NSTYPE: libc::Ioctl = 0xb703;
+use super::{Host, HostError, initial::is_initial_user_namespace, netns_mounts, nsfs::netns_of, processes::is_absent};
 
 /// The one network namespace that was asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,6 +49,7 @@ impl Host {
     ///
     /// When `/proc` does not tell.
     pub(crate) fn own_netns(&self) -> Result<u32, HostError> {
+        self.check_proc()?;
         let path = self.proc.join("self/ns/net");
         let inode = fs::metadata(&path).map(|namespace| namespace.ino());
         let inode = inode.and_then(|inode| u32::try_from(inode).map_err(io::Error::other));
@@ -78,14 +76,11 @@ impl Host {
     }
 }
 
-/// Inode number of an open network namespace; `None` of any other file.
-pub(crate) fn netns_of(file: &File) -> Option<u32> {
-    // SAFETY: `NS_GET_NSTYPE` takes no argument and writes to no memory; on any other file it is ENOTTY.
-    let kind = unsafe { libc::ioctl(file.as_raw_fd(), NS_GET_NSTYPE) };
-    (kind == libc::CLONE_NEWNET).then(|| u32::try_from(file.metadata().ok()?.ino()).ok())?
-}
+/// Network namespaces that are looked into, at most: whoever has a user namespace makes as many as he likes, and each takes some 50 µs.
+const MOST_NAMESPACES: usize = 4096;
 
-/// Network namespaces other than our own: of every process, and those that `ip netns` keeps without one.
+/// Network namespaces other than our own: of every process, and those that a mount keeps without one, as `ip netns` and container
+/// runtimes make them.
 ///
 /// Processes and names that vanish meanwhile are passed over.
 pub(crate) fn other_network_namespaces() -> Vec<File> {
@@ -93,18 +88,28 @@ pub(crate) fn other_network_namespaces() -> Vec<File> {
     if let Ok(own) = fs::metadata("/proc/self/ns/net") {
         seen.insert(own.ino());
     }
-    let pids = entries("/proc").filter_map(|path| path.file_name()?.to_str()?.parse().ok());
-    pids.map(|pid| thread::file(pid, "ns/net"))
-        .chain(entries("/run/netns"))
-        .filter_map(|path| {
-            let inode = fs::metadata(&path).ok()?.ino();
-            seen.insert(inode).then(|| File::open(&path).ok())?
-        })
-        .collect()
-}
-
-fn entries(directory: &str) -> impl Iterator<Item = PathBuf> {
-    fs::read_dir(directory).into_iter().flatten().filter_map(|entry| Some(entry.ok()?.path()))
+    let pids = fs::read_dir("/proc").into_iter().flatten();
+    let pids = pids.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
+    let of_processes = pids.map(|pid| thread::directory(Path::new("/proc"), pid)).filter_map(|process| {
+        // Linux 5.10 leads who may not look at the process to the directory of the link instead of to an error.
+        let namespace = process.join("ns/net");
+        let inode = fs::metadata(&namespace).ok().filter(fs::Metadata::is_file)?.ino();
+        seen.insert(inode).then(|| Some((process, File::open(&namespace).ok()?)))?
+    });
+    let mut of_processes: Vec<(PathBuf, File)> = of_processes.collect();
+    let mounted = netns_mounts::find(Path::new("/proc")).into_iter();
+    let mounted = mounted.filter(|mount| seen.insert(mount.inode.into())).filter_map(|mount| mount.open().ok());
+    let mut found: Vec<File> = mounted.collect();
+    if found.len() + of_processes.len() > MOST_NAMESPACES {
+        tracing::warn!(
+            "more than {MOST_NAMESPACES} network namespaces: sockets without a descriptor in the others are not found"
+        );
+        // Those that an unprivileged user can have made come last.
+        of_processes.sort_by_key(|(process, _)| !is_initial_user_namespace(&process.join("ns/user")));
+    }
+    found.extend(of_processes.into_iter().map(|(_, namespace)| namespace));
+    found.truncate(MOST_NAMESPACES);
+    found
 }
 
 /// Runs `work` in another network namespace, on a thread that ends with it.
@@ -132,10 +137,11 @@ mod tests {
     use std::os::unix::fs::symlink;
 
     use super::*;
+    use crate::host::pids::Pids;
 
     /// This machine, as one whose process ids are the kernel's.
     fn host() -> Host {
-        Host { initial_pids: true, ..Host::detect() }
+        Host { pids: Pids::Kernel, ..Host::detect() }
     }
 
     #[test]

@@ -14,25 +14,35 @@ struct Purpose {
     set: CapabilitySet,
     name: &'static str,
     purpose: &'static str,
-    /// Whether nothing can be traced without it. `CAP_SYS_ADMIN` stands for each of these.
+    /// Whether nothing can be traced without it.
     needed: bool,
+    /// Another that will do.
+    stand_in: CapabilitySet,
 }
 
-const PURPOSES: [Purpose; 6] = [
+const PURPOSES: [Purpose; 7] = [
     needed(CapabilitySet::BPF, "CAP_BPF", "loading BPF programs"),
     needed(CapabilitySet::PERFMON, "CAP_PERFMON", "attaching them to kernel tracepoints"),
     useful(CapabilitySet::SYS_ADMIN, "CAP_SYS_ADMIN", "other network namespaces"),
     useful(CapabilitySet::SYS_PTRACE, "CAP_SYS_PTRACE", "descriptors, code and stacks of other users' processes"),
+    Purpose {
+        stand_in: CapabilitySet::DAC_OVERRIDE,
+        ..useful(
+            CapabilitySet::DAC_READ_SEARCH,
+            "CAP_DAC_READ_SEARCH",
+            "lists of other users' descriptors, and tracefs where this user may not enter it",
+        )
+    },
     useful(CapabilitySet::SYSLOG, "CAP_SYSLOG", "names of kernel functions, for `--kernel-stack`"),
     useful(CapabilitySet::SYS_RESOURCE, "CAP_SYS_RESOURCE", "raising RLIMIT_MEMLOCK, where BPF counts against it"),
 ];
 
 const fn needed(set: CapabilitySet, name: &'static str, purpose: &'static str) -> Purpose {
-    Purpose { set, name, purpose, needed: true }
+    Purpose { set, name, purpose, needed: true, stand_in: CapabilitySet::SYS_ADMIN }
 }
 
 const fn useful(set: CapabilitySet, name: &'static str, purpose: &'static str) -> Purpose {
-    Purpose { set, name, purpose, needed: false }
+    Purpose { set, name, purpose, needed: false, stand_in: CapabilitySet::empty() }
 }
 
 /// The user and the capabilities that this process has now.
@@ -63,6 +73,37 @@ impl Privileges {
         PURPOSES.iter().map(|purpose| purpose.judge(effective)).collect()
     }
 
+    /// Whether this one counts here. Where the kernel does not tell, it does not.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.capabilities().iter().any(|capability| capability.name == name && capability.effective)
+    }
+
+    /// Whether no process is kept from us, but by a security module (`ptrace_may_access()`, `kernel/ptrace.c`).
+    pub(super) fn sees_all_processes(&self) -> bool {
+        self.has("CAP_SYS_PTRACE")
+    }
+
+    /// Why some processes could not be looked into; `others` says that some of these are not of this user.
+    pub(crate) fn why_refused(&self, others: bool) -> String {
+        if !self.in_initial_user_namespace {
+            return "no capability counts for them in a user namespace other than the host's: run tcpstate on the host"
+                .to_owned();
+        }
+        // Descriptors can be listed by their process's user, and by who may read every directory (`proc_fd_permission()`, `fs/proc/fd.c`).
+        let wanted = [("CAP_SYS_PTRACE", true), ("CAP_DAC_READ_SEARCH", others)];
+        let lacking: Vec<_> = wanted.iter().filter(|(name, wanted)| *wanted && !self.has(name)).collect();
+        match lacking[..] {
+            [] => "it was refused although `CAP_SYS_PTRACE` is held: a security module forbids it".to_owned(),
+            [(name, _)] => format!("it takes `{name}`"),
+            [(first, _), (second, _), ..] => format!("it takes `{first}` and `{second}`"),
+        }
+    }
+
+    /// What follows where something is not permitted: the capability that it takes, unless it is held.
+    pub(crate) fn unless_held(&self, name: &str) -> String {
+        if self.has(name) { String::new() } else { format!(", which takes `{name}`") }
+    }
+
     /// The capabilities without which nothing can be traced and that are not there.
     ///
     /// # Errors
@@ -77,9 +118,8 @@ impl Privileges {
 
 impl Purpose {
     fn judge(&self, effective: CapabilitySet) -> Capability {
-        let Self { set, name, purpose, needed } = *self;
-        let stands_in = needed && effective.contains(CapabilitySet::SYS_ADMIN);
-        Capability { name, purpose, effective: effective.contains(set) || stands_in }
+        let Self { set, name, purpose, stand_in, .. } = *self;
+        Capability { name, purpose, effective: effective.contains(set) || effective.intersects(stand_in) }
     }
 }
 

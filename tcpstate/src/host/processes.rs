@@ -5,9 +5,9 @@ use std::{
     fs, io,
 };
 
-use tcpstate_stacks::process::stat::field;
+use tcpstate_broker::process::stat::field;
 
-use super::{Host, HostError};
+use super::{Host, HostError, pids::Pids, status::value};
 
 impl Host {
     /// Makes sure that `pid` is a process that the kernel knows by this number.
@@ -26,7 +26,40 @@ impl Host {
     ///
     /// When they are not.
     pub fn check_pids(&self) -> Result<(), HostError> {
-        if self.initial_pids { Ok(()) } else { Err(HostError::NestedPids) }
+        match self.pids {
+            Pids::Kernel => Ok(()),
+            Pids::Nested | Pids::NestedBelowProc => Err(HostError::NestedPids),
+            Pids::ForeignProc | Pids::NoProc => self.check_proc(),
+        }
+    }
+
+    /// What has to be known of process ids that the kernel tells, where they are not ours.
+    pub(crate) fn foreign_pids(&self) -> Option<&'static str> {
+        match self.pids {
+            Pids::Kernel | Pids::ForeignProc | Pids::NoProc => None,
+            Pids::Nested | Pids::NestedBelowProc => Some(
+                "this is a nested pid namespace: process ids are the kernel's, of the initial one, and other processes have them here; only \
+                 network namespaces of processes that are seen here were looked at",
+            ),
+        }
+    }
+
+    /// Makes sure that `/proc` tells of this process.
+    ///
+    /// # Errors
+    ///
+    /// When there is none, or it is another pid namespace's.
+    pub fn check_proc(&self) -> Result<(), HostError> {
+        match self.pids {
+            Pids::Kernel | Pids::Nested | Pids::NestedBelowProc => Ok(()),
+            Pids::ForeignProc => Err(HostError::ForeignProc),
+            Pids::NoProc => Err(HostError::NoProc),
+        }
+    }
+
+    /// Why `/proc` does not show every process, in words; `None` where it does.
+    pub(crate) fn hidden_processes(&self) -> Option<String> {
+        self.pids.hidden_processes(&self.proc)
     }
 
     /// Makes sure that `pid` is a process of our `/proc`.
@@ -35,6 +68,7 @@ impl Host {
     ///
     /// When there is no such process, and when it is another process's thread.
     pub fn find_process(&self, pid: u32) -> Result<(), HostError> {
+        self.check_proc()?;
         let path = self.proc.join(pid.to_string()).join("status");
         match fs::read(&path) {
             Ok(status) => match thread_group(&status) {
@@ -55,12 +89,6 @@ pub(super) fn is_absent(error: &io::Error) -> bool {
 /// `Tgid:` of `/proc/PID/status`.
 fn thread_group(status: &[u8]) -> Option<u32> {
     value(status, b"Tgid:")?.parse().ok()
-}
-
-/// What a line of `/proc/PID/status` says (`proc_pid_status(5)`).
-fn value<'a>(status: &'a [u8], name: &[u8]) -> Option<&'a str> {
-    let line = status.split(|&byte| byte == b'\n').find_map(|line| line.strip_prefix(name))?;
-    Some(str::from_utf8(line).ok()?.trim())
 }
 
 /// All processes below `ancestors`, from the parents in `/proc/PID/stat`.
@@ -112,7 +140,7 @@ mod tests {
 
     /// This machine, as one whose process ids are the kernel's.
     fn host() -> Host {
-        Host { initial_pids: true, ..Host::detect() }
+        Host { pids: Pids::Kernel, ..Host::detect() }
     }
 
     #[test]
@@ -139,8 +167,10 @@ mod tests {
 
     #[test]
     fn pids_of_a_nested_namespace_are_refused() {
-        let nested = Host { initial_pids: false, ..host() };
-        assert!(matches!(nested.check_process(process::id()), Err(HostError::NestedPids)));
+        for pids in [Pids::Nested, Pids::NestedBelowProc] {
+            let nested = Host { pids, ..host() };
+            assert!(matches!(nested.check_process(process::id()), Err(HostError::NestedPids)));
+        }
     }
 
     #[test]

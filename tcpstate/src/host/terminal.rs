@@ -6,8 +6,15 @@ use std::{env, io::IsTerminal, os::fd::AsFd};
 #[must_use]
 pub fn shows_colors(stream: &impl IsTerminal) -> bool {
     let unwanted = env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-    let dumb = env::var_os("TERM").is_some_and(|term| term == "dumb");
-    stream.is_terminal() && !unwanted && !dumb
+    is_capable(stream) && !unwanted
+}
+
+/// Whether a stream is a terminal that understands escape sequences: one that says nothing of itself is taken for one that does not,
+/// as by terminfo.
+#[must_use]
+pub fn is_capable(stream: &impl IsTerminal) -> bool {
+    let names_itself = env::var_os("TERM").is_some_and(|term| !term.is_empty() && term != "dumb");
+    stream.is_terminal() && names_itself
 }
 
 /// Columns of the terminal; `None` where there is none.

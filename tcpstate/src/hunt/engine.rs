@@ -3,14 +3,20 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
-use tcpstate_common::counters::Counters;
-use tcpstate_core::{aggregate::leaks::Leaks, decode, model::leak::LeakLosses};
+use tcpstate_common::{config::Config, counters::Counters};
+use tcpstate_core::{
+    aggregate::leaks::Leaks,
+    decode,
+    model::leak::{LeakEvent, LeakLosses},
+};
 
-use super::stacks::Stacks;
+use super::{activity::CpuTimes, stacks::Stacks};
 use crate::{kernel::Tracer, session::Clock};
 
 /// How often events and stacks are fetched: a stack has to be unwound while its process lives.
 pub(crate) const TICK: Duration = Duration::from_millis(50);
+/// How long a report waits for names. What has none by then is shown as an offset in its file, and has its name in the next one.
+const NAMING: Duration = Duration::from_secs(if cfg!(debug_assertions) { 5 } else { 2 });
 /// Events taken at a time.
 pub(crate) const BATCH: usize = 8192;
 
@@ -21,30 +27,41 @@ pub(crate) struct Hunt {
     pub(crate) stacks: Stacks,
     pub(crate) losses: LeakLosses,
     pub(crate) clock: Clock,
+    /// What threads had used of the CPUs at the last survey.
+    pub(super) cpu_times: CpuTimes,
     /// When the last snapshot was taken, and how long it took.
     pub(super) reconciled: Option<(Instant, Duration)>,
     /// Events that had been lost then.
     pub(super) lost_at_reconcile: u64,
     /// Bytes of each user stack that are copied at most.
     stack_bytes: usize,
+    /// How long a report waits for names.
+    pub(super) patience: Duration,
 }
 
 impl Hunt {
     /// # Errors
     ///
     /// The system has no thread for the names of stacks.
-    pub(super) fn new(tracer: Tracer, leaks: Leaks, clock: Clock, stack_bytes: u32) -> Result<Self> {
-        let stacks = Stacks::start().context("failed to start the thread that names stacks")?;
+    pub(super) fn new(tracer: Tracer, leaks: Leaks, clock: Clock, config: &Config) -> Result<Self> {
+        let stacks = Stacks::start().context("failed to start the thread that has stacks unwound and named")?;
         Ok(Self {
             tracer,
             leaks,
             stacks,
             losses: LeakLosses::default(),
             clock,
+            cpu_times: CpuTimes::default(),
             reconciled: None,
             lost_at_reconcile: 0,
-            stack_bytes: stack_bytes as usize,
+            stack_bytes: config.stack_bytes as usize,
+            patience: NAMING,
         })
+    }
+
+    /// Has it found out how frames are found of programs that interpreters run in these processes; in all, where none is named.
+    pub(super) fn look_for_interpreters(&mut self, pids: Vec<u32>) {
+        self.stacks.look_for_interpreters(pids);
     }
 
     /// Takes the events and stacks that wait.
@@ -55,10 +72,10 @@ impl Hunt {
     pub(crate) fn fetch(&mut self) -> Result<()> {
         // Stacks first: they have to be unwound while their process lives.
         self.fetch_stacks();
-        let Self { tracer, leaks, .. } = self;
+        let Self { tracer, leaks, stacks, .. } = self;
         let mut result = Ok(());
         while tracer.drain(BATCH, |record| match decode::leak::event(record) {
-            Ok(event) => leaks.push(&event),
+            Ok(event) => push(leaks, stacks, &event),
             Err(error) => result = Err(error),
         }) == BATCH
         {}
@@ -82,6 +99,15 @@ impl Hunt {
     pub(crate) fn count(&mut self) -> Result<Counters> {
         let counters = self.tracer.counters()?;
         self.losses = LeakLosses::from(&counters);
+        self.losses.stacks_dropped += self.stacks.dropped();
         Ok(counters)
     }
+}
+
+/// To the aggregator; the place that it names is wanted.
+pub(crate) fn push(leaks: &mut Leaks, stacks: &mut Stacks, event: &LeakEvent) {
+    if let LeakEvent::Entered { opened: Some(place), .. } = *event {
+        stacks.wanted(place);
+    }
+    leaks.push(event);
 }

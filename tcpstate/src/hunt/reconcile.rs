@@ -6,11 +6,14 @@ use std::{
 };
 
 use anyhow::Result;
+use tcpstate_broker::process::{descriptors, start};
 use tcpstate_core::{
     decode::finds::Finds,
-    model::leak::{FoundHolder, Snapshot},
+    model::{
+        ProcessId, ProcessStart,
+        leak::{FoundHolder, Snapshot},
+    },
 };
-use tcpstate_stacks::process::descriptors;
 
 use super::engine::Hunt;
 use crate::{host::memory, kernel::Tracer, session::Clock};
@@ -63,6 +66,7 @@ impl Hunt {
         let began = Instant::now();
         let lost = self.tracer.counters()?.dropped;
         let snapshot = take(&mut self.tracer, &self.clock)?;
+        snapshot.sockets.iter().filter_map(|socket| socket.opened).for_each(|place| self.stacks.wanted(place));
         self.leaks.reconcile(&snapshot);
         let took = began.elapsed();
         tracing::debug!("snapshot of {} sockets took {} µs", snapshot.sockets.len(), took.as_micros());
@@ -107,7 +111,9 @@ fn take(tracer: &mut Tracer, clock: &Clock) -> Result<Snapshot> {
     let standing = finds.finish()?;
     let complete = clock.now();
     let holders = standing.sockets.iter().flat_map(|socket| &socket.holders);
-    let listening = standing.listeners.iter().filter_map(|listener| listener.owner).map(|owner| owner.pid);
+    let with_backlog = || standing.listeners.iter().filter(|listener| listener.backlog > 0);
+    let owners = with_backlog().filter_map(|listener| listener.owner).map(|owner| owner.pid);
+    let listening = with_backlog().flat_map(|listener| &listener.holders).copied().chain(owners);
     let waiting = standing.sockets.iter().filter_map(|socket| socket.awaited_by);
     let pids: BTreeSet<u32> = holders.map(|holder| holder.pid).chain(listening).chain(waiting).collect();
     Ok(Snapshot {
@@ -115,16 +121,19 @@ fn take(tracer: &mut Tracer, clock: &Clock) -> Result<Snapshot> {
         complete,
         sockets: standing.sockets,
         listeners: standing.listeners,
-        processes: pids.into_iter().filter_map(found_process).collect(),
+        processes: pids.into_iter().filter_map(|pid| found_process(pid, standing.starts.get(&pid).copied())).collect(),
+        starts: standing.starts,
     })
 }
 
-/// A process that has gone meanwhile holds nothing any more.
-fn found_process(pid: u32) -> Option<FoundHolder> {
-    Some(FoundHolder {
+/// A process that has gone meanwhile holds nothing any more, and another one may have its number.
+fn found_process(pid: u32, began: Option<ProcessStart>) -> Option<FoundHolder> {
+    let found = FoundHolder {
         pid,
         comm: descriptors::comm(pid)?,
         descriptors: descriptors::open(pid)?,
         descriptor_limit: descriptors::limit(pid),
-    })
+    };
+    // Asked last, it holds of what was read before.
+    start::is_still(ProcessId { pid, start: began }).then_some(found)
 }

@@ -3,36 +3,41 @@
 use std::{
     collections::{BTreeSet, HashMap},
     io, mem,
+    time::Instant,
 };
 
-use tcpstate_common::leak::{CodeRanges, KernelStack, MAX_CODE, StackHeader};
-use tcpstate_core::{
-    aggregate::stack_book::StackBook,
-    model::{leak::PlaceId, stack::Stack},
-};
-use tcpstate_stacks::{
-    StackCopy, Unwinder, UnwoundStack,
-    process::{code, descriptors},
-};
+use tcpstate_broker::process::descriptors;
+use tcpstate_common::leak::StackHeader;
+use tcpstate_core::{aggregate::stack_book::StackBook, model::leak::PlaceId};
 use tokio::sync::oneshot;
 
-use super::naming::NamingThread;
-use crate::kernel::Tracer;
+use super::undecided::{Copied, Undecided};
+use crate::{
+    kernel::{StackRecord, Tracer},
+    sandbox::{
+        BusyProcess, Came, Named, NamedStack, Sandbox, SleeperStack, Sleeping, TakenCopy, TakenStack, Unwound, Wakers,
+    },
+};
 
 /// Most places that are kept besides those that leak: as many as the kernel side keeps.
 const MOST_PLACES: usize = 16_384;
+/// Most bytes that they take together.
+const MOST_BYTES: usize = 16 << 20;
 
 /// The stacks that were taken, as far as somebody may still ask for them.
 #[derive(Debug)]
 pub(crate) struct Stacks {
-    unwinder: Unwinder,
-    namer: NamingThread,
+    sandbox: Sandbox,
     known: HashMap<PlaceId, Known>,
+    /// Memory of all of `known`, bytes.
+    bytes: usize,
     book: StackBook,
-    /// Code of processes, as the kernel side knows it.
-    code: HashMap<u32, CodeRanges>,
+    /// Those that nobody may look at yet.
+    undecided: Undecided,
     /// Numbers the stacks that come.
     came: u64,
+    /// Copies that there was no room for.
+    dropped: u64,
     /// Places that the kernel side is to forget, too, so that it copies their stacks when it meets them again.
     forgotten: Vec<PlaceId>,
 }
@@ -41,110 +46,170 @@ pub(crate) struct Stacks {
 #[derive(Debug)]
 struct Known {
     /// What is common to those that came.
-    stack: UnwoundStack,
+    stack: TakenStack,
     /// The book does not have the stack, or has it as it was before it turned out to vary.
     unnamed: bool,
     /// When a stack came last.
     came: u64,
 }
 
-/// Named stacks that are on their way.
-pub(crate) type Named = oneshot::Receiver<Vec<Stack>>;
-
 impl Stacks {
-    /// None yet, and a thread to name them.
+    /// None yet, and a thread to unwind and name them.
     ///
     /// # Errors
     ///
     /// The system has no more threads.
     pub(crate) fn start() -> io::Result<Self> {
         Ok(Self {
-            unwinder: Unwinder::default(),
-            namer: NamingThread::start()?,
+            sandbox: Sandbox::start()?,
             known: HashMap::new(),
+            bytes: 0,
             book: StackBook::default(),
-            code: HashMap::new(),
+            undecided: Undecided::default(),
             came: 0,
+            dropped: 0,
             forgotten: Vec::new(),
         })
     }
 
-    /// Takes the stacks that wait, of each of which at most `limit` bytes were copied, and tells the kernel side where their
-    /// processes have their code.
+    /// Has it found out how frames are found of programs that interpreters run in these processes; in all, where none is named.
+    pub(crate) fn look_for_interpreters(&mut self, pids: Vec<u32>) {
+        self.sandbox.look_for_interpreters(pids);
+    }
+
+    /// Has the copies unwound that wait, of each of which at most `limit` bytes were copied, and takes what came of others. Tells the
+    /// kernel side where their processes have their code.
     pub(crate) fn fetch(&mut self, tracer: &mut Tracer, limit: usize) {
         if let Err(error) = tracer.forget_places(&mem::take(&mut self.forgotten)) {
             // Their stacks are missing until they come by themselves.
             tracing::debug!("{error:#}");
         }
-        let mut code = Vec::new();
-        tracer.stacks(|header, kernel, bytes| {
-            let ranges = self.take(header, kernel, bytes, limit);
-            code.extend(ranges.map(|ranges| (header.tgid, ranges)));
+        tracer.stacks(|record| {
+            if self.may_take(&record.header) {
+                self.hand_over(&record, limit);
+            } else {
+                self.forgotten.extend(self.undecided.keep(Copied::of(&record)));
+            }
         });
-        for (pid, ranges) in code {
-            if let Err(error) = tracer.enter_code(pid, &ranges) {
-                // More stacks than needed are copied of it, no more.
+        for copied in self.undecided.take() {
+            self.hand_over(&copied.record(), limit);
+        }
+        while let Some(came) = self.sandbox.take() {
+            let recipe = match came {
+                Came::Recipe(program, recipe) => Some((program, recipe)),
+                Came::Stack(unwound) => {
+                    let pid = unwound.stack.subject.pid;
+                    if let Some(code) = unwound.code
+                        && let Err(error) = tracer.enter_code(pid, &code)
+                    {
+                        // More stacks than needed are copied of it, no more.
+                        tracing::debug!("{error:#}");
+                    }
+                    let recipe = unwound.recipe;
+                    self.keep(*unwound);
+                    recipe
+                }
+            };
+            if let Some((program, recipe)) = recipe
+                && let Err(error) = tracer.enter_recipe(program, &recipe)
+            {
+                // Functions of Python have no names, no more.
                 tracing::debug!("{error:#}");
             }
         }
     }
 
-    /// Takes a stack from the kernel, of which at most `limit` bytes were copied. Returns where its process has its code, if
-    /// the kernel side has to be told.
-    fn take(&mut self, header: &StackHeader, kernel: &KernelStack, bytes: &[u8], limit: usize) -> Option<CodeRanges> {
-        let stack = self.unwinder.unwind(&StackCopy::of_record(header, kernel, bytes, limit));
-        self.came += 1;
-        let came = self.came;
-        let met = self.known.entry(PlaceId(header.place)).and_modify(|known| known.meet(&stack, came));
-        met.or_insert_with(|| Known { stack, unnamed: true, came });
-        self.code_of(header)
+    /// A record that the filters let through names this place, so that the next [`Self::fetch`] takes its stack, too, if that was taken
+    /// before they could tell.
+    pub(crate) fn wanted(&mut self, place: PlaceId) {
+        if !self.known.contains_key(&place) {
+            self.undecided.name(place);
+        }
     }
 
-    /// Names the stacks of these places, and forgets the names of others.
-    pub(crate) fn name(&mut self, places: &BTreeSet<PlaceId>) {
-        let (due, stacks) = self.due(places);
-        if !due.is_empty() {
-            let named = self.namer.name(stacks);
-            self.insert(due, named);
+    /// Whether the filters are known to want what the stack was taken for, or have let through what names its place.
+    fn may_take(&self, header: &StackHeader) -> bool {
+        let place = PlaceId(header.place);
+        header.undecided == 0 || self.known.contains_key(&place) || self.undecided.is_named(place)
+    }
+
+    fn hand_over(&mut self, record: &StackRecord<'_>, limit: usize) {
+        let place = PlaceId(record.header.place);
+        let left = self.sandbox.unwind(place, TakenCopy::of_record(record, limit));
+        self.dropped += left.len() as u64;
+        self.forgotten.extend(left);
+    }
+
+    /// Keeps what came of a copy.
+    fn keep(&mut self, Unwound { place, stack, .. }: Unwound) {
+        self.came += 1;
+        if let Some(known) = self.known.get_mut(&place) {
+            self.bytes -= known.stack.size();
+            known.meet(&stack, self.came);
+            self.bytes += known.stack.size();
+        } else {
+            self.bytes += stack.size();
+            self.known.insert(place, Known { stack, unnamed: true, came: self.came });
         }
-        self.forget_others(places);
+    }
+
+    /// Copies that there was no room for, because others take long to unwind.
+    pub(crate) fn dropped(&self) -> u64 {
+        self.dropped
+    }
+
+    /// Whether no copy is on its way.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.sandbox.is_idle()
     }
 
     /// Forgets the names of all places but these, and the stacks of some when there are too many.
     pub(crate) fn forget_others(&mut self, places: &BTreeSet<PlaceId>) {
         self.book.retain(places);
-        if self.known.len() <= MOST_PLACES {
+        if self.known.len() <= MOST_PLACES && self.bytes <= MOST_BYTES {
             return;
         }
         // What has ended opens nothing any more. What it opened may live on elsewhere, so even of that nothing goes for no need.
         let mut lives = HashMap::new();
         let mut others: Vec<_> = self.known.iter().filter(|(place, _)| !places.contains(place)).collect();
         others.sort_by_key(|(_, known)| {
-            let pid = known.stack.pid();
+            let pid = known.stack.subject.pid;
             (*lives.entry(pid).or_insert_with(|| descriptors::lives(pid)), known.came)
         });
-        let excess = self.known.len().saturating_sub(MOST_PLACES / 2);
-        let dropped: Vec<PlaceId> = others.into_iter().take(excess).map(|(place, _)| *place).collect();
-        for place in &dropped {
-            self.known.remove(place);
+        let others: Vec<PlaceId> = others.into_iter().map(|(place, _)| *place).collect();
+        for place in others {
+            if self.known.len() <= MOST_PLACES / 2 && self.bytes <= MOST_BYTES / 2 {
+                break;
+            }
+            if let Some(known) = self.known.remove(&place) {
+                self.bytes -= known.stack.size();
+            }
+            self.forgotten.push(place);
         }
-        self.forgotten.extend(dropped);
     }
 
-    /// Has the stacks of these places named while the caller does something else; [`Self::insert`] takes them. `None`: all have
-    /// names.
-    pub(crate) fn begin_to_name(&mut self, places: &BTreeSet<PlaceId>) -> Option<(Vec<PlaceId>, Named)> {
+    /// Has the stacks of these places named, as far as time allows; [`Self::insert`] takes them. `None`: all have names.
+    pub(crate) fn begin_to_name(
+        &mut self,
+        places: &BTreeSet<PlaceId>,
+        deadline: Instant,
+    ) -> Option<(Vec<PlaceId>, Named)> {
         let (places, stacks) = self.due(places);
-        (!places.is_empty()).then(|| (places, self.namer.begin(stacks)))
+        (!places.is_empty()).then(|| (places, self.sandbox.name(stacks, deadline)))
+    }
+
+    /// Says that somebody waits for the end: what takes long is given up.
+    pub(crate) fn hurry(&self) {
+        self.sandbox.hurry();
     }
 
     /// The thread that names stacks did not live to answer.
     pub(crate) fn failed(&mut self) -> ! {
-        self.namer.failed()
+        self.sandbox.failed()
     }
 
     /// Those of the places whose names are missing or out of date, with their stacks.
-    fn due(&mut self, places: &BTreeSet<PlaceId>) -> (Vec<PlaceId>, Vec<UnwoundStack>) {
+    fn due(&mut self, places: &BTreeSet<PlaceId>) -> (Vec<PlaceId>, Vec<TakenStack>) {
         let mut due = (Vec::new(), Vec::new());
         for &place in places {
             let named = self.book.get(place).is_some();
@@ -157,11 +222,19 @@ impl Stacks {
         due
     }
 
-    /// Keeps the stacks of places.
-    pub(crate) fn insert(&mut self, places: Vec<PlaceId>, named: Vec<Stack>) {
-        for (place, stack) in places.into_iter().zip(named) {
-            self.book.insert(place, stack);
+    /// Keeps the stacks of places. Those that there was no time for are due again. Returns whether there was time for all.
+    pub(crate) fn insert(&mut self, places: Vec<PlaceId>, named: Vec<NamedStack>) -> bool {
+        let mut is_whole = true;
+        for (place, named) in places.into_iter().zip(named) {
+            if !named.is_whole {
+                is_whole = false;
+                if let Some(known) = self.known.get_mut(&place) {
+                    known.unnamed = true;
+                }
+            }
+            self.book.insert(place, named.stack);
         }
+        is_whole
     }
 
     /// The stacks that have names.
@@ -169,36 +242,20 @@ impl Stacks {
         &self.book
     }
 
-    /// Unwinds a stack that belongs to no place: that of a sleeping thread.
-    pub(crate) fn unwind(&mut self, copy: &StackCopy<'_>) -> UnwoundStack {
-        self.unwinder.unwind(copy)
+    /// Has it found out what wakes processes, as far as time allows.
+    pub(crate) fn wakers(&mut self, processes: Vec<BusyProcess>, deadline: Instant) -> oneshot::Receiver<Wakers> {
+        self.sandbox.wakers(processes, deadline)
     }
 
-    /// Has such stacks named while the caller does something else.
-    pub(crate) fn begin_to_name_threads(&mut self, stacks: Vec<UnwoundStack>) -> Named {
-        self.namer.begin(stacks)
-    }
-
-    /// What to tell the kernel side, which forgets processes in favour of others. Read anew when a process runs code elsewhere:
-    /// after `execve()` or `dlopen()`.
-    fn code_of(&mut self, header: &StackHeader) -> Option<CodeRanges> {
-        let inside = |range: &[u64; 2]| header.registers.ip.wrapping_sub(range[0]) < range[1];
-        if let Some(code) = self.code.get(&header.tgid).filter(|code| code.ranges.iter().any(inside)) {
-            return Some(*code);
-        }
-        let code = code::of(header.tgid)?;
-        // Processes end without a word.
-        if self.code.len() >= MAX_CODE as usize {
-            self.code.clear();
-        }
-        self.code.insert(header.tgid, code);
-        Some(code)
+    /// Has it found out where threads sleep, as far as time allows.
+    pub(crate) fn sleepers(&mut self, threads: Vec<SleeperStack>, deadline: Instant) -> Sleeping {
+        self.sandbox.sleepers(threads, deadline)
     }
 }
 
 impl Known {
     /// A place is met again now and then, to see whether it is one stack. Where it is not, only what is common is known.
-    fn meet(&mut self, stack: &UnwoundStack, came: u64) {
+    fn meet(&mut self, stack: &TakenStack, came: u64) {
         self.came = came;
         if self.stack.meet(stack) {
             self.unnamed = true;
@@ -208,26 +265,19 @@ impl Known {
 
 #[cfg(test)]
 mod tests {
-    use bytemuck::Zeroable as _;
+    use tcpstate_wire::{Backing, CodeAddress, StackEnd, Subject, UnwoundStack};
 
     use super::*;
 
-    fn meet(stacks: &mut Stacks, place: u64, tgid: u32) {
-        let header = StackHeader { place, tgid, ..StackHeader::zeroed() };
-        let _ = stacks.take(&header, &KernelStack::zeroed(), &[], 0);
-    }
-
-    #[test]
-    fn a_kernel_stack_that_comes_later_is_kept() {
-        let mut stacks = Stacks::start().expect("a thread");
-        meet(&mut stacks, 1, u32::MAX);
-        let mut kernel = KernelStack::zeroed();
-        for address in [7, 8] {
-            (kernel.len, kernel.frames[0]) = (8, address);
-            let header = StackHeader { place: 1, tgid: u32::MAX, ..StackHeader::zeroed() };
-            let _ = stacks.take(&header, &kernel, &[], 0);
-        }
-        assert_eq!(stacks.known[&PlaceId(1)].stack.kernel, [7]);
+    fn meet(stacks: &mut Stacks, place: u64, pid: u32) {
+        let first = CodeAddress { ip: 7, is_return: false, backing: Backing::Unknown };
+        let stack = UnwoundStack { frames: vec![first], end: StackEnd::Complete };
+        stacks.keep(Unwound {
+            place: PlaceId(place),
+            stack: TakenStack::of(Subject::numbered(pid), stack),
+            code: None,
+            recipe: None,
+        });
     }
 
     #[test]

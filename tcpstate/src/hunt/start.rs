@@ -1,10 +1,14 @@
 //! The start of a hunt.
 
+use std::path::Path;
+
 use anyhow::Result;
+use tcpstate_common::config::Config;
 use tcpstate_core::aggregate::leaks::{LeakOptions, Leaks};
 
 use super::engine::Hunt;
 use crate::{
+    confinement::{self, Duties},
     host::{Host, preflight},
     session::{
         followed::Followed,
@@ -13,23 +17,57 @@ use crate::{
     settings::hunt::HuntSettings,
 };
 
-/// Attaches, and has the aggregator know what these hooks let be seen. The first snapshot is left to the caller, who may have to begin
-/// with something else.
+/// A hunt that is attached to the kernel and has all its privileges yet.
+pub(crate) struct Attached {
+    started: Started,
+    leaks: Leaks,
+    config: Config,
+    names_kernel: bool,
+    /// The processes whose interpreters may be looked into before they have done anything: the filters leave none of them out, whatever
+    /// sockets they have. All, where none is named.
+    interpreters: Option<Vec<u32>>,
+}
+
+/// Attaches, and has the aggregator know what these hooks let be seen.
 ///
 /// # Errors
 ///
-/// When this user may not trace, process ids are not the kernel's, a process is not there, the kernel lacks what nothing works
-/// without, or the system has no more threads.
-pub(crate) fn start(host: &Host, settings: &HuntSettings, debug: bool) -> Result<(Hunt, Followed)> {
+/// When this user may not trace, process ids are not the kernel's, a process is not there, or the kernel lacks what nothing works
+/// without.
+pub(crate) fn attach(host: &Host, settings: &HuntSettings, debug: bool) -> Result<Attached> {
     preflight::check_capabilities()?;
     host.check_pids()?;
-    let Started { tracer, followed, clock } = start::start(&Tracing {
-        config: settings.config(settings.buffer.watermark()),
+    let config = settings.config(settings.buffer.watermark());
+    let started = start::start(&Tracing {
+        config,
         pids: settings.filter.pids(),
         children: settings.filter.children() && !settings.newborn,
         buffer: settings.buffer,
         debug,
     })?;
-    let leaks = Leaks::new(LeakOptions::seen_by(&tracer.probes().hooks, settings.older_than));
-    Ok((Hunt::new(tracer, leaks, clock, settings.stack_bytes)?, followed))
+    let leaks = Leaks::new(LeakOptions::seen_by(&started.tracer.probes().hooks, settings.older_than));
+    // What has not forked yet is watched from its birth on.
+    let leaks = leaks.filtered_by_process(settings.filter.is_by_process() && !settings.newborn);
+    // Of a command that has not begun, no process is there.
+    let leaves_nobody_out = settings.filter.is_of_pids_only() && !settings.newborn;
+    let interpreters = leaves_nobody_out.then(|| settings.filter.pids().to_vec());
+    Ok(Attached { started, leaks, config, names_kernel: settings.kernel_stack, interpreters })
+}
+
+impl Attached {
+    /// Gives up what attaching took, but what it takes to make these files, and begins. The first snapshot is left to the
+    /// caller, who may have to begin with something else.
+    ///
+    /// # Errors
+    ///
+    /// When the privileges cannot be given up, or the system has no more threads.
+    pub(crate) fn begin(self, makes: &[&Path]) -> Result<(Hunt, Followed)> {
+        let Self { started: Started { tracer, followed, clock }, leaks, config, names_kernel, interpreters } = self;
+        confinement::tracer(&Duties { hunts: true, names_kernel, makes })?;
+        let mut hunt = Hunt::new(tracer, leaks, clock, &config)?;
+        if let Some(pids) = interpreters {
+            hunt.look_for_interpreters(pids);
+        }
+        Ok((hunt, followed))
+    }
 }

@@ -7,7 +7,10 @@ use std::{ffi::CStr, fs, io, ops::Range, path::Path};
 
 use tcpstate_common::layout::{ABSENT, KernelField, Layout};
 
-use crate::host::kernel::VMLINUX;
+use crate::host::{
+    kernel::VMLINUX,
+    sysfs::{NO_SYSFS, has_sysfs},
+};
 
 const MAGIC: u16 = 0xeb9f;
 const HEADER_LEN: usize = 24;
@@ -23,6 +26,9 @@ const KIND_FUNC_PROTO: u32 = 13;
 /// Why a type could not be found.
 #[derive(Debug, thiserror::Error)]
 pub enum BtfError {
+    /// Nobody can say whether the kernel has BTF.
+    #[error("{NO_SYSFS}")]
+    NoSysfs,
     /// The kernel has no BTF.
     #[error(
         "kernel has no BTF: `{VMLINUX}` is missing; boot a kernel with CONFIG_DEBUG_INFO_BTF=y (every current distribution's has it)"
@@ -74,6 +80,7 @@ impl KernelBtf {
     /// Reads the running kernel's types; of its functions only `functions` are found again.
     pub(super) fn load(functions: &[&str]) -> Result<Self, BtfError> {
         let bytes = fs::read(Path::new(VMLINUX)).map_err(|error| match error.kind() {
+            io::ErrorKind::NotFound if !has_sysfs() => BtfError::NoSysfs,
             io::ErrorKind::NotFound => BtfError::Missing,
             _ => BtfError::Read(error),
         })?;

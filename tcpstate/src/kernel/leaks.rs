@@ -10,6 +10,7 @@ use aya::{
 };
 use tcpstate_common::{
     config::{Config, filter},
+    interpreted::{InterpretedStack, Recipe},
     leak::{CodeRanges, FoundRecord, KernelStack, MAX_TARGETS, StackHeader, Thread},
 };
 use tcpstate_core::model::{
@@ -23,6 +24,19 @@ use super::{
     ring,
     snapshot::{each_record, in_other_namespaces, open, read_records},
 };
+
+/// A stack as the kernel side copied it.
+#[derive(Clone, Copy, Debug)]
+pub struct StackRecord<'a> {
+    /// Whose it is, and where.
+    pub header: StackHeader,
+    /// Its frames in an interpreter.
+    pub interpreted: InterpretedStack,
+    /// Its kernel stack.
+    pub kernel: KernelStack,
+    /// Its bytes, from [`StackHeader::start`] on.
+    pub bytes: &'a [u8],
+}
 
 /// A thread as the iterator writes it.
 #[derive(Clone, Copy, Debug, bytemuck::Pod, bytemuck::Zeroable)]
@@ -49,6 +63,8 @@ pub(super) struct LeakMaps {
     readiness: AsyncFd<OwnedFd>,
     code: HashMap<MapData, u32, CodeRanges>,
     places: HashMap<MapData, u64, u64>,
+    recipes: HashMap<MapData, u64, Recipe>,
+    has_recipes: Array<MapData, u32>,
     epoch: Array<MapData, u64>,
     /// How many have begun.
     epochs: u64,
@@ -66,6 +82,8 @@ impl LeakMaps {
             stacks,
             code: ring::take(ebpf, "CODE")?,
             places: ring::take(ebpf, "PLACES")?,
+            recipes: ring::take(ebpf, "RECIPES")?,
+            has_recipes: ring::take(ebpf, "HAS_RECIPES")?,
             epoch: ring::take(ebpf, "EPOCH")?,
             epochs: 0,
             targets: ring::take(ebpf, "TARGETS")?,
@@ -80,15 +98,32 @@ impl LeakMaps {
         ring::readable(&self.readiness).await
     }
 
-    /// Hands out the stacks that wait: what precedes each, its kernel stack, and its bytes from [`StackHeader::start`] on.
-    pub(super) fn stacks(&mut self, mut stack: impl FnMut(&StackHeader, &KernelStack, &[u8])) {
+    /// Hands out the stacks that wait.
+    pub(super) fn stacks(&mut self, mut stack: impl FnMut(StackRecord<'_>)) {
         while let Some(record) = self.stacks.next() {
             let Some((header, rest)) = record.split_at_checked(size_of::<StackHeader>()) else { continue };
+            let Some((interpreted, rest)) = rest.split_at_checked(size_of::<InterpretedStack>()) else { continue };
             let Some((kernel, bytes)) = rest.split_at_checked(size_of::<KernelStack>()) else { continue };
             let header: StackHeader = bytemuck::pod_read_unaligned(header);
-            let kernel = bytemuck::pod_read_unaligned(kernel);
-            stack(&header, &kernel, bytes.get(..header.copied as usize).unwrap_or(bytes));
+            stack(StackRecord {
+                header,
+                interpreted: bytemuck::pod_read_unaligned(interpreted),
+                kernel: bytemuck::pod_read_unaligned(kernel),
+                bytes: bytes.get(..header.copied as usize).unwrap_or(bytes),
+            });
         }
+    }
+
+    /// Tells the kernel side how frames are found of programs that an interpreter runs.
+    pub(super) fn enter_recipe(&mut self, program: u64, recipe: &Recipe) -> Result<()> {
+        if self.recipes.get(&program, 0).is_ok_and(|known| known == *recipe) {
+            return Ok(());
+        }
+        self.recipes
+            .insert(program, recipe, 0)
+            .context("failed to enter how the frames of an interpreter are found")?;
+        self.has_recipes.set(0, 1, 0).context("failed to enter that there are interpreters")?;
+        self.begin_epoch()
     }
 
     /// Tells the kernel side where a process has its code. Until then it copies every stack of the process.

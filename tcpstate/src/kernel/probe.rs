@@ -41,6 +41,8 @@ pub fn probe() -> Result<Hooks> {
         layout: &system.layout,
         helpers: &helpers,
         hunting: true,
+        following: true,
+        by_process: true,
     };
     let roles = Role::ALL.into_iter().map(|role| hooks::attach(&mut target, role, Search::All)).collect();
     Ok(Hooks { kernel: release(), lockdown: lockdown(), roles })

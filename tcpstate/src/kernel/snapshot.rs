@@ -16,18 +16,26 @@ use tcpstate_core::model::probes::{Hooks, Role};
 use super::object::program;
 use crate::host::namespaces::{in_network_namespace, other_network_namespaces};
 
+/// Network namespaces that could not be entered.
+#[derive(Debug, Default)]
+pub(super) struct Unentered {
+    pub(super) namespaces: u32,
+    /// Why the first could not.
+    pub(super) error: Option<io::Error>,
+}
+
 /// What the snapshot found.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Debug, Default)]
 pub(super) struct OpeningSnapshot {
     pub(super) sockets: u64,
     pub(super) namespaces: u32,
     /// Namespaces whose sockets without a descriptor could not be listed.
-    pub(super) refused: u32,
+    pub(super) refused: Unentered,
 }
 
 /// Takes the snapshot as far as the kernel allows: first by descriptors, which name an owner, then the sockets that have none.
 pub(super) fn take(ebpf: &mut Ebpf, hooks: &Hooks) -> Result<OpeningSnapshot> {
-    let mut found = OpeningSnapshot { sockets: 0, namespaces: 1, refused: 0 };
+    let mut found = OpeningSnapshot { sockets: 0, namespaces: 1, refused: Unentered::default() };
     if hooks.chosen(Role::Descriptors).is_some() {
         found.sockets += count(open(program(ebpf, "snapshot_files")?)?)?;
     }
@@ -43,14 +51,20 @@ pub(super) fn take(ebpf: &mut Ebpf, hooks: &Hooks) -> Result<OpeningSnapshot> {
     Ok(found)
 }
 
-/// Opens an iterator in every other network namespace; returns how many could not be entered.
-pub(super) fn in_other_namespaces(iterator: &mut Iter, mut read: impl FnMut(File) -> Result<()> + Send) -> Result<u32> {
-    let mut refused = 0;
+/// Opens an iterator in every other network namespace; returns those that could not be entered.
+pub(super) fn in_other_namespaces(
+    iterator: &mut Iter,
+    mut read: impl FnMut(File) -> Result<()> + Send,
+) -> Result<Unentered> {
+    let mut refused = Unentered::default();
     for namespace in other_network_namespaces() {
         // The iterator takes the namespace of the thread that opens it.
         match in_network_namespace(&namespace, || open(&mut *iterator).and_then(&mut read)) {
             Ok(result) => result?,
-            Err(_) => refused += 1,
+            Err(error) => {
+                refused.namespaces += 1;
+                refused.error.get_or_insert(error);
+            }
         }
     }
     Ok(refused)

@@ -10,7 +10,8 @@ use tcpstate_common::{
     config::{Config, filter},
     counters::Counters,
     helper,
-    leak::{CodeRanges, FoundRecord, KernelStack, StackHeader},
+    interpreted::Recipe,
+    leak::{CodeRanges, FoundRecord},
 };
 use tcpstate_core::model::{
     leak::PlaceId,
@@ -19,10 +20,12 @@ use tcpstate_core::model::{
 
 use super::{
     follow::{self, Follow},
+    held::{self, HeldSockets},
     hooks::{self, HookTarget, Search},
-    leaks::{self, FoundThread, LeakMaps},
+    inheritance::Inheritance,
+    leaks::{self, FoundThread, LeakMaps, StackRecord},
     loader,
-    missed::Missed,
+    missed::{Missed, Misses},
     refusal::Refused,
     ring::{self, Ring},
     snapshot,
@@ -31,6 +34,7 @@ use super::{
 use crate::host::{
     kernel::{lockdown, release},
     limits, memory,
+    privileges::Privileges,
 };
 
 /// Fewest sockets that there is room for: 17 MiB of kernel memory.
@@ -62,6 +66,8 @@ pub struct Tracer {
     ring: Ring,
     missed: Missed,
     follow: Follow,
+    inheritance: Inheritance,
+    held: Option<HeldSockets>,
     leaks: Option<LeakMaps>,
     logger: Option<EbpfLogger<&'static dyn log::Log>>,
     probes: Probes,
@@ -109,6 +115,8 @@ impl Tracer {
             layout: &system.layout,
             helpers: &helpers,
             hunting,
+            following: options.config.filters & filter::PID != 0,
+            by_process: held::is_wanted(options.config.filters),
         };
         let mut hooks = Hooks { kernel: release(), lockdown: lockdown(), roles: Vec::new() };
         for role in roles(&options.config) {
@@ -125,10 +133,11 @@ impl Tracer {
         let began = Instant::now();
         let found = snapshot::take(&mut ebpf, &hooks)?;
         tracing::debug!("first snapshot of {} sockets took {} µs", found.sockets, began.elapsed().as_micros());
-        if found.refused > 0 {
+        if let Some(error) = &found.refused.error {
             tracing::warn!(
-                "{} network namespaces could not be entered (CAP_SYS_ADMIN): sockets there that no process holds are unknown until they change state",
-                found.refused
+                "{} network namespaces could not be entered{}: {error}; sockets there that no process holds are unknown until they change state",
+                found.refused.namespaces,
+                Privileges::read().unless_held("CAP_SYS_ADMIN")
             );
         }
 
@@ -137,6 +146,8 @@ impl Tracer {
             missed: Missed::watch(&mut ebpf)?,
             ring: Ring::take(&mut ebpf)?,
             follow: Follow::new(&mut ebpf)?,
+            inheritance: Inheritance::new(&mut ebpf, &hooks)?,
+            held: HeldSockets::new(options.config.filters, &options.pids, &hooks),
             leaks: if hunting { Some(LeakMaps::new(&mut ebpf, &hooks)?) } else { None },
             logger,
             probes: Probes {
@@ -182,7 +193,12 @@ impl Tracer {
     /// When the kernel refuses to read a map.
     pub fn counters(&self) -> Result<Counters> {
         let mut counters = self.ring.counters()?;
-        counters.dropped += self.missed.count()?;
+        let Misses { transitions, others } = self.missed.count()?;
+        // Of transitions alone, the others have to do with who did it.
+        counters.dropped += if self.leaks.is_some() { transitions + others } else { transitions };
+        // What comes after these shows that they were not seen, too.
+        counters.unseen = counters.unseen.saturating_sub(transitions);
+        counters.unseen_sockets = counters.unseen_sockets.min(counters.unseen);
         Ok(counters)
     }
 
@@ -195,15 +211,21 @@ impl Tracer {
         self.follow.live_children()
     }
 
-    /// What has to be done now and then: passes the BPF side's diagnostics on to the log, and makes room for more processes to
-    /// follow.
+    /// What has to be done now and then: passes the BPF side's diagnostics on to the log and listeners whose owner has exited to who
+    /// holds them, makes room for more processes to follow, and looks which sockets they hold.
     ///
     /// # Errors
     ///
-    /// When the kernel refuses to read a map.
+    /// When the kernel refuses to read a map, or an iterator cannot run.
     pub fn tend(&mut self) -> Result<()> {
         if let Some(logger) = &mut self.logger {
             logger.flush();
+        }
+        if let Some(ebpf) = &mut self.ebpf {
+            self.inheritance.settle(ebpf)?;
+            if let Some(held) = &mut self.held {
+                held.look_if_due(ebpf)?;
+            }
         }
         self.follow.make_room()
     }
@@ -220,9 +242,8 @@ impl Tracer {
         }
     }
 
-    /// Hands out the stacks that wait: what precedes each, its kernel stack, and its bytes from
-    /// [`StackHeader::start`] on.
-    pub fn stacks(&mut self, stack: impl FnMut(&StackHeader, &KernelStack, &[u8])) {
+    /// Hands out the stacks that wait.
+    pub fn stacks(&mut self, stack: impl FnMut(StackRecord<'_>)) {
         if let Some(leaks) = &mut self.leaks {
             leaks.stacks(stack);
         }
@@ -235,6 +256,15 @@ impl Tracer {
     /// When the kernel refuses to change a map.
     pub fn enter_code(&mut self, pid: u32, code: &CodeRanges) -> Result<()> {
         self.leaks.as_mut().map_or(Ok(()), |leaks| leaks.enter_code(pid, code))
+    }
+
+    /// Tells the kernel side how frames are found of programs that an interpreter runs.
+    ///
+    /// # Errors
+    ///
+    /// When the kernel refuses to change a map.
+    pub fn enter_recipe(&mut self, program: u64, recipe: &Recipe) -> Result<()> {
+        self.leaks.as_mut().map_or(Ok(()), |leaks| leaks.enter_recipe(program, recipe))
     }
 
     /// Has the kernel side forget places: when it meets one again, it copies the stack.
@@ -312,12 +342,11 @@ fn arm(ebpf: &mut Ebpf, armed: bool) -> Result<()> {
 /// sure to end.
 fn roles(config: &Config) -> impl Iterator<Item = Role> {
     let hunting = config.filters & filter::LEAKS != 0;
-    let following = config.filters & filter::PID != 0;
     [
         (Role::Ends, true),
         (Role::Accept, true),
         (Role::WaitingAccepts, true),
-        (Role::Processes, following),
+        (Role::Processes, true),
         (Role::EofReads, hunting),
         (Role::SpliceReads, hunting),
         (Role::Transitions, true),

@@ -5,12 +5,12 @@ use tcpstate_core::{
         doctor::{Finding, FindingKind},
         states::{GroupKey, StateRow},
     },
-    model::doctor::{Limit, Machine},
+    model::doctor::{Confinement, Limit, Machine},
 };
 
 use super::{
     escape::Escaped,
-    words::{AgeText, Count, EndpointText, ProcessText},
+    words::{AgeText, Count, EndpointText, ProcessText, RefusedText},
 };
 
 /// Since this version BPF counts against the memory cgroup, not against `RLIMIT_MEMLOCK`
@@ -56,13 +56,22 @@ pub(super) fn sentence(finding: &Finding) -> String {
             )
         }
         FindingKind::Value { name, value, effect } => format!("`{name}` is {value}: {effect}"),
+        FindingKind::Sandbox(Ok(sandbox)) => {
+            format!("the process that parses other programs' files is confined {}", completeness(sandbox))
+        }
+        FindingKind::Sandbox(Err(why)) => format!("no process can be confined to parse other programs' files: {why}"),
         FindingKind::Configured { name, file } => {
             format!("`{}` sets `{name}`, which does not exist on this kernel", Escaped(file.as_bytes()))
         }
-        FindingKind::Gaps { processes, namespaces } => {
-            let gaps = [Count(*processes, "process"), Count(*namespaces, "network namespace")];
-            let gaps: Vec<_> = gaps.iter().filter(|gap| gap.0 > 0).map(Count::to_string).collect();
-            format!("could not be looked into: {}", gaps.join(" and "))
+        FindingKind::Gaps(gaps) => {
+            let namespaces = gaps.namespaces.len() as u64;
+            let missing = [
+                gaps.hidden.as_ref().map(|_| "processes that are not shown here".to_owned()),
+                (gaps.processes > 0).then(|| RefusedText(gaps).to_string()),
+                (namespaces > 0).then(|| Count(namespaces, "network namespace").to_string()),
+            ];
+            let missing: Vec<_> = missing.into_iter().flatten().collect();
+            format!("could not be looked into: {}", missing.join(" and "))
         }
         FindingKind::More { kind, count } => format!("{count} more of `{kind}` are not listed"),
     }
@@ -79,6 +88,12 @@ fn whose(group: GroupKey, name: Option<&[u8]>) -> String {
 
 fn oldest(row: &StateRow) -> String {
     row.oldest.map_or_else(String::new, |oldest| format!(", the oldest {}", AgeText(oldest)))
+}
+
+/// What a sandbox lacks, if anything.
+pub(super) fn completeness(sandbox: &Confinement) -> String {
+    let missing: Vec<_> = sandbox.parts().into_iter().filter(|(there, ..)| !there).map(|(_, name, _)| name).collect();
+    if missing.is_empty() { "completely".to_owned() } else { format!("without {}", missing.join(", ")) }
 }
 
 /// A limit, as `ulimit` writes it.

@@ -5,7 +5,7 @@ use std::io;
 use serde::Serialize;
 use tcpstate_core::{
     aggregate::doctor::{Diagnosis, Facts, Finding, FindingKind, Help, SettingRow},
-    model::doctor::{Capability, Limit, Reading},
+    model::doctor::{Capability, Confinement, Limit, Reading},
 };
 
 use super::{
@@ -52,7 +52,7 @@ impl<'a> DoctorBody<'a> {
             tcpstate: env!("CARGO_PKG_VERSION"),
             usable: diagnosis.cannot_trace.is_none(),
             cannot_trace: diagnosis.cannot_trace.as_deref(),
-            complete: gaps.processes == 0 && gaps.namespaces.is_empty(),
+            complete: gaps.is_empty(),
             findings: diagnosis.findings.iter().map(FindingBody::from).collect(),
             machine: MachineBody::from(facts),
             roles: facts.machine.hooks.as_ref().map(probes_json::roles).unwrap_or_default(),
@@ -113,6 +113,7 @@ struct MachineBody<'a> {
     bpf_jit_enable: Option<&'a str>,
     unprivileged_bpf_disabled: Option<&'a str>,
     ptrace_scope: Option<&'a str>,
+    sandbox: SandboxBody<'a>,
 }
 
 impl<'a> From<&'a Facts> for MachineBody<'a> {
@@ -132,6 +133,34 @@ impl<'a> From<&'a Facts> for MachineBody<'a> {
             bpf_jit_enable: setting("net.core.bpf_jit_enable"),
             unprivileged_bpf_disabled: setting("kernel.unprivileged_bpf_disabled"),
             ptrace_scope: setting("kernel.yama.ptrace_scope"),
+            sandbox: SandboxBody::from(&machine.sandbox),
+        }
+    }
+}
+
+/// All false where no process can be confined.
+#[derive(Serialize)]
+struct SandboxBody<'a> {
+    complete: bool,
+    seccomp: bool,
+    landlock: bool,
+    own_user: bool,
+    empty_root: bool,
+    why_not: Option<&'a str>,
+}
+
+impl<'a> From<&'a Result<Confinement, String>> for SandboxBody<'a> {
+    fn from(sandbox: &'a Result<Confinement, String>) -> Self {
+        let none = Confinement { seccomp: false, landlock: false, stranger: false, rootless: false };
+        let found = *sandbox.as_ref().unwrap_or(&none);
+        let Confinement { seccomp, landlock, stranger, rootless } = found;
+        Self {
+            complete: found == Confinement::COMPLETE,
+            seccomp,
+            landlock,
+            own_user: stranger,
+            empty_root: rootless,
+            why_not: sandbox.as_ref().err().map(String::as_str),
         }
     }
 }

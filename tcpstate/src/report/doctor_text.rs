@@ -9,7 +9,7 @@ use tcpstate_core::{
 };
 
 use super::{
-    doctor::{limit, memlock, sentence},
+    doctor::{completeness, limit, memlock, sentence},
     page::{Page, Paragraph},
     probes_text,
     style::{BAD, BOLD, DIM, WARNING},
@@ -62,10 +62,7 @@ impl DoctorText {
         let mut line = |label: &str, text: &dyn fmt::Display| page.labelled(label, &Paragraph::new().text(text));
         let lockdown = machine.lockdown.as_deref().unwrap_or("not known");
         line("kernel", &format_args!("{}, lockdown {lockdown}", machine.kernel))?;
-        line(
-            "btf",
-            &if machine.btf { "yes" } else { "no: built without CONFIG_DEBUG_INFO_BTF, and nothing can be traced" },
-        )?;
+        line("btf", &if machine.btf { "yes" } else { "not found, and nothing can be traced without it: see above" })?;
         let pids = if machine.initial_pids { "initial" } else { "nested: `--pid` means other processes to the kernel" };
         line("uid", &format_args!("{}, pid namespace {pids}", machine.uid))?;
         for capability in &machine.capabilities {
@@ -79,8 +76,19 @@ impl DoctorText {
         )?;
         line(
             "tracefs",
-            &if machine.tracefs { "mounted" } else { "not mounted; tcpstate mounts one for itself where it needs it" },
+            &if machine.tracefs {
+                "mounted"
+            } else {
+                "not mounted, or not to be entered; tcpstate mounts one for itself where it needs it and may"
+            },
         )?;
+        match &machine.sandbox {
+            Ok(sandbox) => line(
+                "sandbox",
+                &format_args!("what parses other programs' files is confined {}", completeness(sandbox)),
+            )?,
+            Err(why) => line("sandbox", &format_args!("none: {why}"))?,
+        }
         for (label, name, meaning) in [
             ("jit", "net.core.bpf_jit_enable", "1 compiles BPF programs, 0 interprets them"),
             ("bpf users", "kernel.unprivileged_bpf_disabled", "tcpstate needs CAP_BPF whatever it says"),

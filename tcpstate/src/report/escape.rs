@@ -29,9 +29,7 @@ impl fmt::Display for Escaped<'_> {
             for c in chunk.valid().chars() {
                 match c {
                     '\\' => f.write_str(r"\\")?,
-                    c if c.is_ascii_control() => write!(f, "\\x{:02x}", u32::from(c))?,
-                    c if is_hidden(c) => write!(f, "\\u{{{:x}}}", u32::from(c))?,
-                    c => f.write_char(c)?,
+                    c => write_visible(f, c)?,
                 }
             }
             for byte in chunk.invalid() {
@@ -39,6 +37,48 @@ impl fmt::Display for Escaped<'_> {
             }
         }
         Ok(())
+    }
+}
+
+/// A phrase of ours with names in it that may be escaped already, or one that a recording has in place of it. What a terminal may obey
+/// or not show comes as [`Escaped`] has it, and backslashes as they are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Phrase<'a>(pub &'a str);
+
+impl fmt::Display for Phrase<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.chars().try_for_each(|c| write_visible(f, c))
+    }
+}
+
+/// A message of ours, which may have names of others in it. What a terminal may obey or not show comes as [`Escaped`] has it, but for
+/// backslashes; lines after the first are indented, so that none of them looks like one of ours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Message<'a> {
+    /// The message.
+    pub text: &'a str,
+    /// Whether there are sequences for colours in it that are ours.
+    pub colored: bool,
+}
+
+impl fmt::Display for Message<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for c in self.text.chars() {
+            match c {
+                '\n' => f.write_str("\n    ")?,
+                '\x1b' if self.colored => f.write_char(c)?,
+                c => write_visible(f, c)?,
+            }
+        }
+        Ok(())
+    }
+}
+
+fn write_visible(f: &mut fmt::Formatter<'_>, c: char) -> fmt::Result {
+    match c {
+        c if c.is_ascii_control() => write!(f, "\\x{:02x}", u32::from(c)),
+        c if is_hidden(c) => write!(f, "\\u{{{:x}}}", u32::from(c)),
+        c => f.write_char(c),
     }
 }
 
@@ -65,7 +105,7 @@ fn is_hidden(c: char) -> bool {
 mod tests {
     use proptest::{collection::vec, prelude::*};
 
-    use super::{Escaped, text_width};
+    use super::{Escaped, Message, text_width};
 
     fn escape(bytes: &[u8]) -> String {
         Escaped(bytes).to_string()
@@ -111,6 +151,14 @@ mod tests {
             escape("a\u{202e}b\u{2028}c\u{200b}d\u{301}\u{e0041}".as_bytes()),
             r"a\u{202e}b\u{2028}c\u{200b}d\u{301}\u{e0041}"
         );
+    }
+
+    #[test]
+    fn no_line_of_a_message_looks_like_another() {
+        let text = "error: `a\nerror: \x1b[31m\u{202e}\\x` is\r\ttoo long";
+        let shown = |colored| Message { text, colored }.to_string();
+        assert_eq!(shown(false), "error: `a\n    error: \\x1b[31m\\u{202e}\\x` is\\x0d\\x09too long");
+        assert_eq!(shown(true), "error: `a\n    error: \x1b[31m\\u{202e}\\x` is\\x0d\\x09too long");
     }
 
     #[test]

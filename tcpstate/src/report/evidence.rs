@@ -1,13 +1,21 @@
 //! One line that says what a verdict rests on, and one that says what to do.
 
-use std::{collections::BTreeMap, fmt::Write as _};
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, BTreeSet},
+    fmt::Write as _,
+};
 
 use tcpstate_core::{
     aggregate::{
+        event_loop::EventLoop,
         leaks::{Fate, Group, LeftByCounts, Range},
         verdict::Verdict,
     },
-    model::Protocol,
+    model::{
+        Protocol,
+        activity::{Activity, Busiest, WokenBy},
+    },
 };
 
 use super::{
@@ -16,6 +24,9 @@ use super::{
     span::Span,
     words::{Bytes, Count, ProcessText},
 };
+
+/// Backlogs whose figures are listed; the rest is counted.
+const BACKLOGS: usize = 8;
 
 /// What was observed of a group that makes its verdict.
 #[must_use]
@@ -27,25 +38,28 @@ pub fn evidence(report: &LeakReport, group: &Group) -> String {
     let mut line = match group.verdict {
         Verdict::NeverAccepted => never_accepted(group),
         Verdict::EofUnread => format!("{}: {} for {oldest}", queue("Recv-Q", group.recv_q), unread(group.recv_q)),
-        Verdict::EofRead => {
-            format!(
-                "a receive returned 0, and {oldest} later the socket is still open; {}",
-                queue("Recv-Q", group.recv_q)
-            )
-        }
-        Verdict::FinConsumed => fin_consumed(group),
+        Verdict::EofRead => match group.inferred.verdict {
+            0 => format!(
+                "a receive returned 0, and {oldest} later the socket is still open; {}{}",
+                queue("Recv-Q", group.recv_q),
+                forgotten(group)
+            ),
+            n => format!(
+                "a receive returned 0, and the socket is still open; {}; {n} of them, from before the trace, are drained: that \
+                 a receive returned 0 is inferred{}",
+                queue("Recv-Q", group.recv_q),
+                forgotten(group)
+            ),
+        },
+        Verdict::FinConsumed => format!("{}{}", fin_consumed(group), forgotten(group)),
         Verdict::HeldElsewhere => held_elsewhere(group),
         Verdict::Sending => sending(group),
         Verdict::BlockedInSend => blocked(group, report.sleepers(group).next().is_some()),
         Verdict::GhostFd => ghost(group),
-        Verdict::Pool => format!(
-            "{} of one opening stack, only their FIN unread; their number has not grown for {}",
-            Count(group.sockets, "idle client connection"),
-            Span(group.growth.map_or(0, |growth| growth.window_ns)),
-        ),
+        Verdict::Pool => pool(group),
         Verdict::Unknown => unknown(group),
     };
-    line.push_str(&asleep(report, group));
+    line.push_str(&threads(report, group));
     if group.held.by_nobody > 0 && !matches!(group.verdict, Verdict::NeverAccepted) {
         // Formatting into a string does not fail.
         let _ = write!(
@@ -88,7 +102,49 @@ fn at_its_end(group: &Group, fate: Fate) -> String {
 
 /// What to do about a group.
 #[must_use]
-pub fn advice(group: &Group) -> &'static str {
+pub fn advice(report: &LeakReport, group: &Group) -> Cow<'static, str> {
+    if group.verdict == Verdict::EofRead
+        && group.held.by_nobody < group.sockets
+        && let Some(event_loop) = told_through(report, group)
+    {
+        return Cow::Owned(format!(
+            "the code below is of {}, an event loop, which was told of the end (a read of 0) and tells the program: {} has to close \
+             the socket, on every path",
+            event_loop.name, event_loop.callback
+        ));
+    }
+    if group.verdict == Verdict::EofUnread && report.activities(group).any(|(_, activity)| activity.woken_by.is_some())
+    {
+        return Cow::Borrowed(
+            "a loop is told of the end (EPOLLRDHUP or EPOLLIN) again and again and does nothing about it: read until 0, then close; \
+             to stop watching the socket would end the spinning, and not the leak",
+        );
+    }
+    if matches!(group.verdict, Verdict::EofUnread | Verdict::NeverAccepted) && is_held_back(report, group) {
+        return Cow::Borrowed(
+            "none of its threads can go on: see who has stopped it (SIGCONT, the debugger, or the cgroup's freezer lets it go on)",
+        );
+    }
+    Cow::Borrowed(plain_advice(group))
+}
+
+/// Whether all threads that could read or accept are stopped or frozen.
+fn is_held_back(report: &LeakReport, group: &Group) -> bool {
+    let mut activities = report.activities(group).map(|(_, activity)| activity).peekable();
+    activities.peek().is_some()
+        && activities
+            .all(|Activity { running, stopped, traced, frozen, .. }| *running == 0 && stopped + traced + frozen > 0)
+        && report.sleepers(group).next().is_none()
+}
+
+/// The event loop by which all of a group were told of the end, if it is one.
+fn told_through(report: &LeakReport, group: &Group) -> Option<&'static EventLoop> {
+    let mut through = group.told.top.iter().map(|&(teller, _)| report.event_loop(teller.place?));
+    let first = through.next()??;
+    (group.told.others == 0 && through.all(|other| other == Some(first))).then_some(first)
+}
+
+fn plain_advice(group: &Group) -> &'static str {
     match group.verdict {
         Verdict::EofUnread | Verdict::EofRead | Verdict::FinConsumed if group.held.by_nobody == group.sockets => {
             "no process can read or close them now: receive and close what was sent over the UNIX socket (SCM_RIGHTS), or \
@@ -114,24 +170,29 @@ pub fn advice(group: &Group) -> &'static str {
             "the descriptor was inherited or passed on: who was meant to have it has to read and close it; what executes another \
              program and was not, must not get it (SOCK_CLOEXEC/O_CLOEXEC)"
         }
+        Verdict::Sending if !group.awaited_by.is_empty() => {
+            "no leak yet: the peer has closed its side only and waits for an answer; it counts as one when nothing has been sent \
+             for a minute"
+        }
         Verdict::Sending => "no leak: the peer has closed its side only, and is still being served",
         Verdict::BlockedInSend => {
             "the peer does not read: give sends a time-out (SO_SNDTIMEO, TCP_USER_TIMEOUT, or a deadline), then close"
         }
         Verdict::GhostFd => {
-            "invisible to `ss`, but each takes a descriptor: the same missing close(), with the connection already gone"
+            "invisible to `ss`, but each takes a descriptor, which no close() has given back: call it, or see why the runtime's own \
+             has not (Java's puts it off until the channel's selector selects)"
         }
         Verdict::Pool => {
             "usually harmless: a keep-alive pool closes them when they are used next; a shorter idle time-out than the server's \
              avoids them"
         }
-        Verdict::Unknown => "wait for the next report",
+        Verdict::Unknown => "a hunt that goes on sees more of them",
     }
 }
 
 fn never_accepted(group: &Group) -> String {
     let waiting = format!("accept() has not returned them: {}", queue("Recv-Q", group.recv_q));
-    group.backlogs.iter().fold(waiting, |line, backlog| {
+    let evidence = group.backlogs.iter().take(BACKLOGS).fold(waiting, |line, backlog| {
         format!(
             "{line}; backlog of {}{} holds {} of {}{}",
             super::words::EndpointText(backlog.local),
@@ -146,7 +207,11 @@ fn never_accepted(group: &Group) -> String {
                 dropped => format!(", {} dropped since it was made", Count(dropped.into(), "request")),
             }
         )
-    })
+    });
+    match group.backlogs.len().saturating_sub(BACKLOGS) as u64 + group.other_backlogs {
+        0 => evidence,
+        more => format!("{evidence}; and {}", Count(more, "more backlog")),
+    }
 }
 
 fn unread(recv_q: Option<Range>) -> &'static str {
@@ -167,12 +232,25 @@ fn fin_consumed(group: &Group) -> String {
     }
 }
 
+fn pool(group: &Group) -> String {
+    let idle = Count(group.sockets, "idle client connection");
+    let window = Span(group.growth.map_or(0, |growth| growth.window_ns));
+    let unread = match (group.last_words, group.recv_q) {
+        (1.., Some(Range { max: 2.., .. })) => {
+            let of = if group.last_words < group.sockets { format!(" in {}", group.last_words) } else { String::new() };
+            format!("unread are{of} what came unasked with the end ({}), and the FIN", queue("Recv-Q", group.recv_q))
+        }
+        _ => "only their FIN unread".to_owned(),
+    };
+    format!("{idle} of one opening stack, {unread}; their number has not grown for {window}")
+}
+
 fn held_elsewhere(group: &Group) -> String {
     let opener = group.opener.map_or_else(|| "the opener".to_owned(), |opener| ProcessText(opener).to_string());
     let holders: Vec<_> =
         group.held.by.iter().take(3).map(|&(process, n)| format!("{} holds {n}", ProcessText(process))).collect();
-    let more = group.held.by.len().saturating_sub(3);
-    let more = if more > 0 { format!(" and {} more", Count(more as u64, "process")) } else { String::new() };
+    let more = group.held.by.len().saturating_sub(3) as u64 + group.held.others.number;
+    let more = if more > 0 { format!(" and {} more", Count(more, "process")) } else { String::new() };
     format!("{opener} has no descriptor any more; {}{more}", holders.join(", "))
 }
 
@@ -189,13 +267,37 @@ fn sending(group: &Group) -> String {
 
 /// The peers are processes of this host.
 fn awaited(group: &Group) -> String {
+    let (of, by) = waiting(group);
+    format!("the peer{of} has closed its own side only and waits in FIN_WAIT2: {by}; {}", sent(group))
+}
+
+/// The same where they have waited for too long to count as being served.
+fn forgotten(group: &Group) -> String {
+    if group.awaited_by.is_empty() {
+        return String::new();
+    }
+    let (of, by) = waiting(group);
+    format!("; the peer{of} has closed its own side only and still waits in FIN_WAIT2: {by}; {}", sent(group))
+}
+
+/// Of how many the peer is known to wait, unless of all, and who it is.
+fn waiting(group: &Group) -> (String, String) {
     let by: Vec<_> = group.awaited_by.iter().take(3).map(|&(process, _)| ProcessText(process).to_string()).collect();
-    let more = group.awaited_by.len().saturating_sub(3);
-    let more = if more > 0 { format!(" and {} more", Count(more as u64, "process")) } else { String::new() };
-    let awaited: u64 = group.awaited_by.iter().map(|&(_, sockets)| sockets).sum();
+    let more = group.awaited_by.len().saturating_sub(3) as u64 + group.awaited_by_others.number;
+    let more = if more > 0 { format!(" and {} more", Count(more, "process")) } else { String::new() };
+    let awaited = group.awaited_by.iter().map(|&(_, sockets)| sockets).sum::<u64>() + group.awaited_by_others.sockets;
     let of = if awaited < group.sockets { format!(" of {awaited}") } else { String::new() };
-    let last = group.sent_ago_ns.map_or_else(String::new, |ago| format!("; data sent last {} ago", Span(ago.min)));
-    format!("the peer{of} has closed its own side only and waits in FIN_WAIT2: {}{more}{last}", by.join(", "))
+    (of, format!("{}{more}", by.join(", ")))
+}
+
+/// When data was sent last, if ever.
+fn sent(group: &Group) -> String {
+    match (group.sent_ago_ns, group.nothing_sent) {
+        (None, 0) => "when data was sent last is not known".to_owned(),
+        (None, _) => "nothing was ever sent".to_owned(),
+        (Some(ago), 0) => format!("data sent last {} ago", Span(ago.min)),
+        (Some(ago), nothing) => format!("data sent last {} ago, nothing ever on {nothing}", Span(ago.min)),
+    }
 }
 
 /// `threads_follow` says that what the threads do is said in full.
@@ -233,28 +335,77 @@ fn ghost(group: &Group) -> String {
 
 fn unknown(group: &Group) -> String {
     let multipath = group.examples.iter().any(|example| example.protocol == Protocol::Mptcp);
-    if multipath {
-        "Multipath TCP keeps the FIN in a subflow: Recv-Q does not tell whether it was read".to_owned()
-    } else {
-        "no snapshot has seen their queues yet".to_owned()
+    match (multipath, group.recv_q) {
+        (true, Some(_)) => {
+            "all data was read; Multipath TCP does not queue the end, and no receive was seen to return 0".to_owned()
+        }
+        (true, None) => {
+            "Multipath TCP does not queue the end, and this kernel does not tell what is unread before it".to_owned()
+        }
+        (false, _) => "no snapshot has seen their queues yet".to_owned(),
     }
 }
 
 /// What the threads do, where that says something.
-fn asleep(report: &LeakReport, group: &Group) -> String {
+fn threads(report: &LeakReport, group: &Group) -> String {
     let mut by_call: BTreeMap<&str, u64> = BTreeMap::new();
+    let mut pids = BTreeSet::new();
     for sleepers in report.sleepers(group) {
+        pids.insert(sleepers.pid);
         if let Some(syscall) = &sleepers.syscall {
             *by_call.entry(syscall).or_default() += sleepers.threads;
         }
     }
     let mut calls: Vec<_> = by_call.into_iter().collect();
     calls.sort_by_key(|&(call, threads)| (std::cmp::Reverse(threads), call));
-    let Some(&(call, threads)) = calls.first() else { return String::new() };
-    let whose = group.process.map_or_else(|| "these processes".to_owned(), |process| format!("pid {}", process.pid));
-    let mut line = format!("; {} of {whose} asleep in `{}`", Count(threads, "thread"), Escaped(call.as_bytes()));
-    for (call, threads) in &calls[1..] {
-        let _ = write!(line, ", {threads} in `{}`", Escaped(call.as_bytes()));
+    let mut does: Vec<(u64, String)> = Vec::new();
+    for (call, threads) in calls {
+        let asleep = if does.is_empty() { "asleep in" } else { "in" };
+        does.push((threads, format!("{asleep} `{}`", Escaped(call.as_bytes()))));
+    }
+    if group.verdict.wants_threads() {
+        let sum = |of: fn(&Activity) -> u64| report.activities(group).map(|(_, activity)| of(activity)).sum();
+        let awake = [
+            (sum(|activity| activity.running), "running"),
+            (sum(|activity| activity.stopped), "stopped by a signal (SIGSTOP or the like)"),
+            (sum(|activity| activity.traced), "stopped by a debugger"),
+            (sum(|activity| activity.frozen), "frozen with their cgroup (a paused container)"),
+        ];
+        does.extend(
+            awake.into_iter().filter(|&(threads, _)| threads > 0).map(|(threads, what)| (threads, what.to_owned())),
+        );
+    }
+    pids.extend(report.activities(group).map(|(pid, _)| pid));
+    let whose = match pids.first() {
+        Some(pid) if pids.len() == 1 => format!("pid {pid}"),
+        _ => "these processes".to_owned(),
+    };
+    let at_least = if report.leaves_out_sleepers(group) { "at least " } else { "" };
+    let mut line = String::new();
+    for (index, (threads, what)) in does.into_iter().enumerate() {
+        // Formatting into a string does not fail.
+        let _ = match index {
+            0 => write!(line, "; {at_least}{} of {whose} {what}", Count(threads, "thread")),
+            _ => write!(line, ", {threads} {what}"),
+        };
+    }
+    report.activities(group).for_each(|(_, activity)| line.push_str(&busy(activity)));
+    line
+}
+
+/// A thread that does little else than run, and what keeps it from sleeping.
+fn busy(activity: &Activity) -> String {
+    let Some(Busiest { tid, comm, permille, window_ns }) = activity.busiest.filter(Busiest::is_busy) else {
+        return String::new();
+    };
+    let share = permille.div_ceil(10);
+    let mut line = format!("; thread {}[{tid}] used {share} % of a CPU in {}", Escaped(comm.bytes()), Span(window_ns));
+    if let Some(WokenBy { epoll, sockets }) = activity.woken_by {
+        let _ = write!(
+            line,
+            ", and epoll (descriptor {epoll}) watches {} for the end, level-triggered: it tells of it at once each time it is asked",
+            Count(sockets, "leaked socket")
+        );
     }
     line
 }

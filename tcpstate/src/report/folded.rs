@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, io};
 
-use tcpstate_core::aggregate::leaks::{Group, Opening, Side};
+use tcpstate_core::aggregate::leaks::{Group, Inferred, Opening, Side};
 
 use super::{
     escape::Escaped,
@@ -30,10 +30,10 @@ impl Weight {
         }
     }
 
-    fn of(self, group: &Group) -> u64 {
+    fn of(self, sockets: u64, socket_ns: u64) -> u64 {
         match self {
-            Self::Sockets => group.sockets,
-            Self::Seconds => group.socket_ns.div_ceil(1_000_000_000),
+            Self::Sockets => sockets,
+            Self::Seconds => socket_ns.div_ceil(1_000_000_000),
         }
     }
 }
@@ -45,7 +45,13 @@ impl Weight {
 pub fn lines(report: &LeakReport, weight: Weight) -> Vec<String> {
     let mut weights: BTreeMap<String, u64> = BTreeMap::new();
     for group in &report.survey.groups {
-        *weights.entry(line(report, group)).or_default() += weight.of(group);
+        let Inferred { sockets, socket_ns, verdict: _ } = group.inferred;
+        let seen = (group.sockets - sockets, group.socket_ns.saturating_sub(socket_ns));
+        for (inferred, (sockets, socket_ns)) in [(false, seen), (true, (sockets, socket_ns))] {
+            if sockets > 0 {
+                *weights.entry(line(report, group, inferred)).or_default() += weight.of(sockets, socket_ns);
+            }
+        }
     }
     weights.into_iter().map(|(line, weight)| format!("{line} {weight}")).collect()
 }
@@ -59,7 +65,8 @@ pub fn write(out: &mut impl io::Write, report: &LeakReport, weight: Weight) -> i
     lines(report, weight).iter().try_for_each(|line| writeln!(out, "{line}"))
 }
 
-fn line(report: &LeakReport, group: &Group) -> String {
+/// That of its sockets whose opening was seen, or of those of which it is inferred.
+fn line(report: &LeakReport, group: &Group, inferred: bool) -> String {
     let process =
         group.process.map_or_else(|| "unknown process".to_owned(), |process| ProcessText(process).to_string());
     let mut frames = vec![part(&process)];
@@ -79,7 +86,7 @@ fn line(report: &LeakReport, group: &Group) -> String {
         Some(None) => frames.push("[its stack is missing]".to_owned()),
         None => frames.push(unopened(group)),
     }
-    if matches!(group.origin.opening, Opening::Inferred(_)) {
+    if inferred {
         frames.push("[inferred]".to_owned());
     }
     frames.push(verdict_name(group.verdict));
@@ -91,6 +98,8 @@ fn unopened(group: &Group) -> String {
         Opening::NotTaken => "stack not taken",
         Opening::NotAccepted => "not accepted",
         Opening::NotSeen => "accept not seen",
+        Opening::NotKnown => "no accept seen",
+        Opening::LeftOut => "before the trace or left out",
         Opening::BeforeTrace | Opening::Seen(_) | Opening::Inferred(_) => "before the trace",
     };
     let (side, port) = match group.origin.side {

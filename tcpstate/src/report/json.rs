@@ -1,15 +1,18 @@
 //! What the JSON of all commands has in common.
 
-use std::net::IpAddr;
+use std::{net::IpAddr, num::NonZeroU32};
 
 use jiff::Timestamp;
 use serde::{Serialize, Serializer};
 use tcpstate_core::{
     aggregate::leaks::Process,
-    model::{Age, Endpoint, MonotonicNs, Protocol},
+    model::{Age, Endpoint, MonotonicNs, Protocol, scope},
 };
 
-use super::{clock::WallClock, escape::Escaped};
+use super::{
+    clock::WallClock,
+    escape::{Escaped, Phrase},
+};
 
 /// One line: what every object begins with, and its own fields.
 #[derive(Serialize)]
@@ -36,20 +39,36 @@ pub(super) struct ProcessBody {
 }
 
 impl From<Process> for ProcessBody {
-    fn from(Process { pid, comm }: Process) -> Self {
+    fn from(Process { pid, comm, start: _ }: Process) -> Self {
         Self { pid, comm: comm.map(|comm| Escaped(comm.bytes()).to_string()) }
     }
 }
 
 #[derive(Serialize)]
 pub(super) struct EndpointBody {
-    addr: IpAddr,
+    #[serde(flatten)]
+    addr: AddrBody,
     port: u16,
+}
+
+/// An address; of a link-local one also the interface, where it is known.
+#[derive(Serialize)]
+pub(super) struct AddrBody {
+    addr: IpAddr,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    scope: Option<NonZeroU32>,
+}
+
+impl From<IpAddr> for AddrBody {
+    fn from(addr: IpAddr) -> Self {
+        let (addr, scope) = scope::split(addr);
+        Self { addr, scope }
+    }
 }
 
 impl From<Endpoint> for EndpointBody {
     fn from(Endpoint { addr, port }: Endpoint) -> Self {
-        Self { addr, port }
+        Self { addr: addr.into(), port }
     }
 }
 
@@ -78,6 +97,19 @@ pub(super) fn hexadecimal<S: Serializer>(address: &u64, serializer: S) -> Result
 /// Bytes that others chose.
 pub(super) fn escaped<S: Serializer>(bytes: &&[u8], serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_str(&Escaped(bytes))
+}
+
+/// Words of ours, or what a recording has in place of them.
+pub(super) fn phrase<S: Serializer>(text: &str, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(&Phrase(text))
+}
+
+/// The same of what may be missing.
+pub(super) fn optional_phrase<S: Serializer>(text: &Option<&str>, serializer: S) -> Result<S::Ok, S::Error> {
+    match text {
+        Some(text) => phrase(text, serializer),
+        None => serializer.serialize_none(),
+    }
 }
 
 /// Its name, or the number of one that has none here.

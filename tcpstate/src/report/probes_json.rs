@@ -5,6 +5,8 @@ use std::io;
 use serde::Serialize;
 use tcpstate_core::model::probes::{HookAttempt, Hooks, RoleProbe};
 
+use super::json::{optional_phrase, phrase};
+
 /// Version of the schema. Fields and roles may be added within a version; a field that changes its meaning or goes away makes a
 /// new one.
 pub const SCHEMA: u32 = 1;
@@ -36,7 +38,9 @@ pub(super) fn roles(hooks: &Hooks) -> Vec<RoleBody<'_>> {
 struct HooksReportBody<'a> {
     schema: u32,
     tcpstate: &'static str,
+    #[serde(serialize_with = "phrase")]
     kernel: &'a str,
+    #[serde(serialize_with = "optional_phrase")]
     lockdown: Option<&'a str>,
     usable: bool,
     roles: Vec<RoleBody<'a>>,
@@ -46,6 +50,7 @@ struct HooksReportBody<'a> {
 pub(super) struct RoleBody<'a> {
     role: &'static str,
     required: bool,
+    #[serde(serialize_with = "optional_phrase")]
     chosen: Option<&'a str>,
     lost: Option<&'static str>,
     hooks: Vec<HookBody<'a>>,
@@ -53,9 +58,11 @@ pub(super) struct RoleBody<'a> {
 
 #[derive(Serialize)]
 struct HookBody<'a> {
+    #[serde(serialize_with = "phrase")]
     hook: &'a str,
     allowed: bool,
     errno: Option<i32>,
+    #[serde(serialize_with = "optional_phrase")]
     reason: Option<&'a str>,
 }
 

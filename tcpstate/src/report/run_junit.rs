@@ -41,7 +41,7 @@ pub fn render(report: &RunReport) -> Result<String> {
         status.set_message(format!("line {} lets nothing pass: {}", rule.line, escaped(rule.reason.as_bytes())));
         suite.add_test_case(named(&format!("unused rule at line {}", rule.line), status));
     }
-    let unseen = report.leaks.unseen.iter().map(|unseen| format!("on this kernel: {unseen}"));
+    let unseen = report.leaks.unseen.iter().map(|unseen| format!("for want of a hook: {unseen}"));
     let incomplete = warnings(&report.leaks).into_iter().map(|warning| format!("incomplete: {warning}"));
     let limits: Vec<_> = unseen.chain(incomplete).collect();
     if !limits.is_empty() {

@@ -33,7 +33,7 @@ impl RunText {
         let mut page = Page::new(out, self.width, self.color);
         page.headline(&headline(report, code))?;
         for unseen in &report.leaks.unseen {
-            page.headline(&Paragraph::new().word(WARNING, "on this kernel:").text(unseen))?;
+            page.headline(&Paragraph::new().word(WARNING, "for want of a hook:").text(unseen))?;
         }
         for warning in warnings(&report.leaks) {
             page.headline(&Paragraph::new().word(WARNING, "incomplete:").text(warning))?;

@@ -4,17 +4,20 @@
 
 mod key;
 
-use std::{io, net::IpAddr};
+use std::{io, net::IpAddr, num::NonZeroU32};
 
 use serde::Serialize;
-use tcpstate_core::aggregate::states::{
-    By, DestinationRow, GroupRow, ListenerRow, NamespaceRow, ProcessRow, SocketCounts, StateRow, is_near,
+use tcpstate_core::{
+    aggregate::states::{
+        By, DestinationRow, GroupRow, ListenerRow, NamespaceRow, ProcessRow, SocketCounts, StateRow, is_near,
+    },
+    model::scope,
 };
 
 use self::key::KeyBody;
 use super::{
     clock::WallClock,
-    escape::Escaped,
+    escape::{Escaped, Phrase},
     json::{AgeBody, EndpointBody, Line, ProcessBody},
 };
 
@@ -75,13 +78,17 @@ impl StatesBody {
     fn new(counts: &SocketCounts, top: usize) -> Self {
         let gaps = &counts.gaps;
         let namespaces = gaps.namespaces.iter();
+        let phrase = |text: &String| Phrase(text).to_string();
         Self {
-            complete: gaps.namespaces.is_empty() && gaps.processes == 0,
+            complete: gaps.is_empty(),
             gaps: GapsBody {
                 namespaces: namespaces
-                    .map(|(name, reason)| RefusedBody { name: name.clone(), reason: reason.clone() })
+                    .map(|(name, reason)| RefusedBody { name: phrase(name), reason: phrase(reason) })
                     .collect(),
                 processes: gaps.processes,
+                refused: gaps.refused.clone(),
+                why: gaps.why.as_ref().map(phrase),
+                hidden: gaps.hidden.as_ref().map(phrase),
             },
             sockets: counts.sockets,
             change: counts.change(),
@@ -105,6 +112,9 @@ impl StatesBody {
 struct GapsBody {
     namespaces: Vec<RefusedBody>,
     processes: u64,
+    refused: Vec<u32>,
+    why: Option<String>,
+    hidden: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -213,6 +223,8 @@ impl From<&ProcessRow> for ProcessRowBody {
 struct DestinationRowBody {
     netns: u32,
     local_addr: IpAddr,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    local_scope: Option<NonZeroU32>,
     remote: EndpointBody,
     ports_used: u64,
     time_wait: u64,
@@ -224,7 +236,8 @@ impl From<&DestinationRow> for DestinationRowBody {
     fn from(row: &DestinationRow) -> Self {
         Self {
             netns: row.netns,
-            local_addr: row.local,
+            local_addr: scope::split(row.local).0,
+            local_scope: scope::split(row.local).1,
             remote: row.remote.into(),
             ports_used: row.used,
             time_wait: row.time_wait,

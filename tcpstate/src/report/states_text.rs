@@ -18,10 +18,10 @@ use self::{
 use super::{
     clock::TimeFormat,
     columns::Align,
-    escape::Escaped,
+    escape::{Escaped, Phrase},
     page::{Page, Paragraph},
     style::{BAD, BOLD, DIM, PLAIN, WARNING},
-    words::{AgeText, Count, PeerText},
+    words::{AgeText, Count, PeerText, RefusedText, because},
 };
 
 /// Renders counts of sockets for people.
@@ -111,20 +111,21 @@ fn namespace(row: &NamespaceRow) -> String {
     }
 }
 
-/// What could not be looked at, and what that takes: a root that has it may still be refused by a security module.
+/// What could not be looked at, and what that takes.
 fn gaps(counts: &SocketCounts) -> Vec<String> {
     let mut gaps = Vec::new();
+    gaps.extend(counts.gaps.hidden.clone());
     if counts.gaps.processes > 0 {
         gaps.push(format!(
-            "{} could not be looked into, whose descriptors and network namespaces are not known: it takes \
-             `CAP_SYS_PTRACE` and no security module that forbids it",
-            Count(counts.gaps.processes, "process")
+            "{} could not be looked into, whose descriptors and network namespaces are not known: {}",
+            RefusedText(&counts.gaps),
+            because(&counts.gaps)
         ));
     }
     for (name, reason) in &counts.gaps.namespaces {
         gaps.push(format!("network namespace {name} is not counted: {reason}"));
     }
-    gaps
+    gaps.iter().map(|gap| Phrase(gap).to_string()).collect()
 }
 
 fn states(counts: &SocketCounts) -> Table {

@@ -18,6 +18,7 @@ use super::{
 /// Those of `out`.
 pub fn write_summary(out: &mut impl io::Write, summary: &Summary) -> io::Result<()> {
     let Totals { seen, lost, filtered, map_full, unknown_state, .. } = summary.totals;
+    let unseen = summary.unseen;
     let elapsed = HumanTime(u64::try_from(summary.elapsed.as_nanos()).unwrap_or(u64::MAX));
     writeln!(out, "{} seen, {lost} lost, {filtered} filtered out, in {elapsed}", Count(seen, "transition"))?;
     if lost > 0 {
@@ -26,6 +27,14 @@ pub fn write_summary(out: &mut impl io::Write, summary: &Summary) -> io::Result<
             "incomplete: {} found the ring buffer full and are missing from the counts and times below; \
              ask for a larger `--buffer`, or for less with filters",
             Count(lost, "transition")
+        )?;
+    }
+    if unseen.transitions > 0 {
+        writeln!(
+            out,
+            "incomplete: at least {} of {} are missing, since the kernel ran no tracing program for them; nothing helps here",
+            Count(unseen.transitions, "transition"),
+            Count(unseen.sockets, "socket")
         )?;
     }
     if map_full > 0 {
@@ -41,6 +50,13 @@ pub fn write_summary(out: &mut impl io::Write, summary: &Summary) -> io::Result<
             out,
             "{} had a state unknown to this tcpstate, shown by its number",
             Count(unknown_state, "transition")
+        )?;
+    }
+    if summary.open_not_kept > 0 {
+        writeln!(
+            out,
+            "incomplete: too many stays without an end to keep them all: {} of them are missing below",
+            summary.open_not_kept
         )?;
     }
     if summary.dwell.is_empty() {
@@ -84,13 +100,11 @@ fn set_row(columns: &mut Columns, row: &DwellRow) -> fmt::Result {
             None => columns.set(column, plain, '-')?,
         }
     }
-    match row.at_least {
-        0 => columns.set(6, plain, ""),
-        count => {
-            let longest = HumanTime(row.at_least_max_ns);
-            columns.set(6, plain, format_args!("and {count} begun before the trace, the longest ≥ {longest}"))
-        }
-    }
+    let others =
+        [(row.at_least, "begun before the trace", row.at_least_max_ns), (row.open, "not seen to end", row.open_max_ns)];
+    let others = others.into_iter().filter(|&(count, ..)| count > 0);
+    let others = others.map(|(count, what, ns)| format!("and {count} {what}, the longest ≥ {}", HumanTime(ns)));
+    columns.set(6, plain, others.collect::<Vec<_>>().join(", "))
 }
 
 /// Nanoseconds as three significant digits and a unit, cut off.

@@ -17,7 +17,11 @@ use tcpstate_core::{
 };
 
 use self::transition::TransitionLine;
-use super::{Summary, clock::WallClock, json::Line};
+use super::{
+    Summary,
+    clock::WallClock,
+    json::{Line, optional_phrase, phrase},
+};
 
 /// Version of the schema, in every object. Fields may be added within a version; a field that changes its meaning or goes
 /// away makes a new one.
@@ -83,7 +87,9 @@ impl TraceJson {
 #[derive(Serialize)]
 struct ProbesBody<'a> {
     tcpstate: &'static str,
+    #[serde(serialize_with = "phrase")]
     kernel: &'a str,
+    #[serde(serialize_with = "optional_phrase")]
     lockdown: Option<&'a str>,
     hooks: HooksBody<'a>,
     snapshot: SnapshotBody,
@@ -92,8 +98,11 @@ struct ProbesBody<'a> {
 
 #[derive(Serialize)]
 struct HooksBody<'a> {
+    #[serde(serialize_with = "optional_phrase")]
     transition: Option<&'a str>,
+    #[serde(serialize_with = "optional_phrase")]
     destroy: Option<&'a str>,
+    #[serde(serialize_with = "optional_phrase")]
     accept: Option<&'a str>,
     roles: Vec<ChosenHookBody<'a>>,
     refused: Vec<RefusalBody<'a>>,
@@ -101,14 +110,17 @@ struct HooksBody<'a> {
 
 #[derive(Serialize)]
 struct RefusalBody<'a> {
+    #[serde(serialize_with = "phrase")]
     hook: &'a str,
     errno: Option<i32>,
+    #[serde(serialize_with = "phrase")]
     reason: &'a str,
 }
 
 #[derive(Serialize)]
 struct ChosenHookBody<'a> {
     role: &'static str,
+    #[serde(serialize_with = "optional_phrase")]
     chosen: Option<&'a str>,
     lost: Option<&'static str>,
 }
@@ -166,6 +178,9 @@ struct SummaryBody {
     filtered: u64,
     map_full: u64,
     unknown_state: u64,
+    unseen_at_least: u64,
+    unseen_sockets: u64,
+    open_not_kept: u64,
     dwell: Vec<DwellBody>,
 }
 
@@ -179,6 +194,9 @@ struct DwellBody {
     at_least: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     at_least_max_ns: Option<u64>,
+    open: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    open_max_ns: Option<u64>,
 }
 
 #[derive(Serialize)]
@@ -190,7 +208,7 @@ struct QuantilesBody {
 }
 
 impl From<&Summary> for SummaryBody {
-    fn from(Summary { elapsed, totals, dwell }: &Summary) -> Self {
+    fn from(Summary { elapsed, totals, unseen, dwell, open_not_kept }: &Summary) -> Self {
         Self {
             elapsed_ns: u64::try_from(elapsed.as_nanos()).unwrap_or(u64::MAX),
             transitions: totals.transitions,
@@ -199,6 +217,9 @@ impl From<&Summary> for SummaryBody {
             filtered: totals.filtered,
             map_full: totals.map_full,
             unknown_state: totals.unknown_state,
+            unseen_at_least: unseen.transitions,
+            unseen_sockets: unseen.sockets,
+            open_not_kept: *open_not_kept,
             dwell: dwell.iter().map(DwellBody::from).collect(),
         }
     }
@@ -213,7 +234,16 @@ impl From<&DwellRow> for DwellBody {
             max_ns: quantiles.max_ns,
         });
         let at_least_max_ns = (row.at_least > 0).then_some(row.at_least_max_ns);
-        Self { state: row.state, count: row.count, exact, at_least: row.at_least, at_least_max_ns }
+        let open_max_ns = (row.open > 0).then_some(row.open_max_ns);
+        Self {
+            state: row.state,
+            count: row.count,
+            exact,
+            at_least: row.at_least,
+            at_least_max_ns,
+            open: row.open,
+            open_max_ns,
+        }
     }
 }
 

@@ -39,8 +39,9 @@ impl Output {
     ///
     /// # Errors
     ///
-    /// There can be no more threads.
+    /// It is closed, or there can be no more threads.
     pub(crate) fn to_stdout() -> Result<Self> {
+        stdout::check()?;
         Self::start(Stdout, stdout::part())
     }
 

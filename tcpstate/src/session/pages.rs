@@ -1,8 +1,8 @@
 //! Reports on standard output: one after another, or on a terminal each in place of the one before.
 
-use std::io::{self, IsTerminal as _, Write};
+use std::io::{self, Write};
 
-use crate::host::terminal::columns;
+use crate::host::terminal::{columns, is_capable};
 
 /// Cursor home, and everything from there on erased (ECMA-48 CUP and ED).
 const REPAINT: &[u8] = b"\x1b[H\x1b[J";
@@ -17,7 +17,7 @@ pub(crate) struct Pages {
 impl Pages {
     /// `many` says that more than one report is to come.
     pub(crate) fn new(many: bool) -> Self {
-        Self { repaint: many && io::stdout().is_terminal(), shown: false }
+        Self { repaint: many && is_capable(&io::stdout()), shown: false }
     }
 
     /// Begins a report.

@@ -8,6 +8,8 @@ use rustix::{
 };
 use thiserror::Error;
 
+use crate::host::inherited::check_stdout;
+
 /// Bytes written to a pipe or a terminal at a time.
 const PART: usize = 16 << 10;
 /// The same of a file. No reader can keep us there, and the kernel's part of it is less than half: pages of a file
@@ -24,12 +26,22 @@ struct Unwritten(#[source] io::Error);
 
 impl Write for Stdout {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        check()?;
         rustix::io::write(stdio::stdout(), bytes).map_err(|error| named(error.into()))
     }
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
+}
+
+/// Makes sure that there is a standard output.
+///
+/// # Errors
+///
+/// When it was closed from the start.
+pub(super) fn check() -> io::Result<()> {
+    check_stdout().map_err(named)
 }
 
 /// Bytes to be written at a time.

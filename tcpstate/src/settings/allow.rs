@@ -25,6 +25,9 @@ use wildmatch::WildMatch;
 use self::remote::Remote;
 use crate::host;
 
+/// Bytes of a file at most: 10,000 rules.
+const MOST: u64 = 1 << 20;
+
 /// Why the file cannot be worked with.
 #[derive(Debug, Error)]
 pub enum AllowError {
@@ -94,7 +97,7 @@ impl AllowList {
     ///
     /// With file and line, when it cannot be read, has an unknown key, or a rule that lacks a reason or a condition.
     pub fn read(path: &Path) -> Result<Self, AllowError> {
-        let text = host::text(path).map_err(|source| AllowError::Read { path: path.to_owned(), source })?;
+        let text = host::text(path, MOST).map_err(|source| AllowError::Read { path: path.to_owned(), source })?;
         Self::parse(path, &text)
     }
 

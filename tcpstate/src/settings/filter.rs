@@ -11,9 +11,10 @@ use tcpstate_common::{
     config::{Config, MAX_COMMS, MAX_PIDS, MAX_PORTS, Network, Ports, filter},
     state::{AF_INET, AF_INET6},
 };
-use tcpstate_core::model::Family;
+use tcpstate_core::model::{Family, scope};
 use thiserror::Error;
 
+use super::link::{LinkError, numbered};
 use crate::{
     cli::FilterArgs,
     host::{Host, HostError},
@@ -41,6 +42,9 @@ pub enum FilterError {
         /// How many are possible.
         max: usize,
     },
+    /// The link of a block.
+    #[error(transparent)]
+    Link(#[from] LinkError),
     /// An IPv6 block with `-4`.
     #[error("an IPv4 socket has no address in `{0}`: drop `-4`, or give an IPv4 block")]
     Family(IpNet),
@@ -68,7 +72,8 @@ impl Filter {
     ///
     /// When a process, cgroup or network namespace does not exist, or a value could never match.
     pub fn new(args: &FilterArgs, host: &Host) -> Result<Self, FilterError> {
-        let filter = Self::elsewhere(args)?;
+        // Interfaces have names in their own network namespace only.
+        let filter = Self::of(args, Some(host).filter(|_| args.netns.is_none()))?;
         filter.pids.iter().try_for_each(|&pid| host.check_process(pid))?;
         Ok(Self {
             cgroup: args.cgroup.as_deref().map(|path| host.cgroup_id(path)).transpose()?,
@@ -84,9 +89,14 @@ impl Filter {
     ///
     /// When a value could never match.
     pub fn elsewhere(args: &FilterArgs) -> Result<Self, FilterError> {
+        Self::of(args, None)
+    }
+
+    fn of(args: &FilterArgs, here: Option<&Host>) -> Result<Self, FilterError> {
         let pids = distinct("--pid", &args.pid, MAX_PIDS as usize)?;
         let comms = args.comm.iter().map(|name| comm(name)).collect::<Result<Vec<_>, _>>()?;
         let ends = &args.ends;
+        let (local_net, remote_net) = (numbered(ends.laddr.as_ref(), here)?, numbered(ends.raddr.as_ref(), here)?);
         Ok(Self {
             pids,
             children: args.children,
@@ -95,9 +105,9 @@ impl Filter {
             netns: None,
             local_ports: distinct("--lport", &ends.lport, MAX_PORTS)?,
             remote_ports: distinct("--rport", &ends.rport, MAX_PORTS)?,
-            local_net: ends.laddr,
-            remote_net: ends.raddr,
-            family: family_of_blocks(ends.family(), [ends.laddr, ends.raddr])?,
+            local_net,
+            remote_net,
+            family: family_of_blocks(ends.family(), [local_net, remote_net])?,
         })
     }
 
@@ -111,6 +121,19 @@ impl Filter {
     #[must_use]
     pub fn pids(&self) -> &[u32] {
         &self.pids
+    }
+
+    /// Whether they say nothing but which processes are wanted, if that.
+    #[must_use]
+    pub fn is_of_pids_only(&self) -> bool {
+        let (pids, children) = (self.pids.clone(), self.children);
+        *self == Self { pids, children, ..Self::default() }
+    }
+
+    /// Whether it is asked whose sockets they are.
+    #[must_use]
+    pub fn is_by_process(&self) -> bool {
+        !self.pids.is_empty() || !self.comms.is_empty()
     }
 
     /// Whether the descendants of [`Filter::pids`] are wanted, too.
@@ -202,7 +225,11 @@ fn encode_network(net: IpNet) -> Network {
         IpNet::V4(_) => 96 + net.prefix_len(),
         IpNet::V6(_) => net.prefix_len(),
     };
-    let mask = u128::MAX.checked_shl(128 - u32::from(prefix)).unwrap_or(0).to_be_bytes();
+    let mut mask = u128::MAX.checked_shl(128 - u32::from(prefix)).unwrap_or(0).to_be_bytes();
+    let of_any_link = scope::on_link(net.addr(), 1) != net.addr();
+    if of_any_link {
+        mask[4..8].fill(0);
+    }
     let network = match net.network() {
         IpAddr::V4(address) => address.to_ipv6_mapped(),
         IpAddr::V6(address) => address,

@@ -44,7 +44,12 @@ impl LeaksSettings {
         let hunt = HuntSettings::new(args.age, args.hunt, host)?;
         let weight = weight(args.output)?;
         Ok(Self {
-            hunt: HuntSettings { filter: Filter::new(&args.filter, host)?, kernel_stack: args.kernel_stack, ..hunt },
+            hunt: HuntSettings {
+                filter: Filter::new(&args.filter, host)?,
+                kernel_stack: args.kernel_stack,
+                late_close: hunt.late_close.filter(|late| !late.is_zero()),
+                ..hunt
+            },
             interval: (!args.once).then_some(args.interval),
             top: args.top as usize,
             duration: args.duration,
@@ -82,6 +87,12 @@ mod tests {
         let config = settings.hunt.config(4_096);
         assert_eq!((config.filters, config.stack_bytes, config.late_ns), (filter::LEAKS, 16 << 10, 1_000_000_000));
         assert!(config.stacks_per_window > 0);
+    }
+
+    #[test]
+    fn all_sockets_but_no_late_close() {
+        let settings = settings("--older-than 0s").expect("valid");
+        assert_eq!((settings.hunt.older_than, settings.hunt.late_close), (Duration::ZERO, None));
     }
 
     #[test]

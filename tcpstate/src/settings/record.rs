@@ -42,7 +42,7 @@ impl CensusSettings {
         let FilterArgs { pid, children, comm, cgroup, netns, ends } = &args.filter;
         Ok(Some(Self {
             every: args.states_interval,
-            filter: socket_filter(pid, comm, ends)?,
+            filter: socket_filter(pid, comm, ends, Some(host).filter(|_| netns.is_none()))?,
             children: *children,
             cgroup: cgroup.clone(),
             netns: netns.as_deref().map(|given| OnlyNetns::new(given, host)).transpose()?,

@@ -108,7 +108,7 @@ impl ReportSettings {
             by: args.by.map(By::from),
             filter: SocketFilter {
                 states: args.state.iter().copied().map(State::Known).collect(),
-                ..socket_filter(pid, comm, ends)?
+                ..socket_filter(pid, comm, ends, None)?
             },
         };
         let filter = RecordedFilter {

@@ -11,6 +11,7 @@ use super::{
     color::wants_color,
     error::{MIN_INTERVAL, SettingsError},
     filter::{FilterError, comm, family_of_blocks},
+    link::numbered,
 };
 use crate::{
     cli::{EndArgs, OutputFormat, SocketFilterArgs, StatesArgs},
@@ -70,20 +71,26 @@ fn filter(args: &SocketFilterArgs, host: &Host) -> Result<SocketFilter, Settings
     Ok(SocketFilter {
         cgroups: args.cgroup.as_deref().map(|path| host.cgroups_below(path)).transpose()?,
         states: args.state.iter().copied().map(State::Known).collect(),
-        ..socket_filter(&args.pid, &args.comm, &args.ends)?
+        ..socket_filter(&args.pid, &args.comm, &args.ends, Some(host).filter(|_| args.netns.is_none()))?
     })
 }
 
-/// The filters that need no host to be understood.
-pub(super) fn socket_filter(pids: &[u32], comms: &[OsString], ends: &EndArgs) -> Result<SocketFilter, FilterError> {
+/// The filters that need no host to be understood, but for names of interfaces.
+pub(super) fn socket_filter(
+    pids: &[u32],
+    comms: &[OsString],
+    ends: &EndArgs,
+    here: Option<&Host>,
+) -> Result<SocketFilter, FilterError> {
+    let (local_net, remote_net) = (numbered(ends.laddr.as_ref(), here)?, numbered(ends.raddr.as_ref(), here)?);
     Ok(SocketFilter {
         pids: pids.to_vec(),
         comms: comms.iter().map(|name| comm(name).map(Comm)).collect::<Result<_, _>>()?,
         local_ports: ends.lport.clone(),
         remote_ports: ends.rport.clone(),
-        local_net: ends.laddr,
-        remote_net: ends.raddr,
-        family: family_of_blocks(ends.family(), [ends.laddr, ends.raddr])?,
+        local_net,
+        remote_net,
+        family: family_of_blocks(ends.family(), [local_net, remote_net])?,
         ..SocketFilter::default()
     })
 }

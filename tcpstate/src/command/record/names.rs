@@ -15,6 +15,8 @@ use crate::host::{Host, processes::parent};
 const MAX_CGROUPS: usize = 50_000;
 /// Processes that are remembered; when there are more, all are asked again.
 const MAX_PROCESSES: usize = 65_536;
+/// Cgroups, and network namespaces, that are remembered; when there are more, all are told of again.
+const MOST_REMEMBERED: usize = 1 << 16;
 /// Generations that are asked of a process.
 const GENERATIONS: usize = 64;
 
@@ -58,9 +60,9 @@ impl NameKeeper {
     /// Notes what a transition names. A process is asked at once: it may not live long.
     pub(super) fn note(&mut self, transition: &Transition) {
         if let Some(cgroup) = transition.cgroup {
-            self.wanted_cgroup |= self.cgroups.insert(cgroup.get());
+            self.cgroup(cgroup.get());
         }
-        self.wanted_netns |= self.netns.insert(transition.netns);
+        self.network(transition.netns);
         if let Some(owner) = &transition.owner {
             self.process(owner.pid);
         }
@@ -69,14 +71,29 @@ impl NameKeeper {
     /// Notes what a census of all sockets names.
     pub(super) fn note_all(&mut self, named: &CensusNames) {
         for &cgroup in &named.cgroups {
-            self.wanted_cgroup |= self.cgroups.insert(cgroup);
+            self.cgroup(cgroup);
         }
         for &netns in &named.netns {
-            self.wanted_netns |= self.netns.insert(netns);
+            self.network(netns);
         }
         for &pid in &named.processes {
             self.process(pid);
         }
+    }
+
+    fn cgroup(&mut self, id: u64) {
+        if self.cgroups.len() >= MOST_REMEMBERED {
+            self.cgroups.clear();
+            self.told_cgroups.clear();
+        }
+        self.wanted_cgroup |= self.cgroups.insert(id);
+    }
+
+    fn network(&mut self, inode: u32) {
+        if self.netns.len() >= MOST_REMEMBERED {
+            self.netns.clear();
+        }
+        self.wanted_netns |= self.netns.insert(inode);
     }
 
     fn process(&mut self, pid: u32) {

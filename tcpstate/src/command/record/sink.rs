@@ -28,7 +28,7 @@ pub(super) struct Sink {
     most: usize,
     room: Arc<Semaphore>,
     progress: Arc<Progress>,
-    done: oneshot::Receiver<io::Result<Written>>,
+    done: Option<oneshot::Receiver<io::Result<Written>>>,
     /// Events that wait for [`Sink::flush`].
     events: Vec<Event>,
     /// Files that were begun after the first, as far as they were asked for.
@@ -87,7 +87,16 @@ impl Sink {
             .name("tcpstate-file".into())
             .spawn(work)
             .context("failed to start the thread that writes the recording")?;
-        Ok(Self { jobs, most, room, progress, done, events: Vec::new(), rotated: 0, waited: Duration::ZERO })
+        Ok(Self {
+            jobs,
+            most,
+            room,
+            progress,
+            done: Some(done),
+            events: Vec::new(),
+            rotated: 0,
+            waited: Duration::ZERO,
+        })
     }
 
     /// Keeps an event until [`Sink::flush`]; returns whether a frame is full.
@@ -146,7 +155,7 @@ impl Sink {
     pub(super) async fn finish(self) -> Result<Written> {
         let Self { jobs, done, .. } = self;
         drop(jobs);
-        done.await.context("the thread that writes the recording ended")?.context(FAILED)
+        outcome(done).await
     }
 
     async fn send(&mut self, bytes: usize, what: What) -> Result<()> {
@@ -165,14 +174,18 @@ impl Sink {
         {
             return Ok(());
         }
-        match (&mut self.done).await.context("the thread that writes the recording ended")? {
-            Ok(_) => bail!("the thread that writes the recording ended"),
-            Err(error) => Err(error).context(FAILED),
-        }
+        outcome(self.done.take()).await?;
+        bail!(ENDED)
     }
 }
 
 const FAILED: &str = "failed to write the recording";
+const ENDED: &str = "the thread that writes the recording ended";
+
+/// How it went, which is told once.
+async fn outcome(done: Option<oneshot::Receiver<io::Result<Written>>>) -> Result<Written> {
+    done.context(ENDED)?.await.context(ENDED)?.context(FAILED)
+}
 
 fn write(mut writer: Writer, mut jobs: mpsc::UnboundedReceiver<Job>, progress: &Progress) -> io::Result<Written> {
     while let Some(Job { what, _room }) = jobs.blocking_recv() {

@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeSet, HashMap},
     fs,
+    hash::{BuildHasher as _, RandomState},
     sync::Arc,
     time::Duration,
 };
@@ -11,7 +12,7 @@ use anyhow::Result;
 use tcpstate_core::{
     aggregate::stack_book::StackBook,
     decode,
-    model::{Totals, leak::PlaceId, stack::Stack},
+    model::{Totals, Unseen, leak::PlaceId, stack::Stack},
 };
 use tcpstate_recording::{Content, Counts, RecordingEnd, Start, Writer};
 
@@ -22,22 +23,30 @@ use super::{
 };
 use crate::{
     host::Host,
-    hunt::{BATCH, Fetch, Hunt},
+    hunt::{self, BATCH, Fetch, Hunt},
     session::Clock,
     settings::record::RecordSettings,
 };
 
+/// Places that are remembered to be in the file, besides those that are in every checkpoint; 24 bytes each.
+const MOST_WRITTEN: usize = 1 << 15;
 /// Bytes that a stack with names takes, about.
 const STACK_BYTES: usize = 4 << 10;
+
+/// Frames of stacks in a frame of the recording, about: a tenth of what a reader has room for.
+const STACK_FRAMES: usize = 20_000;
 
 /// The recording as it grows.
 pub(super) struct Tape {
     sink: Sink,
     names: NameKeeper,
     start: Start,
-    /// Stacks that are in the current file.
-    written: HashMap<PlaceId, Arc<Stack>>,
+    /// Stacks that are in the current file, as hashes.
+    written: HashMap<PlaceId, u64, RandomState>,
     pub(super) totals: Totals,
+    pub(super) unseen: Unseen,
+    /// What the current file says of it.
+    unseen_written: Unseen,
 }
 
 /// The first frame, but for the number of the file.
@@ -67,8 +76,10 @@ impl Tape {
             sink: Sink::start(writer)?,
             names: NameKeeper::new(host),
             start,
-            written: HashMap::new(),
+            written: HashMap::default(),
             totals: Totals::default(),
+            unseen: Unseen::default(),
+            unseen_written: Unseen::default(),
         })
     }
 
@@ -96,21 +107,35 @@ impl Tape {
 
     /// Writes the stacks of these places that the file does not have, or has otherwise.
     pub(super) async fn stacks(&mut self, places: &BTreeSet<PlaceId>, book: &StackBook) -> Result<()> {
-        let mut news = Vec::new();
+        if self.written.len() > MOST_WRITTEN {
+            // Should one of the others come again, so does its stack.
+            self.written.retain(|place, _| places.contains(place));
+        }
+        let (mut news, mut frames) = (Vec::new(), 0);
         for place in places {
             let Some(stack) = book.get(*place) else { continue };
-            if self.written.get(place).is_none_or(|written| written != stack) {
+            let hash = self.written.hasher().hash_one(stack);
+            if self.written.insert(*place, hash) != Some(hash) {
+                frames += stack.frames.len();
                 news.push((*place, Arc::clone(stack)));
-                self.written.insert(*place, Arc::clone(stack));
+            }
+            if frames >= STACK_FRAMES {
+                frames = 0;
+                self.write_stacks(std::mem::take(&mut news)).await?;
             }
         }
+        self.write_stacks(news).await
+    }
+
+    async fn write_stacks(&mut self, news: Vec<(PlaceId, Arc<Stack>)>) -> Result<()> {
         // A frame has a function, a file and a module; this is about what these take.
         let bytes = news.len() * STACK_BYTES;
         if news.is_empty() { Ok(()) } else { self.write(bytes, Content::Stacks(news)).await }
     }
 
     pub(super) async fn count(&mut self, clock: &Clock) -> Result<()> {
-        self.write(0, Content::Counts(Counts { at: clock.now(), totals: self.totals })).await
+        self.flush().await?;
+        self.write_counts(clock).await
     }
 
     pub(super) async fn begin_file(&mut self, clock: &Clock) -> Result<()> {
@@ -119,6 +144,15 @@ impl Tape {
         self.names.forget();
         self.sink.write(0, Content::Start(Box::new(self.start.clone()))).await?;
         // Counts go on from file to file: this is where they stood.
+        self.unseen_written = Unseen::default();
+        self.write_counts(clock).await
+    }
+
+    async fn write_counts(&mut self, clock: &Clock) -> Result<()> {
+        if self.unseen != self.unseen_written {
+            self.unseen_written = self.unseen;
+            self.sink.write(0, Content::Unseen(self.unseen)).await?;
+        }
         let counts = Counts { at: clock.now(), totals: self.totals };
         self.sink.write(0, Content::Counts(counts)).await
     }
@@ -156,7 +190,7 @@ impl Fetch for Tape {
         hunt.fetch_stacks();
         loop {
             let Self { names, sink, totals, .. } = self;
-            let Hunt { tracer, leaks, .. } = hunt;
+            let Hunt { tracer, leaks, stacks, .. } = hunt;
             let mut result = Ok(());
             let mut block_full = false;
             let drained = tracer.drain(BATCH, |record| match decode::leak::any(record) {
@@ -166,7 +200,7 @@ impl Fetch for Tape {
                         names.note(transition);
                     }
                     if let Some(event) = event.leak() {
-                        leaks.push(&event);
+                        hunt::push(leaks, stacks, &event);
                     }
                     block_full |= sink.event(event);
                 }
@@ -188,6 +222,7 @@ impl Fetch for Tape {
         self.totals.filtered = counters.filtered;
         self.totals.map_full = counters.map_full;
         self.totals.unknown_state = counters.unknown_state;
+        self.unseen = Unseen { transitions: counters.unseen, sockets: counters.unseen_sockets };
         Ok(())
     }
 }

@@ -3,6 +3,7 @@
 use std::{
     fs::File,
     io::BufReader,
+    os::unix::ffi::OsStrExt as _,
     path::{Path, PathBuf},
     sync::{
         Arc,
@@ -14,7 +15,10 @@ use std::{
 
 use anyhow::{Context as _, Result};
 use indicatif::{ProgressBar, ProgressStyle};
+use tcpstate_core::model::MonotonicNs;
 use tcpstate_recording::{Content, FrameKind, ReadError, Reader};
+
+use crate::report::escape::Escaped;
 
 /// Frames that are decoded ahead.
 const AHEAD: usize = 4;
@@ -85,6 +89,26 @@ impl Contents {
     }
 }
 
+/// The last moment of which a recording tells, to about a second. `None` of what can be read only once, such as a pipe.
+pub(super) fn end(path: &Path) -> Option<MonotonicNs> {
+    let file = File::open(path).ok().filter(|file| file.metadata().is_ok_and(|metadata| metadata.is_file()))?;
+    let reader = Reader::new(BufReader::with_capacity(1 << 20, file)).ok()?;
+    // Counts come every second; nothing else need be decoded.
+    let undated = FrameKind::ALL.into_iter().filter(|kind| !matches!(kind, FrameKind::Counts | FrameKind::End));
+    let mut reader = reader.without(&undated.collect::<Vec<_>>());
+    let mut end = None;
+    // Up to where it is cut off or damaged, as it will be shown.
+    while let Ok(Some(content)) = reader.frame() {
+        end = match content {
+            Content::Counts(counts) => Some(counts.at),
+            Content::End(ended) => Some(ended.at),
+            _ => end,
+        }
+        .max(end);
+    }
+    end
+}
+
 fn bar(length: u64) -> ProgressBar {
     let bar = ProgressBar::new(length);
     let style = ProgressStyle::with_template("{wide_bar} {bytes} of {total_bytes}, {eta} left");
@@ -94,5 +118,5 @@ fn bar(length: u64) -> ProgressBar {
 
 /// The name of a file as messages show it.
 pub(super) fn named(path: &Path) -> String {
-    format!("`{}`", path.display())
+    format!("`{}`", Escaped(path.as_os_str().as_bytes()))
 }

@@ -1,14 +1,23 @@
 //! A recording on its way from its file to what shows it: how far it is read, and what is wanted of it.
 
 use anyhow::{Result, bail};
-use jiff::tz::{Offset, TimeZone};
+use jiff::{
+    Timestamp,
+    tz::{Offset, TimeZone},
+};
 use tcpstate_core::model::{MonotonicNs, event::Event};
 use tcpstate_recording::{Content, FrameError, ReadError, Start};
 
-use super::{contents::Contents, wanted::Wanted};
+use super::{
+    contents::{self, Contents},
+    wanted::Wanted,
+};
 use crate::{
-    cli::Moment,
-    report::clock::{TimeFormat, TimeStyle, WallClock},
+    cli::RecordedTime,
+    report::{
+        clock::{TimeFormat, TimeStyle, WallClock},
+        escape::Escaped,
+    },
     settings::{SettingsError, report::ReportSettings},
 };
 
@@ -53,13 +62,16 @@ fn zone(start: &Start) -> TimeZone {
 }
 
 fn range(settings: &ReportSettings, start: &Start, zone: &TimeZone) -> Result<TimeRange, SettingsError> {
-    let began = clock(start).at(start.at);
-    let monotonic = |moment: Moment| {
-        let ns = moment.resolve(began, zone).as_nanosecond() - i128::from(start.wall_offset_ns);
+    let mut recorded = RecordedTime { began: clock(start).at(start.at), ended: None, zone: zone.clone() };
+    if [settings.from, settings.to].into_iter().flatten().any(|moment| moment.needs_end(&recorded)) {
+        recorded.ended = contents::end(&settings.file).map(|end| clock(start).at(end));
+    }
+    let monotonic = |moment: Timestamp| {
+        let ns = moment.as_nanosecond() - i128::from(start.wall_offset_ns);
         MonotonicNs(u64::try_from(ns).unwrap_or(if ns < 0 { 0 } else { u64::MAX }))
     };
-    let from = settings.from.map_or(MonotonicNs(0), monotonic);
-    let to = settings.to.map_or(MonotonicNs(u64::MAX), monotonic);
+    let from = settings.from.map_or(MonotonicNs(0), |moment| monotonic(moment.begin(&recorded)));
+    let to = settings.to.map_or(MonotonicNs(u64::MAX), |moment| monotonic(moment.end(&recorded)));
     if to < from { Err(SettingsError::Range) } else { Ok(TimeRange { from, to }) }
 }
 
@@ -70,12 +82,12 @@ impl<'a> Replay<'a> {
     ///
     /// When it does not begin as a recording does, or nothing of it is in the range that was asked for.
     pub(super) fn begin(settings: &'a ReportSettings, contents: &mut Contents) -> Result<Self> {
-        let path = settings.file.display();
+        let path = contents::named(&settings.file);
         let start = match contents.next() {
             Ok(Some(Content::Start(start))) => *start,
-            Ok(Some(_)) => bail!("`{path}` does not begin as a recording does: its first frame is missing"),
-            Ok(None) => bail!("`{path}` holds nothing: it was cut off before its first frame"),
-            Err(error) => bail!("`{path}` cannot be read: {error}"),
+            Ok(Some(_)) => bail!("{path} does not begin as a recording does: its first frame is missing"),
+            Ok(None) => bail!("{path} holds nothing: it was cut off before its first frame"),
+            Err(error) => bail!("{path} cannot be read: {error}"),
         };
         let zone = zone(&start);
         let range = range(settings, &start, &zone)?;
@@ -122,9 +134,13 @@ impl Replay<'_> {
                 Content::End(end) => Some(end.at),
                 Content::Start(_)
                 | Content::Sockets(_)
+                | Content::Traffic(_)
+                | Content::Activities(_)
                 | Content::Stacks(_)
                 | Content::Names(_)
-                | Content::CensusPart(_) => None,
+                | Content::Unseen(_)
+                | Content::CensusPart(_)
+                | Content::CensusGaps(_) => None,
             };
             reached.at = reached.at.max(at.unwrap_or_default());
             match &content {
@@ -150,17 +166,20 @@ impl Replay<'_> {
 
     fn say_what_is_missing(&self) {
         let Start { filters, host, tcpstate, probes, file, .. } = &self.start;
-        tracing::info!("recorded by tcpstate {tcpstate} on {host}, kernel {}", probes.hooks.kernel);
+        let text = |text: &String| Escaped(text.as_bytes()).to_string();
+        let (tcpstate, host, kernel) = (text(tcpstate), text(host), text(&probes.hooks.kernel));
+        tracing::info!("recorded by tcpstate {tcpstate} on {host}, kernel {kernel}");
         if !filters.is_empty() {
+            let filters: Vec<_> = filters.iter().map(text).collect();
             tracing::warn!("recorded with {}: what that rejects is not in it", filters.join(" "));
         }
         if *file > 0 {
-            tracing::info!("file {} of a rotated recording: what was before is in another one", file + 1);
+            tracing::info!("file {} of a rotated recording: what was before is in another one", u64::from(*file) + 1);
         }
     }
 
     fn say_where_it_ended(&self, contents: &Contents, reached: &Reached) {
-        let path = contents.path().display();
+        let path = contents::named(contents.path());
         let until = self.time(TimeStyle::Rfc3339);
         let until = until.at(reached.at);
         if let Some(error) = &reached.error {
@@ -168,9 +187,9 @@ impl Replay<'_> {
                 ReadError::Frame { error: FrameError::CutOff, .. } => "is cut off",
                 _ => "is damaged",
             };
-            tracing::warn!("`{path}` {what} {error}; what comes before is shown, until {until}");
+            tracing::warn!("{path} {what} {error}; what comes before is shown, until {until}");
         } else if !reached.ended && !reached.stopped {
-            tracing::warn!("`{path}` was not ended: its recorder was killed, or is still at it; shown until {until}");
+            tracing::warn!("{path} was not ended: its recorder was killed, or is still at it; shown until {until}");
         }
         if contents.skipped() > 0 {
             tracing::warn!("{} frames of a later tcpstate were skipped", contents.skipped());

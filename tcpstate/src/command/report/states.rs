@@ -1,13 +1,13 @@
 //! Censuses in a recording, as `tcpstate states` shows them.
 
-use std::io::Write;
+use std::{collections::BTreeMap, io::Write};
 
 use anyhow::{Result, bail};
 use tcpstate_core::{
     aggregate::states::{By, SocketCounts, SocketFilter, count},
     model::{MonotonicNs, census::Census},
 };
-use tcpstate_recording::{CensusPart, CensusRest, Content, Names};
+use tcpstate_recording::{CensusGaps, CensusPart, CensusRest, Content, Names};
 
 use super::{
     contents::{Contents, named},
@@ -31,8 +31,9 @@ struct StatesViewer<'a, W> {
     range: TimeRange,
     each: bool,
     parts: Vec<CensusPart>,
+    gaps: Option<CensusGaps>,
     /// What was told of cgroups until now.
-    names: Vec<(u64, Vec<u8>)>,
+    names: BTreeMap<u64, Vec<u8>>,
     /// The last census that was within the range.
     last: Option<(MonotonicNs, Census)>,
     shown: Option<SocketCounts>,
@@ -45,6 +46,7 @@ impl<W: Write> Viewer for StatesViewer<'_, W> {
         match content {
             Content::Names(Names { cgroups, .. }) => self.names.extend(cgroups),
             Content::CensusPart(part) => self.parts.push(part),
+            Content::CensusGaps(gaps) => self.gaps = Some(gaps),
             Content::Census(rest) => return self.take_census(*rest, wanted),
             _ => {}
         }
@@ -55,7 +57,7 @@ impl<W: Write> Viewer for StatesViewer<'_, W> {
 impl<W: Write> StatesViewer<'_, W> {
     fn take_census(&mut self, rest: CensusRest, wanted: &Wanted) -> Result<bool> {
         let now = rest.now;
-        let census = rest.with(std::mem::take(&mut self.parts))?;
+        let census = rest.with(std::mem::take(&mut self.parts), self.gaps.take())?;
         if now > self.range.to {
             self.too_late = Some(now);
             return Ok(false);
@@ -76,7 +78,7 @@ impl<W: Write> StatesViewer<'_, W> {
         census.namespaces.retain(|namespace| wanted.wants_netns(namespace.inode));
         census.gaps.namespaces.retain(|(name, _)| wanted.may_want_netns(name));
         if self.view.by == Some(By::Cgroup) {
-            census.cgroups = self.names.iter().cloned().collect();
+            census.cgroups.clone_from(&self.names);
         }
         let mut counts = count(&census, &filter, self.view.by, now);
         if let Some(before) = &self.shown {
@@ -118,7 +120,8 @@ pub(super) fn show(replay: &mut Replay<'_>, contents: &mut Contents, out: &mut i
         range: replay.range,
         each: settings.from.is_some(),
         parts: Vec::new(),
-        names: Vec::new(),
+        gaps: None,
+        names: BTreeMap::new(),
         last: None,
         shown: None,
         too_late: None,

@@ -8,7 +8,7 @@ use std::{
 use anyhow::Result;
 use tcpstate_core::{
     aggregate::dwell::DwellTable,
-    model::{MonotonicNs, Totals},
+    model::{Totals, Transition, Unseen},
 };
 use tcpstate_recording::Content;
 
@@ -20,6 +20,7 @@ use super::{
 use crate::{
     cli::{LeaksFormat, OutputFormat, Show},
     command::render::trace::TraceRenderer,
+    host::stderr::Stderr,
     report::{Summary, summary_text::write_summary},
 };
 
@@ -41,6 +42,8 @@ struct TraceViewer<'a, W> {
     /// What was counted before the range, and until its end.
     before: Option<Totals>,
     until: Totals,
+    unseen_before: Unseen,
+    unseen: Unseen,
 }
 
 impl<W: Write> Viewer for TraceViewer<'_, W> {
@@ -52,6 +55,10 @@ impl<W: Write> Viewer for TraceViewer<'_, W> {
                         self.outside += 1;
                     } else if wanted.transition(transition) {
                         self.shown += 1;
+                        // Recordings of before that was known have the time.
+                        let Transition { in_old, old, owner, .. } = *transition;
+                        let in_old = in_old.unless_meaningless(old, owner.as_ref());
+                        let transition = &Transition { in_old, ..*transition };
                         self.dwell.record(transition);
                         if self.lines {
                             self.renderer.transition(&mut self.buffer, transition)?;
@@ -64,9 +71,11 @@ impl<W: Write> Viewer for TraceViewer<'_, W> {
                     }
                 }
             }
+            Content::Unseen(unseen) => self.unseen = unseen,
             Content::Counts(counts) => {
                 if self.before.is_none() || counts.at < self.range.from {
                     self.before = Some(counts.totals);
+                    self.unseen_before = self.unseen;
                 }
                 self.until = counts.totals;
                 // Blocks overlap in time a little: what one CPU saw may come after what another saw later.
@@ -98,12 +107,14 @@ pub(super) fn show(replay: &mut Replay<'_>, contents: &mut Contents, out: &mut i
         renderer: TraceRenderer::new(format, replay.time(settings.time), settings.color),
         lines: settings.show == Show::Trace,
         range: replay.range,
-        dwell: DwellTable::default(),
+        dwell: DwellTable::of_states(settings.filter.config.states),
         shown: 0,
         rejected: 0,
         outside: 0,
         before: None,
         until: Totals::default(),
+        unseen_before: Unseen::default(),
+        unseen: Unseen::default(),
     };
     if trace.lines {
         trace.renderer.start(&mut trace.buffer, replay.start.at, &replay.start.probes)?;
@@ -121,18 +132,22 @@ pub(super) fn show(replay: &mut Replay<'_>, contents: &mut Contents, out: &mut i
     };
     let (from, to) = (replay.range.from.max(replay.start.at), replay.range.to.min(reached.at));
     let elapsed = Duration::from_nanos(to.0.saturating_sub(from.0));
-    let summary = Summary { elapsed, totals, dwell: trace.dwell.rows().collect() };
+    let unseen = Unseen {
+        transitions: trace.unseen.transitions.saturating_sub(trace.unseen_before.transitions),
+        sockets: trace.unseen.sockets.saturating_sub(trace.unseen_before.sockets),
+    };
+    let dwell = trace.dwell.rows(to);
+    let summary = Summary { elapsed, totals, unseen, dwell, open_not_kept: trace.dwell.not_kept() };
     let mut text = Vec::new();
     write_summary(&mut text, &summary)?;
     if trace.outside > 0 {
         writeln!(text, "{} transitions outside of the range", trace.outside)?;
     }
     if trace.lines || format == OutputFormat::Json {
-        trace.renderer.summary(&mut trace.buffer, MonotonicNs(to.0), &summary)?;
+        trace.renderer.summary(&mut trace.buffer, to, &summary)?;
         trace.write()?;
         trace.out.flush()?;
-        // Whoever closed standard error does not want to read it.
-        let _ = io::stderr().write_all(&text);
+        Stderr.write_all(&text)?;
     } else {
         trace.out.write_all(&text)?;
     }

@@ -14,14 +14,17 @@ use tcpstate_common::{
 };
 use tcpstate_core::model::{
     Comm, Endpoint, Family, Owner, State, Transition,
-    leak::{FoundListener, FoundSocket, SocketFacts},
+    leak::{FoundHolder, FoundListener, FoundSocket, Snapshot, SocketFacts},
 };
 use tcpstate_recording::Names;
 
-use crate::settings::report::RecordedFilter;
+use crate::{report::escape::Escaped, settings::report::RecordedFilter};
 
 /// Most generations that descent is followed through: a wrong chain of recorded parents has to end.
 const GENERATIONS: usize = 64;
+
+/// Names that are remembered for a message.
+const MOST_KNOWN: usize = 1000;
 
 /// Which sockets and transitions are wanted.
 #[derive(Clone, Debug)]
@@ -33,23 +36,59 @@ pub(super) struct Wanted {
     netns: Option<NamedNumbers<u32>>,
 }
 
+/// What is wanted of one snapshot.
+pub(super) struct WantedOfSnapshot<'a> {
+    wanted: &'a Wanted,
+    /// Processes that are wanted.
+    holders: HashSet<u32>,
+    /// Where wanted listeners listen: network namespace, port, and the address where it is one only.
+    listening: HashSet<(u32, u16, Option<IpAddr>)>,
+}
+
+impl WantedOfSnapshot<'_> {
+    /// Whether a socket that the snapshot found is wanted: also one that a wanted process holds, or may accept from one of the
+    /// snapshot's listeners.
+    pub(super) fn wants(&self, found: &FoundSocket) -> bool {
+        let wanted = self.wanted;
+        let holds = |pid: u32| {
+            // Of a process without a name its number tells.
+            let unnamed =
+                || !wanted.filtering(filter::COMM) && (!wanted.filtering(filter::PID) || wanted.followed(pid));
+            self.holders.contains(&pid) || unnamed()
+        };
+        let held = || found.holders.iter().any(|holder| holds(holder.pid));
+        let SocketFacts { netns, local, .. } = found.facts;
+        let takes = |addr| self.listening.contains(&(netns, local.port, addr));
+        let waits = || found.unaccepted && (takes(None) || takes(Some(local.addr.to_canonical())));
+        (wanted.owner(found.owner.as_ref()) || held() || waits()) && wanted.socket(&found.facts)
+    }
+}
+
 /// Numbers that go by a name which the recording explains.
 #[derive(Clone, Debug)]
 struct NamedNumbers<T> {
     name: Vec<u8>,
     numbers: HashSet<T>,
-    /// Names that the recording knows, for those who ask for another one.
-    known: Vec<Vec<u8>>,
+    /// Names that the recording knows, for those who ask for another one; the first of them.
+    known: BTreeSet<Vec<u8>>,
+}
+
+impl<T> NamedNumbers<T> {
+    fn know(&mut self, name: &[u8]) {
+        if self.known.len() < MOST_KNOWN {
+            self.known.insert(name.to_vec());
+        }
+    }
 }
 
 impl Wanted {
     /// What the filters say, before the recording has explained any name.
     pub(super) fn new(filter: &RecordedFilter) -> Self {
         let RecordedFilter { config, pids, cgroup, netns } = filter;
-        let named = |name: &[u8]| NamedNumbers { name: name.to_vec(), numbers: HashSet::new(), known: Vec::new() };
+        let named = |name: &[u8]| NamedNumbers { name: name.to_vec(), numbers: HashSet::new(), known: BTreeSet::new() };
         let netns = netns.as_ref().map(|name| {
             let named: NamedNumbers<u32> =
-                NamedNumbers { name: name.as_bytes().to_vec(), numbers: HashSet::new(), known: Vec::new() };
+                NamedNumbers { name: name.as_bytes().to_vec(), numbers: HashSet::new(), known: BTreeSet::new() };
             let inode = name.to_str().and_then(|name| name.parse().ok());
             NamedNumbers { numbers: inode.into_iter().collect(), ..named }
         });
@@ -67,7 +106,7 @@ impl Wanted {
         self.parents.extend(names.parents.iter().copied());
         if let Some(cgroup) = &mut self.cgroup {
             for (id, path) in &names.cgroups {
-                cgroup.known.push(path.clone());
+                cgroup.know(path);
                 if is_below(path, &cgroup.name) {
                     cgroup.numbers.insert(*id);
                 }
@@ -75,7 +114,7 @@ impl Wanted {
         }
         if let Some(netns) = &mut self.netns {
             for (inode, name) in &names.netns {
-                netns.known.push(name.clone());
+                netns.know(name);
                 if *name == netns.name {
                     netns.numbers.insert(*inode);
                 }
@@ -85,18 +124,16 @@ impl Wanted {
 
     /// What the recording does not know of what was asked for, in words.
     pub(super) fn unresolved(&self) -> Option<String> {
-        let missing = |what: &str, name: &[u8], known: &[Vec<u8>]| {
-            let mut known: Vec<_> = known.iter().map(|name| name.escape_ascii().to_string()).collect();
-            known.sort_unstable();
-            known.dedup();
-            let more = known.len().saturating_sub(10);
-            known.truncate(10);
-            let known = match (known.is_empty(), more) {
-                (true, _) => "it names none".to_owned(),
-                (false, 0) => format!("it names {}", known.join(", ")),
-                (false, more) => format!("it names {} and {more} more", known.join(", ")),
+        let missing = |what: &str, name: &[u8], known: &BTreeSet<Vec<u8>>| {
+            let shown: Vec<_> = known.iter().take(10).map(|name| Escaped(name).to_string()).collect();
+            let shown = shown.join(", ");
+            let known = match known.len() {
+                0 => "it names none".to_owned(),
+                1..=10 => format!("it names {shown}"),
+                MOST_KNOWN.. => format!("it names {shown} and many more"),
+                more => format!("it names {shown} and {} more", more - 10),
             };
-            format!("the recording has no {what} `{}`: {known}", name.escape_ascii())
+            format!("the recording has no {what} `{}`: {known}", Escaped(name))
         };
         let cgroup = self.cgroup.as_ref().filter(|named| named.numbers.is_empty());
         let netns = self.netns.as_ref().filter(|named| named.numbers.is_empty());
@@ -112,15 +149,24 @@ impl Wanted {
             && self.socket(&SocketFacts::from(transition))
     }
 
-    /// Whether a socket that a snapshot found is wanted: also one that a wanted process holds.
-    pub(super) fn found(&self, found: &FoundSocket) -> bool {
-        let held = || self.filtering(filter::PID) && found.holders.iter().any(|holder| self.followed(holder.pid));
-        (self.owner(found.owner.as_ref()) || held()) && self.socket(&found.facts)
+    /// What is wanted of a snapshot, whose listeners are wanted ones.
+    pub(super) fn of_snapshot(&self, snapshot: &Snapshot) -> WantedOfSnapshot<'_> {
+        let is_wanted = |process: &&FoundHolder| {
+            (!self.filtering(filter::PID) || self.followed(process.pid))
+                && (!self.filtering(filter::COMM) || self.named(&process.comm))
+        };
+        let holders = snapshot.processes.iter().filter(is_wanted).map(|process| process.pid).collect();
+        let listening = snapshot.listeners.iter().map(|listener| {
+            let FoundListener { facts: SocketFacts { netns, local, .. }, .. } = listener;
+            (*netns, local.port, (!local.addr.is_unspecified()).then(|| local.addr.to_canonical()))
+        });
+        WantedOfSnapshot { wanted: self, holders, listening: listening.collect() }
     }
 
     /// Whether a listener that a snapshot found is wanted.
     pub(super) fn listener(&self, found: &FoundListener) -> bool {
-        self.owner(found.owner.as_ref()) && self.socket(&found.facts)
+        let held = || self.filtering(filter::PID) && found.holders.iter().any(|&pid| self.followed(pid));
+        (self.owner(found.owner.as_ref()) || held()) && self.socket(&found.facts)
     }
 
     /// Whether sockets of this owner are wanted.
@@ -265,7 +311,7 @@ mod tests {
         #[test]
         fn blocks_hold_what_they_hold(v4 in any::<(u32, u32)>(), v6 in any::<(u128, u128)>(), prefix in 0..=128_u8) {
             let matches = |block: IpNet, addr: IpAddr| {
-                let filter = Filter::elsewhere(&FilterArgs { ends: EndArgs { laddr: Some(block), ..EndArgs::default() }, ..FilterArgs::default() });
+                let filter = Filter::elsewhere(&FilterArgs { ends: EndArgs { laddr: Some(block.into()), ..EndArgs::default() }, ..FilterArgs::default() });
                 let config = filter.expect("valid").to_config(0);
                 in_block(Endpoint { addr, port: 1 }, &config.local_net)
             };

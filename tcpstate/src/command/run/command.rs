@@ -21,6 +21,7 @@ use rustix::{
 use tokio::sync::oneshot;
 
 use super::signals::Signals;
+use crate::confinement;
 
 /// A process that will become the command once it is told to. Dropped before that, it ends without having run anything.
 pub(super) struct Waiting {
@@ -104,6 +105,10 @@ impl Waiting {
         let work = move || match command.spawn() {
             Ok(mut child) => {
                 drop(command);
+                // It only waits from here on.
+                if let Err(error) = confinement::give_up_all() {
+                    tracing::debug!("{error:#}");
+                }
                 let _ = start.send(Ok(()));
                 let _ = end.send(child.wait());
             }

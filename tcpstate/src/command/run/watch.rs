@@ -1,6 +1,9 @@
 //! The tracer while a command runs, and the judgement afterwards.
 
-use std::time::{Duration, Instant};
+use std::{
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
+};
 
 use anyhow::Result;
 use tcpstate_core::{
@@ -17,7 +20,7 @@ use crate::{
     host::Host,
     hunt::{self, Hunt, TICK},
     report::{
-        leaks::{LeakReport, Surroundings},
+        leaks::{LeakReport, Outlook, Surroundings},
         run::{Allowance, CommandEnd, RunReport},
     },
     settings::run::RunSettings,
@@ -53,7 +56,9 @@ fn unseen(hooks: &Hooks) -> Vec<&'static str> {
 impl Watch {
     /// Everything is attached when it returns.
     pub(super) fn start(settings: &RunSettings, host: &Host, pid: u32, debug: bool) -> Result<Self> {
-        let (mut hunt, _) = hunt::start(host, &settings.hunt(pid), debug)?;
+        let reports: Vec<&Path> =
+            [&settings.junit, &settings.report].into_iter().flatten().map(PathBuf::as_path).collect();
+        let (mut hunt, _) = hunt::attach(host, &settings.hunt(pid), debug)?.begin(&reports)?;
         hunt.leaks = hunt.leaks.keeping(settings.max_dwell);
         hunt.reconcile()?;
         let mut tick = interval(TICK);
@@ -88,8 +93,8 @@ impl Watch {
         hunt.fetch()?;
 
         settle(hunt);
+        hunt.name_now(&hunt.leaks.places());
         let Hunt { tracer, leaks, stacks, clock, losses, .. } = hunt;
-        stacks.name(&leaks.places());
         let book = stacks.book();
         // Places whose stack is missing look the same: there may be as many as there were processes.
         let fold = |place| if book.get(place).is_some() { book.fold(place) } else { NO_STACK };
@@ -113,7 +118,13 @@ impl Watch {
         survey.processes.clear();
         survey.groups.extend(outcome.findings.iter().map(|finding| finding.group.clone()));
         let unseen = unseen(&tracer.probes().hooks);
-        let surroundings = Surroundings { losses: *losses, unseen, top: usize::MAX, ..Surroundings::default() };
+        let surroundings = Surroundings {
+            losses: *losses,
+            unseen,
+            top: usize::MAX,
+            outlook: Outlook::Ended,
+            ..Surroundings::default()
+        };
         let leaks = LeakReport::new(survey, book, surroundings);
         Ok(RunReport {
             command: self.settings.command.clone(),
@@ -148,8 +159,8 @@ impl Watch {
 
 /// Finds out which sockets were closed as their process cleaned up at its exit.
 fn settle(hunt: &mut Hunt) {
+    hunt.name_now(&hunt.leaks.unsettled());
     let Hunt { leaks, stacks, .. } = hunt;
-    stacks.name(&leaks.unsettled());
     let book = stacks.book();
     leaks.settle(|place| book.get(place).is_some_and(|stack| is_at_exit(stack)));
 }

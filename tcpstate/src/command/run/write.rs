@@ -1,16 +1,16 @@
-//! Where reports of a run go: standard error, and files that are made before the command runs, so that what cannot be written
-//! is known before, and removed where there is nothing to report.
+//! Where reports of a run go: standard error, and files that are begun before the command runs, so that what cannot be written
+//! is known before. They take their names when they are complete: where there is nothing to report, what was there stays.
 
-use std::{
-    fs::{self, File},
-    io::{self, Write as _},
-    path::PathBuf,
-};
+use std::{io, path::PathBuf};
 
 use anyhow::{Context as _, Result};
+use tcpstate_outfile::{OutfileError, OutputFile};
 
 use crate::{
-    host::terminal::{columns, shows_colors},
+    host::{
+        stderr::write_last,
+        terminal::{columns, shows_colors},
+    },
     report::{run::RunReport, run_json, run_junit, run_text::RunText},
     settings::run::RunSettings,
 };
@@ -21,11 +21,9 @@ pub(super) struct ReportFiles {
     json: Option<ReportFile>,
 }
 
-/// A file that is removed again unless a report is written to it: whoever collects reports would stumble over an empty one.
 struct ReportFile {
-    file: File,
+    output: OutputFile,
     path: PathBuf,
-    written: bool,
 }
 
 impl ReportFiles {
@@ -34,36 +32,34 @@ impl ReportFiles {
         Ok(Self { junit: create(&settings.junit)?, json: create(&settings.report)? })
     }
 
-    pub(super) fn write(&mut self, report: &RunReport, code: u8) -> Result<()> {
-        if let Some(file) = &mut self.junit {
-            file.write(|| Ok(run_junit::render(report)?.into_bytes()))?;
+    /// Writes what can be written.
+    ///
+    /// # Errors
+    ///
+    /// The first, where something cannot.
+    pub(super) fn write(self, report: &RunReport, code: u8) -> Result<()> {
+        let write_junit = |file: ReportFile| file.write(|| Ok(run_junit::render(report)?.into_bytes()));
+        let junit = self.junit.map_or(Ok(()), write_junit);
+        if junit.is_err() && code == 0 {
+            // The exit code will be another than the one that would stand in this.
+            return junit;
         }
-        if let Some(file) = &mut self.json {
-            file.write(|| Ok(run_json::render(report, code)?))?;
-        }
-        Ok(())
+        let write_json = |file: ReportFile| file.write(|| Ok(run_json::render(report, code)?));
+        junit.and(self.json.map_or(Ok(()), write_json))
     }
 }
 
 impl ReportFile {
     fn create(path: PathBuf) -> Result<Self> {
-        let file = File::create(&path).with_context(|| format!("failed to create the report `{}`", path.display()))?;
-        Ok(Self { file, path, written: false })
+        let output = OutputFile::begin(&path)
+            .map_err(OutfileError::without_path)
+            .with_context(|| format!("failed to create the report `{}`", path.display()))?;
+        Ok(Self { output, path })
     }
 
-    fn write(&mut self, render: impl FnOnce() -> Result<Vec<u8>>) -> Result<()> {
-        let written = render().and_then(|text| Ok(self.file.write_all(&text)?));
-        self.written = written.is_ok();
+    fn write(self, render: impl FnOnce() -> Result<Vec<u8>>) -> Result<()> {
+        let written = render().and_then(|text| Ok(self.output.write(&text)?));
         written.with_context(|| format!("failed to write the report `{}`", self.path.display()))
-    }
-}
-
-impl Drop for ReportFile {
-    fn drop(&mut self) {
-        // A device, a pipe or a link is not ours to remove.
-        if !self.written && fs::symlink_metadata(&self.path).is_ok_and(|file| file.is_file()) {
-            let _ = fs::remove_file(&self.path);
-        }
     }
 }
 
@@ -77,6 +73,6 @@ pub(super) fn text(settings: &RunSettings, report: &RunReport, code: u8) {
     };
     let mut out = Vec::new();
     if text.report(&mut out, report, code).is_ok() {
-        let _ = stderr.lock().write_all(&out);
+        write_last(&out);
     }
 }

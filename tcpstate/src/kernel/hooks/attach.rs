@@ -17,7 +17,9 @@ pub(in crate::kernel) enum Search {
 pub(in crate::kernel) fn needs(hooks: &Hooks, role: Role) -> bool {
     match role {
         // The end of a function is seen of the calls that begin from now on, that of a system call always.
-        Role::WaitingAccepts => hooks.chosen(Role::Accept).is_some_and(|hook| hook != candidates::ACCEPT_SYSCALLS),
+        Role::WaitingAccepts => {
+            hooks.chosen(Role::Accept).is_some_and(|hook| !hook.starts_with(candidates::ACCEPT_SYSCALLS))
+        }
         _ => true,
     }
 }

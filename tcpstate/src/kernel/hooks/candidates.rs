@@ -1,8 +1,6 @@
 //! The ways to fill each role, in order of preference.
 
-use std::io;
-
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, anyhow};
 use aya::{
     maps::ProgramArray,
     programs::{BtfTracePoint, FEntry, FExit, Iter, KProbe, TracePoint},
@@ -11,16 +9,18 @@ use tcpstate_common::{arch::pt_regs, helper, layout::ABSENT};
 use tcpstate_core::model::probes::{Refusal, Role};
 
 use super::{
-    super::{object::program, refusal::Refused},
+    super::{held, object::program, refusal::Refused},
     target::{Candidate, HookTarget},
 };
-use crate::host::mounts::with_tracefs;
+use crate::host::mounts::{format_of, with_tracefs};
 
 type Attached = Result<(), Refused>;
 
 const ACCEPT: &str = "inet_csk_accept";
 const GRAFT: &str = "security_sock_graft";
 pub(super) const ACCEPT_SYSCALLS: &str = "tracepoint/syscalls:sys_exit_accept{,4}";
+/// Begins like the one above.
+const ACCEPT_SYSCALLS_AND_RINGS: &str = "tracepoint/syscalls:sys_exit_accept{,4}, io_uring:io_uring_complete";
 const RECEIVE: &str = "tcp_recvmsg";
 const SPLICE: &str = "tcp_splice_read";
 
@@ -38,7 +38,8 @@ pub(super) fn of(role: Role) -> Vec<Candidate> {
         Role::Accept => vec![
             hook("fexit/inet_csk_accept", accept_fexit),
             hook("kretprobe/inet_csk_accept", accept_kretprobe),
-            hook(ACCEPT_SYSCALLS, accept_syscalls),
+            hook(ACCEPT_SYSCALLS_AND_RINGS, accept_syscalls_and_rings),
+            substitute(ACCEPT_SYSCALLS, accept_syscalls),
         ],
         // System calls come last: while one of them has a hook, every system call of the machine takes the slow way
         // (`SYSCALL_WORK_SYSCALL_TRACEPOINT`, include/linux/entry-common.h).
@@ -60,17 +61,19 @@ pub(super) fn of(role: Role) -> Vec<Candidate> {
         Role::Descriptors => vec![
             hook("iter/task_file, bpf_sock_from_file", |target| {
                 target.helpers.require(helper::SOCKET_FROM_FILE)?;
-                iterators(target, "task_file", "snapshot_files", "leaking_files")
+                descriptors(target)
             }),
             substitute("iter/task_file, file->private_data", |target| {
                 target.helpers.require(helper::READ_KERNEL)?;
-                iterators(target, "task_file", "snapshot_files", "leaking_files")
+                descriptors(target)
             }),
         ],
         Role::Sockets => vec![hook("iter/tcp", |target| iterators(target, "tcp", "snapshot_tcp", "leaking_tcp"))],
         Role::Threads => vec![hook("iter/task", |target| iterator(target, "task", "leaking_threads"))],
         Role::Processes => vec![hook("tp_btf/sched_process_{fork,exit}", |target| {
-            tp_btf(target, "sched_process_fork", "sched_process_fork")?;
+            if target.following {
+                tp_btf(target, "sched_process_fork", "sched_process_fork")?;
+            }
             tp_btf(target, "sched_process_exit", "sched_process_exit")
         })],
         Role::SocketIds => vec![
@@ -177,8 +180,32 @@ fn accept_syscalls(target: &mut HookTarget<'_>) -> Attached {
     syscalls(target, "accept_syscall", &["sys_exit_accept", "sys_exit_accept4"])
 }
 
+/// `io_uring` makes no system call to accept: its tracepoint tells what its requests have returned.
+fn accept_syscalls_and_rings(target: &mut HookTarget<'_>) -> Attached {
+    for (offset, name) in
+        [(target.layout.io_opcode, "io_kiocb.opcode"), (target.layout.io_file_slot, "io_accept.file_slot")]
+    {
+        field(offset, name)?;
+    }
+    let format = with_tracefs(|| format_of("io_uring", "io_uring_complete"))?;
+    let format = format.context("this kernel has no tracepoint `io_uring:io_uring_complete`")?;
+    if !COMPLETION.iter().all(|known| format.contains(known)) {
+        Err(anyhow!("the fields of `io_uring:io_uring_complete` are others than those known here"))?;
+    }
+    tracepoints(target, "accept_ring", "io_uring", &["io_uring_complete"])?;
+    accept_syscalls(target)
+}
+
+/// What the program reads of the record, as its format tells.
+const COMPLETION: [&str; 2] = ["field:void * req;\toffset:16;\tsize:8;", "field:int res;\toffset:32;\tsize:4;"];
+
 /// Attaches a program to tracepoints of system calls.
 fn syscalls(target: &mut HookTarget<'_>, name: &str, tracepoints: &[&str]) -> Attached {
+    self::tracepoints(target, name, "syscalls", tracepoints)
+}
+
+/// Attaches a program to tracepoints of a group.
+fn tracepoints(target: &mut HookTarget<'_>, name: &str, group: &str, tracepoints: &[&str]) -> Attached {
     let program: &mut TracePoint = program(target.ebpf, name)?;
     // Where every hook is tried, one is tried for two roles.
     if program.fd().is_ok() {
@@ -187,24 +214,15 @@ fn syscalls(target: &mut HookTarget<'_>, name: &str, tracepoints: &[&str]) -> At
     program.load()?;
     let attached = with_tracefs(|| -> Result<()> {
         for tracepoint in tracepoints {
-            program.attach("syscalls", tracepoint)?;
+            program.attach(group, tracepoint)?;
         }
         Ok(())
     });
-    let attached = attached.map_err(no_tracefs).and_then(|attached| attached);
+    let attached = attached.and_then(|attached| attached);
     if attached.is_err() {
         program.unload()?;
     }
     Ok(attached?)
-}
-
-/// Says whether it is the kernel or a privilege that is in the way.
-fn no_tracefs(error: io::Error) -> anyhow::Error {
-    let what = match error.kind() {
-        io::ErrorKind::PermissionDenied => "tracefs is not mounted, and it takes CAP_SYS_ADMIN to mount it privately",
-        _ => "tracefs is not mounted and could not be mounted privately",
-    };
-    anyhow::Error::from(error).context(format!("{what}; run `mount -t tracefs tracefs /sys/kernel/tracing`"))
 }
 
 fn iterator(target: &mut HookTarget<'_>, kind: &str, name: &str) -> Attached {
@@ -213,20 +231,14 @@ fn iterator(target: &mut HookTarget<'_>, kind: &str, name: &str) -> Attached {
     Ok(())
 }
 
+fn descriptors(target: &mut HookTarget<'_>) -> Attached {
+    iterator(target, "task_file", "inherited_files")?;
+    iterators(target, "task_file", "snapshot_files", "leaking_files")?;
+    if target.by_process { iterator(target, "task_file", held::PROGRAM) } else { Ok(()) }
+}
+
 /// Loads the iterator of the snapshot, and that of leak hunting where it is wanted.
 fn iterators(target: &mut HookTarget<'_>, kind: &str, snapshot: &str, leaking: &str) -> Attached {
     iterator(target, kind, snapshot)?;
     if target.hunting { iterator(target, kind, leaking) } else { Ok(()) }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_missing_privilege_is_not_the_kernels_fault() {
-        let said = |errno| Refused::from(no_tracefs(io::Error::from_raw_os_error(errno))).0.reason;
-        assert!(said(libc::EPERM).contains("it takes CAP_SYS_ADMIN"), "{}", said(libc::EPERM));
-        assert!(!said(libc::ENODEV).contains("CAP_SYS_ADMIN"), "{}", said(libc::ENODEV));
-    }
 }

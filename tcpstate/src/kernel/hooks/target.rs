@@ -14,6 +14,10 @@ pub(in crate::kernel) struct HookTarget<'a> {
     pub(in crate::kernel) helpers: &'a Helpers,
     /// The programs of leak hunting are wanted, too.
     pub(in crate::kernel) hunting: bool,
+    /// Processes are followed: those that they fork have to be seen.
+    pub(in crate::kernel) following: bool,
+    /// That which looks for sockets that wanted processes hold is wanted, too.
+    pub(in crate::kernel) by_process: bool,
 }
 
 /// A way to fill a role.

@@ -28,7 +28,7 @@ struct BucketBody {
 }
 
 pub(super) fn closed_body<'a>(report: &'a LeakReport, closed: &'a ClosedLate) -> ClosedBody<'a> {
-    let opener = closed.origin.opener.map(|pid| Process { pid, comm: closed.thread });
+    let opener = closed.origin.opener.map(|process| Process::new(process, closed.thread));
     ClosedBody {
         process: closed.process.map(ProcessBody::from),
         sockets: closed.sockets,
@@ -38,7 +38,13 @@ pub(super) fn closed_body<'a>(report: &'a LeakReport, closed: &'a ClosedLate) ->
         p99_ns: closed.p99_ns,
         max_ns: closed.max_ns,
         histogram: closed.histogram.iter().map(|&(up_to_ns, sockets)| BucketBody { up_to_ns, sockets }).collect(),
-        opened: opened(report, closed.origin, opener.or(closed.process), closed.thread),
+        opened: opened(
+            report,
+            closed.origin,
+            opener.or(closed.process),
+            (closed.thread, &closed.threads),
+            closed.inferred,
+        ),
         told: counted(report, &closed.told),
         closed: counted(report, &closed.closed),
     }

@@ -4,7 +4,7 @@ use std::os::unix::ffi::OsStrExt as _;
 
 use serde::Serialize;
 use tcpstate_core::{
-    aggregate::leaks::{Opening, Origin, Process, Side, Tallied},
+    aggregate::leaks::{Opening, Origin, Process, Side, Tallied, Threads},
     model::{
         Comm,
         leak::PlaceId,
@@ -26,8 +26,26 @@ pub(super) struct OpenedBody<'a> {
     netns: u32,
     by: Option<ProcessBody>,
     thread: Option<String>,
+    threads: usize,
+    threads_more: bool,
+    thread_names: Vec<ThreadNameBody>,
     known: &'static str,
+    inferred: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    left_out: Option<LeftOutBody>,
     stack: Option<StackBody<'a>>,
+}
+
+/// Perhaps they were opened by a process that the filters leave out.
+#[derive(Serialize)]
+struct LeftOutBody {
+    listener: Option<ProcessBody>,
+}
+
+#[derive(Serialize)]
+struct ThreadNameBody {
+    comm: String,
+    sockets: u64,
 }
 
 /// What sockets share whose role is not known.
@@ -37,13 +55,22 @@ struct CommonPortBody {
     port: u16,
 }
 
-pub(super) fn opened(report: &LeakReport, origin: Origin, by: Option<Process>, thread: Option<Comm>) -> OpenedBody<'_> {
+pub(super) fn opened<'a>(
+    report: &'a LeakReport,
+    origin: Origin,
+    by: Option<Process>,
+    (thread, threads): (Option<Comm>, &Threads),
+    inferred: u64,
+) -> OpenedBody<'a> {
     let (how, port, common_port) = match origin.side {
         Side::Accepted(port) => ("accept", Some(port), None),
         Side::Connected(port) => ("connect", Some(port), None),
         Side::LocalPort(port) => ("unknown", None, Some(CommonPortBody { side: "local", port })),
         Side::RemotePort(port) => ("unknown", None, Some(CommonPortBody { side: "remote", port })),
     };
+    let is_left_out = origin.opening == Opening::LeftOut;
+    // Whom the story names holds them.
+    let (by, thread) = if is_left_out { (None, None) } else { (by, thread) };
     OpenedBody {
         how,
         port,
@@ -51,14 +78,24 @@ pub(super) fn opened(report: &LeakReport, origin: Origin, by: Option<Process>, t
         netns: origin.netns,
         by: by.map(ProcessBody::from),
         thread: thread.as_ref().map(name),
+        threads: threads.number,
+        threads_more: threads.more,
+        thread_names: threads
+            .names
+            .top
+            .iter()
+            .map(|(comm, sockets)| ThreadNameBody { comm: name(comm), sockets: *sockets })
+            .collect(),
         known: match origin.opening {
             Opening::Seen(_) => "seen",
             Opening::Inferred(_) => "inferred",
             Opening::NotTaken => "not-taken",
             // The schema has no other word for what was not seen.
-            Opening::BeforeTrace | Opening::NotSeen => "before-trace",
+            Opening::BeforeTrace | Opening::LeftOut | Opening::NotSeen | Opening::NotKnown => "before-trace",
             Opening::NotAccepted => "not-accepted",
         },
+        inferred,
+        left_out: is_left_out.then(|| LeftOutBody { listener: report.listens(&origin).map(ProcessBody::from) }),
         stack: stack(report, origin.opening.place()),
     }
 }
@@ -110,6 +147,8 @@ struct FrameBody<'a> {
     offset: u64,
     inlined: bool,
     library: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    language: Option<&'static str>,
 }
 
 impl<'a> From<&'a Frame> for FrameBody<'a> {
@@ -122,6 +161,7 @@ impl<'a> From<&'a Frame> for FrameBody<'a> {
             offset: frame.offset,
             inlined: frame.inlined,
             library: frame.is_library(),
+            language: frame.language(),
         }
     }
 }

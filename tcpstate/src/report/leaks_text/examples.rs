@@ -51,8 +51,8 @@ fn socket(group: &Group, example: &Example) -> Paragraph {
             false => line.item(PLAIN, format_args!("fd {} of pid {}", holder.fd, holder.pid)),
         };
     }
-    match example.holders.len().saturating_sub(HOLDERS) {
+    match example.holders.len().saturating_sub(HOLDERS) as u64 + example.other_holders {
         0 => line,
-        more => line.item(DIM, format_args!("and {}", Count(more as u64, "more descriptor"))),
+        more => line.item(DIM, format_args!("and {}", Count(more, "more descriptor"))),
     }
 }

@@ -2,7 +2,10 @@
 
 use std::{io, os::unix::ffi::OsStrExt};
 
-use tcpstate_core::model::stack::{Frame, Stack};
+use tcpstate_core::model::stack::{
+    Frame, Stack,
+    outline::{self, Called, Part},
+};
 
 use crate::report::{
     escape::Escaped,
@@ -30,31 +33,23 @@ pub(super) fn write<W: io::Write>(
     if stack.frames.is_empty() {
         next(page, &Paragraph::new().word(WARNING, "[no frames]"))?;
     }
-    let mut rest = stack.frames.as_slice();
-    // What the user's code called is named behind it.
-    let inner = take_libraries(&mut rest);
-    let mut called = (!inner.is_empty() && !rest.is_empty()).then(|| libraries(inner));
-    if rest.is_empty() {
-        for frame in inner {
-            next(page, &line(frame))?;
-        }
-    }
-    while let Some((frame, outer)) = rest.split_first() {
-        // Recursion, once.
-        let again = outer.iter().take_while(|next| *next == frame).count();
-        rest = &outer[again..];
-        let mut paragraph = line(frame);
-        if again > 0 {
-            paragraph = paragraph.item(DIM, format_args!("×{}", again + 1));
-        }
-        if let Some(called) = called.take() {
-            paragraph = paragraph.item(DIM, format_args!("→ {called}"));
-        }
-        next(page, &paragraph)?;
-        let between = take_libraries(&mut rest);
-        // That one interpreted function called another through the interpreter goes without saying.
-        if !between.iter().all(|frame| frame.runtime) {
-            next(page, &Paragraph::new().styled(DIM, libraries(between)))?;
+    let mut called = None;
+    let parts = outline::parts(&stack.frames);
+    for (index, part) in parts.iter().enumerate() {
+        match part {
+            // What the user's code called is named behind it.
+            Part::Libraries(calls) if index == 0 => called = Some(libraries(calls)),
+            Part::Libraries(calls) => next(page, &Paragraph::new().styled(DIM, libraries(calls)))?,
+            Part::Function { frame, times } => {
+                let mut paragraph = line(frame);
+                if *times > 1 {
+                    paragraph = paragraph.item(DIM, format_args!("×{times}"));
+                }
+                if let Some(called) = called.take() {
+                    paragraph = paragraph.item(DIM, format_args!("→ {called}"));
+                }
+                next(page, &paragraph)?;
+            }
         }
     }
     if let Some(reason) = &stack.truncated {
@@ -64,14 +59,6 @@ pub(super) fn write<W: io::Write>(
         next(page, &Paragraph::new().styled(DIM, format_args!("hint: {}", Escaped(hint.as_bytes()))))?;
     }
     Ok(())
-}
-
-/// The frames of libraries at the beginning.
-fn take_libraries<'a>(frames: &mut &'a [Frame]) -> &'a [Frame] {
-    let end = frames.iter().position(|frame| !frame.is_library()).unwrap_or(frames.len());
-    let (libraries, rest) = frames.split_at(end);
-    *frames = rest;
-    libraries
 }
 
 fn line(frame: &Frame) -> Paragraph {
@@ -94,39 +81,30 @@ fn line(frame: &Frame) -> Paragraph {
     if frame.inlined { paragraph.item(DIM, "[inlined]") } else { paragraph }
 }
 
-/// Functions of one library in a row that are all named; of more only the outermost and the innermost, which the user's own
-/// functions call or are called by.
-const FEW: usize = 4;
-
 /// Functions of libraries on one line: `recv, __libc_recv (libc.so.6), 8 frames of python3.12`.
-fn libraries(frames: &[Frame]) -> String {
+fn libraries(calls: &[Called<'_>]) -> String {
     let mut text = String::new();
-    let mut frames = frames;
-    while let Some((frame, rest)) = frames.split_first() {
-        if !text.is_empty() {
+    for (index, call) in calls.iter().enumerate() {
+        if index > 0 {
             text.push_str(", ");
         }
-        let module = frame.module_name();
-        if frame.runtime {
-            let at_work = frames.iter().take_while(|next| next.runtime && next.module_name() == module).count();
-            let module = Escaped(module.unwrap_or_default().as_bytes());
-            text.push_str(&format!("{} of {module}", Count(at_work as u64, "frame")));
-            frames = &frames[at_work..];
-            continue;
-        }
-        let named = |frame: &Frame| Escaped(frame.name().as_bytes()).to_string();
-        text.push_str(&named(frame));
-        frames = rest;
-        let others = rest.iter().take_while(|next| !next.runtime && next.module_name() == module).count();
-        let mut last = frame;
-        if others >= FEW {
-            last = &rest[others - 1];
-            frames = &rest[others..];
-            text.push_str(&format!(", {} more, {}", others - 1, named(last)));
-        }
-        let last_of_module = frames.first().is_none_or(|next| next.module_name() != module);
-        if let Some(module) = module.filter(|_| last_of_module && last.function.is_some()) {
-            text.push_str(&format!(" ({})", Escaped(module.as_bytes())));
+        match call {
+            Called::Runtime { first, frames } => {
+                let module = Escaped(first.module_name().unwrap_or_default().as_bytes());
+                text.push_str(&format!("{} of {module}", Count(*frames as u64, "frame")));
+            }
+            Called::More(functions) => text.push_str(&format!("{functions} more")),
+            Called::Function(frame) => {
+                text.push_str(&Escaped(frame.name().as_bytes()).to_string());
+                let module = frame.module_name();
+                let goes_on = calls.get(index + 1).is_some_and(|next| match next {
+                    Called::More(_) => true,
+                    Called::Function(next) | Called::Runtime { first: next, .. } => next.module_name() == module,
+                });
+                if let Some(module) = module.filter(|_| !goes_on && frame.function.is_some()) {
+                    text.push_str(&format!(" ({})", Escaped(module.as_bytes())));
+                }
+            }
         }
     }
     text

@@ -5,22 +5,28 @@ use std::io;
 use anstyle::Style;
 use tcpstate_core::{
     aggregate::{
-        leaks::{ClosedLate, Fate, Group, Growth, Opening, Origin, Peer, Process, Side, Tallied},
+        leaks::{ClosedLate, Fate, Group, Opening, Origin, Peer, Process, Side, Tallied, Threads},
         verdict::Verdict,
     },
-    model::{Comm, leak::PlaceId, probes, stack::Sleepers},
+    model::{leak::PlaceId, probes, stack::Sleepers},
 };
 
 use super::{examples, frames};
 use crate::report::{
     escape::Escaped,
     evidence::{advice, evidence},
-    leaks::{LeakReport, verdict_name},
+    leaks::{LeakReport, Outlook, may_accept, verdict_name},
     page::{Page, Paragraph},
     span::Span,
     style::{BAD, BOLD, DIM, GOOD, PLAIN, WARNING},
-    words::{AgeText, Count, PeerText, ProcessText, fate_text},
+    words::{AgeText, Count, GrowthText, PeerText, ProcessText, ThreadsText, fate_text},
 };
+
+/// Processes that may accept that are listed; the rest is counted.
+const ACCEPTING: usize = 8;
+
+/// Other processes with descriptors that are listed; the rest is counted.
+const HOLDING: usize = 16;
 
 /// Writes a group of leaks.
 pub(in crate::report) fn write<W: io::Write>(
@@ -30,15 +36,18 @@ pub(in crate::report) fn write<W: io::Write>(
 ) -> io::Result<()> {
     page.headline(&headline(group))?;
     page.labelled("why", &Paragraph::new().text(evidence(report, group)))?;
-    page.labelled("do", &Paragraph::new().text(advice(group)))?;
-    opened(page, report, &group.origin, group.thread)?;
+    page.labelled("do", &Paragraph::new().text(advice(report, group)))?;
+    opened(page, report, &group.origin, &group.threads, group.inferred.sockets)?;
     for &(teller, sockets) in &group.told.top {
         let one = if teller.and_others { "such as " } else { "" };
         let by = match teller.by {
             Some(by) => format!("{one}thread {}[{}]", Escaped(by.comm.bytes()), by.tid),
             None => "somebody before the trace".to_owned(),
         };
-        let intro = Paragraph::new().text(format_args!("{by}, of the end of {}", Count(sockets, "socket")));
+        let through = teller.place.and_then(|place| report.event_loop(place));
+        let through =
+            through.map_or_else(String::new, |event_loop| format!(", through the event loop of {}", event_loop.name));
+        let intro = Paragraph::new().text(format_args!("{by}, of the end of {}{through}", Count(sockets, "socket")));
         stack(page, report, "told", Some(intro), teller.place)?;
     }
     others(page, group.told.others, "socket", "told at other places")?;
@@ -47,9 +56,14 @@ pub(in crate::report) fn write<W: io::Write>(
         let label = if matches!(group.fate, Some(Fate::ClosedLate | Fate::CleanedUp)) { "closed" } else { "shut down" };
         stack(page, report, label, Some(intro), Some(place))?;
     }
-    for sleepers in report.sleepers(group) {
-        let whose = if group.process.is_none() { Some(sleepers.pid) } else { None };
-        frames::write(page, "asleep", Some(asleep(sleepers, whose)), &sleepers.stack)?;
+    accepting(page, group)?;
+    for (sleepers, pids) in alike(report.sleepers(group)) {
+        let threads = asleep(&sleepers, &pids, group);
+        if sleepers.stack.is_unread() {
+            page.labelled("asleep", &threads.glue(",").word(WARNING, "not looked at"))?;
+        } else {
+            frames::write(page, "asleep", Some(threads), &sleepers.stack)?;
+        }
     }
     held(page, group)?;
     peers(page, &group.peers)?;
@@ -64,8 +78,8 @@ pub(super) fn write_sending<W: io::Write>(
 ) -> io::Result<()> {
     page.headline(&headline(group))?;
     page.labelled("why", &Paragraph::new().text(evidence(report, group)))?;
-    page.labelled("do", &Paragraph::new().text(advice(group)))?;
-    opened(page, report, &group.origin, group.thread)?;
+    page.labelled("do", &Paragraph::new().text(advice(report, group)))?;
+    opened(page, report, &group.origin, &group.threads, group.inferred.sockets)?;
     peers(page, &group.peers)
 }
 
@@ -97,7 +111,7 @@ pub(super) fn write_closed<W: io::Write>(
         });
         page.labelled("times", &times)?;
     }
-    opened(page, report, &closed.origin, closed.thread)?;
+    opened(page, report, &closed.origin, &closed.threads, closed.inferred)?;
     for (label, places) in [("told", &closed.told), ("closed", &closed.closed)] {
         for &(place, sockets) in &places.top {
             stack(page, report, label, Some(Paragraph::new().text(Count(sockets, "socket"))), Some(place))?;
@@ -129,8 +143,8 @@ fn headline(group: &Group) -> Paragraph {
         line = line.item(PLAIN, format_args!("p50 {bound}{p50}")).item(PLAIN, format_args!("p99 {bound}{p99}"));
     }
     if let Some(growth) = group.growth {
-        let style = if growth.per_minute > 0.0 { BAD } else { PLAIN };
-        line = line.item(style, rate(growth));
+        let style = if growth.is_up() { BAD } else { PLAIN };
+        line = line.item(style, GrowthText(growth));
     }
     if group.closed_late > 0 {
         line = line.item(PLAIN, format_args!("{} more closed late", group.closed_late));
@@ -146,21 +160,12 @@ fn verdict_style(verdict: Verdict) -> Style {
     }
 }
 
-/// `+12/min over 40 s`.
-fn rate(Growth { per_minute, window_ns, flat: _ }: Growth) -> String {
-    let window = Span(window_ns);
-    match per_minute {
-        rate if rate.abs() < 0.05 => format!("not growing over {window}"),
-        rate if rate.abs() < 10.0 => format!("{rate:+.1}/min over {window}"),
-        rate => format!("{rate:+.0}/min over {window}"),
-    }
-}
-
 fn opened<W: io::Write>(
     page: &mut Page<'_, W>,
     report: &LeakReport,
     origin: &Origin,
-    thread: Option<Comm>,
+    threads: &Threads,
+    inferred: u64,
 ) -> io::Result<()> {
     let (label, what) = match origin.side {
         Side::Accepted(port) => ("accepted", format!("on port {port}")),
@@ -171,9 +176,17 @@ fn opened<W: io::Write>(
     let intro = Paragraph::new().text(what);
     let missing = match origin.opening {
         Opening::Seen(_) => {
-            let intro = match thread {
-                Some(comm) => intro.glue(",").text(format_args!("by thread {}", Escaped(comm.bytes()))),
-                None => intro,
+            let intro = match threads.number {
+                0 => intro,
+                _ => intro.glue(",").text(format_args!("by {}", ThreadsText(threads))),
+            };
+            let intro = match inferred {
+                0 => intro,
+                n => intro
+                    .glue(";")
+                    .text(format_args!("{n} of them before the trace,"))
+                    .word(WARNING, "inferred")
+                    .text("from the others:"),
             };
             return stack(page, report, label, Some(intro), origin.opening.place());
         }
@@ -185,15 +198,35 @@ fn opened<W: io::Write>(
                 .text("from a later leak of its kind:");
             return stack(page, report, label, Some(intro), origin.opening.place());
         }
-        Opening::NotTaken => "its stack was not taken: see what is incomplete above",
-        Opening::BeforeTrace => "before the trace: the next leak of its kind will show where",
+        Opening::LeftOut => return page.labelled(label, &intro.glue(":").text(left_out(report, origin))),
+        Opening::NotTaken => {
+            "its stack was not taken: see what is incomplete above, or io_uring did it while the program did something else, or the filters leave \
+             out the process that did it"
+        }
+        Opening::BeforeTrace => match report.outlook {
+            Outlook::GoesOn => "before the trace: the next leak of its kind will show where",
+            Outlook::Ended => "before the trace, and no later leak of its kind has shown where",
+            Outlook::InPassing => "before this: a hunt that goes on sees where the next leak of its kind is opened",
+        },
         Opening::NotSeen if report.unseen.contains(&probes::Role::Accept.lost()) => {
             "by an accept() that was not seen (this kernel has no hook for it)"
         }
         Opening::NotSeen => "by an accept() that was not seen (io_uring, a 32-bit program, or under way at the start)",
+        Opening::NotKnown => "no accept() was seen, and nobody has looked yet whether it has a descriptor",
         Opening::NotAccepted => "not yet",
     };
     page.labelled(label, &intro.glue(":").text(missing))
+}
+
+/// What can be said of sockets that were perhaps opened by a process that the filters leave out.
+fn left_out(report: &LeakReport, origin: &Origin) -> String {
+    let shows = match report.listens(origin) {
+        Some(process) => {
+            format!("{} listens there, and `--pid {}` shows what it accepts", ProcessText(process), process.pid)
+        }
+        None => "without `--pid` and `--comm` the next one of its kind shows where".to_owned(),
+    };
+    format!("before the trace, or by a process that the filters leave out: {shows}")
 }
 
 /// A stack beside its label, or why there is none.
@@ -214,11 +247,48 @@ fn stack<W: io::Write>(
     }
 }
 
-fn asleep(sleepers: &Sleepers, whose: Option<u32>) -> Paragraph {
+/// Who may accept, where that is not plainly the process in the headline.
+fn accepting<W: io::Write>(page: &mut Page<'_, W>, group: &Group) -> io::Result<()> {
+    let processes: Vec<Process> = may_accept(group).collect();
+    let plain = matches!(processes[..], [only] if group.process.map(Process::id) == Some(only.id()));
+    if plain || processes.is_empty() {
+        return Ok(());
+    }
+    let shown = processes.iter().take(ACCEPTING);
+    let mut line = shown.fold(Paragraph::new(), |line, &process| line.item(PLAIN, ProcessText(process)));
+    let unlisted: u64 = group.backlogs.iter().map(|backlog| backlog.other_holders).sum();
+    if let more @ 1.. = processes.len().saturating_sub(ACCEPTING) as u64 + unlisted {
+        line = line.item(DIM, format_args!("and {more} more"));
+    }
+    let listeners = group.backlogs.len() as u64 + group.other_backlogs;
+    if listeners > 1 {
+        let text = format!("{listeners} listeners share the port: which has them is not known");
+        line = line.glue(";").text(text);
+    }
+    page.labelled("may accept", &line)
+}
+
+/// Threads that sleep at the same place, of whichever processes.
+fn alike<'a>(sleepers: impl Iterator<Item = &'a Sleepers>) -> Vec<(Sleepers, Vec<u32>)> {
+    let mut folded: Vec<(Sleepers, Vec<u32>)> = Vec::new();
+    for one in sleepers {
+        match folded.iter_mut().find(|(known, _)| (&known.syscall, &known.stack) == (&one.syscall, &one.stack)) {
+            Some((known, pids)) => {
+                known.threads += one.threads;
+                pids.push(one.pid);
+            }
+            None => folded.push((one.clone(), vec![one.pid])),
+        }
+    }
+    folded
+}
+
+fn asleep(sleepers: &Sleepers, pids: &[u32], group: &Group) -> Paragraph {
     let threads = Paragraph::new().text(Count(sleepers.threads, "thread"));
-    let threads = match whose {
-        Some(pid) => threads.text(format_args!("of pid {pid}")),
-        None => threads,
+    let threads = match pids {
+        [pid] if group.process.is_some_and(|process| process.pid == *pid) => threads,
+        [pid] => threads.text(format_args!("of pid {pid}")),
+        _ => threads.text(format_args!("of {}", Count(pids.len() as u64, "process"))),
     };
     let threads = match &sleepers.syscall {
         Some(syscall) => threads.text("in").word(BOLD, Escaped(syscall.as_bytes())),
@@ -234,13 +304,17 @@ fn held<W: io::Write>(page: &mut Page<'_, W>, group: &Group) -> io::Result<()> {
     if let Some(opener) = group.opener {
         page.labelled("opened by", &Paragraph::new().text(ProcessText(opener)))?;
     }
-    let mut others = group.held.by.iter().filter(|(process, _)| Some(process.pid) != own).peekable();
-    if others.peek().is_none() {
+    let others: Vec<_> = group.held.by.iter().filter(|(process, _)| Some(process.pid) != own).collect();
+    if others.is_empty() {
         return Ok(());
     }
-    let line = others.fold(Paragraph::new(), |line, &(process, sockets)| {
+    let mut line = others.iter().take(HOLDING).fold(Paragraph::new(), |line, &&(process, sockets)| {
         line.item(PLAIN, format_args!("{} ({sockets})", ProcessText(process)))
     });
+    let more = others.len().saturating_sub(HOLDING) as u64 + group.held.others.number;
+    if more > 0 {
+        line = line.item(DIM, format_args!("and {more} more"));
+    }
     page.labelled("also held", &line)
 }
 

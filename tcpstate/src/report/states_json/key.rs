@@ -1,9 +1,9 @@
 //! What the sockets of a group have in common.
 
-use std::net::IpAddr;
+use std::{net::IpAddr, num::NonZeroU32};
 
 use serde::Serialize;
-use tcpstate_core::aggregate::states::GroupKey;
+use tcpstate_core::{aggregate::states::GroupKey, model::scope};
 
 /// Its kind, and what belongs to that kind.
 #[derive(Default, Serialize)]
@@ -17,6 +17,8 @@ pub(super) struct KeyBody {
     cgroup: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     addr: Option<IpAddr>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    scope: Option<NonZeroU32>,
     #[serde(skip_serializing_if = "Option::is_none")]
     port: Option<u16>,
 }
@@ -33,7 +35,10 @@ impl From<GroupKey> for KeyBody {
             GroupKey::CgroupUnknown => what("cgroup_unknown"),
             GroupKey::Port(port) => Self { port: Some(port), ..what("port") },
             GroupKey::GivenPort => what("given_port"),
-            GroupKey::Remote(peer) => Self { addr: Some(peer.addr), port: peer.port, ..what("remote") },
+            GroupKey::Remote(peer) => {
+                let (addr, scope) = scope::split(peer.addr);
+                Self { addr: Some(addr), scope, port: peer.port, ..what("remote") }
+            }
             GroupKey::NoRemote => what("no_remote"),
         }
     }

@@ -9,7 +9,7 @@ use std::{
 
 use itoa::{Buffer, Integer};
 use serde::Serializer as _;
-use tcpstate_core::model::{Dwell, Endpoint, Family, Owner, Protocol, State, Transition};
+use tcpstate_core::model::{Dwell, Endpoint, Family, Owner, Protocol, State, Transition, scope};
 
 use crate::report::{
     clock::{Nanoseconds, WallClock},
@@ -101,6 +101,7 @@ fn write_or_null(out: &mut Vec<u8>, number: Option<NonZeroU64>) {
 
 fn write_endpoint(out: &mut Vec<u8>, Endpoint { addr, port }: Endpoint) -> io::Result<()> {
     out.extend_from_slice(b"{\"addr\":\"");
+    let (addr, interface) = scope::split(addr);
     match addr {
         IpAddr::V4(addr) => {
             let [first, rest @ ..] = addr.octets();
@@ -110,9 +111,15 @@ fn write_endpoint(out: &mut Vec<u8>, Endpoint { addr, port }: Endpoint) -> io::R
                 write_number(out, octet);
             }
         }
-        IpAddr::V6(addr) => write!(out, "{addr}")?,
+        IpAddr::V6(_) => write!(out, "{addr}")?,
     }
-    out.extend_from_slice(b"\",\"port\":");
+    if let Some(interface) = interface {
+        out.extend_from_slice(b"\",\"scope\":");
+        write_number(out, interface.get());
+        out.extend_from_slice(b",\"port\":");
+    } else {
+        out.extend_from_slice(b"\",\"port\":");
+    }
     write_number(out, port);
     out.push(b'}');
     Ok(())

@@ -3,7 +3,7 @@
 use std::{net::IpAddr, str::FromStr};
 
 use ipnet::IpNet;
-use tcpstate_core::model::Endpoint;
+use tcpstate_core::model::{Endpoint, scope};
 
 /// `10.0.0.0/8`, `192.0.2.7:5432`, `[2001:db8::/32]:443`, `:5432`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -14,7 +14,7 @@ pub(super) struct Remote {
 
 impl Remote {
     pub(super) fn matches(&self, remote: Endpoint) -> bool {
-        let addr = remote.addr.to_canonical();
+        let addr = scope::split(remote.addr.to_canonical()).0;
         self.network.is_none_or(|network| network.contains(&addr)) && self.port.is_none_or(|port| port == remote.port)
     }
 }

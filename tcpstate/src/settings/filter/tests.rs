@@ -7,10 +7,17 @@ use proptest::prelude::*;
 use tcpstate_common::Address;
 
 use super::*;
-use crate::cli::EndArgs;
+use crate::{
+    cli::{AddressBlock, EndArgs},
+    host::pids::Pids,
+};
+
+fn block(text: &str) -> Option<AddressBlock> {
+    Some(text.parse::<IpNet>().ok()?.into())
+}
 
 fn filter(args: &FilterArgs) -> Result<Filter, String> {
-    Filter::new(args, &Host { initial_pids: true, ..Host::detect() }).map_err(|error| error.to_string())
+    Filter::new(args, &Host { pids: Pids::Kernel, ..Host::detect() }).map_err(|error| error.to_string())
 }
 
 fn config(args: &FilterArgs) -> Config {
@@ -37,8 +44,8 @@ fn every_filter_sets_its_bit_and_its_field() {
         ends: EndArgs {
             lport: vec![443, 80, 443],
             rport: vec![65_535],
-            laddr: "10.0.0.0/8".parse().ok(),
-            raddr: "192.0.2.1/32".parse().ok(),
+            laddr: block("10.0.0.0/8"),
+            raddr: block("192.0.2.1/32"),
             ipv4: true,
             ipv6: false,
         },
@@ -70,7 +77,7 @@ fn what_could_never_match_is_refused() {
         let error = filter(&comm(name)).expect_err("no thread has this name");
         assert!(error.starts_with("no thread can be called `") && error.contains("/proc/PID/comm"), "{error}");
     }
-    let laddr = "::/0".parse().ok();
+    let laddr = block("::/0");
     let error =
         filter(&of_ends(EndArgs { ipv4: true, laddr, ..EndArgs::default() })).expect_err("of different families");
     assert_eq!(error, "an IPv4 socket has no address in `::/0`: drop `-4`, or give an IPv4 block");
@@ -95,7 +102,7 @@ fn an_ipv6_block_leaves_ipv6_sockets() {
         (Some("10.0.0.0/8"), Some("::1/128"), AF_INET6),
         (Some("10.0.0.0/8"), Some("0.0.0.0/0"), 0),
     ] {
-        let net = |text: Option<&str>| text.and_then(|text| text.parse().ok());
+        let net = |text: Option<&str>| text.and_then(block);
         let config = config(&of_ends(EndArgs { laddr: net(laddr), raddr: net(raddr), ..EndArgs::default() }));
         assert_eq!(config.family, family, "{laddr:?} {raddr:?}");
         assert_eq!(config.filters & filter::FAMILY != 0, family != 0);
@@ -129,7 +136,7 @@ proptest! {
     #[test]
     fn the_kernel_side_matches_what_ipnet_contains((net, address) in block_and_address()) {
         let net = net.trunc();
-        let config = config(&of_ends(EndArgs { laddr: Some(net), ..EndArgs::default() }));
+        let config = config(&of_ends(EndArgs { laddr: Some(net.into()), ..EndArgs::default() }));
         match address {
             IpAddr::V4(v4) => {
                 let mapped = v4.to_ipv6_mapped();
