@@ -1,19 +1,8 @@
-//! Any bytes as the text of `/proc/PID/maps`, whose paths anybody chooses. `cargo +nightly fuzz run mappings` in `tcpstate` runs it.
+//! Any bytes as the text of `/proc/PID/maps`. `cargo +nightly fuzz run mappings` in `tcpstate` runs it.
 
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use tcpstate_stacks::process::maps;
+use tcpstate_fuzzing::mappings::mappings;
 
-fuzz_target!(|text: &[u8]| {
-    let lines = text.split(|&byte| byte == b'\n').count();
-    let mut mappings = 0;
-    for mapping in maps::parse(text) {
-        assert!(mapping.start < mapping.end, "{mapping:?}");
-        if let Some(file) = mapping.file() {
-            assert!(mapping.inode != 0 && file.path.is_absolute(), "{mapping:?}");
-        }
-        mappings += 1;
-    }
-    assert!(mappings <= lines, "a path is no mapping");
-});
+fuzz_target!(|bytes: &[u8]| mappings(bytes));
