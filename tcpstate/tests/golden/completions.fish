@@ -38,13 +38,13 @@ complete -c tcpstate -n "__fish_tcpstate_needs_command" -f -a "completions" -d '
 complete -c tcpstate -n "__fish_tcpstate_needs_command" -f -a "man" -d 'Write the manual pages'
 complete -c tcpstate -n "__fish_tcpstate_needs_command" -f -a "run" -d 'Run a command, and fail if it or what it starts leaves sockets in CLOSE_WAIT'
 complete -c tcpstate -n "__fish_tcpstate_needs_command" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
-complete -c tcpstate -n "__fish_tcpstate_using_subcommand trace" -l pid -d 'Only sockets opened by this process; repeat or separate with commas' -r
-complete -c tcpstate -n "__fish_tcpstate_using_subcommand trace" -l comm -d 'Only sockets opened by a thread of this name (`/proc/PID/comm`); repeatable' -r
+complete -c tcpstate -n "__fish_tcpstate_using_subcommand trace" -l pid -d 'Only sockets that this process opened, accepted or holds; repeat or separate with commas' -r
+complete -c tcpstate -n "__fish_tcpstate_using_subcommand trace" -l comm -d 'Only sockets that a thread of this name (`/proc/PID/comm`) opened, accepted or holds; repeatable' -r
 complete -c tcpstate -n "__fish_tcpstate_using_subcommand trace" -l cgroup -d 'Only sockets of this cgroup v2 and those below it' -r -f -a "(__fish_complete_directories)"
 complete -c tcpstate -n "__fish_tcpstate_using_subcommand trace" -l netns -d 'Only sockets of this network namespace' -r
 complete -c tcpstate -n "__fish_tcpstate_using_subcommand trace" -l lport -d 'Only this local port; repeat or separate with commas' -r
 complete -c tcpstate -n "__fish_tcpstate_using_subcommand trace" -l rport -d 'Only this remote port; repeat or separate with commas' -r
-complete -c tcpstate -n "__fish_tcpstate_using_subcommand trace" -l laddr -d 'Only local addresses in this block, such as `10.0.0.0/8` or `::1`' -r
+complete -c tcpstate -n "__fish_tcpstate_using_subcommand trace" -l laddr -d 'Only local addresses in this block, such as `10.0.0.0/8`, `::1` or `fe80::1%eth0`' -r
 complete -c tcpstate -n "__fish_tcpstate_using_subcommand trace" -l raddr -d 'Only remote addresses in this block' -r
 complete -c tcpstate -n "__fish_tcpstate_using_subcommand trace" -l state -d 'Only transitions out of or into this state, such as `close-wait`; repeat or separate with commas' -r
 complete -c tcpstate -n "__fish_tcpstate_using_subcommand trace" -s o -l output -d 'Columns for people, or one JSON object a line' -r -f -a "text\t'Columns'
@@ -64,13 +64,13 @@ complete -c tcpstate -n "__fish_tcpstate_using_subcommand trace" -s 4 -l ipv4 -d
 complete -c tcpstate -n "__fish_tcpstate_using_subcommand trace" -s 6 -l ipv6 -d 'Only IPv6 sockets, also those that carry IPv4 (v4-mapped addresses)'
 complete -c tcpstate -n "__fish_tcpstate_using_subcommand trace" -s v -l verbose -d 'Say more: the hooks in use (-v), diagnostics of the BPF programs (-vv)'
 complete -c tcpstate -n "__fish_tcpstate_using_subcommand trace" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c tcpstate -n "__fish_tcpstate_using_subcommand leaks" -l pid -d 'Only sockets opened by this process; repeat or separate with commas' -r
-complete -c tcpstate -n "__fish_tcpstate_using_subcommand leaks" -l comm -d 'Only sockets opened by a thread of this name (`/proc/PID/comm`); repeatable' -r
+complete -c tcpstate -n "__fish_tcpstate_using_subcommand leaks" -l pid -d 'Only sockets that this process opened, accepted or holds; repeat or separate with commas' -r
+complete -c tcpstate -n "__fish_tcpstate_using_subcommand leaks" -l comm -d 'Only sockets that a thread of this name (`/proc/PID/comm`) opened, accepted or holds; repeatable' -r
 complete -c tcpstate -n "__fish_tcpstate_using_subcommand leaks" -l cgroup -d 'Only sockets of this cgroup v2 and those below it' -r -f -a "(__fish_complete_directories)"
 complete -c tcpstate -n "__fish_tcpstate_using_subcommand leaks" -l netns -d 'Only sockets of this network namespace' -r
 complete -c tcpstate -n "__fish_tcpstate_using_subcommand leaks" -l lport -d 'Only this local port; repeat or separate with commas' -r
 complete -c tcpstate -n "__fish_tcpstate_using_subcommand leaks" -l rport -d 'Only this remote port; repeat or separate with commas' -r
-complete -c tcpstate -n "__fish_tcpstate_using_subcommand leaks" -l laddr -d 'Only local addresses in this block, such as `10.0.0.0/8` or `::1`' -r
+complete -c tcpstate -n "__fish_tcpstate_using_subcommand leaks" -l laddr -d 'Only local addresses in this block, such as `10.0.0.0/8`, `::1` or `fe80::1%eth0`' -r
 complete -c tcpstate -n "__fish_tcpstate_using_subcommand leaks" -l raddr -d 'Only remote addresses in this block' -r
 complete -c tcpstate -n "__fish_tcpstate_using_subcommand leaks" -l older-than -d 'Only sockets that have been in CLOSE_WAIT for this long' -r
 complete -c tcpstate -n "__fish_tcpstate_using_subcommand leaks" -l interval -d 'Time between two reports' -r
@@ -97,13 +97,13 @@ complete -c tcpstate -n "__fish_tcpstate_using_subcommand leaks" -s h -l help -d
 complete -c tcpstate -n "__fish_tcpstate_using_subcommand record" -s o -l output -d 'The file to write' -r -F
 complete -c tcpstate -n "__fish_tcpstate_using_subcommand record" -l max-size -d 'Go on in another file when this one has so many bytes; FILE becomes FILE.1, FILE.1 becomes FILE.2' -r
 complete -c tcpstate -n "__fish_tcpstate_using_subcommand record" -l max-files -d 'With --max-size: keep so many files, the one being written included' -r
-complete -c tcpstate -n "__fish_tcpstate_using_subcommand record" -l pid -d 'Only sockets opened by this process; repeat or separate with commas' -r
-complete -c tcpstate -n "__fish_tcpstate_using_subcommand record" -l comm -d 'Only sockets opened by a thread of this name (`/proc/PID/comm`); repeatable' -r
+complete -c tcpstate -n "__fish_tcpstate_using_subcommand record" -l pid -d 'Only sockets that this process opened, accepted or holds; repeat or separate with commas' -r
+complete -c tcpstate -n "__fish_tcpstate_using_subcommand record" -l comm -d 'Only sockets that a thread of this name (`/proc/PID/comm`) opened, accepted or holds; repeatable' -r
 complete -c tcpstate -n "__fish_tcpstate_using_subcommand record" -l cgroup -d 'Only sockets of this cgroup v2 and those below it' -r -f -a "(__fish_complete_directories)"
 complete -c tcpstate -n "__fish_tcpstate_using_subcommand record" -l netns -d 'Only sockets of this network namespace' -r
 complete -c tcpstate -n "__fish_tcpstate_using_subcommand record" -l lport -d 'Only this local port; repeat or separate with commas' -r
 complete -c tcpstate -n "__fish_tcpstate_using_subcommand record" -l rport -d 'Only this remote port; repeat or separate with commas' -r
-complete -c tcpstate -n "__fish_tcpstate_using_subcommand record" -l laddr -d 'Only local addresses in this block, such as `10.0.0.0/8` or `::1`' -r
+complete -c tcpstate -n "__fish_tcpstate_using_subcommand record" -l laddr -d 'Only local addresses in this block, such as `10.0.0.0/8`, `::1` or `fe80::1%eth0`' -r
 complete -c tcpstate -n "__fish_tcpstate_using_subcommand record" -l raddr -d 'Only remote addresses in this block' -r
 complete -c tcpstate -n "__fish_tcpstate_using_subcommand record" -l interval -d 'Time between two looks at leaking sockets, their processes and threads' -r
 complete -c tcpstate -n "__fish_tcpstate_using_subcommand record" -l states-interval -d 'Time between two looks at all sockets, as `states` makes them; they are rarer where they are dear' -r
@@ -127,13 +127,13 @@ complete -c tcpstate -n "__fish_tcpstate_using_subcommand report" -l from -d 'On
 complete -c tcpstate -n "__fish_tcpstate_using_subcommand report" -l to -d 'Only what happened until this time; leaks as they stood then, the last count of sockets before' -r
 complete -c tcpstate -n "__fish_tcpstate_using_subcommand report" -l older-than -d 'Only sockets that have been in CLOSE_WAIT for this long' -r
 complete -c tcpstate -n "__fish_tcpstate_using_subcommand report" -l top -d 'Show this many groups of sockets at most, of leaks or counts [default: 10]' -r
-complete -c tcpstate -n "__fish_tcpstate_using_subcommand report" -l pid -d 'Only sockets opened by this process; repeat or separate with commas' -r
-complete -c tcpstate -n "__fish_tcpstate_using_subcommand report" -l comm -d 'Only sockets opened by a thread of this name (`/proc/PID/comm`); repeatable' -r
+complete -c tcpstate -n "__fish_tcpstate_using_subcommand report" -l pid -d 'Only sockets that this process opened, accepted or holds; repeat or separate with commas' -r
+complete -c tcpstate -n "__fish_tcpstate_using_subcommand report" -l comm -d 'Only sockets that a thread of this name (`/proc/PID/comm`) opened, accepted or holds; repeatable' -r
 complete -c tcpstate -n "__fish_tcpstate_using_subcommand report" -l cgroup -d 'Only sockets of this cgroup v2 and those below it' -r -f -a "(__fish_complete_directories)"
 complete -c tcpstate -n "__fish_tcpstate_using_subcommand report" -l netns -d 'Only sockets of this network namespace' -r
 complete -c tcpstate -n "__fish_tcpstate_using_subcommand report" -l lport -d 'Only this local port; repeat or separate with commas' -r
 complete -c tcpstate -n "__fish_tcpstate_using_subcommand report" -l rport -d 'Only this remote port; repeat or separate with commas' -r
-complete -c tcpstate -n "__fish_tcpstate_using_subcommand report" -l laddr -d 'Only local addresses in this block, such as `10.0.0.0/8` or `::1`' -r
+complete -c tcpstate -n "__fish_tcpstate_using_subcommand report" -l laddr -d 'Only local addresses in this block, such as `10.0.0.0/8`, `::1` or `fe80::1%eth0`' -r
 complete -c tcpstate -n "__fish_tcpstate_using_subcommand report" -l raddr -d 'Only remote addresses in this block' -r
 complete -c tcpstate -n "__fish_tcpstate_using_subcommand report" -l by -d 'With --show states: also count the sockets of each process, network namespace, cgroup, local port or remote end' -r -f -a "process\t'The processes that hold them'
 netns\t'Their network namespace'
@@ -187,7 +187,7 @@ complete -c tcpstate -n "__fish_tcpstate_using_subcommand states" -l netns -d 'O
 complete -c tcpstate -n "__fish_tcpstate_using_subcommand states" -l state -d 'Only sockets in this state, such as `close-wait`; repeat or separate with commas' -r
 complete -c tcpstate -n "__fish_tcpstate_using_subcommand states" -l lport -d 'Only this local port; repeat or separate with commas' -r
 complete -c tcpstate -n "__fish_tcpstate_using_subcommand states" -l rport -d 'Only this remote port; repeat or separate with commas' -r
-complete -c tcpstate -n "__fish_tcpstate_using_subcommand states" -l laddr -d 'Only local addresses in this block, such as `10.0.0.0/8` or `::1`' -r
+complete -c tcpstate -n "__fish_tcpstate_using_subcommand states" -l laddr -d 'Only local addresses in this block, such as `10.0.0.0/8`, `::1` or `fe80::1%eth0`' -r
 complete -c tcpstate -n "__fish_tcpstate_using_subcommand states" -l raddr -d 'Only remote addresses in this block' -r
 complete -c tcpstate -n "__fish_tcpstate_using_subcommand states" -s o -l output -d 'Text for people, or one JSON object a report, as documented by `states-v1.schema.json`' -r -f -a "text\t'Columns'
 json\t'One JSON object a line, as documented by the command\'s schema'"

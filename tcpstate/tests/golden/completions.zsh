@@ -32,13 +32,13 @@ _tcpstate() {
         case $line[1] in
             (trace)
 _arguments "${_arguments_options[@]}" : \
-'*--pid=[Only sockets opened by this process; repeat or separate with commas]:PID:_default' \
-'*--comm=[Only sockets opened by a thread of this name (\`/proc/PID/comm\`); repeatable]:NAME:_default' \
+'*--pid=[Only sockets that this process opened, accepted or holds; repeat or separate with commas]:PID:_default' \
+'*--comm=[Only sockets that a thread of this name (\`/proc/PID/comm\`) opened, accepted or holds; repeatable]:NAME:_default' \
 '--cgroup=[Only sockets of this cgroup v2 and those below it]:PATH:_files -/' \
 '--netns=[Only sockets of this network namespace]:NAME|PATH|INODE:_default' \
 '*--lport=[Only this local port; repeat or separate with commas]:PORT:_default' \
 '*--rport=[Only this remote port; repeat or separate with commas]:PORT:_default' \
-'--laddr=[Only local addresses in this block, such as \`10.0.0.0/8\` or \`\:\:1\`]:CIDR:_default' \
+'--laddr=[Only local addresses in this block, such as \`10.0.0.0/8\`, \`\:\:1\` or \`fe80\:\:1%eth0\`]:CIDR:_default' \
 '--raddr=[Only remote addresses in this block]:CIDR:_default' \
 '*--state=[Only transitions out of or into this state, such as \`close-wait\`; repeat or separate with commas]:STATE:_default' \
 '-o+[Columns for people, or one JSON object a line]:FORMAT:((text\:"Columns"
@@ -66,13 +66,13 @@ none\:"No column of times"))' \
 ;;
 (leaks)
 _arguments "${_arguments_options[@]}" : \
-'*--pid=[Only sockets opened by this process; repeat or separate with commas]:PID:_default' \
-'*--comm=[Only sockets opened by a thread of this name (\`/proc/PID/comm\`); repeatable]:NAME:_default' \
+'*--pid=[Only sockets that this process opened, accepted or holds; repeat or separate with commas]:PID:_default' \
+'*--comm=[Only sockets that a thread of this name (\`/proc/PID/comm\`) opened, accepted or holds; repeatable]:NAME:_default' \
 '--cgroup=[Only sockets of this cgroup v2 and those below it]:PATH:_files -/' \
 '--netns=[Only sockets of this network namespace]:NAME|PATH|INODE:_default' \
 '*--lport=[Only this local port; repeat or separate with commas]:PORT:_default' \
 '*--rport=[Only this remote port; repeat or separate with commas]:PORT:_default' \
-'--laddr=[Only local addresses in this block, such as \`10.0.0.0/8\` or \`\:\:1\`]:CIDR:_default' \
+'--laddr=[Only local addresses in this block, such as \`10.0.0.0/8\`, \`\:\:1\` or \`fe80\:\:1%eth0\`]:CIDR:_default' \
 '--raddr=[Only remote addresses in this block]:CIDR:_default' \
 '--older-than=[Only sockets that have been in CLOSE_WAIT for this long]:TIME:_default' \
 '--interval=[Time between two reports]:TIME:_default' \
@@ -110,13 +110,13 @@ _arguments "${_arguments_options[@]}" : \
 '--output=[The file to write]:FILE:_files' \
 '--max-size=[Go on in another file when this one has so many bytes; FILE becomes FILE.1, FILE.1 becomes FILE.2]:BYTES:_default' \
 '--max-files=[With --max-size\: keep so many files, the one being written included]:N:_default' \
-'*--pid=[Only sockets opened by this process; repeat or separate with commas]:PID:_default' \
-'*--comm=[Only sockets opened by a thread of this name (\`/proc/PID/comm\`); repeatable]:NAME:_default' \
+'*--pid=[Only sockets that this process opened, accepted or holds; repeat or separate with commas]:PID:_default' \
+'*--comm=[Only sockets that a thread of this name (\`/proc/PID/comm\`) opened, accepted or holds; repeatable]:NAME:_default' \
 '--cgroup=[Only sockets of this cgroup v2 and those below it]:PATH:_files -/' \
 '--netns=[Only sockets of this network namespace]:NAME|PATH|INODE:_default' \
 '*--lport=[Only this local port; repeat or separate with commas]:PORT:_default' \
 '*--rport=[Only this remote port; repeat or separate with commas]:PORT:_default' \
-'--laddr=[Only local addresses in this block, such as \`10.0.0.0/8\` or \`\:\:1\`]:CIDR:_default' \
+'--laddr=[Only local addresses in this block, such as \`10.0.0.0/8\`, \`\:\:1\` or \`fe80\:\:1%eth0\`]:CIDR:_default' \
 '--raddr=[Only remote addresses in this block]:CIDR:_default' \
 '--interval=[Time between two looks at leaking sockets, their processes and threads]:TIME:_default' \
 '--states-interval=[Time between two looks at all sockets, as \`states\` makes them; they are rarer where they are dear]:TIME:_default' \
@@ -148,13 +148,13 @@ states\:"Sockets in each state, as \`tcpstate states\` counts them"))' \
 '--to=[Only what happened until this time; leaks as they stood then, the last count of sockets before]:WHEN:_default' \
 '--older-than=[Only sockets that have been in CLOSE_WAIT for this long]:TIME:_default' \
 '--top=[Show this many groups of sockets at most, of leaks or counts \[default\: 10\]]:N:_default' \
-'*--pid=[Only sockets opened by this process; repeat or separate with commas]:PID:_default' \
-'*--comm=[Only sockets opened by a thread of this name (\`/proc/PID/comm\`); repeatable]:NAME:_default' \
+'*--pid=[Only sockets that this process opened, accepted or holds; repeat or separate with commas]:PID:_default' \
+'*--comm=[Only sockets that a thread of this name (\`/proc/PID/comm\`) opened, accepted or holds; repeatable]:NAME:_default' \
 '--cgroup=[Only sockets of this cgroup v2 and those below it]:PATH:_files -/' \
 '--netns=[Only sockets of this network namespace]:NAME|PATH|INODE:_default' \
 '*--lport=[Only this local port; repeat or separate with commas]:PORT:_default' \
 '*--rport=[Only this remote port; repeat or separate with commas]:PORT:_default' \
-'--laddr=[Only local addresses in this block, such as \`10.0.0.0/8\` or \`\:\:1\`]:CIDR:_default' \
+'--laddr=[Only local addresses in this block, such as \`10.0.0.0/8\`, \`\:\:1\` or \`fe80\:\:1%eth0\`]:CIDR:_default' \
 '--raddr=[Only remote addresses in this block]:CIDR:_default' \
 '--by=[With --show states\: also count the sockets of each process, network namespace, cgroup, local port or remote end]:WHAT:((process\:"The processes that hold them"
 netns\:"Their network namespace"
@@ -233,7 +233,7 @@ remote\:"Their remote end, without a port where it is the client"))' \
 '*--state=[Only sockets in this state, such as \`close-wait\`; repeat or separate with commas]:STATE:_default' \
 '*--lport=[Only this local port; repeat or separate with commas]:PORT:_default' \
 '*--rport=[Only this remote port; repeat or separate with commas]:PORT:_default' \
-'--laddr=[Only local addresses in this block, such as \`10.0.0.0/8\` or \`\:\:1\`]:CIDR:_default' \
+'--laddr=[Only local addresses in this block, such as \`10.0.0.0/8\`, \`\:\:1\` or \`fe80\:\:1%eth0\`]:CIDR:_default' \
 '--raddr=[Only remote addresses in this block]:CIDR:_default' \
 '-o+[Text for people, or one JSON object a report, as documented by \`states-v1.schema.json\`]:FORMAT:((text\:"Columns"
 json\:"One JSON object a line, as documented by the command'\''s schema"))' \

@@ -6,19 +6,20 @@ use jiff::tz::TimeZone;
 use tcpstate::report::{
     clock::{TimeFormat, TimeStyle, WallClock},
     folded::{self, Weight},
-    leaks::{LeakReport, Surroundings},
+    leaks::{LeakReport, Outlook, Surroundings},
     leaks_json::LeaksJson,
     leaks_text::LeaksText,
     svg,
 };
 use tcpstate_common::state::TcpState;
 use tcpstate_core::{
-    aggregate::leaks::LeakOptions,
+    aggregate::{leaks::LeakOptions, stack_book::StackBook},
     model::{
-        MonotonicNs, OwnerSource, State,
+        MonotonicNs, Owner, OwnerSource, ProcessId, State,
+        activity::{Activity, Busiest, WokenBy},
         leak::{FoundListener, Holder, LeakLosses, PlaceId},
         probes::Role,
-        stack::Sleepers,
+        stack::{Sleepers, Stack},
     },
 };
 
@@ -52,9 +53,13 @@ fn everything() -> LeakReport {
     scene.fin(connects(900, "pool", 5432, 70));
     let waiting = scene.fin(Opener { pid: 950, comm: "stuck", source: OwnerSource::Listen, port: 6000, place: None });
     let found = scene.found(waiting).clone();
+    for worker in [951, 952] {
+        scene.process(worker, "worker");
+    }
     scene.listeners.push(FoundListener {
         facts: found.facts,
         owner: found.owner,
+        holders: vec![950, 951, 952],
         backlog: 1,
         backlog_limit: 128,
         dropped: 7,
@@ -64,6 +69,7 @@ fn everything() -> LeakReport {
     scene.found(awaited).awaited_by = Some(961);
     scene.process(961, "nc");
     let slow = scene.fin(accepts(500, "server", 8443, 20));
+    scene.fin_before(accepts(812, "proxy", 8080, 1));
     for tick in 0..10_u64 {
         if tick % 2 == 0 {
             scene.fin(accepts(812, "proxy", 8080, if tick < 4 { 1 } else { 2 }));
@@ -81,14 +87,42 @@ fn everything() -> LeakReport {
     scene.asleep_in_send = Some(BTreeMap::from([(600, 2)]));
     let survey = scene.survey();
     let sleepers = BTreeMap::from([
-        (812, vec![asleep(6, "futex", &["__futex_wait@libc.so.6", "take_job pool.c:41", "worker_main pool.c:77"])]),
-        (600, vec![asleep(2, "sendto", &["__libc_send@libc.so.6", "push_all push.c:19", "conn_main push.c:52"])]),
+        (
+            process(812),
+            vec![
+                asleep(812, 6, "futex", &["__futex_wait@libc.so.6", "take_job pool.c:41", "worker_main pool.c:77"]),
+                not_looked_at(812, 29_744, "futex"),
+            ],
+        ),
+        (
+            process(600),
+            vec![asleep(600, 2, "sendto", &["__libc_send@libc.so.6", "push_all push.c:19", "conn_main push.c:52"])],
+        ),
+        (process(950), vec![asleep(950, 1, "wait4", &["__wait4@libc.so.6", "main master.c:40"])]),
+        (process(951), vec![asleep(951, 1, "futex", &["__lll_lock_wait@libc.so.6", "serve worker.c:12"])]),
+        (process(952), vec![asleep(952, 1, "futex", &["__lll_lock_wait@libc.so.6", "serve worker.c:12"])]),
     ]);
+    let spinning = Activity {
+        running: 2,
+        stopped: 1,
+        busiest: Some(Busiest { tid: 813, comm: name("loop"), permille: 987, window_ns: 2_000_000_000 }),
+        woken_by: Some(WokenBy { epoll: 4, sockets: 5 }),
+        ..Activity::default()
+    };
+    let activities = BTreeMap::from([(process(812), spinning)]);
     let losses = LeakLosses { events: 512, map_full: 3, stacks_skipped: 14, stacks_dropped: 1 };
     LeakReport::new(
         survey,
         &scene.stacks,
-        Surroundings { sleepers, losses, unrepaired: false, unseen: vec![Role::UserStacks.lost()], top: 8 },
+        Surroundings {
+            sleepers,
+            activities,
+            losses,
+            unrepaired: false,
+            unseen: vec![Role::UserStacks.lost()],
+            top: 8,
+            ..Surroundings::default()
+        },
     )
 }
 
@@ -143,15 +177,24 @@ pub(crate) fn names(scene: &mut Scene) {
     }
 }
 
-fn asleep(threads: u64, syscall: &str, frames: &[&str]) -> Sleepers {
+fn process(pid: u32) -> ProcessId {
+    ProcessId { pid, start: None }
+}
+
+fn asleep(pid: u32, threads: u64, syscall: &str, frames: &[&str]) -> Sleepers {
     Sleepers {
-        pid: 812,
+        pid,
         threads,
         tid: 4242,
         comm: name("worker"),
         syscall: Some(syscall.to_owned()),
         stack: Arc::new(stack(frames)),
     }
+}
+
+fn not_looked_at(pid: u32, threads: u64, syscall: &str) -> Sleepers {
+    let stack = Arc::new(Stack::unread("not read: there are too many".to_owned()));
+    Sleepers { stack, ..asleep(pid, threads, syscall, &[]) }
 }
 
 fn text(report: &LeakReport, width: Option<usize>, color: bool) -> String {
@@ -243,6 +286,21 @@ fn check_schema(value: &serde_json::Value) {
 }
 
 #[test]
+fn threads_at_places_that_are_left_out_are_not_counted_as_none() {
+    let places = |places: u64| {
+        let at = |place| asleep(812, 1, "futex", &[&format!("wait_{place}@libc.so.6")]);
+        let sleepers = BTreeMap::from([(process(812), (0..places).map(at).collect())]);
+        let surroundings = Surroundings { sleepers, top: 8, ..Surroundings::default() };
+        let report = LeakReport::new(everything().survey, &StackBook::default(), surroundings);
+        (report.other_sleepers, text(&report, None, false))
+    };
+    let (others, text) = places(32);
+    assert!(others == 0 && text.contains("; 32 threads of pid 812 asleep in `futex`"), "{text}");
+    let (others, text) = places(40);
+    assert!(others == 8 && text.contains("; at least 32 threads of pid 812 asleep in `futex`"), "{text}");
+}
+
+#[test]
 fn folded_stacks() {
     let report = everything();
     assert_golden("everything-seconds.folded", &folded(&report, Weight::Seconds));
@@ -331,6 +389,62 @@ fn an_accept_that_no_hook_saw() {
     let opened = &value["groups"][0]["opened"];
     assert_eq!((&opened["how"], &opened["known"]), (&"accept".into(), &"before-trace".into()));
     assert!(folded(&report, Weight::Sockets).contains("[accept not seen: local port 80]"));
+}
+
+#[test]
+fn what_was_not_seen_is_not_promised_and_not_denied() {
+    let report = |outlook| {
+        let mut scene = Scene::new();
+        scene.fin_before(accepts(5, "srv", 80, 1));
+        let survey = scene.watch(1);
+        LeakReport::new(survey, &scene.stacks, Surroundings { top: 10, outlook, ..Surroundings::default() })
+    };
+    for (outlook, ghosts, where_opened, known) in [
+        (Outlook::GoesOn, "process, 0 ghost descriptors", "the next leak of its kind will show where", true),
+        (Outlook::Ended, "process, 0 ghost descriptors", "no later leak of its kind has shown where", true),
+        (Outlook::InPassing, "process, ghost descriptors not known", "a hunt that goes on sees where", false),
+    ] {
+        let report = report(outlook);
+        let said = text(&report, None, false);
+        assert!(said.contains(ghosts) && said.contains(where_opened), "{said}");
+        assert_eq!(said.contains("with --once: "), !known, "{said}");
+        let value: serde_json::Value = serde_json::from_str(&json(&report)).expect("JSON");
+        check_schema(&value);
+        assert_eq!(value["totals"]["ghosts_known"], known);
+    }
+}
+
+#[test]
+fn opened_by_whom_the_filters_leave_out() {
+    let mut scene = Scene::new();
+    scene.leaks = scene.leaks.filtered_by_process(true);
+    let socket = scene.fin_before(accepts(12, "worker", 80, 1));
+    let report = |scene: &mut Scene| {
+        let survey = scene.watch(1);
+        LeakReport::new(survey, &scene.stacks, Surroundings { top: 10, ..Surroundings::default() })
+    };
+    let of_nobody_known = report(&mut scene);
+    let said = text(&of_nobody_known, None, false);
+    let words = "before the trace, or by a process that the filters leave out: without `--pid` and `--comm`";
+    assert!(said.contains(words), "{said}");
+    let found = scene.found(socket).clone();
+    scene.listeners.push(FoundListener {
+        facts: found.facts,
+        owner: found.owner.map(|owner| Owner { pid: 6, comm: name("primary"), ..owner }),
+        holders: Vec::new(),
+        backlog: 0,
+        backlog_limit: 128,
+        dropped: 0,
+    });
+    let report = report(&mut scene);
+    let said = text(&report, None, false);
+    assert!(said.contains("primary[6] listens there, and `--pid 6` shows what it accepts"), "{said}");
+    let value: serde_json::Value = serde_json::from_str(&json(&report)).expect("JSON");
+    check_schema(&value);
+    let opened = &value["groups"][0]["opened"];
+    assert_eq!((&opened["by"], &opened["known"]), (&serde_json::Value::Null, &"before-trace".into()));
+    assert_eq!(opened["left_out"]["listener"], serde_json::json!({ "pid": 6, "comm": "primary" }));
+    assert!(folded(&report, Weight::Sockets).contains("[before the trace or left out: local port 80]"));
 }
 
 #[test]

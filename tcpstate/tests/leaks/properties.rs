@@ -13,7 +13,7 @@ use tcpstate::report::{
     svg,
 };
 use tcpstate_core::model::{
-    MonotonicNs, OwnerSource,
+    MonotonicNs, OwnerSource, ProcessId,
     leak::{LeakLosses, PlaceId},
     stack::{Frame, Sleepers, Source, Stack},
 };
@@ -130,11 +130,13 @@ fn report(lives: &[Life], stacks: Vec<Stack>, losses: LeakLosses, top: usize) ->
         stack: Arc::new(asleep),
     };
     let surroundings = Surroundings {
-        sleepers: BTreeMap::from([(1, vec![sleepers])]),
+        sleepers: BTreeMap::from([(ProcessId { pid: 1, start: None }, vec![sleepers])]),
+        activities: BTreeMap::new(),
         losses,
         unrepaired: losses.events % 2 == 1,
         unseen: Vec::new(),
         top,
+        ..Surroundings::default()
     };
     LeakReport::new(survey, &scene.stacks, surroundings)
 }

@@ -52,7 +52,7 @@ fn closing(scene: &mut Scene, socket: Socket, opener: Opener, place: Option<u64>
     scene.leaks.push(&LeakEvent::Closing(Closing {
         at,
         facts: found.facts,
-        by: Actor { pid: opener.pid, tid: opener.pid, comm: name(opener.comm) },
+        by: Actor { pid: opener.pid, tid: opener.pid, comm: name(opener.comm), start: None },
         place: place.map(PlaceId),
         exiting: place.is_none(),
         owner: found.owner,
@@ -257,9 +257,9 @@ fn what_has_no_room_is_told() {
 fn what_is_not_seen_is_told() {
     let mut report = nothing(CommandEnd::Exited(0));
     report.leaks.unseen = vec!["no stacks"];
-    assert!(text(&report, 0, None, false, 10).contains("on this kernel: no stacks"));
+    assert!(text(&report, 0, None, false, 10).contains("for want of a hook: no stacks"));
     assert_eq!(json(&report, 0)["unseen"], serde_json::json!(["no stacks"]));
-    assert!(run_junit::render(&report).expect("XML").contains("on this kernel: no stacks"));
+    assert!(run_junit::render(&report).expect("XML").contains("for want of a hook: no stacks"));
 }
 
 /// Verdicts are in all formats the same words.

@@ -14,7 +14,7 @@ use tcpstate_core::{
     model::{
         Age, Comm, Endpoint, Family, MonotonicNs, State,
         census::{Census, EphemeralPorts, FoundNamespace, FoundProcess, Gaps, ListedSocket},
-        doctor::{Capability, Configured, Limit, Machine, Reading},
+        doctor::{Capability, Configured, Confinement, Limit, Machine, Reading},
     },
 };
 
@@ -59,7 +59,13 @@ fn facts() -> Facts {
         namespaces: vec![namespace],
         processes: vec![FoundProcess { pid: 812, comm, descriptors: 324, limit: Some(400) }],
         holders: (1..=300).map(|inode| (inode, 0)).collect(),
-        gaps: Gaps { namespaces: vec![("blue".to_owned(), "no".to_owned())], processes: 3 },
+        gaps: Gaps {
+            namespaces: vec![("blue".to_owned(), "no".to_owned())],
+            processes: 3,
+            refused: vec![1],
+            why: Some("it takes `CAP_SYS_PTRACE`".to_owned()),
+            hidden: Some("`/proc` hides processes".to_owned()),
+        },
         ..Census::default()
     };
     let sockets = count(&census, &SocketFilter::default(), Some(By::Process), MonotonicNs(0));
@@ -87,6 +93,7 @@ fn facts() -> Facts {
             memlock: Limit { soft: Some(8 << 20), hard: None },
             nofile: Limit { soft: Some(1_024), hard: Some(4_096) },
             hooks: Ok(hooks()),
+            sandbox: Ok(Confinement { landlock: false, ..Confinement::COMPLETE }),
         },
         netns: 4_026_531_840,
         own_netns: true,

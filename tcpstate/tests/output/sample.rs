@@ -8,7 +8,9 @@ use tcpstate_core::{
     aggregate::dwell::DwellTable,
     model::{
         Comm, Dwell, Endpoint, Family, MonotonicNs, Owner, OwnerSource, Protocol, SocketId, State, Totals, Transition,
+        Unseen,
         probes::{HookAttempt, Hooks, Probes, Refusal, Role, RoleProbe},
+        scope,
     },
 };
 
@@ -17,8 +19,17 @@ pub(crate) const CLOCK: WallClock = WallClock { offset_ns: 1_790_000_000_000_000
 /// The trace began half a second after 100 s of uptime.
 pub(crate) const START: MonotonicNs = MonotonicNs(100_500_000_000);
 
+/// When the trace ends.
+const END: MonotonicNs = MonotonicNs(START.0 + 12_345_678_901);
+
 pub(crate) fn endpoint(addr: &str, port: u16) -> Endpoint {
     Endpoint { addr: addr.parse::<IpAddr>().expect("an address"), port }
+}
+
+/// On the link of interface 3.
+fn link_local(addr: &str, port: u16) -> Endpoint {
+    let Endpoint { addr, port } = endpoint(addr, port);
+    Endpoint { addr: scope::on_link(addr, 3), port }
 }
 
 pub(crate) fn comm(name: &[u8]) -> Comm {
@@ -28,7 +39,7 @@ pub(crate) fn comm(name: &[u8]) -> Comm {
 }
 
 pub(crate) fn owner(pid: u32, name: &[u8], source: OwnerSource) -> Owner {
-    Owner { pid, tid: pid + 1, comm: comm(name), source }
+    Owner { pid, tid: pid + 1, comm: comm(name), source, start: None }
 }
 
 /// A server's connection over IPv4, the `n`th moment of the trace.
@@ -75,11 +86,11 @@ pub(crate) fn transitions() -> Vec<Transition> {
         Transition {
             old: known(SynRecv),
             new: known(Established),
-            in_old: Dwell::Exact(41_999),
+            in_old: Dwell::Unknown,
             owner: Some(owner(812, b"nginx", OwnerSource::Listen)),
             ..base(1)
         },
-        base(2),
+        Transition { id: NonZeroU64::new(16_386), ..base(2) },
         Transition { old: known(CloseWait), new: known(LastAck), in_old: Dwell::Exact(42_000_000_000), ..base(3) },
         Transition {
             old: known(SynSent),
@@ -108,7 +119,15 @@ pub(crate) fn transitions() -> Vec<Transition> {
             owner: Some(owner(10, "日本".as_bytes(), OwnerSource::Accept)),
             ..base(8)
         },
-        Transition { old: known(Closing), new: known(BoundInactive), in_old: Dwell::Exact(0), ..base(90_000) },
+        Transition {
+            family: Family::Inet6,
+            local: link_local("fe80::1", 443),
+            remote: link_local("fe80::2", 54_321),
+            old: known(Closing),
+            new: known(BoundInactive),
+            in_old: Dwell::Exact(0),
+            ..base(90_000)
+        },
     ]
 }
 
@@ -167,5 +186,6 @@ pub(crate) fn probes() -> Probes {
 pub(crate) fn summary(totals: Totals) -> Summary {
     let mut dwell = DwellTable::default();
     transitions().iter().for_each(|transition| dwell.record(transition));
-    Summary { elapsed: Duration::from_millis(12_345), totals, dwell: dwell.rows().collect() }
+    let (unseen, open_not_kept) = (Unseen::default(), totals.lost);
+    Summary { elapsed: Duration::from_millis(12_345), totals, unseen, dwell: dwell.rows(END), open_not_kept }
 }

@@ -123,6 +123,9 @@ fn census(leaked: u32) -> Census {
         gaps: Gaps {
             namespaces: vec![("red".to_owned(), "failed to enter it: Operation not permitted (os error 1)".to_owned())],
             processes: 2,
+            refused: vec![1, 77],
+            why: Some("it takes `CAP_SYS_PTRACE`".to_owned()),
+            hidden: None,
         },
     }
 }

@@ -35,6 +35,7 @@ fn owner() -> impl Strategy<Value = Owner> {
         tid,
         comm,
         source,
+        start: None,
     })
 }
 

@@ -1,7 +1,7 @@
 //! The summary on standard error.
 
 use tcpstate::report::{Summary, summary_text::write_summary};
-use tcpstate_core::model::Totals;
+use tcpstate_core::model::{Totals, Unseen};
 
 use crate::{golden::assert_golden, sample};
 
@@ -20,7 +20,8 @@ fn golden_of_a_complete_trace() {
 #[test]
 fn golden_of_a_trace_with_losses() {
     let totals = Totals { transitions: 13, seen: 10, lost: 3, filtered: 5, map_full: 1, unknown_state: 1 };
-    assert_golden("summary-incomplete.txt", &render(&sample::summary(totals)));
+    let unseen = Unseen { transitions: 122, sockets: 61 };
+    assert_golden("summary-incomplete.txt", &render(&Summary { unseen, ..sample::summary(totals) }));
 }
 
 #[test]

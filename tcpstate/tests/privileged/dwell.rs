@@ -1,15 +1,24 @@
 //! Time spent in `CLOSE_WAIT`: the tracer's figures against the program's own clock.
 
-use std::net::Ipv4Addr;
+use std::{
+    io::Write as _,
+    net::{Ipv4Addr, TcpListener, TcpStream},
+    os::fd::AsRawFd as _,
+    thread::sleep,
+    time::Duration,
+};
 
 use anyhow::{Context, Result, ensure};
 use libtest_mimic::Trial;
 
 use crate::support::{
+    clock,
     event::Transition,
+    pair::Setting,
     process::Actor,
     protocol::Held,
     run::trials,
+    ss,
     tracer::{Setup, Trace},
 };
 
@@ -20,7 +29,91 @@ const PER_GROUP: usize = 50;
 const TOLERANCE_NS: u64 = 2_000_000;
 
 pub(crate) fn trials() -> Vec<Trial> {
-    trials!["dwell"; two_hundred_closes]
+    trials!["dwell"; two_hundred_closes, leaks_that_stay, a_handshake_waits_elsewhere]
+}
+
+/// Sockets that leak.
+const LEAKED: usize = 7;
+
+/// A trace of a leak shows what has not ended: as many as `ss` lists, for as long as the program knows.
+fn leaks_that_stay() -> Result<()> {
+    let pair = Setting::Ipv4.pair()?;
+    let listener = pair.listen()?;
+    let port = listener.local.port().to_string();
+    let filters = [&["--lport", &port][..], &["--lport", &port, "--state", "close-wait"]];
+    let tracers = Setup::start_all(filters.map(Setup::new))?;
+    let mut leaked = Vec::new();
+    let began = clock::monotonic_ns();
+    for _ in 0..LEAKED {
+        let peer = pair.client.connect(listener.local)?;
+        let socket = pair.server.accept(&listener)?;
+        pair.client.close(&peer)?;
+        pair.server.await_hangup(&socket)?;
+        leaked.push(socket);
+    }
+    // One that does not stay.
+    let closed = leaked.pop().context("none leaked")?;
+    pair.server.close(&closed)?;
+    let entered = clock::monotonic_ns();
+    let listed = ss::with_local_port(listener.local.port())?;
+    let listed = listed.iter().filter(|socket| socket.state == "CLOSE_WAIT").count();
+    ensure!(listed == leaked.len(), "{listed} in CLOSE_WAIT as `ss` says");
+    let cookies: Vec<u64> = leaked.iter().map(|socket| socket.cookie).collect();
+    for (with_states, tracer) in [false, true].into_iter().zip(tracers) {
+        tracer.wait_entered("CLOSE_WAIT", &cookies)?;
+        tracer.wait_entered("LAST_ACK", &[closed.cookie])?;
+        if !with_states {
+            tracer.wait_closed(&[closed.cookie])?;
+        }
+        sleep(Duration::from_millis(200));
+        let least = clock::monotonic_ns() - entered;
+        let trace = tracer.finish()?;
+        let most = clock::monotonic_ns() - began;
+        let row = trace.dwell("CLOSE_WAIT")?;
+        ensure!((row.open, row.count) == (listed as u64, 1), "{row:?}");
+        ensure!(row.open_max_ns.is_some_and(|ns| (least..=most).contains(&ns)), "{least} to {most} ns: {row:?}");
+        // The listener still listens; what has come to CLOSE is over, and of what `--state` hides nobody knows whether it is.
+        let open: Vec<_> =
+            trace.summary.dwell.iter().filter(|row| row.open > 0).map(|row| row.state.as_str()).collect();
+        ensure!(open == ["CLOSE_WAIT"], "{open:?}");
+        let words = format!("and {listed} not seen to end, the longest ≥ ");
+        ensure!(trace.stderr.contains(&words), "no `{words}` in {}", trace.stderr);
+    }
+    Ok(())
+}
+
+/// While the last acknowledgement is awaited there is only a request: the socket comes after it, and knows nothing of that time.
+fn a_handshake_waits_elsewhere() -> Result<()> {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+    // An acknowledgement without data does not end the handshake.
+    let seconds: libc::c_int = 5;
+    // SAFETY: the descriptor is open, and the value as long as it is said to be.
+    let result = unsafe {
+        libc::setsockopt(
+            listener.as_raw_fd(),
+            libc::IPPROTO_TCP,
+            libc::TCP_DEFER_ACCEPT,
+            (&raw const seconds).cast(),
+            size_of_val(&seconds) as libc::socklen_t,
+        )
+    };
+    ensure!(result == 0, "TCP_DEFER_ACCEPT: {}", std::io::Error::last_os_error());
+    let address = listener.local_addr()?;
+    let tracer = Setup::new(["--lport", &address.port().to_string()]).start()?;
+    let mut client = TcpStream::connect(address)?;
+    sleep(Duration::from_millis(300));
+    let listed = ss::with_local_port(address.port())?;
+    let waiting = listed.iter().filter(|socket| socket.state == "SYN_RECV").count();
+    ensure!(waiting == 1, "`ss` shows no handshake that waits: {listed:?}");
+    client.write_all(b"data")?;
+    drop(listener.accept()?);
+    tracer.wait_until("the end of the handshake", |shown| shown.iter().any(|t| t.is("SYN_RECV", "ESTABLISHED")))?;
+    let trace = tracer.finish()?;
+    let passed: Vec<_> = trace.transitions.iter().filter(|t| t.old == "SYN_RECV").collect();
+    ensure!(passed.len() == 1, "{passed:?}");
+    ensure!((passed[0].in_old_ns, passed[0].in_old_at_least_ns) == (None, None), "{:?}", passed[0]);
+    ensure!(trace.dwell("SYN_RECV").is_err(), "{:?}", trace.summary.dwell);
+    Ok(())
 }
 
 /// A tracer for each group, so that each summary has one group's histogram.

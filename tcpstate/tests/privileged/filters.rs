@@ -4,7 +4,6 @@ use std::{
     fs,
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
     os::unix::fs::MetadataExt,
-    path::{Path, PathBuf},
     time::Duration,
 };
 
@@ -13,6 +12,7 @@ use libtest_mimic::Trial;
 use rustix::process::Signal;
 
 use crate::support::{
+    cgroup::{Cgroup, cgroup2_mount},
     event::Transition,
     medley::{APART, Medley},
     process::Actor,
@@ -261,43 +261,5 @@ fn essence(transition: &Transition) -> Transition {
         in_old_ns: transition.in_old_ns.map(|_| 0),
         in_old_at_least_ns: transition.in_old_at_least_ns.map(|_| 0),
         ..transition.clone()
-    }
-}
-
-fn cgroup2_mount() -> Result<PathBuf> {
-    let mounts = fs::read_to_string("/proc/self/mounts")?;
-    let cgroup2 = mounts.lines().find_map(|line| {
-        let mut fields = line.split(' ').skip(1);
-        let path = fields.next()?;
-        (fields.next()? == "cgroup2").then(|| PathBuf::from(path))
-    });
-    cgroup2.context("no cgroup2 is mounted here")
-}
-
-/// A cgroup of the test's own, removed when nobody is left in it.
-struct Cgroup(PathBuf);
-
-impl Cgroup {
-    fn new(path: &Path) -> Result<Self> {
-        fs::create_dir(path).with_context(|| format!("`{}`", path.display()))?;
-        Ok(Self(path.to_owned()))
-    }
-
-    fn take(&self, actor: &Actor) -> Result<()> {
-        fs::write(self.0.join("cgroup.procs"), actor.pid.to_string())
-            .with_context(|| format!("to move {} into `{}`", actor.pid, self.0.display()))
-    }
-}
-
-impl Drop for Cgroup {
-    fn drop(&mut self) {
-        // Variables are dropped in reverse order, so the processes are gone; they may still be on their way out.
-        for _ in 0..200 {
-            if fs::remove_dir(&self.0).is_ok() {
-                return;
-            }
-            std::thread::sleep(Duration::from_millis(5));
-        }
-        eprintln!("`{}` could not be removed", self.0.display());
     }
 }

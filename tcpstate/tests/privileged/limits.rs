@@ -58,9 +58,11 @@ fn count() -> Result<()> {
     Ok(())
 }
 
+/// Of a process that does nothing, so that there is nothing to be written at the end either.
 fn duration() -> Result<()> {
+    let idle = Actor::start("ts-idle")?;
     let began = Instant::now();
-    let tracer = Tracer::start(["--duration", "700ms"])?;
+    let tracer = Tracer::start(["--duration", "700ms", "--pid", &idle.pid.to_string()])?;
     let attached = began.elapsed();
     let trace = tracer.trace()?;
     let (least, most) = (Duration::from_millis(700), began.elapsed());

@@ -9,7 +9,7 @@ use anyhow::{Result, ensure};
 use libtest_mimic::Trial;
 
 use crate::support::{
-    event::Owner,
+    event::{Endpoint, Owner, Transition},
     netns::Namespace,
     process::Actor,
     protocol::{Socket, Transport},
@@ -27,10 +27,19 @@ pub(crate) fn trials() -> Vec<Trial> {
     ]
 }
 
+/// A network namespace where nobody else is, and a tracer of all that is in it. What a busy machine does elsewhere would fill the
+/// buffer of a tracer of everything.
+fn alone() -> Result<(Namespace, Tracer)> {
+    let namespace = Namespace::new()?;
+    let tracer = Tracer::start(["--netns", &namespace.path().to_string_lossy()])?;
+    Ok((namespace, tracer))
+}
+
 /// Under `SO_REUSEPORT` nothing tells which of several processes a connection waits for, so nobody is named.
 fn shared_port_of_two_processes() -> Result<()> {
-    let (one, other, client) = (Actor::start("ts-one")?, Actor::start("ts-other")?, Actor::start("ts-client")?);
-    let tracer = Tracer::unfiltered()?;
+    let (namespace, tracer) = alone()?;
+    let (one, other, client) =
+        (namespace.actor("ts-one")?, namespace.actor("ts-other")?, namespace.actor("ts-client")?);
     let first = one.listen_with((Ipv4Addr::LOCALHOST, 0), Transport::Tcp, true)?;
     let second = other.listen_with(first.local, Transport::Tcp, true)?;
     // The kernel spreads connections over both; which got which is known once they are all readable.
@@ -56,8 +65,8 @@ fn shared_port_of_two_processes() -> Result<()> {
 
 /// Several listeners of one process are still that process.
 fn shared_port_of_one_process() -> Result<()> {
-    let (server, client) = (Actor::start("ts-server")?, Actor::start("ts-client")?);
-    let tracer = Tracer::unfiltered()?;
+    let (namespace, tracer) = alone()?;
+    let (server, client) = (namespace.actor("ts-server")?, namespace.actor("ts-client")?);
     let first = server.listen_with((Ipv4Addr::LOCALHOST, 0), Transport::Tcp, true)?;
     let second = server.listen_with(first.local, Transport::Tcp, true)?;
     let clients = client.connect_many(first.local, 8)?;
@@ -70,8 +79,9 @@ fn shared_port_of_one_process() -> Result<()> {
 }
 
 fn same_port_on_other_addresses() -> Result<()> {
-    let (one, other, client) = (Actor::start("ts-one")?, Actor::start("ts-other")?, Actor::start("ts-client")?);
-    let tracer = Tracer::unfiltered()?;
+    let (namespace, tracer) = alone()?;
+    let (one, other, client) =
+        (namespace.actor("ts-one")?, namespace.actor("ts-other")?, namespace.actor("ts-client")?);
     let first = one.listen((Ipv4Addr::new(127, 0, 0, 41), 0))?;
     let second = other.listen((Ipv4Addr::new(127, 0, 0, 42), first.local.port()))?;
     let clients = vec![client.connect(first.local)?, client.connect(second.local)?];
@@ -116,8 +126,9 @@ fn same_port_in_other_namespaces() -> Result<()> {
 
 /// The more specific listener gets the connection: the other must not be named.
 fn wildcard_beside_an_address() -> Result<()> {
-    let (wild, exact, client) = (Actor::start("ts-wild")?, Actor::start("ts-exact")?, Actor::start("ts-client")?);
-    let tracer = Tracer::unfiltered()?;
+    let (namespace, tracer) = alone()?;
+    let (wild, exact, client) =
+        (namespace.actor("ts-wild")?, namespace.actor("ts-exact")?, namespace.actor("ts-client")?);
     let wildcard = wild.listen_with((Ipv4Addr::UNSPECIFIED, 0), Transport::Tcp, true)?;
     let address: SocketAddr = (Ipv4Addr::new(127, 0, 0, 43), wildcard.local.port()).into();
     let specific = exact.listen_with(address, Transport::Tcp, true)?;
@@ -133,8 +144,8 @@ fn wildcard_beside_an_address() -> Result<()> {
 
 /// A restarted server listens where its predecessor did.
 fn successor_on_the_same_port() -> Result<()> {
-    let (old, new, client) = (Actor::start("ts-old")?, Actor::start("ts-new")?, Actor::start("ts-client")?);
-    let tracer = Tracer::unfiltered()?;
+    let (namespace, tracer) = alone()?;
+    let (old, new, client) = (namespace.actor("ts-old")?, namespace.actor("ts-new")?, namespace.actor("ts-client")?);
     let first = old.listen((Ipv4Addr::LOCALHOST, 0))?;
     old.close(&first)?;
     let second = new.listen(first.local)?;
@@ -147,8 +158,8 @@ fn successor_on_the_same_port() -> Result<()> {
 
 /// An IPv6 wildcard listener takes IPv4 connections too.
 fn dual_stack_wildcard() -> Result<()> {
-    let (server, client) = (Actor::start("ts-server")?, Actor::start("ts-client")?);
-    let tracer = Tracer::unfiltered()?;
+    let (namespace, tracer) = alone()?;
+    let (server, client) = (namespace.actor("ts-server")?, namespace.actor("ts-client")?);
     let listener = server.listen((Ipv6Addr::UNSPECIFIED, 0))?;
     let port = listener.local.port();
     let clients =
@@ -163,7 +174,7 @@ fn dual_stack_wildcard() -> Result<()> {
 
 /// Accepts as long as something waits.
 fn accept_waiting(actor: &Actor, listener: &Socket) -> Result<Vec<Socket>> {
-    let waiting = ss::with_local_port(listener.local.port())?;
+    let waiting = ss::inside(&actor.netns_path(), &format!("sport = :{}", listener.local.port()))?;
     let queue = waiting.iter().find(|listed| listed.cookie == listener.cookie).map_or(0, |listed| listed.recv_queue);
     actor.accept_many(listener, queue)
 }
@@ -173,16 +184,23 @@ fn reset_all(tracer: Tracer, client: &Actor, sockets: &[Socket]) -> Result<Trace
     for socket in sockets {
         client.reset(socket)?;
         tracer.wait_until("the end of a child", |shown| {
-            shown.iter().any(|t| t.remote.port == socket.local.port() && t.new == "CLOSE")
+            shown.iter().any(|t| is_other_end(t, socket) && t.new == "CLOSE")
         })?;
     }
     tracer.finish()
 }
 
+/// Whether this is of the server's end of a client's connection, and not of somebody else's at the same port.
+fn is_other_end(transition: &Transition, client: &Socket) -> bool {
+    let end = |end: Endpoint| SocketAddr::new(end.addr.to_canonical(), end.port);
+    let connection = client.remote.map(|remote| (remote, client.local));
+    Some((end(transition.local), end(transition.remote))) == connection
+}
+
 /// Who was shown to own the server's end of a connection that was never accepted: the same all along.
 fn waiting_owner(trace: &Trace, client: &Socket) -> Result<Option<Owner>> {
     // Up to Linux 6.12 the first of them does not name the peer yet.
-    let named = trace.transitions.iter().filter(|t| t.remote.port == client.local.port());
+    let named = trace.transitions.iter().filter(|t| is_other_end(t, client));
     let ids: BTreeSet<u64> = named.filter_map(|transition| transition.id).collect();
     ensure!(ids.len() == 1, "sockets connected to {}: {ids:?}", client.local);
     let shown: Vec<_> = trace.transitions.iter().filter(|t| t.id.is_some_and(|id| ids.contains(&id))).collect();

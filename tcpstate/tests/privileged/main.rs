@@ -6,15 +6,25 @@
 //! one argument `programs` has those programs built and no test run, for a machine that has no compilers.
 
 mod bad_days;
+mod confinement;
 mod docs;
 mod doctor;
 mod dwell;
+#[path = "../support/faults.rs"]
+mod faults;
+mod files;
 mod filters;
+mod heirs;
+mod holders;
+mod hostile;
 mod hunts;
 mod late_attach;
 mod limits;
+mod links;
 mod listeners;
 mod losses;
+mod missing;
+mod mounted;
 mod mptcp;
 mod output;
 mod owners;
@@ -27,23 +37,28 @@ mod simultaneous;
 mod stalled;
 mod states;
 mod stories;
+mod streams;
 mod support;
+mod unseen;
 
 use std::{env, process::ExitCode};
 
 use anyhow::Context;
 use libtest_mimic::{Arguments, Trial};
 
-use support::{actor, launch::Launch};
+use support::{actor, fuse, launch::Launch};
 
 fn main() -> ExitCode {
     heed_the_keyboard();
     let arguments: Vec<String> = env::args().collect();
-    // Actors and launchers are this binary again, before it has a second thread.
+    // Actors, launchers and what is confined are this binary again, before it has a second thread.
     let result = match arguments.get(1).map(String::as_str) {
         Some("actor") => actor::run(&arguments[2..]),
         Some("launch") => launch(&arguments[2..]),
+        Some("confined") => confinement::process::run(&arguments[2..]),
         Some("programs") => build_programs(),
+        Some("fuse") => fuse::run(&arguments[2..]),
+        Some("hostile") => hostile::by_hand(&arguments[2..]),
         _ => return libtest_mimic::run(&Arguments::from_args(), trials()).exit_code(),
     };
     match result {
@@ -68,6 +83,7 @@ fn heed_the_keyboard() {
 fn build_programs() -> anyhow::Result<()> {
     scenarios::build()?;
     hunts::build()?;
+    hostile::build()?;
     runs::build()
 }
 
@@ -83,20 +99,30 @@ fn trials() -> Vec<Trial> {
         stalled::trials(),
         owners::trials(),
         stories::trials(),
+        unseen::trials(),
         listeners::trials(),
+        heirs::trials(),
+        files::trials(),
         filters::trials(),
+        holders::trials(),
         late_attach::trials(),
         losses::trials(),
         dwell::trials(),
+        mounted::trials(),
         mptcp::trials(),
         output::trials(),
         probes::trials(),
         doctor::trials(),
         docs::trials(),
         limits::trials(),
+        links::trials(),
         bad_days::trials(),
+        confinement::trials(),
+        missing::trials(),
+        streams::trials(),
         hunts::trials(),
         runs::trials(),
+        hostile::trials(),
         recordings::trials(),
         scenarios::trials(),
         states::trials(),

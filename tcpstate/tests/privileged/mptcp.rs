@@ -9,6 +9,7 @@ use crate::{
     hunts,
     support::{
         event::{Endpoint, Transition},
+        kernel::is_at_least,
         netns::Namespace,
         process::Actor,
         protocol::{Socket, Transport},
@@ -18,7 +19,7 @@ use crate::{
 };
 
 pub(crate) fn trials() -> Vec<Trial> {
-    trials!["mptcp"; parent_and_subflow, fallback_to_tcp, leaked]
+    trials!["mptcp"; parent_and_subflow, fallback_to_tcp, leaked, data_unread, unaccepted]
 }
 
 fn parent_and_subflow() -> Result<()> {
@@ -88,6 +89,37 @@ fn leaked() -> Result<()> {
     Ok(())
 }
 
+/// No iterator lists a parent that nobody has accepted; the hooks tell of it.
+fn unaccepted() -> Result<()> {
+    let namespace = Namespace::new()?;
+    let (server, client) = (namespace.actor("ts-server")?, namespace.actor("ts-client")?);
+    let hunt = hunts::json(&["--older-than", "50ms", "--netns", &namespace.path().to_string_lossy()])?;
+    let listener = server.listen_with((Ipv4Addr::LOCALHOST, 0), Transport::Mptcp, false)?;
+    for _ in 0..3 {
+        let opened = client.connect_with(Transport::Mptcp, listener.local)?;
+        client.send(&opened, 1)?;
+        client.close(&opened)?;
+    }
+    let shown = hunt.wait_until("the parents", |report| {
+        let [group] = &report.groups[..] else { bail!("not one group: {:?}", report.groups) };
+        ensure!(group.verdict == "never-accepted" && group.sockets == 3, "{group:?}");
+        ensure!(group.process.as_ref().is_some_and(|process| process.pid == server.pid), "of another: {group:?}");
+        Ok(())
+    })?;
+    // As long as they wait, and no longer.
+    hunt.wait_after(shown.mono_ns + 1_000_000_000, "the same later", |report| {
+        ensure!(report.totals.close_wait == 3, "{report:?}");
+        Ok(())
+    })?;
+    server.close(&listener)?;
+    hunt.wait_until("none", |report| {
+        ensure!(report.totals.close_wait == 0, "{report:?}");
+        Ok(())
+    })?;
+    hunt.finish()?;
+    Ok(())
+}
+
 /// The peer speaks plain TCP, and so does what is accepted.
 fn fallback_to_tcp() -> Result<()> {
     let namespace = Namespace::new()?;
@@ -105,6 +137,45 @@ fn fallback_to_tcp() -> Result<()> {
     let owner = server.owner(&accepted, "accept");
     ensure!(shown.iter().any(|t| t.new == "CLOSE_WAIT" && t.protocol == "tcp"), "{shown:?}");
     ensure!(shown.last().is_some_and(|last| last.owner.as_ref() == Some(&owner)), "expected {owner:?}: {shown:?}");
+    Ok(())
+}
+
+/// What stands before the end is counted by Linux 6.12, and not by 6.1; without that nothing is made up.
+fn data_unread() -> Result<()> {
+    const UNREAD: usize = 40;
+    let namespace = Namespace::new()?;
+    let (server, client) = (namespace.actor("ts-server")?, namespace.actor("ts-client")?);
+    let netns = namespace.path();
+    let listener = server.listen_with((Ipv4Addr::LOCALHOST, 0), Transport::Mptcp, false)?;
+    let opened = client.connect_with(Transport::Mptcp, listener.local)?;
+    let accepted = server.accept(&listener)?;
+    client.send(&opened, 20)?;
+    server.receive(&accepted, 20)?;
+    client.send(&opened, UNREAD)?;
+    server.send(&accepted, 7)?;
+    client.receive(&opened, 7)?;
+    client.close(&opened)?;
+    server.await_hangup(&accepted)?;
+    let hunt = hunts::json(&["--older-than", "1ms", "--netns", &netns.to_string_lossy()])?;
+    let judged = |recv_q: usize, verdict: &str| {
+        let known = hunt.wait_until(verdict, |report| {
+            let [group] = &report.groups[..] else { bail!("not one group: {:?}", report.groups) };
+            match group.recv_q {
+                Some(queue) => {
+                    ensure!((queue.min, queue.max) == (recv_q, recv_q) && group.verdict == verdict, "{group:?}");
+                    ensure!(group.nothing_sent == 0, "7 bytes were sent: {group:?}");
+                }
+                None => ensure!(group.verdict == "unknown" && group.evidence.contains("does not tell"), "{group:?}"),
+            }
+            Ok(())
+        })?;
+        anyhow::Ok(known.groups[0].recv_q.is_some())
+    };
+    let tells = judged(UNREAD + 1, "eof-unread")?;
+    ensure!(tells || !is_at_least(6, 12), "this kernel counts what is read");
+    server.receive(&accepted, UNREAD)?;
+    judged(0, "unknown")?;
+    hunt.finish()?;
     Ok(())
 }
 

@@ -6,12 +6,14 @@ mod passing;
 mod suites;
 mod terminal;
 
+pub(crate) use command::leaky;
+
 use anyhow::Result;
 use libtest_mimic::Trial;
 
 /// Builds what these tests run.
 pub(crate) fn build() -> Result<()> {
-    command::leaky()?;
+    leaky()?;
     suites::rust_tests().map(drop)
 }
 

@@ -83,7 +83,11 @@ fn census(leaked: u16) -> Census {
         processes: vec![process(4000, b"nginx", 9), process(4001, b"nginx", 1000), process(4321, b"other", 7)],
         holders,
         cgroups: [(5051, b"/system.slice/nginx.service".to_vec())].into(),
-        gaps: Gaps { namespaces: vec![("red".to_owned(), "not permitted".to_owned())], processes: 1 },
+        gaps: Gaps {
+            namespaces: vec![("red".to_owned(), "not permitted".to_owned())],
+            processes: 1,
+            ..Gaps::default()
+        },
     }
 }
 
@@ -257,7 +261,7 @@ fn the_format_of_counts_stays() {
     written.namespaces[0].own = false;
     written.cgroups.clear();
     written.namespaces.iter_mut().for_each(|namespace| namespace.sockets.sort_by_key(|socket| socket.inode));
-    assert_eq!((rest.now, rest.with(parts).expect("whole")), (at(1), written));
+    assert_eq!((rest.now, rest.with(parts, None).expect("whole")), (at(1), written));
 }
 
 /// The parts of a census that was cut off are not shown as one.

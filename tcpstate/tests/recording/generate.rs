@@ -16,27 +16,11 @@ use tcpstate_core::model::{
     leak::{LeakEvent, LeakLosses, PlaceId, Snapshot},
     probes::{HookAttempt, Hooks, Probes, Role, RoleProbe},
 };
+use tcpstate_fuzzing::noise::Noise;
 use tcpstate_recording::{Checkpoint, Content, Counts, EVENTS_IN_A_FRAME, Names, RecordingEnd, Start, Writer};
 
 /// When generated recordings begin.
 pub(crate) const START: MonotonicNs = MonotonicNs(5_000_000_000_000);
-
-/// Numbers that look like any, always the same (`splitmix64`).
-struct Noise(u64);
-
-impl Noise {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    fn below(&mut self, limit: u64) -> u64 {
-        self.next() % limit
-    }
-}
 
 pub(crate) fn start() -> Start {
     let probe = |(role, hook): (Role, &str)| RoleProbe {
@@ -108,7 +92,13 @@ impl Connections {
         let skaddr = self.slab.pop().unwrap_or(0xffff_8882_0000_0000 + self.cookie * 0x940);
         let open = Open {
             socket: SocketId { cookie: NonZeroU64::new(self.cookie), skaddr },
-            owner: Owner { pid, tid: pid, comm: Comm(*b"nginx\0\0\0\0\0\0\0\0\0\0\0"), source: OwnerSource::Accept },
+            owner: Owner {
+                pid,
+                tid: pid,
+                comm: Comm(*b"nginx\0\0\0\0\0\0\0\0\0\0\0"),
+                source: OwnerSource::Accept,
+                start: None,
+            },
             remote: Endpoint {
                 addr: IpAddr::V4(Ipv4Addr::new(10, 1, 2, host)),
                 port: 1024 + u16::try_from(self.noise.below(60_000)).expect("small"),

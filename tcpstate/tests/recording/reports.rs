@@ -150,6 +150,30 @@ fn leaks_are_shown_as_of_the_end_and_of_any_moment() {
     assert!(folded.status.success() && folded.stdout.contains("nginx"), "{}", folded.stderr);
 }
 
+/// A recording of a few seconds, begun at 17:06:40 or a little later: its first minute is its own, and earlier times are of that day.
+#[test]
+fn times_of_day_are_those_that_people_mean() {
+    let directory = tempdir().expect("a directory");
+    let path = directory.path().join("a.tcps");
+    let (all, _) = generate::write(&path, 1000, 0);
+    let began = report(&path, &["--show", "trace", "-o", "json"]);
+    let first: jiff::Timestamp =
+        lines(&began, "transition")[0]["time"].as_str().expect("text").parse().expect("a time");
+    let zone = jiff::tz::TimeZone::get("Europe/Vienna").expect("a zone");
+    let began = zone.to_datetime(first);
+    let minute = began.strftime("%H:%M").to_string();
+    let earlier = began.checked_sub(jiff::SignedDuration::from_mins(90)).expect("a time").strftime("%H:%M").to_string();
+    for arguments in
+        [&["--from", &minute][..], &["--to", &minute], &["--from", &minute, "--to", &minute], &["--from", &earlier]]
+    {
+        let shown = report(&path, &[&["--show", "trace", "-o", "json"], arguments].concat());
+        assert!(shown.status.success(), "{arguments:?}: {}", shown.stderr);
+        assert_eq!(lines(&shown, "transition").len() as u64, all, "{arguments:?}");
+    }
+    let refused = report(&path, &["--to", &earlier]);
+    assert!(refused.stderr.contains("`--to` is before the recording, which begins at"), "{}", refused.stderr);
+}
+
 #[test]
 fn a_full_disk_is_told_of_by_the_name_of_what_could_not_be_written() {
     let directory = tempdir().expect("a directory");

@@ -26,7 +26,8 @@ use crate::{
 const PATIENCE: Duration = Duration::from_secs(40);
 /// After so long the program leaks again, and somebody who watches it presses Ctrl-C.
 const BEFORE_LEAK: Duration = Duration::from_secs(1);
-const BEFORE_CTRL_C: Duration = Duration::from_secs(2);
+const BETWEEN_LEAKS: Duration = Duration::from_millis(700);
+const BEFORE_CTRL_C: Duration = Duration::from_millis(1500);
 
 /// The scenario that leaks: a gateway.
 const SCENARIO: &str = "relay";
@@ -131,6 +132,9 @@ impl Desk {
         let mut running = Line::start(self, line)?;
         thread::sleep(BEFORE_LEAK);
         let from = time_of_day();
+        self.running.leak()?;
+        thread::sleep(BETWEEN_LEAKS);
+        // On an emulated machine it may not have been attached yet.
         self.running.leak()?;
         thread::sleep(BEFORE_CTRL_C);
         self.watched = Some([from, time_of_day()]);

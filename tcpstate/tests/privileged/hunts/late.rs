@@ -28,7 +28,7 @@ fn inferred_where_it_accepts() -> Result<()> {
     inferred("workers", "take_client")
 }
 
-/// Where the older sockets were opened is shown only when the same code leaks again, and as an inference.
+/// Where the older sockets were opened is shown only when the same code leaks again, and as an inference. One fault is one group.
 fn inferred(scenario: &str, function: &str) -> Result<()> {
     let scenario = named(scenario)?;
     let expected = &scenario.expected;
@@ -53,18 +53,19 @@ fn inferred(scenario: &str, function: &str) -> Result<()> {
     running.leak()?;
     truth::settle(&mut running, expected)?;
     json.wait_after(clock::monotonic_ns(), "the leak of now beside it", |report| {
-        let (seen, inferred) = (by_known(&report.groups, "seen"), by_known(&report.groups, "inferred"));
-        ensure!(seen == expected.leaked && inferred == expected.leaked, "{seen} seen, {inferred} inferred");
-        ensure!(sockets(&report.groups) == seen + inferred, "and others: {:?}", report.groups);
-        for group in &report.groups {
-            let opened = group.opened.stack.as_ref().context("no stack")?;
-            stacks::check(opened, &expected.opened.context("nothing is known of it")?, false)?;
-        }
-        Ok(())
+        let [group] = &report.groups[..] else { anyhow::bail!("not one group: {:?}", report.groups) };
+        let (sockets, inferred) = (group.sockets, group.opened.inferred);
+        ensure!(sockets == 2 * expected.leaked && inferred == expected.leaked, "{group:?}");
+        ensure!(group.opened.known == "seen" && group.verdict == "eof-read", "{group:?}");
+        // That a receive returned 0 was seen of the later ones only.
+        ensure!(group.verdict_inferred == inferred, "{group:?}");
+        ensure!(group.told.iter().map(|told| told.sockets).sum::<usize>() == sockets - inferred, "{group:?}");
+        let opened = group.opened.stack.as_ref().context("no stack")?;
+        stacks::check(opened, &expected.opened.context("nothing is known of it")?, false)
     })?;
     text.wait_until_said("the inference in words", |said, _| {
-        let inferred = said.split("before the trace; inferred from a later leak of its kind:\n").nth(1);
-        let next = inferred.and_then(|rest| rest.lines().next());
+        let words = format!("{} of them before the trace, inferred from the others:\n", expected.leaked);
+        let next = said.split(&words).nth(1).and_then(|rest| rest.lines().next());
         next.is_some_and(|line| line.trim_start().starts_with(function))
     })?;
     json.finish()?;

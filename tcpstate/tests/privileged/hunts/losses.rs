@@ -82,7 +82,7 @@ fn tracer_stopped() -> Result<()> {
             line.contains(&head)
                 && next.strip_prefix("incomplete: ").is_some_and(|rest| {
                     let (number, rest) = rest.split_once(' ').unwrap_or_default();
-                    let repaired = "events lost, the ring buffer was full: the sockets are right as of a snapshot";
+                    let repaired = "events lost: the sockets are right as of a snapshot";
                     number.parse().is_ok_and(|events: u64| events > 0) && rest.starts_with(repaired)
                 })
         })

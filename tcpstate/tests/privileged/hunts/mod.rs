@@ -1,17 +1,23 @@
 //! `tcpstate leaks` on bad days and good ones: losses, formats, options, errors, and facts that change.
 
+mod awake;
 mod callers;
 mod changes;
 mod closing;
 mod crowded;
 mod errors;
 mod executed;
+mod farewell;
 mod flame;
+mod half_closed;
+mod kept_away;
 mod late;
 mod losses;
 mod options;
+mod python;
 mod rings;
 mod scene;
+mod soak;
 mod text;
 
 use anyhow::Result;
@@ -21,17 +27,23 @@ use crate::{scenarios::leaks::hunt::Hunt, support::launch::Launch};
 
 pub(crate) fn trials() -> Vec<Trial> {
     [
+        awake::trials(),
         callers::trials(),
         changes::trials(),
         closing::trials(),
         crowded::trials(),
         errors::trials(),
         executed::trials(),
+        farewell::trials(),
+        half_closed::trials(),
+        kept_away::trials(),
         flame::trials(),
         late::trials(),
         losses::trials(),
         options::trials(),
+        python::trials(),
         rings::trials(),
+        soak::trials(),
         text::trials(),
     ]
     .into_iter()
@@ -41,14 +53,16 @@ pub(crate) fn trials() -> Vec<Trial> {
 
 /// Builds what these tests run.
 pub(crate) fn build() -> Result<()> {
+    awake::program()?;
     callers::program()?;
     crowded::program()?;
     executed::programs()?;
-    rings::program().map(drop)
+    rings::program()?;
+    soak::program().map(drop)
 }
 
 /// `tcpstate leaks` with these arguments.
-fn spawn(arguments: &[&str]) -> Result<Hunt> {
+pub(crate) fn spawn(arguments: &[&str]) -> Result<Hunt> {
     Hunt::spawn(&Launch::default(), &owned(arguments))
 }
 

@@ -8,7 +8,7 @@ use libtest_mimic::Trial;
 use super::scene::Leaky;
 use crate::{
     scenarios::{
-        leaks::report::{Group, Report},
+        leaks::report::{Group, Report, ThreadName},
         named, truth,
     },
     support::{clock, netns::Namespace, process::Actor, run::trials},
@@ -18,6 +18,7 @@ pub(crate) fn trials() -> Vec<Trial> {
     trials![
         "hunts::options";
         pid, pid_of_a_holder, children, older_than, netns, local_port, top, duration, once_does_not_wait, once_waits_to_know,
+        once_does_not_deny_ghosts, threads_that_accept,
     ]
 }
 
@@ -248,6 +249,64 @@ fn once_waits_to_know() -> Result<()> {
     ensure!(group.sockets == 1 && group.examples[0].cookie == Some(socket.cookie), "{group:?}");
     let age_ns = report.mono_ns - fin.from_ns;
     ensure!(age_ns >= ONCE_OLDER_THAN_NS, "shown {age_ns} ns after its peer closed");
+    Ok(())
+}
+
+/// Sockets that several threads accepted by the same code are said to be of them all.
+fn threads_that_accept() -> Result<()> {
+    let leaky = Leaky::new()?;
+    let port = leaky.port();
+    let options = ["--older-than", "1ms", "--lport", &port];
+    let json = super::json(&options)?;
+    let text = super::spawn(&[&options[..], &["--interval", "200ms"]].concat())?;
+    text.wait_until_said("the first report", |said, _| said.contains(" in CLOSE_WAIT in "))?;
+    let mut tids = Vec::new();
+    for (thread, name) in [(1, "ts-api"), (2, "ts-jobs"), (3, "ts-api")] {
+        let accepting = leaky.server.thread(thread);
+        accepting.set_name(name.as_bytes())?;
+        let peer = leaky.client.connect(leaky.listener.local)?;
+        let socket = accepting.accept(&leaky.listener)?;
+        leaky.client.close(&peer)?;
+        tids.push(socket.tid);
+    }
+    tids.dedup();
+    ensure!(tids.len() == 3, "not three threads: {tids:?}");
+    let named = |comm: &str, sockets| ThreadName { comm: comm.to_owned(), sockets };
+    json.wait_until("all three", |report| {
+        let [group] = &report.groups[..] else { anyhow::bail!("not one group: {:?}", report.groups) };
+        ensure!(group.sockets == 3 && group.opened.threads == 3, "{group:?}");
+        ensure!(group.opened.thread_names == [named("ts-api", 2), named("ts-jobs", 1)], "{:?}", group.opened);
+        Ok(())
+    })?;
+    text.wait_until_said("the same in words", |said, _| said.contains(", by 3 threads named ts-api, ts-jobs\n"))?;
+    json.finish()?;
+    text.finish()?;
+    Ok(())
+}
+
+/// Ghost descriptors of before: a hunt that saw them come about counts them, `--once` cannot, and says so.
+fn once_does_not_deny_ghosts() -> Result<()> {
+    let leaky = Leaky::new()?;
+    let port = leaky.port();
+    let hunt = super::json(&["--older-than", "1ms", "--lport", &port])?;
+    let leaked = leaky.leak(3)?;
+    for ghost in &leaked[1..] {
+        // Its peer is gone, and answers with a reset.
+        leaky.server.send(&ghost.socket, 1)?;
+    }
+    hunt.wait_until("the ghosts", |report| {
+        let totals = &report.totals;
+        ensure!((totals.ghosts, totals.ghosts_known, totals.close_wait) == (2, true, 1), "{totals:?}");
+        Ok(())
+    })?;
+    ensure!(leaky.listed()?.len() == 1, "more than one is in CLOSE_WAIT");
+    let json = once(&port)?;
+    ensure!((json.totals.ghosts, json.totals.ghosts_known) == (0, false), "{:?}", json.totals);
+    let text = super::spawn(&["--once", "--older-than", "1ms", "--lport", &port])?.end()?.stdout;
+    ensure!(text.contains("1 socket in CLOSE_WAIT in 1 process, ghost descriptors not known"), "{text}");
+    ensure!(text.contains("with --once: ") && !text.contains("will show where"), "{text}");
+    ensure!(text.contains("a hunt that goes on sees where the next leak of its kind is opened"), "{text}");
+    hunt.finish()?;
     Ok(())
 }
 

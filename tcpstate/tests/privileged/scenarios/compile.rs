@@ -26,6 +26,24 @@ pub(crate) fn c(path: &str, flags: &[&str]) -> Result<PathBuf> {
     built(gcc, "-o", path, &["c/serve.h"])
 }
 
+/// The attackers, and their good neighbour.
+pub(crate) fn hostile(name: &str) -> Result<PathBuf> {
+    let mut gcc = Command::new("gcc");
+    gcc.args(["-std=gnu11", "-D_GNU_SOURCE", "-pthread", "-O2", "-Wall", "-Wextra", NO_FRAME_POINTERS]);
+    // Functions that do the same are to have names of their own.
+    gcc.arg("-fno-ipa-icf");
+    let headers = ["leak", "files", "memory", "names", "processes"].map(|header| format!("hostile/{header}.h"));
+    let others: Vec<_> = headers.iter().map(String::as_str).chain(["c/serve.h"]).collect();
+    built(gcc, "-o", &format!("hostile/{name}.c"), &others)
+}
+
+/// A library that needs nothing, not even to be loaded.
+pub(crate) fn library(path: &str) -> Result<PathBuf> {
+    let mut gcc = Command::new("gcc");
+    gcc.args(["-std=gnu11", "-shared", "-fPIC", "-nostdlib", "-O2", "-Wall", "-Wextra", NO_FRAME_POINTERS]);
+    built(gcc, "-o", path, &[])
+}
+
 pub(crate) fn cpp(path: &str) -> Result<PathBuf> {
     let mut gpp = Command::new("g++");
     gpp.args(["-std=c++17", "-pthread", "-O2", "-Wall", "-Wextra", NO_FRAME_POINTERS]);

@@ -152,15 +152,21 @@ pub(crate) struct Stack {
     pub(crate) line: Option<(&'static str, &'static str)>,
     /// Functions of the interpreted language, without their class, where the interpreter tells their addresses.
     pub(crate) interpreted: &'static [&'static str],
+    /// The event loop that was told for the program.
+    pub(crate) event_loop: Option<&'static str>,
 }
 
 impl Stack {
     pub(crate) const fn of(functions: &'static [&'static str]) -> Self {
-        Self { thread: None, functions, inlined: &[], line: None, interpreted: &[] }
+        Self { thread: None, functions, inlined: &[], line: None, interpreted: &[], event_loop: None }
     }
 
     pub(crate) const fn interpreted(interpreted: &'static [&'static str]) -> Self {
         Self { interpreted, ..Self::of(&[]) }
+    }
+
+    pub(crate) const fn through(self, event_loop: &'static str) -> Self {
+        Self { event_loop: Some(event_loop), ..self }
     }
 
     pub(crate) const fn on_thread(self, name: &'static str) -> Self {

@@ -18,6 +18,8 @@ pub(crate) struct Interpreter {
     flags: &'static [&'static str],
     /// Whether it tells which of its functions is where, given the flags.
     pub(crate) writes_perf_map: bool,
+    /// Whether its functions have names: by that, or since it is known where it keeps its frames.
+    pub(crate) names_functions: bool,
 }
 
 impl Interpreter {
@@ -27,7 +29,12 @@ impl Interpreter {
         let usable = USABLE.get_or_init(usable_python).clone();
         let (writes_perf_map, path) =
             usable.context("no `python3` has the module `requests`: run `cargo xtask setup`")?;
-        Ok(Self { path, flags: if writes_perf_map { &["-X", "perf"] } else { &[] }, writes_perf_map })
+        Ok(Self {
+            path,
+            flags: if writes_perf_map { &["-X", "perf"] } else { &[] },
+            writes_perf_map,
+            names_functions: true,
+        })
     }
 
     pub(crate) fn node() -> Result<Self> {
@@ -38,7 +45,7 @@ impl Interpreter {
             "--no-logfile-per-isolate",
             "--logfile=/dev/null",
         ];
-        Ok(Self { path: installed("node")?, flags, writes_perf_map: true })
+        Ok(Self { path: installed("node")?, flags, writes_perf_map: true, names_functions: true })
     }
 
     /// Starts a script.

@@ -9,7 +9,8 @@ use super::{
     running::{Running, Scenario},
 };
 
-pub(crate) const SCENARIOS: [Scenario; 5] = [RUST_SESSIONS, CPP_GATEWAY, GO_SESSIONS, GO_TUNNEL, ASYNCIO_ROOM];
+pub(crate) const SCENARIOS: [Scenario; 6] =
+    [RUST_SESSIONS, CPP_GATEWAY, GO_SESSIONS, GO_TUNNEL, ASYNCIO_ROOM, NODE_FEED];
 
 /// A `TcpStream` that stays in a map.
 const RUST_SESSIONS: Scenario = Scenario {
@@ -99,6 +100,7 @@ const ASYNCIO_ROOM: Scenario = Scenario {
         }),
         told: Some(Stack {
             functions: &["_PyEval_EvalFrameDefault"],
+            event_loop: Some("asyncio"),
             ..Stack::interpreted(&["_read_ready__data_received", "_read_ready", "_run", "_run_once", "run_forever"])
         }),
         ..Expected::NO_LEAK
@@ -108,5 +110,20 @@ const ASYNCIO_ROOM: Scenario = Scenario {
         let program = python.start("python/asyncio_room.py", &[])?;
         let running = Running::server(program, |_, server| visit_often(server, 10, b"hello\n", 6))?;
         Ok(running.interpreted_by(&python))
+    },
+};
+
+/// A server with half-open sockets that has no listener for their end: libuv is told, in Node's name.
+const NODE_FEED: Scenario = Scenario {
+    name: "node_feed",
+    expected: Expected {
+        leaked: 12,
+        verdicts: &[Verdict::EofRead],
+        told: Some(Stack::of(&["uv__read", "uv__stream_io", "uv__io_poll"]).through("libuv")),
+        ..Expected::NO_LEAK
+    },
+    start: || {
+        let program = Interpreter::node()?.start("node/feed.js", &[])?;
+        Running::server(program, |_, server| visit_often(server, 12, b"hello\n", 6))
     },
 };

@@ -195,7 +195,7 @@ fn check_people(group: &Group, scene: &Scene, expected: &Expected) -> Result<()>
 fn check_code(group: &Group, scene: &Scene, expected: &Expected) -> Result<()> {
     if let Some(opened) = &expected.opened {
         let stack = group.opened.stack.as_ref().context("no opening stack")?;
-        stacks::check(stack, opened, scene.perf_map).context("opened")?;
+        stacks::check(stack, opened, scene.names_functions).context("opened")?;
         ensure!(opened.thread.is_none() || group.opened.thread.as_deref() == opened.thread, "thread that opened");
     }
     if let Some(told) = &expected.told {
@@ -203,9 +203,15 @@ fn check_code(group: &Group, scene: &Scene, expected: &Expected) -> Result<()> {
         ensure!(sockets == group.sockets, "{sockets} told of the end");
         for place in &group.told {
             let stack = place.stack.as_ref().context("no end-of-file stack")?;
-            stacks::check(stack, told, scene.perf_map).context("told")?;
+            stacks::check(stack, told, scene.names_functions).context("told")?;
             let thread = place.by.as_ref().map(|thread| thread.comm.as_str());
             ensure!(told.thread.is_none() || thread == told.thread, "told thread {thread:?}");
+            // A loop of an interpreted language is known where its functions have names.
+            let names_functions = scene.names_functions && stacks::names_functions(stack);
+            let event_loop = told.event_loop.filter(|_| told.interpreted.is_empty() || names_functions);
+            ensure!(place.through_event_loop.as_deref() == event_loop, "not through {event_loop:?}: {place:?}");
+            let advised = event_loop.is_none_or(|name| group.advice.contains(&format!("{name}, an event loop")));
+            ensure!(advised, "not of {event_loop:?}: {}", group.advice);
         }
     } else {
         ensure!(group.told.is_empty(), "told of the end");
@@ -213,7 +219,7 @@ fn check_code(group: &Group, scene: &Scene, expected: &Expected) -> Result<()> {
     let shut_down: usize = group.shut_down.iter().map(|place| place.sockets).sum();
     ensure!(shut_down == expected.shut_down.map_or(0, |_| group.sockets), "{shut_down} shut down: {group:?}");
     for (place, expected) in group.shut_down.iter().zip(expected.shut_down.iter().cycle()) {
-        stacks::check(place.stack.as_ref().context("no stack of a shutdown")?, expected, scene.perf_map)
+        stacks::check(place.stack.as_ref().context("no stack of a shutdown")?, expected, scene.names_functions)
             .context("shut down")?;
     }
     if expected.ghosts() {

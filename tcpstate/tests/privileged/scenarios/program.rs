@@ -18,7 +18,7 @@ use rustix::process::{Pid, Signal, kill_process_group};
 use crate::support::launch::Launch;
 
 /// For anything a program is expected to say.
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(45);
 
 /// A running program; it and what it started are killed when this is dropped, or when the test itself is.
 pub(crate) struct Program {

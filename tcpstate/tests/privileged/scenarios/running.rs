@@ -39,6 +39,8 @@ pub(crate) struct Scene {
     pub(crate) holders: Vec<u32>,
     /// Whether the program tells the addresses of the functions that it interprets.
     pub(crate) perf_map: bool,
+    /// Whether functions of the interpreted language have names: by a perf map, or since the interpreter is known.
+    pub(crate) names_functions: bool,
     /// Connections that the peers keep.
     pub(crate) peers: Vec<TcpStream>,
     /// Stays in `CLOSE_WAIT` as peer and program measured them.
@@ -80,6 +82,7 @@ impl Running {
             openers,
             holders,
             perf_map: false,
+            names_functions: false,
             peers: Vec::new(),
             stays: Vec::new(),
             kept: Vec::new(),
@@ -99,6 +102,7 @@ impl Running {
     /// The program is a script of this interpreter.
     pub(crate) fn interpreted_by(mut self, interpreter: &Interpreter) -> Self {
         self.scene.perf_map = interpreter.writes_perf_map;
+        self.scene.names_functions = interpreter.names_functions;
         let map = interpreter.writes_perf_map.then(|| PerfMap::of(self.scene.program.pid));
         self.keep(map)
     }

@@ -18,7 +18,7 @@ pub(super) fn run(launch: &Launch, arguments: &[&str]) -> Result<Output> {
 }
 
 /// The one report of a run that has to succeed.
-pub(super) fn look_from(launch: &Launch, arguments: &[&str]) -> Result<Value> {
+pub(crate) fn look_from(launch: &Launch, arguments: &[&str]) -> Result<Value> {
     let output = run(launch, arguments)?;
     let stderr = String::from_utf8_lossy(&output.stderr);
     ensure!(output.status.success() && stderr.is_empty(), "{arguments:?}: {}: {stderr}", output.status);

@@ -10,17 +10,18 @@ use std::{
     process,
     sync::mpsc,
     thread,
+    time::Duration,
 };
 
 use rustix::{
     event::PollFlags,
     net::{self, Shutdown, sockopt},
-    process::{Resource, Rlimit, Signal, getrlimit, set_parent_process_death_signal, setrlimit},
+    process::{Resource, Rlimit, Signal, WaitOptions, getrlimit, set_parent_process_death_signal, setrlimit},
     thread::{Uid, gettid, set_name, set_thread_res_uid},
 };
 
 use super::{
-    clock, programs,
+    clock, passing, programs,
     protocol::{Envelope, Failure, Outcome, Reply, Request, Span},
     sockets::{Sockets, await_events},
 };
@@ -78,20 +79,20 @@ impl Actor {
             let sockets = &self.sockets;
             let thread = self.threads.entry(envelope.thread).or_insert_with(|| start_thread(sockets.clone()));
             thread.send((envelope.id, envelope.request))?;
-        } else if let Request::Fork = envelope.request {
-            return self.fork(envelope.id);
+        } else if let Request::Fork { pid } = envelope.request {
+            return self.fork(envelope.id, pid);
         } else {
             answer(&self.sockets, envelope.id, envelope.request)?;
         }
         Ok(None)
     }
 
-    fn fork(&mut self, id: u64) -> anyhow::Result<Option<PipeReader>> {
+    fn fork(&mut self, id: u64, pid: Option<u32>) -> anyhow::Result<Option<PipeReader>> {
         anyhow::ensure!(self.threads.is_empty(), "an actor with threads does not fork");
         let from_ns = clock::monotonic_ns();
         let (reader, writer) = io::pipe()?;
         // SAFETY: this process has one thread, so the child finds no lock held and no state half changed.
-        match unsafe { libc::fork() } {
+        match unsafe { pid.map_or_else(|| libc::fork(), |pid| fork_as(pid)) } {
             -1 => anyhow::bail!("fork: {}", io::Error::last_os_error()),
             0 => {
                 // Ends when nobody can write to its input any more, which lets it outlive its parent for one request.
@@ -105,6 +106,23 @@ impl Actor {
                 Ok(None)
             }
         }
+    }
+}
+
+/// `fork()` of a child with a number of one's choice.
+///
+/// # Safety
+///
+/// As of `fork()`: this process has one thread.
+unsafe fn fork_as(pid: u32) -> libc::pid_t {
+    let wanted = pid.cast_signed();
+    // SAFETY: zeros are a valid `struct clone_args`, and `set_tid` outlives the call.
+    unsafe {
+        let mut clone: libc::clone_args = std::mem::zeroed();
+        clone.exit_signal = libc::SIGCHLD as u64;
+        clone.set_tid = (&raw const wanted) as u64;
+        clone.set_tid_size = 1;
+        libc::syscall(libc::SYS_clone3, &raw mut clone, size_of::<libc::clone_args>()) as libc::pid_t
     }
 }
 
@@ -154,6 +172,7 @@ fn carry_out(sockets: &Sockets, request: Request) -> Result<Outcome, Failure> {
             let accepted = (0..count).map(|_| sockets.accept(listener, call));
             Ok(Outcome::Sockets(accepted.collect::<Result<_, _>>()?))
         }
+        Request::TakePassed { from } => Ok(Outcome::Sockets(vec![sockets.take_passed(&from)?])),
         Request::Reconnect { fd, to } => Ok(Outcome::Sockets(vec![sockets.connect_existing(&sockets.get(fd)?, to)?])),
         Request::HoldCloseWait { listeners, hold_ms, per_listener } => {
             Ok(Outcome::Held(programs::hold_close_wait(sockets, &listeners, &hold_ms, per_listener)?))
@@ -169,13 +188,12 @@ fn carry_out(sockets: &Sockets, request: Request) -> Result<Outcome, Failure> {
 fn act(sockets: &Sockets, request: Request) -> Result<(), Failure> {
     match request {
         Request::Close { fds } => fds.into_iter().try_for_each(|fd| sockets.close(fd)),
+        Request::Pass { fd, to } => passing::pass(&to, sockets.get(fd)?),
         Request::CloseRange { fd } => sockets.close_range(fd),
         Request::Replace { fd } => sockets.replace(fd),
         Request::ShutdownWrite { fd } => Ok(net::shutdown(sockets.get(fd)?, Shutdown::Write)?),
         Request::ShutdownBoth { fd } => Ok(net::shutdown(sockets.get(fd)?, Shutdown::Both)?),
-        Request::LingerZero { fd } => {
-            Ok(sockopt::set_socket_linger(sockets.get(fd)?, Some(std::time::Duration::ZERO))?)
-        }
+        Request::LingerZero { fd } => Ok(sockopt::set_socket_linger(sockets.get(fd)?, Some(Duration::ZERO))?),
         Request::Disconnect { fd } => Ok(net::connect_unspec(sockets.get(fd)?)?),
         Request::Send { fd, bytes } => {
             let fd = sockets.get(fd)?;
@@ -198,6 +216,14 @@ fn act(sockets: &Sockets, request: Request) -> Result<(), Failure> {
         Request::SetName { name } => {
             let name = CString::new(name).map_err(|error| Failure::new(error.to_string()))?;
             Ok(set_name(&name)?)
+        }
+        Request::Reap { pid } => {
+            rustix::process::waitpid(rustix::process::Pid::from_raw(pid.cast_signed()), WaitOptions::empty())?;
+            Ok(())
+        }
+        Request::Sleep { ms } => {
+            thread::sleep(Duration::from_millis(ms));
+            Ok(())
         }
         Request::Exit => process::exit(0),
         other => Err(Failure::new(format!("{other:?} is not carried out here"))),

@@ -55,6 +55,8 @@ pub(crate) struct Summary {
     pub(crate) filtered: u64,
     pub(crate) map_full: u64,
     pub(crate) unknown_state: u64,
+    pub(crate) unseen_at_least: u64,
+    pub(crate) unseen_sockets: u64,
     pub(crate) elapsed_ns: u64,
     pub(crate) dwell: Vec<DwellRow>,
 }
@@ -71,6 +73,9 @@ pub(crate) struct DwellRow {
     pub(crate) max_ns: Option<u64>,
     /// Sockets that were in the state when the tracer came.
     pub(crate) at_least: u64,
+    /// Sockets that were in the state at the end.
+    pub(crate) open: u64,
+    pub(crate) open_max_ns: Option<u64>,
 }
 
 pub(crate) enum Line {

@@ -4,6 +4,7 @@
 
 use std::{
     env,
+    ffi::CString,
     fs::File,
     os::{
         fd::{AsFd, AsRawFd},
@@ -19,8 +20,9 @@ use rustix::{
     mount::{MountFlags, MountPropagationFlags, mount, mount_change},
     process::{Resource, Rlimit, Signal, getrlimit, set_parent_process_death_signal, setrlimit},
     thread::{
-        CapabilitySet, LinkNameSpaceType, UnshareFlags, move_into_link_name_space, remove_capability_from_bounding_set,
-        set_thread_groups, set_thread_res_gid, set_thread_res_uid, unshare_unsafe,
+        CapabilitySet, CapabilitySets, LinkNameSpaceType, UnshareFlags, configure_capability_in_ambient_set,
+        move_into_link_name_space, remove_capability_from_bounding_set, set_capabilities, set_keep_capabilities,
+        set_no_new_privs, set_thread_groups, set_thread_res_gid, set_thread_res_uid, unshare_unsafe,
     },
 };
 use serde::{Deserialize, Serialize};
@@ -30,12 +32,30 @@ use serde::{Deserialize, Serialize};
 pub(crate) struct Launch {
     /// Capabilities removed from the bounding set before the program is executed.
     pub(crate) without_capabilities: Vec<Capability>,
+    /// All that it may have at most, as bits.
+    #[serde(default)]
+    pub(crate) only_capabilities: Option<u64>,
+    /// Whether what it executes gains nothing.
+    #[serde(default)]
+    pub(crate) no_new_privileges: bool,
     /// User and group id; root where absent.
     pub(crate) uid: Option<u32>,
+    /// Capabilities of who is not root, which the program has, too.
+    #[serde(default)]
+    pub(crate) ambient: Vec<Capability>,
     /// Network namespace; the test's own where absent.
     pub(crate) netns: Option<Netns>,
+    /// Mount namespace, by a path such as `/proc/PID/ns/mnt`.
+    #[serde(default)]
+    pub(crate) mounts: Option<PathBuf>,
     /// Directories that are empty for this process alone.
     pub(crate) emptied: Vec<PathBuf>,
+    /// Directories that are another user's alone, for this process alone.
+    #[serde(default)]
+    pub(crate) closed: Vec<PathBuf>,
+    /// Options of a `/proc` of its own, which may be none.
+    #[serde(default)]
+    pub(crate) proc: Option<String>,
     /// A user namespace of its own.
     pub(crate) new_users: bool,
     /// Descriptors that it may have as long as it does not ask for more.
@@ -57,16 +77,28 @@ pub(crate) enum Netns {
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub(crate) enum Capability {
     Bpf,
+    CheckpointRestore,
+    DacOverride,
+    DacReadSearch,
     Perfmon,
+    SetUid,
     SysAdmin,
+    SysChroot,
+    SysPtrace,
 }
 
 impl From<Capability> for CapabilitySet {
     fn from(capability: Capability) -> Self {
         match capability {
             Capability::Bpf => Self::BPF,
+            Capability::CheckpointRestore => Self::CHECKPOINT_RESTORE,
+            Capability::DacOverride => Self::DAC_OVERRIDE,
+            Capability::DacReadSearch => Self::DAC_READ_SEARCH,
             Capability::Perfmon => Self::PERFMON,
+            Capability::SetUid => Self::SETUID,
             Capability::SysAdmin => Self::SYS_ADMIN,
+            Capability::SysChroot => Self::SYS_CHROOT,
+            Capability::SysPtrace => Self::SYS_PTRACE,
         }
     }
 }
@@ -95,18 +127,32 @@ impl Launch {
                 move_into_link_name_space(netns.as_fd(), Some(LinkNameSpaceType::Network))?;
             }
         }
-        if !self.emptied.is_empty() {
-            self.empty_directories()?;
+        if let Some(path) = &self.mounts {
+            let mounts = File::open(path).with_context(|| format!("`{}`", path.display()))?;
+            move_into_link_name_space(mounts.as_fd(), Some(LinkNameSpaceType::Mount))?;
+        }
+        if !self.emptied.is_empty() || !self.closed.is_empty() || self.proc.is_some() {
+            self.change_file_systems()?;
         }
         for &capability in &self.without_capabilities {
             remove_capability_from_bounding_set(CapabilitySet::from(capability))?;
+        }
+        if let Some(kept) = self.only_capabilities {
+            let mut others = CapabilitySet::all().iter_names().filter(|(_, one)| one.bits() & kept == 0);
+            others.try_for_each(|(_, one)| remove_capability_from_bounding_set(one))?;
         }
         if let Some(id) = self.uid {
             set_thread_groups(&[])?;
             let gid = Gid::from_raw(id);
             set_thread_res_gid(gid, gid, gid)?;
             let uid = Uid::from_raw(id);
+            set_keep_capabilities(true)?;
             set_thread_res_uid(uid, uid, uid)?;
+            let kept = self.ambient.iter().map(|&one| CapabilitySet::from(one)).collect();
+            set_capabilities(None, CapabilitySets { effective: kept, permitted: kept, inheritable: kept })?;
+            for &capability in &self.ambient {
+                configure_capability_in_ambient_set(CapabilitySet::from(capability), true)?;
+            }
         }
         if let Some(descriptors) = self.descriptors {
             let limit = getrlimit(Resource::Nofile);
@@ -122,6 +168,9 @@ impl Launch {
         if self.new_users {
             unshare(UnshareFlags::NEWUSER)?;
         }
+        if self.no_new_privileges {
+            set_no_new_privs(true)?;
+        }
         // Last, because a change of credentials clears it.
         set_parent_process_death_signal(Some(Signal::KILL))?;
         // By path, which gives the process its name; by descriptor where another user may not walk the path.
@@ -130,12 +179,20 @@ impl Launch {
         Err(Command::new(path).arg0(program).args(arguments).exec()).with_context(|| format!("`{program}`"))
     }
 
-    fn empty_directories(&self) -> Result<()> {
+    fn change_file_systems(&self) -> Result<()> {
         unshare(UnshareFlags::NEWNS)?;
         mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)?;
         for path in &self.emptied {
             mount("none", path, "tmpfs", MountFlags::empty(), None)
                 .with_context(|| format!("to empty `{}`", path.display()))?;
+        }
+        for path in &self.closed {
+            mount("none", path, "tmpfs", MountFlags::empty(), Some(c"mode=0700,uid=65534"))
+                .with_context(|| format!("to close `{}`", path.display()))?;
+        }
+        if let Some(options) = &self.proc {
+            mount("proc", "/proc", "proc", MountFlags::empty(), Some(&*CString::new(options.as_str())?))
+                .with_context(|| format!("to mount `/proc` with `{options}`"))?;
         }
         Ok(())
     }

@@ -61,8 +61,13 @@ impl Namespace {
 
     /// Joins two namespaces by a veth pair, `eth0` at both ends.
     pub(crate) fn join(&self, other: &Self) -> Result<()> {
+        self.join_by("eth0", other)
+    }
+
+    /// The same by an interface of another name here.
+    pub(crate) fn join_by(&self, name: &str, other: &Self) -> Result<()> {
         let (here, there) = (self.holder.pid, other.holder.pid);
-        self.run(&format!("ip link add eth0 netns {here} type veth peer name eth0 netns {there}"))?;
+        self.run(&format!("ip link add {name} netns {here} type veth peer name eth0 netns {there}"))?;
         Ok(())
     }
 

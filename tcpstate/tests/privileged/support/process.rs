@@ -115,7 +115,16 @@ impl Actor {
 
     /// Forks; returns the child.
     pub(crate) fn fork(&self) -> Result<Self> {
-        let Outcome::Child { pid } = self.call(Request::Fork)?.1 else { bail!("no child") };
+        self.fork_with(None)
+    }
+
+    /// The same with a number that was another process's.
+    pub(crate) fn fork_as(&self, pid: u32) -> Result<Self> {
+        self.fork_with(Some(pid))
+    }
+
+    fn fork_with(&self, pid: Option<u32>) -> Result<Self> {
+        let Outcome::Child { pid } = self.call(Request::Fork { pid })?.1 else { bail!("no child") };
         let mut children = self.children.lock().unwrap_or_else(PoisonError::into_inner);
         let lineage = self.lineage.iter().copied().chain([*children]).collect();
         *children += 1;
@@ -190,6 +199,17 @@ impl Actor {
 
     pub(crate) fn accept_many(&self, listener: &Socket, count: usize) -> Result<Vec<Socket>> {
         self.many(Request::Accept { listener: listener.fd, call: AcceptCall::Accept4, count })
+    }
+
+    /// Passes a socket on to another actor and closes its own descriptor; returns the socket as the other one has it.
+    pub(crate) fn hand_over(&self, socket: &Socket, to: &Self) -> Result<Socket> {
+        let name = format!("ts-passed-{}-{}", process::id(), to.pid);
+        let taken = to.submit(Request::TakePassed { from: name.clone() })?;
+        self.done(Request::Pass { fd: socket.fd, to: name })?;
+        let [passed] = &taken.sockets()?[..] else { bail!("not one socket was passed on") };
+        ensure!(passed.cookie == socket.cookie, "another socket was passed on: {passed:?}");
+        self.close(socket)?;
+        Ok(passed.clone())
     }
 
     pub(crate) fn close(&self, socket: &Socket) -> Result<Span> {
@@ -274,6 +294,11 @@ impl Actor {
             ensure!(Instant::now() < deadline, "{}[{}] did not exit", self.comm, self.pid);
             thread::sleep(Duration::from_millis(1));
         }
+    }
+
+    /// Waits for the end of a child, after which its number is free.
+    pub(crate) fn reap(&self, child: &Self) -> Result<Span> {
+        self.done(Request::Reap { pid: child.pid })
     }
 
     /// Sends a request without waiting for what comes of it.

@@ -40,6 +40,15 @@ pub(crate) enum Request {
     Close {
         fds: Vec<i32>,
     },
+    /// Passes a descriptor on over a UNIX socket of this name.
+    Pass {
+        fd: i32,
+        to: String,
+    },
+    /// Waits for what is passed on by that name.
+    TakePassed {
+        from: String,
+    },
     /// Closes by `close_range()`.
     CloseRange {
         fd: i32,
@@ -93,8 +102,18 @@ pub(crate) enum Request {
     SetName {
         name: Vec<u8>,
     },
-    /// Forks; the child carries out what is addressed to its lineage.
-    Fork,
+    /// Forks; the child carries out what is addressed to its lineage. With a number the child gets that one, which has to be free.
+    Fork {
+        pid: Option<u32>,
+    },
+    /// Waits until a child has exited, so that its number is free.
+    Reap {
+        pid: u32,
+    },
+    /// Does nothing else, also when who would have something to do has gone.
+    Sleep {
+        ms: u64,
+    },
     /// See [`Held`].
     HoldCloseWait {
         listeners: Vec<i32>,

@@ -17,7 +17,7 @@ use rustix::{
 };
 
 use super::{
-    clock, kernel,
+    clock, kernel, passing,
     protocol::{AcceptCall, Failure, Socket, Span, Transport},
 };
 
@@ -114,6 +114,13 @@ impl Sockets {
             AcceptCall::Accept => net::accept(&listener)?,
             AcceptCall::Accept4 => net::accept_with(&listener, SocketFlags::CLOEXEC)?,
         };
+        describe(&self.keep(fd), Span { from_ns, to_ns: clock::monotonic_ns() }, None)
+    }
+
+    /// A socket that another process passes on by this name.
+    pub(crate) fn take_passed(&self, name: &str) -> Result<Socket, Failure> {
+        let from_ns = clock::monotonic_ns();
+        let fd = passing::take(name)?;
         describe(&self.keep(fd), Span { from_ns, to_ns: clock::monotonic_ns() }, None)
     }
 

@@ -56,6 +56,7 @@ fn parse(line: &str) -> Result<Listed> {
         state: match *fields.first().context("no state")? {
             "ESTAB" => "ESTABLISHED",
             "SYN-SENT" => "SYN_SENT",
+            "SYN-RECV" => "SYN_RECV",
             "FIN-WAIT-1" => "FIN_WAIT1",
             "FIN-WAIT-2" => "FIN_WAIT2",
             "CLOSE-WAIT" => "CLOSE_WAIT",

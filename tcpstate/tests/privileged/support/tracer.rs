@@ -142,9 +142,9 @@ impl Tracer {
         Setup::new(arguments).start()
     }
 
-    /// Everything on the machine is shown; tests look at their own cookies.
+    /// Everything on the machine is shown; tests look at their own cookies. There is room for more than they do themselves.
     pub(crate) fn unfiltered() -> Result<Self> {
-        Setup::default().start()
+        Setup::new(["--buffer", "32M"]).start()
     }
 
     fn wait_attached(&self) -> Result<()> {

@@ -21,6 +21,14 @@ use super::{
 /// The transcripts of the test that is running.
 static OF_THIS_TEST: Mutex<Vec<Transcript>> = Mutex::new(Vec::new());
 
+/// How long a tracer may be behind.
+const MOST_PATIENCE: Duration = Duration::from_secs(45);
+/// How long it may be silent until it is not taken to be behind.
+const SILENCE: Duration = Duration::from_secs(1);
+/// More transitions than a test makes itself.
+const MANY: usize = 5000;
+const PAUSE: Duration = Duration::from_millis(10);
+
 /// How many lines of a transcript a failing test prints.
 const PRINTED: usize = 150;
 
@@ -63,6 +71,12 @@ impl Said {
 
     pub(crate) fn stderr(&self) -> &[u8] {
         &self.stderr
+    }
+
+    /// Whether what is read now happened before a moment, and more of it comes.
+    fn is_behind(&self, moment_ns: u64) -> bool {
+        let last = self.transitions.last().zip(self.read_at_ns.last());
+        last.is_some_and(|(last, &read_at)| last.mono_ns < moment_ns && clock::since_ns(read_at) < SILENCE)
     }
 
     fn take_stdout(&mut self, line: &[u8]) {
@@ -166,20 +180,29 @@ impl Transcript {
         self.wait_for(PATIENCE, what, enough)
     }
 
-    /// The same with a patience of the caller's own.
+    /// The same with a patience of the caller's own, which begins when the tracer has shown what was before: on a busy machine all
+    /// of that may be others'.
     pub(crate) fn wait_for(&self, patience: Duration, what: &str, mut enough: impl FnMut(&Said) -> bool) -> Result<()> {
-        let deadline = Instant::now() + patience;
+        let (began, began_ns) = (Instant::now(), clock::monotonic_ns());
         let mut said = lock(&self.shared.0);
         while !enough(&said) {
             if let Some(error) = said.error.take() {
                 return Err(error);
             }
-            let left = deadline.saturating_duration_since(Instant::now());
+            let patience = if said.is_behind(began_ns) { MOST_PATIENCE.max(patience) } else { patience };
+            let left = patience.saturating_sub(began.elapsed());
             if left.is_zero() {
                 bail!("the tracer was waited for in vain for {patience:?}: {what}");
             }
             ensure!(said.open > 0, "the tracer ended instead of {what}");
-            said = self.shared.1.wait_timeout(said, left).unwrap_or_else(PoisonError::into_inner).0;
+            if said.transitions.len() > MANY {
+                // To look through them at each line would keep them from being read.
+                drop(said);
+                thread::sleep(PAUSE);
+                said = lock(&self.shared.0);
+            } else {
+                said = self.shared.1.wait_timeout(said, left).unwrap_or_else(PoisonError::into_inner).0;
+            }
         }
         Ok(())
     }

@@ -1,6 +1,9 @@
 /*
  * A server on io_uring without a library. While it computes, in naps, the kernel completes its accepts and receives:
  * it interrupts the naps for that. What it does then is not what accepts and is told of the end.
+ *
+ * argv: `waiting`: it waits in io_uring_enter() instead; `multishot`: so, too, with one request for all accepts; `fixed`: so,
+ * too, and connections get no descriptors but places among the ring's files, and nobody reads them
  */
 #include "serve.h"
 
@@ -13,7 +16,7 @@
 #define ENTRIES 64
 #define ACCEPT 0
 
-static int ring, listener;
+static int ring, listener, waits, multishot, fixed;
 static char *sq, *cq, buffer[64];
 static struct io_uring_sqe *sqes;
 static struct io_uring_params params;
@@ -53,7 +56,9 @@ static void submit(struct io_uring_sqe entry)
 
 static NOINLINE void submit_accept(void)
 {
-	submit((struct io_uring_sqe){.opcode = IORING_OP_ACCEPT, .fd = listener, .user_data = ACCEPT});
+	submit((struct io_uring_sqe){.opcode = IORING_OP_ACCEPT, .fd = listener, .user_data = ACCEPT,
+				     .ioprio = multishot ? IORING_ACCEPT_MULTISHOT : 0,
+				     .file_index = fixed ? IORING_FILE_INDEX_ALLOC : 0});
 	KEEP_FRAME();
 }
 
@@ -71,25 +76,51 @@ static NOINLINE void compute(void)
 	KEEP_FRAME();
 }
 
-int main(void)
+static NOINLINE void wait_for_one(void)
+{
+	if (syscall(SYS_io_uring_enter, ring, 0, 1, IORING_ENTER_GETEVENTS, NULL, 0) < 0)
+		die("io_uring_enter");
+	KEEP_FRAME();
+}
+
+static void make_places(void)
+{
+	static int none[ENTRIES];
+
+	memset(none, -1, sizeof(none));
+	if (syscall(SYS_io_uring_register, ring, IORING_REGISTER_FILES, none, ENTRIES))
+		die("io_uring_register");
+}
+
+int main(int argc, char **argv)
 {
 	unsigned int *head;
 
+	multishot = argc > 1 && !strcmp(argv[1], "multishot");
+	fixed = argc > 1 && !strcmp(argv[1], "fixed");
+	waits = argc > 1;
 	listener = listen_on("127.0.0.1", 64);
 	set_up();
+	if (fixed)
+		make_places();
 	head = FIELD(cq, params.cq_off.head);
 	submit_accept();
 	say_port(listener);
 	for (;;) {
-		compute();
+		if (waits)
+			wait_for_one();
+		else
+			compute();
 		while (*head != __atomic_load_n(FIELD(cq, params.cq_off.tail), __ATOMIC_ACQUIRE)) {
 			struct io_uring_cqe *entries = (struct io_uring_cqe *)(cq + params.cq_off.cqes);
 			struct io_uring_cqe done = entries[*head & *FIELD(cq, params.cq_off.ring_mask)];
 
 			__atomic_store_n(head, *head + 1, __ATOMIC_RELEASE);
 			if (done.user_data == ACCEPT && done.res >= 0) {
-				submit_receive(done.res);
-				submit_accept();
+				if (!fixed)
+					submit_receive(done.res);
+				if (!multishot)
+					submit_accept();
 			} else if (done.res > 0) {
 				submit_receive(done.user_data);
 			}

@@ -21,4 +21,4 @@ sub fetch {
 
 fetch();
 # Stacks are unwound from outside, so a process has to live for a moment.
-select undef, undef, undef, 0.2;
+select undef, undef, undef, 0.5;
