@@ -12,6 +12,7 @@ mod loads;
 pub(crate) mod programs;
 mod report;
 mod scale;
+mod soak;
 mod spread;
 mod targets;
 mod tracer;
@@ -51,6 +52,8 @@ pub(crate) enum Part {
     Start,
     /// `leaks` over 0, 1,000, 10,000 and 100,000 sockets in CLOSE_WAIT
     Scale,
+    /// `leaks` and `record` for 15 minutes of ever new places; only when it is asked for by name
+    Soak,
 }
 
 /// What to measure, and how often.
@@ -72,7 +75,7 @@ pub(crate) struct Options {
 
 impl Options {
     fn wants(&self, part: Part) -> bool {
-        self.only.is_empty() || self.only.contains(&part)
+        self.only.is_empty() && part != Part::Soak || self.only.contains(&part)
     }
 
     fn pairs(&self) -> u32 {
@@ -147,7 +150,9 @@ pub(crate) fn measure(programs: &Programs, options: &Options) -> Result<()> {
     let sockets: &[u64] = if options.wants(Part::Scale) { &[0, 1_000, 10_000, 100_000] } else { &[] };
     let scale = sockets.iter().map(|&sockets| scale::measure(&programs.tcpstate, sockets)).collect::<Result<_>>()?;
 
-    let results = Results { schema: 1, machine, pairs, loads, first_event, scale };
+    let soak = options.wants(Part::Soak).then(|| soak::measure(&programs.tcpstate, options.quick)).transpose()?;
+
+    let results = Results { schema: 1, machine, pairs, loads, first_event, scale, soak };
     if options.json {
         println!("{}", serde_json::to_string(&results)?);
     } else {

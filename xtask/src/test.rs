@@ -25,9 +25,16 @@ pub(crate) enum Part {
 /// Of the tests that need root, those that meet what kernels differ in: each hook and helper, each command, and the way to a stack.
 /// All kernels get these. Each of the others runs on one of them, and on another one at the next commit: every test in every
 /// guest takes longer than all the rest (`cargo xtask vm`).
-const OF_KERNELS: [&str; 12] = [
+const OF_KERNELS: [&str; 20] = [
     "runs::leaks::closed_by_nothing_but_the_exit",
+    "heirs::of_an_accepted_socket",
+    "holders::told_of_the_end",
+    "hostile::leaks::debug_links",
+    "hostile::leaks::unanswered_files",
+    "hostile::run::tables",
+    "hunts::awake::spinning",
     "hunts::closing::by_every_call",
+    "hunts::rings::waiting",
     "late_attach::to_an_accept_under_way",
     "losses::nothing_overwritten",
     "owners::accept_and_accept4",
@@ -38,6 +45,7 @@ const OF_KERNELS: [&str; 12] = [
     "scenarios::leaks::before_attach::never_accepted",
     "scenarios::leaks::kernel_stacks::send_block",
     "states::every_state_as_in_ss",
+    "unseen::with_the_end",
 ];
 
 /// One thing that passes or fails: commands that are all run.

@@ -41,6 +41,7 @@ pub const DOCUMENTS: &[Document] = documents![
     "docs/recordings.md",
     "docs/states.md",
     "docs/trace.md",
+    "docs/upstream.md",
     "docs/verdicts.md",
     "tcpstate/schema/recording-v1.md",
     "tcpstate/tests/scenarios/README.md",

@@ -27,7 +27,7 @@ fn names(report: &Value, roles: &[&str]) -> Vec<String> {
     let tracepoints =
         chosen.filter_map(|hook| hook.strip_prefix("tp_btf/").or_else(|| hook.strip_prefix("tracepoint/")));
     let mut names = Vec::new();
-    for name in tracepoints.flat_map(alternatives) {
+    for name in tracepoints.flat_map(|hook| hook.split(", ")).flat_map(alternatives) {
         if !names.contains(&name) {
             names.push(name);
         }
@@ -54,7 +54,7 @@ mod tests {
         let role = |role: &str, chosen: Option<&str>| json!({"role": role, "chosen": chosen});
         let report = json!({"roles": [
             role("transitions", Some("tp_btf/inet_sock_set_state")),
-            role("accept", Some("tracepoint/syscalls:sys_exit_accept{,4}")),
+            role("accept", Some("tracepoint/syscalls:sys_exit_accept{,4}, io_uring:io_uring_complete")),
             role("eof-reads", Some("fexit/tcp_recvmsg")),
             role("splice-reads", None),
             role("processes", Some("tp_btf/sched_process_{fork,exit}")),
@@ -62,7 +62,12 @@ mod tests {
         ]});
         assert_eq!(
             names(&report, &["transitions", "accept", "eof-reads", "splice-reads"]),
-            ["inet_sock_set_state", "syscalls:sys_exit_accept", "syscalls:sys_exit_accept4"]
+            [
+                "inet_sock_set_state",
+                "syscalls:sys_exit_accept",
+                "syscalls:sys_exit_accept4",
+                "io_uring:io_uring_complete"
+            ]
         );
         assert_eq!(names(&report, &["processes", "ends"]), ["sched_process_fork", "sched_process_exit"]);
     }

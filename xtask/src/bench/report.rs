@@ -4,7 +4,9 @@ use std::fmt::Write as _;
 
 use serde::Serialize;
 
-use super::{latency::FirstEvent, load::Kind, loads::Cost, scale::Scale, spread::Spread, targets, tracer::Tracer};
+use super::{
+    latency::FirstEvent, load::Kind, loads::Cost, scale::Scale, soak::Soak, spread::Spread, targets, tracer::Tracer,
+};
 
 /// Everything that was measured.
 #[derive(Debug, Serialize)]
@@ -18,6 +20,8 @@ pub(super) struct Results {
     pub(super) first_event: Vec<FirstEvent>,
     /// The first is that of an idle machine.
     pub(super) scale: Vec<Scale>,
+    /// Only when it was asked for.
+    pub(super) soak: Option<Soak>,
 }
 
 /// Where it was measured.
@@ -54,6 +58,9 @@ impl Results {
         self.write_first_events(text)?;
         if !self.scale.is_empty() {
             self.write_scale(text)?;
+        }
+        if let Some(soak) = &self.soak {
+            soak.write(text)?;
         }
         writeln!(text, "| target | measured | empty programs at the same hooks | |\n|---|---|---|---|")?;
         for target in targets::judge(self) {

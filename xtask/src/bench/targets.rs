@@ -1,6 +1,12 @@
 //! What `tcpstate` wants to be, and whether it is.
 
-use super::{floor::Floor, load::Kind, report::Results, tracer::Tracer};
+use super::{
+    floor::Floor,
+    load::Kind,
+    report::Results,
+    soak::{FLAT_MIB, Soak},
+    tracer::Tracer,
+};
 
 /// One target.
 #[derive(Debug)]
@@ -33,6 +39,8 @@ pub(super) fn judge(results: &Results) -> Vec<Target> {
     let worse = |of: fn(&super::scale::Memory) -> Option<f64>| {
         many.and_then(|scale| Some(of(&scale.seen)?.max(of(&scale.found)?)))
     };
+
+    let soaked = |of: fn(&Soak) -> Option<f64>| results.soak.as_ref().and_then(of);
 
     let shown = |value: Option<f64>, digits| value.map_or_else(String::new, |value| format!("{value:.digits$}"));
     let at_least = |what, value: Option<f64>, limit, least: f64| Target {
@@ -80,6 +88,20 @@ pub(super) fn judge(results: &Results) -> Vec<Target> {
             many.and_then(|scale| Some(scale.snapshot_ms?.median.max(scale.first_snapshot_ms?.median))),
             None,
             400.0,
+        ),
+        at_most("`leaks`, ever new places: RSS ≤ 64 MiB", soaked(|soak| soak.leaks.most()), None, 64.0),
+        at_most("`record`, ever new places: RSS ≤ 96 MiB", soaked(|soak| soak.record.most()), None, 96.0),
+        at_most(
+            "`leaks`, ever new places: flat after the first minutes, MiB",
+            soaked(|soak| soak.leaks.growth()),
+            None,
+            FLAT_MIB,
+        ),
+        at_most(
+            "`record`, ever new places: flat after the first minutes, MiB",
+            soaked(|soak| soak.record.growth()),
+            None,
+            FLAT_MIB,
         ),
         at_most("`trace -o json`: first event ≤ 150 ms", first(Tracer::TraceJson), None, 150.0),
         at_most("stop ≤ 200 ms", stop([Tracer::Leaks, Tracer::TraceJson]), stop([of_leaks, of_trace]), 200.0),

@@ -42,6 +42,7 @@ const TESTS: &[Tool] = &[
     Tool { command: "node", package: "nodejs", why: "runs the JavaScript that the tests look at" },
     Tool { command: "ip", package: "iproute2", why: "makes the network namespaces of the tests" },
     Tool { command: "ss", package: "iproute2", why: "tells the tests what the kernel knows of a socket" },
+    Tool { command: "strace", package: "strace", why: "tells the tests what the tracer opens" },
     Tool { command: "sysctl", package: "procps", why: "turns on MPTCP in namespaces of the tests" },
     Tool { command: "unshare", package: "util-linux", why: "makes the containers of the tests" },
     Tool { command: "nsenter", package: "util-linux", why: "enters the namespaces of the tests" },

@@ -12,8 +12,19 @@ use super::{apt::Suite, kernels::Kernel, modules};
 use crate::ebpf_toolchain;
 
 /// Loaded in every guest, as far as its kernel has them: what `ss` asks, and devices and disciplines of tests.
-const MODULES: [&str; 10] =
-    ["veth", "dummy", "tun", "inet_diag", "tcp_diag", "udp_diag", "unix_diag", "mptcp_diag", "sch_netem", "overlay"];
+const MODULES: [&str; 11] = [
+    "veth",
+    "dummy",
+    "tun",
+    "inet_diag",
+    "tcp_diag",
+    "udp_diag",
+    "unix_diag",
+    "mptcp_diag",
+    "sch_netem",
+    "overlay",
+    "fuse",
+];
 
 /// A kernel that can be booted.
 #[derive(Clone, Debug)]

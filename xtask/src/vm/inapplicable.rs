@@ -18,6 +18,16 @@ pub(crate) const INAPPLICABLE: &[Inapplicable] = &[
         reason: "Debian builds 5.10 without CONFIG_MPTCP",
     },
     Inapplicable {
+        kernels: &["5.10"],
+        tests: &["hunts::rings::multishot"],
+        reason: "a request of io_uring accepts one connection there",
+    },
+    Inapplicable {
+        kernels: &["5.10", "6.1", "6.1-rt", "6.12", "6.12-integrity", "6.12-confidentiality"],
+        tests: &["hunts::rings::without_descriptors"],
+        reason: "io_uring does not say there which sockets are among its files",
+    },
+    Inapplicable {
         kernels: &["6.12-confidentiality"],
         tests: &[
             "docs::commands::ci",
@@ -33,6 +43,11 @@ pub(crate) const INAPPLICABLE: &[Inapplicable] = &[
             "hunts::executed::another_program",
             "hunts::flame::weights_of_a_leak",
             "hunts::late::*",
+            "hunts::rings::multishot",
+            "hunts::rings::waiting",
+            "holders::by_name",
+            "holders::of_the_opener",
+            "holders::told_of_the_end",
             "hunts::text::in_a_pipe",
             "scenarios::leaks::kernel_stacks::send_block",
         ],

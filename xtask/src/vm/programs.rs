@@ -13,13 +13,13 @@ use anyhow::Context as _;
 use super::tree::Tree;
 
 /// What a guest has of these is what the host has. `sh` is there in any case.
-const PROGRAMS: [&str; 76] = [
+const PROGRAMS: [&str; 77] = [
     "awk", "basename", "bash", "cat", "chmod", "chown", "chroot", "cmp", "comm", "cp", "curl", "cut", "date", "dd",
     "df", "dirname", "dmesg", "du", "echo", "env", "expr", "false", "find", "free", "grep", "head", "hostname", "id",
     "ip", "kill", "ln", "ls", "lsmod", "mkdir", "mkfifo", "mknod", "mktemp", "mount", "mv", "nc", "nm", "node",
     "nproc", "nsenter", "perl", "pgrep", "pidof", "printf", "prlimit", "ps", "pwd", "python3", "readlink", "rm",
-    "rmdir", "sed", "seq", "setpriv", "sleep", "sort", "ss", "stat", "stty", "sysctl", "tail", "tc", "tee", "test",
-    "timeout", "touch", "tr", "true", "umount", "uname", "unshare", "wc",
+    "rmdir", "sed", "seq", "setpriv", "sleep", "sort", "ss", "stat", "strace", "stty", "sysctl", "tail", "tc", "tee",
+    "test", "timeout", "touch", "tr", "true", "umount", "uname", "unshare", "wc",
 ];
 
 /// glibc loads this one when a thread is cancelled or exits, whoever asks: no program names it.

@@ -41,7 +41,16 @@ pub(crate) struct Said {
     passed: BTreeMap<String, bool>,
     /// What `tcpstate` says about the hooks of this kernel, in JSON.
     pub(crate) hooks: Option<String>,
+    /// Why tests failed, as their runner says at its end.
+    pub(crate) failures: BTreeMap<String, String>,
+    /// The one of them that is being told of.
+    told: Option<String>,
+    /// The test that runs: what it or its programs say comes between its name and how it went.
+    begun: Option<String>,
 }
+
+/// Most bytes that are shown of why a test failed: a report in JSON may have many.
+const MOST_WHY: usize = 1000;
 
 /// Before what `tcpstate` says about the hooks.
 pub(crate) const HOOKS: &str = "hooks of this kernel: ";
@@ -50,14 +59,31 @@ impl Said {
     pub(crate) fn take(&mut self, line: &str) {
         if let Some(hooks) = line.strip_prefix(HOOKS) {
             self.hooks = Some(hooks.to_owned());
-        } else if let Some((name, passed)) = parse(line) {
-            self.passed.insert(name.to_owned(), passed);
+        } else if let Some((name, outcome)) = line.strip_prefix("test ").and_then(|rest| rest.split_once(" ... ")) {
+            let name = name.trim_end().to_owned();
+            match passed(outcome) {
+                Some(passed) => drop(self.passed.insert(name, passed)),
+                None => self.begun = Some(name),
+            }
+        } else if let Some(passed) = passed(line)
+            && let Some(name) = self.begun.take()
+        {
+            self.passed.insert(name, passed);
+        } else if let Some(name) = line.strip_prefix("---- ").and_then(|rest| rest.strip_suffix(" ----")) {
+            self.told = Some(name.to_owned());
+        } else if line == "failures:" {
+            self.told = None;
+        } else if let Some(name) = &self.told {
+            let why = self.failures.entry(name.clone()).or_default();
+            let room = MOST_WHY.saturating_sub(why.len());
+            why.extend(line.chars().chain(['\n']).take(room));
         }
     }
 
     /// Adds what another guest with the same kernel said.
     pub(crate) fn merge(&mut self, other: Self) {
         self.passed.extend(other.passed);
+        self.failures.extend(other.failures);
         self.hooks = self.hooks.take().or(other.hooks);
     }
 
@@ -87,12 +113,11 @@ pub(crate) fn is_regular(end: &End) -> bool {
     matches!(end, End::Exit(0 | 101))
 }
 
-/// `test NAME … ok` or `FAILED`, with spaces between as the runner likes.
-fn parse(line: &str) -> Option<(&str, bool)> {
-    let (name, outcome) = line.strip_prefix("test ")?.rsplit_once(" ... ")?;
+/// How a test went, as its runner says.
+fn passed(outcome: &str) -> Option<bool> {
     match outcome.trim() {
-        "ok" => Some((name.trim(), true)),
-        "FAILED" => Some((name.trim(), false)),
+        "ok" => Some(true),
+        "FAILED" => Some(false),
         _ => None,
     }
 }
@@ -121,6 +146,40 @@ mod tests {
         assert_eq!(verdicts["a::c"], Verdict::Failed);
         assert_eq!(verdicts["d"], Verdict::Missing);
         assert_eq!((said.count(), said.failed()), (2, 1));
+    }
+
+    #[test]
+    fn what_a_test_says_does_not_hide_how_it_went() {
+        let tests = ["a::b", "c", "d"].map(str::to_owned);
+        let said = said(&[
+            "test a::b     ... accept: Too many open files",
+            "leaks: 31372 KiB",
+            "ok",
+            "ok",
+            "test c        ... tried again: events were lost",
+            "FAILED",
+            "test d        ... ",
+        ]);
+        let verdicts = said.verdicts("6.1", &tests);
+        assert_eq!([Verdict::Passed, Verdict::Failed, Verdict::Missing], ["a::b", "c", "d"].map(|test| verdicts[test]));
+    }
+
+    #[test]
+    fn keeps_why_tests_failed() {
+        let lines = [
+            "failures:",
+            "",
+            "---- a::c ----",
+            "3 instead of 4",
+            "",
+            "failures:",
+            "    a::c",
+            "",
+            "test result: FAILED.",
+        ];
+        let said = said(&lines);
+        assert_eq!(said.failures.len(), 1);
+        assert_eq!(said.failures["a::c"].trim(), "3 instead of 4");
     }
 
     #[test]

@@ -16,6 +16,8 @@ pub(crate) struct Column {
     pub(crate) troubles: Vec<String>,
     /// Seconds that its guests took.
     pub(crate) seconds: f64,
+    /// Why tests failed, by name.
+    pub(crate) failures: BTreeMap<String, String>,
     /// Roles, each with the hook that is used for it.
     pub(crate) hooks: Vec<(String, String)>,
 }
@@ -65,6 +67,12 @@ pub(crate) fn digest(columns: &[Column]) -> String {
     let failed = rows(columns, |verdicts| verdicts.iter().flatten().any(|verdict| *verdict != Verdict::Passed));
     if !failed.is_empty() {
         let _ = writeln!(text, "{failed}");
+    }
+    for column in columns {
+        let failed = |(test, _): &(&String, &String)| column.verdicts.get(*test) == Some(&Verdict::Failed);
+        for (test, why) in column.failures.iter().filter(failed) {
+            let _ = writeln!(text, "{test} on {}: {}\n", column.name, why.trim());
+        }
     }
     for entry in inapplicable::INAPPLICABLE {
         let here = columns.iter().filter(|column| entry.kernels.contains(&column.name));
@@ -133,6 +141,8 @@ fn grid(title: &str, columns: &[Column], rows: Vec<Vec<String>>) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::{Column, digest, matrix};
     use crate::vm::results::Verdict;
 
@@ -143,6 +153,7 @@ mod tests {
             verdicts: verdicts.iter().map(|(test, verdict)| ((*test).to_owned(), *verdict)).collect(),
             troubles: Vec::new(),
             seconds: 61.4,
+            failures: BTreeMap::from([("b::c".to_owned(), "3 instead of 4\n".to_owned())]),
             hooks: vec![("accept".to_owned(), accept.to_owned())],
         }
     }
@@ -150,20 +161,23 @@ mod tests {
     #[test]
     fn the_digest_has_what_did_not_pass_and_the_hooks() {
         let columns = [
-            column("6.1", &[("a", Verdict::Passed), ("b::c", Verdict::Failed)], "fexit/inet_csk_accept"),
+            // No test is inapplicable there.
+            column("6.18", &[("a", Verdict::Passed), ("b::c", Verdict::Failed)], "fexit/inet_csk_accept"),
             column("7.2", &[("a", Verdict::Passed), ("b::c", Verdict::Passed)], "fexit/inet_csk_accept"),
         ];
         let expected = "\
-TEST  6.1     7.2
+TEST  6.18    7.2
 b::c  FAILED  ok
 
-ROLE    6.1                    7.2
+b::c on 6.18: 3 instead of 4
+
+ROLE    6.18                   7.2
 accept  fexit/inet_csk_accept  fexit/inet_csk_accept
 ";
         assert_eq!(digest(&columns), expected);
-        assert_eq!(matrix(&columns), "TEST  6.1     7.2\na     ok      ok\nb::c  FAILED  ok\n");
+        assert_eq!(matrix(&columns), "TEST  6.18    7.2\na     ok      ok\nb::c  FAILED  ok\n");
         assert!(!columns[0].is_good() && columns[1].is_good());
-        assert_eq!(columns[0].summary(), "FAILED  6.1 (6.1.0)                    1 of 2 passed, 1 FAILED, in 61 s");
+        assert_eq!(columns[0].summary(), "FAILED  6.18 (6.18.0)                  1 of 2 passed, 1 FAILED, in 61 s");
     }
 
     #[test]

@@ -131,6 +131,7 @@ fn column(kernel: &'static Kernel, fetched: &Fetched, parts: Vec<Part>, tests: &
         verdicts: verdicts.into_iter().map(|(test, verdict)| (test.to_owned(), verdict)).collect(),
         troubles,
         seconds,
+        failures: all.failures,
         hooks: all.hooks.as_deref().map(hooks).unwrap_or_default(),
     }
 }

@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result, ensure};
 use crate::{cargo, process};
 
 /// Crates that read no kernel and want no toolchain but stable Rust, with their tests.
-const STABLE: [&str; 3] = ["tcpstate-core", "tcpstate-recording", "tcpstate-stacks"];
+const STABLE: [&str; 4] = ["tcpstate-core", "tcpstate-outfile", "tcpstate-recording", "tcpstate-stacks"];
 
 /// What such a crate must not come to, however far away: the kernel's interface, an async runtime, the BPF programs, and what builds
 /// these (`aya-build`).
