@@ -169,16 +169,14 @@ pub struct FoundRecord {
     pub recv_q: u32,
     /// Bytes not acknowledged. Of a listener: most connections that may wait.
     pub send_q: u32,
-    /// Jiffies since data was received.
+    /// Milliseconds since data was received, by jiffies; `u32::MAX` where that is too small.
     pub since_data_recv: u32,
-    /// Jiffies since an acknowledgement was received.
+    /// The same since an acknowledgement was received.
     pub since_ack_recv: u32,
-    /// Jiffies since data was sent.
+    /// The same since data was sent.
     pub since_data_sent: u32,
     /// Of a listener: connection requests it has dropped since it was made (`sk_drops`).
     pub drops: u32,
-    /// `bpf_jiffies64()` at `socket.ts_ns`: both together tell how many jiffies a second has.
-    pub jiffies: u64,
     /// Bytes received since the connection was made, read or not; the FIN counts as one. Of Multipath TCP 0 where the kernel does not
     /// tell its queues.
     pub bytes_received: u64,
@@ -245,8 +243,8 @@ const _: () = assert!(size_of::<SocketEvent>() == 72);
 const _: () = assert!(size_of::<StackHeader>() == 72);
 const _: () = assert!(size_of::<KernelStack>() == 264);
 const _: () = assert!(size_of::<CodeRanges>() == 64);
-const _: () = assert!(size_of::<FoundRecord>() == 208);
-const _: () = assert!(size_of::<ClosingRecord>() == 256);
+const _: () = assert!(size_of::<FoundRecord>() == 200);
+const _: () = assert!(size_of::<ClosingRecord>() == 248);
 const _: () = assert!(size_of::<Thread>() == 104);
 
 #[cfg(feature = "loader")]

@@ -18,6 +18,10 @@ pub(crate) static LAYOUT: Layout = Layout::ABSENT;
 #[unsafe(no_mangle)]
 static HELPERS: u32 = 0;
 
+/// Jiffies a second.
+#[unsafe(no_mangle)]
+pub(crate) static TICK_FREQUENCY: u32 = 0;
+
 /// No for the verifier, which the compiler does not know.
 static NEVER: u32 = 0;
 

@@ -43,9 +43,10 @@ fn trial_read_user(ctx: BtfTracePointContext) -> i32 {
 #[unsafe(no_mangle)]
 #[unsafe(link_section = "iter/task_file")]
 extern "C" fn trial_socket_from_file(ctx: *const TaskFileContext) -> i32 {
+    // With what is done to the socket then: some builds of 6.18 take `socket->sk` for a pointer that no helper may be given.
     // SAFETY: the iterator's context.
-    if let Some(descriptor) = unsafe { iter::descriptor(ctx) } {
-        descriptor.file.typed_socket();
+    if let Some(sk) = unsafe { iter::descriptor(ctx) }.and_then(|descriptor| descriptor.file.socket()) {
+        sk.tcp();
     }
     0
 }

@@ -11,7 +11,7 @@ use crate::{
         state::LISTEN,
     },
     records::{transition, write::write_record},
-    rodata::offset,
+    rodata::{TICK_FREQUENCY, frozen, offset},
     stories::progress::{Known, Seen},
 };
 
@@ -67,7 +67,7 @@ pub(super) unsafe fn write<R: Read>(
             holder_fd: holder.fd,
             holder_start_ns: holder.start_ns;
             [socket] => |found| transition::write(&raw mut (*found).socket, seen, known, kind, since_ns, flags);
-            [recv_q, send_q, since_data_recv, since_ack_recv, since_data_sent, drops, jiffies, bytes_received, bytes_sent] =>
+            [recv_q, send_q, since_data_recv, since_ack_recv, since_data_sent, drops, bytes_received, bytes_sent] =>
                 |found| write_load(found, seen.sk, seen.old)
         });
     }
@@ -82,8 +82,6 @@ pub(super) unsafe fn write<R: Read>(
 unsafe fn write_load<R: Read>(found: *mut FoundRecord, sk: Sock<R>, state: u8) {
     // SAFETY: the caller's promise; a `struct tcp_sock` that `R` can read.
     unsafe {
-        let jiffies = bpf_jiffies64();
-        (*found).jiffies = jiffies;
         (*found).recv_q = 0;
         (*found).send_q = 0;
         (*found).drops = 0;
@@ -93,22 +91,22 @@ unsafe fn write_load<R: Read>(found: *mut FoundRecord, sk: Sock<R>, state: u8) {
         (&raw mut (*found).since_data_sent).write_volatile(0);
         (&raw mut (*found).bytes_received).write_volatile(0);
         (&raw mut (*found).bytes_sent).write_volatile(0);
+        let now = bpf_jiffies64() as u32;
         let tcp = sk.tcp();
         if state == LISTEN {
             (*found).recv_q = sk.backlog();
             (*found).send_q = sk.backlog_limit();
             (*found).drops = sk.drops();
         } else if !tcp.is_null() {
-            let now = jiffies as u32;
             (*found).recv_q = distance(R::load(tcp, offset!(rcv_nxt)), R::load(tcp, offset!(copied_seq)));
             (*found).send_q = distance(R::load(tcp, offset!(write_seq)), R::load(tcp, offset!(snd_una)));
-            (*found).since_data_recv = elapsed(now, R::load(tcp, offset!(lrcvtime)));
-            (*found).since_ack_recv = elapsed(now, R::load(tcp, offset!(rcv_tstamp)));
-            (*found).since_data_sent = elapsed(now, R::load(tcp, offset!(lsndtime)));
+            (*found).since_data_recv = elapsed_ms(now, R::load(tcp, offset!(lrcvtime)));
+            (*found).since_ack_recv = elapsed_ms(now, R::load(tcp, offset!(rcv_tstamp)));
+            (*found).since_data_sent = elapsed_ms(now, R::load(tcp, offset!(lsndtime)));
             (*found).bytes_received = R::load(tcp, offset!(bytes_received));
             (*found).bytes_sent = R::load(tcp, offset!(bytes_sent));
         } else {
-            write_mptcp_load(found, sk.mptcp(), jiffies as u32);
+            write_mptcp_load(found, sk.mptcp(), now);
         }
     }
 }
@@ -138,11 +136,11 @@ unsafe fn write_mptcp_load(found: *mut FoundRecord, mptcp: *const Opaque, now: u
         (*found).send_q = distance((*found).send_q, (*found).drops);
         (*found).drops = 0;
         Probed::load_into(&raw mut (*found).since_data_recv, mptcp, offset!(mptcp_last_data_recv));
-        (*found).since_data_recv = elapsed(now, (*found).since_data_recv);
+        (*found).since_data_recv = elapsed_ms(now, (*found).since_data_recv);
         Probed::load_into(&raw mut (*found).since_ack_recv, mptcp, offset!(mptcp_last_ack_recv));
-        (*found).since_ack_recv = elapsed(now, (*found).since_ack_recv);
+        (*found).since_ack_recv = elapsed_ms(now, (*found).since_ack_recv);
         Probed::load_into(&raw mut (*found).since_data_sent, mptcp, offset!(mptcp_last_data_sent));
-        (*found).since_data_sent = elapsed(now, (*found).since_data_sent);
+        (*found).since_data_sent = elapsed_ms(now, (*found).since_data_sent);
         Probed::load_into(&raw mut (*found).bytes_sent, mptcp, offset!(mptcp_bytes_sent));
     }
 }
@@ -160,10 +158,14 @@ fn distance(ahead: u32, behind: u32) -> u32 {
     if distance as i32 > 0 { distance } else { 0 }
 }
 
-/// Jiffies from one moment to another. Another CPU may have set a time after the clock was read. What is longer ago than half the range
-/// is not ahead: a month on a kernel that counts a thousand ticks a second.
+/// Milliseconds from one jiffy to another; `u32::MAX` where that is too small. Another CPU may have set a time after the clock was read.
+/// What is longer ago than half the range is not ahead: a month on a kernel that counts a thousand ticks a second.
 #[inline(always)]
-fn elapsed(now: u32, then: u32) -> u32 {
+fn elapsed_ms(now: u32, then: u32) -> u32 {
     let elapsed = now.wrapping_sub(then);
-    if elapsed < u32::MAX - RACE { elapsed } else { 0 }
+    if elapsed >= u32::MAX - RACE {
+        return 0;
+    }
+    let milliseconds = (u64::from(elapsed) * 1000).checked_div(u64::from(frozen(&TICK_FREQUENCY))).unwrap_or(0);
+    if milliseconds < u64::from(u32::MAX) { milliseconds as u32 } else { u32::MAX }
 }

@@ -4,6 +4,7 @@ use std::io;
 
 use anyhow::{Context as _, Result, anyhow};
 use aya::{Btf, Ebpf, EbpfError, EbpfLoader, VerifierLogLevel};
+use rustix::time::{ClockId, clock_getres};
 use tcpstate_common::{config::Config, layout::Layout};
 
 use super::{helpers::Helpers, object};
@@ -31,6 +32,7 @@ pub(super) struct Loaded {
 pub(super) fn load(btf: &Btf, config: &Config, layout: &Layout, sizes: &Sizes, log_level: u8) -> Result<Loaded> {
     let object = object::embedded().context(FAILED)?;
     let every = Helpers::every();
+    let tick_frequency = tick_frequency();
     let found;
     let mut loader = EbpfLoader::new();
     loader
@@ -38,6 +40,7 @@ pub(super) fn load(btf: &Btf, config: &Config, layout: &Layout, sizes: &Sizes, l
         .verifier_log_level(VerifierLogLevel::DEBUG)
         .override_global("CONFIG", config, true)
         .override_global("LAYOUT", layout, true)
+        .override_global("TICK_FREQUENCY", &tick_frequency, true)
         .override_global(aya_log::LEVEL, &log_level, true)
         .map_max_entries("EVENTS", sizes.buffer_bytes)
         .map_max_entries("STACKS", sizes.stacks_bytes)
@@ -51,6 +54,17 @@ pub(super) fn load(btf: &Btf, config: &Config, layout: &Layout, sizes: &Sizes, l
     }
     Ok(Loaded { ebpf, helpers })
 }
+
+/// Jiffies a second (`CONFIG_HZ`): the coarse clocks are advanced by ticks and say how long one is (`KTIME_LOW_RES`,
+/// `include/linux/hrtimer_defs.h`, `posix_get_coarse_res()`, `kernel/time/posix-timers.c`).
+fn tick_frequency() -> u32 {
+    let tick = clock_getres(ClockId::MonotonicCoarse);
+    let tick_ns = tick.tv_sec * NS_PER_SECOND + tick.tv_nsec;
+    // `TICK_NSEC` is rounded.
+    u32::try_from((NS_PER_SECOND + tick_ns / 2) / tick_ns.max(1)).unwrap_or(u32::MAX)
+}
+
+const NS_PER_SECOND: i64 = 1_000_000_000;
 
 /// What every error here begins with.
 const FAILED: &str = "failed to load the BPF programs";
@@ -93,6 +107,12 @@ mod tests {
     use aya::maps::MapError;
 
     use super::*;
+
+    #[test]
+    fn jiffies_are_as_long_as_they_take() {
+        // Of the frequencies that a kernel can be built with (kernel/Kconfig.hz, and those of other processors).
+        assert!([24, 48, 100, 128, 200, 250, 256, 300, 500, 1000, 1024, 1200].contains(&tick_frequency()));
+    }
 
     #[test]
     fn the_remedy_is_for_the_error() {

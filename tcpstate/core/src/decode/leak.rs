@@ -18,9 +18,6 @@ use crate::model::{
     leak::{Actor, Closing, LeakEvent, PlaceId, SocketFacts, SocketLoad, Traffic},
 };
 
-/// Frequencies of the timer tick that kernels are built with (`CONFIG_HZ`).
-const TICK_FREQUENCIES: [u64; 4] = [100, 250, 300, 1000];
-
 /// Decodes one event.
 ///
 /// # Errors
@@ -104,27 +101,14 @@ pub(super) fn load(raw: &FoundRecord) -> Option<SocketLoad> {
     if raw.socket.protocol == IPPROTO_MPTCP && raw.bytes_received == 0 {
         return None;
     }
-    let frequency = tick_frequency(raw.jiffies, raw.socket.ts_ns);
-    let milliseconds = |jiffies: u32| u32::try_from(u64::from(jiffies) * 1000 / frequency).unwrap_or(u32::MAX);
     Some(SocketLoad {
         recv_q: raw.recv_q,
         send_q: raw.send_q,
-        last_data_recv_ms: milliseconds(raw.since_data_recv),
-        last_ack_recv_ms: milliseconds(raw.since_ack_recv),
-        last_data_sent_ms: milliseconds(raw.since_data_sent),
+        last_data_recv_ms: raw.since_data_recv,
+        last_ack_recv_ms: raw.since_ack_recv,
+        last_data_sent_ms: raw.since_data_sent,
         traffic: Some(Traffic { received: raw.bytes_received, sent: raw.bytes_sent }),
     })
-}
-
-/// Timer ticks a second, from one reading of both clocks: `jiffies` starts at `2³² - 300 × HZ` (`INITIAL_JIFFIES`,
-/// include/linux/jiffies.h) when `CLOCK_MONOTONIC` starts at 0.
-fn tick_frequency(jiffies: u64, monotonic_ns: u64) -> u64 {
-    let error = |frequency: u64| {
-        let ticked = u128::from(monotonic_ns) * u128::from(frequency) / 1_000_000_000;
-        let expected = (1u128 << 32) + ticked - u128::from(300 * frequency);
-        expected.abs_diff(u128::from(jiffies))
-    };
-    TICK_FREQUENCIES.into_iter().min_by_key(|&frequency| error(frequency)).unwrap_or(TICK_FREQUENCIES[0])
 }
 
 pub(super) fn facts(raw: &event::TransitionRecord) -> Result<SocketFacts, DecodeError> {
@@ -193,16 +177,6 @@ mod tests {
         for (bytes, name) in [(bytemuck::bytes_of(&entered), "entered"), (bytemuck::bytes_of(&closing), "closing")] {
             any(bytes).expect("a whole record");
             assert_seed(name, bytes);
-        }
-    }
-
-    #[test]
-    fn tick_frequency_from_uptime() {
-        for frequency in TICK_FREQUENCIES {
-            for seconds in [0, 1, 250, 310, 86_400, 40_000_000] {
-                let jiffies = (1u64 << 32) - 300 * frequency + seconds * frequency;
-                assert_eq!(tick_frequency(jiffies, seconds * 1_000_000_000 + 3_000_000), frequency, "{seconds} s");
-            }
         }
     }
 }
