@@ -46,7 +46,8 @@ fn one(desk: &mut Desk, text: &str) -> Result<()> {
         Some(Task::States(args)) => args.watch.is_some(),
         _ => false,
     };
-    let ended = if goes_on { desk.run_for_a_while(&line)? } else { desk.run(&line)? };
+    let traces = !matches!(task, Some(Task::States(_)));
+    let ended = if goes_on { desk.run_for_a_while(&line, traces)? } else { desk.run(&line)? };
     let code = if matches!(task, Some(Task::Run(_))) { 99 } else { 0 };
     ensure!(ended.code == Some(code), "exit code {:?} instead of {code}: {ended:?}", ended.code);
     ensure!(!ended.stderr.contains("error:"), "{ended:?}");

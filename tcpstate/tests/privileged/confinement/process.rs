@@ -29,7 +29,7 @@ use tcpstate::confinement::{self, Confined, Duties};
 
 use crate::support::launch::Launch;
 
-const PATIENCE: Duration = Duration::from_secs(10);
+pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 /// What it says when it has done what was asked.
 const DONE: u8 = b'y';
 /// What it says when that was refused.

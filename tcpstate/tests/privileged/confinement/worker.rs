@@ -5,6 +5,8 @@ use std::{
     io::Write as _,
     os::{fd::AsFd as _, unix::process::CommandExt as _},
     process::Command,
+    thread,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Result, ensure};
@@ -16,7 +18,7 @@ use rustix::{
 use tcpstate::confinement::{STRANGER, WORKER_CPU_SECONDS, WORKER_DESCRIPTORS};
 
 use super::{
-    process::Process,
+    process::{PATIENCE, Process},
     status::{Status, limit},
 };
 use crate::support::{
@@ -108,9 +110,9 @@ fn has_nothing() -> Result<()> {
 
 /// What the kernel says of a worker.
 pub(super) fn is_confined(pid: u32) -> Result<()> {
-    let status = Status::of(pid)?;
+    let status = alone(pid)?;
     ensure!(status.ids("Uid")? == [STRANGER; 4] && status.ids("Gid")? == [STRANGER; 4], "{:?}", status.ids("Uid"));
-    ensure!(status.get("Groups")?.is_empty() && status.get("Threads")? == "1");
+    ensure!(status.get("Groups")?.is_empty(), "groups {}", status.get("Groups")?);
     for set in ["CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"] {
         ensure!(status.capabilities(set)? == CapabilitySet::empty(), "{set}: {}", status.get(set)?);
     }
@@ -133,6 +135,20 @@ pub(super) fn is_confined(pid: u32) -> Result<()> {
     let root = fs::read_dir(format!("/proc/{pid}/root/")).map(|entries| entries.count());
     ensure!(root.as_ref().map_or(true, |&count| count == 0), "its root directory has {root:?} entries");
     Ok(())
+}
+
+/// Its status once it has one thread. The one that helps it out of its root directory has been joined, which is possible a moment
+/// before the kernel counts it no more (`exit_notify()` after `mm_release()`, `kernel/exit.c`, `fork.c`).
+fn alone(pid: u32) -> Result<Status> {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let status = Status::of(pid)?;
+        if status.get("Threads")? == "1" {
+            return Ok(status);
+        }
+        ensure!(Instant::now() < deadline, "{} threads", status.get("Threads")?);
+        thread::sleep(Duration::from_millis(2));
+    }
 }
 
 /// As the kernel says to whoever asks for the version of Landlock.

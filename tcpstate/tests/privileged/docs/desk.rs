@@ -24,8 +24,9 @@ use crate::{
 
 /// For anything that a command does by itself.
 const PATIENCE: Duration = Duration::from_secs(40);
+/// From the first hook to the last.
+const WHILE_ATTACHING: Duration = Duration::from_millis(500);
 /// After so long the program leaks again, and somebody who watches it presses Ctrl-C.
-const BEFORE_LEAK: Duration = Duration::from_secs(1);
 const BETWEEN_LEAKS: Duration = Duration::from_millis(700);
 const BEFORE_CTRL_C: Duration = Duration::from_millis(1500);
 
@@ -127,14 +128,17 @@ impl Desk {
         Line::start(self, line)?.end()
     }
 
-    /// The same for one that shows what happens until it is interrupted, or for longer than a test has time.
-    pub(super) fn run_for_a_while(&mut self, line: &str) -> Result<Ended> {
+    /// The same for one that shows what happens until it is interrupted, or for longer than a test has time. One that traces has
+    /// something to show: the program leaks once it is attached.
+    pub(super) fn run_for_a_while(&mut self, line: &str, traces: bool) -> Result<Ended> {
         let mut running = Line::start(self, line)?;
-        thread::sleep(BEFORE_LEAK);
+        if traces {
+            running.wait_attached()?;
+        }
+        thread::sleep(WHILE_ATTACHING);
         let from = time_of_day();
         self.running.leak()?;
         thread::sleep(BETWEEN_LEAKS);
-        // On an emulated machine it may not have been attached yet.
         self.running.leak()?;
         thread::sleep(BEFORE_CTRL_C);
         self.watched = Some([from, time_of_day()]);
@@ -173,6 +177,16 @@ impl Line {
         Ok(kill_process_group(group, signal)?)
     }
 
+    /// Waits until something of it holds a link of BPF, or all has ended.
+    fn wait_attached(&mut self) -> Result<()> {
+        let deadline = Instant::now() + PATIENCE;
+        while self.shell.try_wait()?.is_none() && !holds_link(self.shell.id()) {
+            ensure!(Instant::now() < deadline, "it did not attach anything in {PATIENCE:?}");
+            thread::sleep(Duration::from_millis(20));
+        }
+        Ok(())
+    }
+
     /// Ctrl-C, unless it has ended.
     fn interrupt(&mut self) -> Result<()> {
         if self.shell.try_wait()?.is_none() { self.signal(Signal::INT) } else { Ok(()) }
@@ -208,6 +222,25 @@ fn cgroup(pid: &str) -> Result<String> {
     let cgroups = fs::read_to_string(format!("/proc/{pid}/cgroup"))?;
     let path = cgroups.lines().find_map(|line| line.strip_prefix("0::"));
     path.map(str::to_owned).context("no cgroup v2")
+}
+
+/// Whether a process of this group has a descriptor of a BPF link (`bpf_link_show_fdinfo()`, `kernel/bpf/syscall.c`).
+fn holds_link(group: u32) -> bool {
+    let numbers = list("/proc").filter(|name| name.parse::<u32>().is_ok());
+    let members = numbers.filter(|pid| {
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        stat.rsplit_once(") ").and_then(|(_, rest)| rest.split(' ').nth(2)?.parse().ok()) == Some(group)
+    });
+    members
+        .map(|pid| format!("/proc/{pid}/fdinfo"))
+        .flat_map(|infos| list(&infos).map(|fd| format!("{infos}/{fd}")).collect::<Vec<_>>())
+        .any(|info| fs::read_to_string(info).is_ok_and(|text| text.contains("link_type:")))
+}
+
+/// The names in a directory; none of one that is gone.
+fn list(directory: &str) -> impl Iterator<Item = String> {
+    let entries = fs::read_dir(directory).into_iter().flatten().flatten();
+    entries.map(|entry| entry.file_name().to_string_lossy().into_owned())
 }
 
 fn time_of_day() -> String {
