@@ -61,6 +61,17 @@ pub struct InterpretedStack {
     pub frames: [[u64; FRAME_WORDS]; INTERPRETED_FRAMES],
 }
 
+/// A process has begun to execute a program: what interprets it has to be found before it does anything with a socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+#[cfg_attr(feature = "user", derive(bytemuck::Pod, bytemuck::Zeroable))]
+pub struct Begun {
+    /// The process (thread-group id in the initial pid namespace).
+    pub tgid: u32,
+    /// Its real user, in the initial user namespace.
+    pub uid: u32,
+}
+
 const _: () = assert!(size_of::<Recipe>() == 48 && size_of::<InterpretedStack>() == 8 + 64 * 24);
 
 #[cfg(feature = "loader")]

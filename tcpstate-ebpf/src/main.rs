@@ -66,6 +66,13 @@ fn sched_process_fork(ctx: BtfTracePointContext) -> i32 {
     0
 }
 
+/// A process executes another program.
+#[btf_tracepoint(function = "sched_process_exec")]
+fn sched_process_exec(_ctx: BtfTracePointContext) -> i32 {
+    process::on_exec();
+    0
+}
+
 /// The end of a process.
 #[btf_tracepoint(function = "sched_process_exit")]
 fn sched_process_exit(ctx: BtfTracePointContext) -> i32 {

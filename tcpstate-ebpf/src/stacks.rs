@@ -3,6 +3,6 @@
 pub(crate) mod capture;
 mod code;
 mod copy;
-mod interpreted;
+pub(crate) mod interpreted;
 mod memo;
 mod place;

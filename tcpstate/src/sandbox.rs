@@ -13,6 +13,7 @@
 //! reading is set aside.
 
 mod aside;
+mod beginning;
 mod calls;
 mod child;
 mod desk;
@@ -29,6 +30,7 @@ mod taken;
 mod thread;
 mod truncation;
 
+pub(crate) use interpreters::Interpretable;
 pub(crate) use question::{BusyProcess, Named, NamedStack, SleeperStack, Sleeping, Wakers};
 pub(crate) use taken::{Came, TakenCopy, TakenStack, Unwound, addresses};
 pub(crate) use thread::Sandbox;

@@ -16,15 +16,15 @@ pub(crate) enum Part {
     Unit,
     /// Tests that trace real sockets as root
     Privileged,
-    /// The same tests in guests with other kernels: some on all of them, each of the others on one
+    /// The same tests in guests with other kernels: some on all of them, half of the others on one each
     Vm,
     /// Known vulnerabilities of dependencies, which the network tells: only when it is asked for
     Advisories,
 }
 
 /// Of the tests that need root, those that meet what kernels differ in: each hook and helper, each command, and the way to a stack.
-/// All kernels get these. Each of the others runs on one of them, and on another one at the next commit: every test in every
-/// guest takes longer than all the rest (`cargo xtask vm`).
+/// All kernels get these. Half of the others run on one of them each, and the other half at the next commit: every test in every guest
+/// takes longer than all the rest (`cargo xtask vm`).
 const OF_KERNELS: [&str; 20] = [
     "runs::leaks::closed_by_nothing_but_the_exit",
     "heirs::of_an_accepted_socket",

@@ -57,7 +57,7 @@ pub(crate) struct Options {
     /// Give a guest up after this many seconds
     #[arg(long, value_name = "SECONDS", default_value_t = 1200)]
     limit: u64,
-    /// Run the tests that no FILTER asks for as well, each on one of the kernels: on another one at the next commit
+    /// Run half of the tests that no FILTER asks for as well, each on one of the kernels: the other half at the next commit
     #[arg(long, conflicts_with_all = ["exec", "shell"])]
     deal: bool,
     /// Run only tests whose names contain one of these

@@ -1,8 +1,15 @@
-//! Processes that begin and end: children of followed ones are followed, too, and who has exited owns no listener any more.
+//! Processes that begin and end: children of followed ones are followed, too, programs that begin are looked into for interpreters, and who
+//! has exited owns no listener any more.
 
 use tcpstate_common::config::filter;
 
-use crate::{filters::followed, kernel::task::Task, rodata::filtering, stories::listening};
+use crate::{
+    filters::{followed, owner},
+    kernel::task::Task,
+    rodata::filtering,
+    stacks::interpreted,
+    stories::listening,
+};
 
 /// `sched_process_fork`: a new thread or process.
 #[inline(always)]
@@ -10,6 +17,15 @@ pub(crate) fn on_fork(parent: Task, child: Task) {
     let (parent, child) = (parent.tgid(), child.tgid());
     if parent != child {
         followed::forked(parent, child);
+    }
+}
+
+/// `sched_process_exec`: the running task executes another program. Which sockets that will have is not known yet; of a cgroup that is not
+/// wanted it may not be looked into before.
+#[inline(always)]
+pub(crate) fn on_exec() {
+    if !filtering(filter::CGROUP) && owner::wants_current() {
+        interpreted::begun();
     }
 }
 

@@ -5,10 +5,10 @@
 use aya_ebpf::{
     helpers::generated::bpf_probe_read_user,
     macros::map,
-    maps::{Array, LruHashMap},
+    maps::{Array, LruHashMap, RingBuf},
 };
 use tcpstate_common::interpreted::{
-    COMPLETE, FRAME_WORDS, INTERPRETED_FRAMES, InterpretedStack, MAX_RECIPES, NO_RECIPE, NOT_IN_MEMORY, Recipe,
+    Begun, COMPLETE, FRAME_WORDS, INTERPRETED_FRAMES, InterpretedStack, MAX_RECIPES, NO_RECIPE, NOT_IN_MEMORY, Recipe,
     TOO_DEEP,
 };
 
@@ -22,6 +22,19 @@ static RECIPES: LruHashMap<u64, Recipe> = LruHashMap::with_max_entries(MAX_RECIP
 /// Not 0: there are recipes. Costs less to ask where there are none.
 #[map]
 static HAS_RECIPES: Array<u32> = Array::with_max_entries(1, 0);
+
+/// Programs that have just begun: few at a time, and user space is woken for each.
+#[map]
+static BEGUN: RingBuf = RingBuf::with_byte_size(64 << 10, 0);
+
+/// Tells user space that the running task has begun to execute a program. Where there is no room it finds out by the first stack.
+#[inline(always)]
+pub(crate) fn begun() {
+    if let Some(mut entry) = BEGUN.reserve::<Begun>(0) {
+        entry.write(Begun { tgid: current::tgid(), uid: current::uid() });
+        entry.submit(0);
+    }
+}
 
 /// Of the running task's frames, where its program has a recipe; else 0.
 ///

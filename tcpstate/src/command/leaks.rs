@@ -105,6 +105,11 @@ impl Live<'_> {
                     self.hunt.tracer.tend()?;
                     endings.check_processes(&self.hunt.tracer)?;
                 }
+                look = self.hunt.is_to_look() => {
+                    look?;
+                    self.hunt.look();
+                    continue;
+                }
             }
             self.hunt.fetch()?;
         }

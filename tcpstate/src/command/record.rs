@@ -137,6 +137,11 @@ impl Recorder<'_> {
                         census.ask_if_due();
                     }
                 }
+                look = self.hunt.is_to_look() => {
+                    look?;
+                    self.hunt.look();
+                    continue;
+                }
                 // Last: where events come without a pause, what is done now and then has its turn all the same.
                 filled = self.hunt.tracer.filled() => filled?,
             }

@@ -11,7 +11,7 @@ use tcpstate_core::{
 };
 
 use super::{activity::CpuTimes, stacks::Stacks};
-use crate::{kernel::Tracer, session::Clock};
+use crate::{kernel::Tracer, sandbox::Interpretable, session::Clock};
 
 /// How often events and stacks are fetched: a stack has to be unwound while its process lives.
 pub(crate) const TICK: Duration = Duration::from_millis(50);
@@ -59,9 +59,27 @@ impl Hunt {
         })
     }
 
-    /// Has it found out how frames are found of programs that interpreters run in these processes; in all, where none is named.
-    pub(super) fn look_for_interpreters(&mut self, pids: Vec<u32>) {
-        self.stacks.look_for_interpreters(pids);
+    /// Has it found out how frames are found of programs that interpreters run in these processes, now and when one begins.
+    pub(super) fn look_for_interpreters(&mut self, of: Interpretable) {
+        self.stacks.look_for_interpreters(of);
+    }
+
+    /// Waits until a program has begun, or something is known of an interpreter: what a program does with sockets in its first moments has
+    /// its functions only where [`Self::look`] comes at once. Cancellation-safe.
+    ///
+    /// # Errors
+    ///
+    /// When the runtime is shutting down.
+    pub(crate) async fn is_to_look(&self) -> Result<()> {
+        tokio::select! {
+            began = self.tracer.program_began() => began,
+            () = self.stacks.recipe_came() => Ok(()),
+        }
+    }
+
+    /// Has programs looked into that have begun, and tells the kernel side how frames are found of those that were.
+    pub(crate) fn look(&mut self) {
+        self.stacks.look(&mut self.tracer);
     }
 
     /// Takes the events and stacks that wait.

@@ -15,7 +15,8 @@ use super::undecided::{Copied, Undecided};
 use crate::{
     kernel::{StackRecord, Tracer},
     sandbox::{
-        BusyProcess, Came, Named, NamedStack, Sandbox, SleeperStack, Sleeping, TakenCopy, TakenStack, Unwound, Wakers,
+        BusyProcess, Came, Interpretable, Named, NamedStack, Sandbox, SleeperStack, Sleeping, TakenCopy, TakenStack,
+        Unwound, Wakers,
     },
 };
 
@@ -72,9 +73,9 @@ impl Stacks {
         })
     }
 
-    /// Has it found out how frames are found of programs that interpreters run in these processes; in all, where none is named.
-    pub(crate) fn look_for_interpreters(&mut self, pids: Vec<u32>) {
-        self.sandbox.look_for_interpreters(pids);
+    /// Has it found out how frames are found of programs that interpreters run in these processes, now and when one begins.
+    pub(crate) fn look_for_interpreters(&mut self, of: Interpretable) {
+        self.sandbox.look_for_interpreters(of);
     }
 
     /// Has the copies unwound that wait, of each of which at most `limit` bytes were copied, and takes what came of others. Tells the
@@ -94,6 +95,17 @@ impl Stacks {
         for copied in self.undecided.take() {
             self.hand_over(&copied.record(), limit);
         }
+        self.look(tracer);
+    }
+
+    /// Waits until something is known of an interpreter. Cancellation-safe.
+    pub(crate) async fn recipe_came(&self) {
+        self.sandbox.recipe_came().await;
+    }
+
+    /// Has programs looked into that have begun, and tells the kernel side what came of others.
+    pub(crate) fn look(&mut self, tracer: &mut Tracer) {
+        tracer.begun(|begun| self.sandbox.begun(begun));
         while let Some(came) = self.sandbox.take() {
             let recipe = match came {
                 Came::Recipe(program, recipe) => Some((program, recipe)),

@@ -10,11 +10,12 @@ use super::engine::Hunt;
 use crate::{
     confinement::{self, Duties},
     host::{Host, preflight},
+    sandbox::Interpretable,
     session::{
         followed::Followed,
         start::{self, Started, Tracing},
     },
-    settings::hunt::HuntSettings,
+    settings::{filter::Filter, hunt::HuntSettings},
 };
 
 /// A hunt that is attached to the kernel and has all its privileges yet.
@@ -23,9 +24,8 @@ pub(crate) struct Attached {
     leaks: Leaks,
     config: Config,
     names_kernel: bool,
-    /// The processes whose interpreters may be looked into before they have done anything: the filters leave none of them out, whatever
-    /// sockets they have. All, where none is named.
-    interpreters: Option<Vec<u32>>,
+    /// The processes that may be looked into for interpreters before a socket of theirs is wanted.
+    interpretable: Option<Interpretable>,
 }
 
 /// Attaches, and has the aggregator know what these hooks let be seen.
@@ -49,9 +49,18 @@ pub(crate) fn attach(host: &Host, settings: &HuntSettings, debug: bool) -> Resul
     // What has not forked yet is watched from its birth on.
     let leaks = leaks.filtered_by_process(settings.filter.is_by_process() && !settings.newborn);
     // Of a command that has not begun, no process is there.
-    let leaves_nobody_out = settings.filter.is_of_pids_only() && !settings.newborn;
-    let interpreters = leaves_nobody_out.then(|| settings.filter.pids().to_vec());
-    Ok(Attached { started, leaks, config, names_kernel: settings.kernel_stack, interpreters })
+    let interpretable = interpretable(&settings.filter).filter(|_| !settings.newborn);
+    Ok(Attached { started, leaks, config, names_kernel: settings.kernel_stack, interpretable })
+}
+
+/// Those that filters do not leave out whatever sockets they have. Whether a process is in a cgroup is not asked: where one is named, none is
+/// looked into before a socket of its is wanted.
+fn interpretable(filter: &Filter) -> Option<Interpretable> {
+    filter.cgroup().is_none().then(|| Interpretable {
+        pids: filter.pids().to_vec(),
+        comms: filter.comms().to_vec(),
+        netns: filter.netns(),
+    })
 }
 
 impl Attached {
@@ -62,11 +71,11 @@ impl Attached {
     ///
     /// When the privileges cannot be given up, or the system has no more threads.
     pub(crate) fn begin(self, makes: &[&Path]) -> Result<(Hunt, Followed)> {
-        let Self { started: Started { tracer, followed, clock }, leaks, config, names_kernel, interpreters } = self;
+        let Self { started: Started { tracer, followed, clock }, leaks, config, names_kernel, interpretable } = self;
         confinement::tracer(&Duties { hunts: true, names_kernel, makes })?;
         let mut hunt = Hunt::new(tracer, leaks, clock, &config)?;
-        if let Some(pids) = interpreters {
-            hunt.look_for_interpreters(pids);
+        if let Some(interpretable) = interpretable {
+            hunt.look_for_interpreters(interpretable);
         }
         Ok((hunt, followed))
     }

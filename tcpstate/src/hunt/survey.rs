@@ -181,6 +181,11 @@ impl Hunt {
                 answer = &mut answer => return Ok(answer.unwrap_or_else(|_| self.stacks.failed())),
                 filled = self.tracer.filled() => filled?,
                 _ = tick.tick() => {}
+                look = self.is_to_look() => {
+                    look?;
+                    self.look();
+                    continue;
+                }
             }
             fetch.fetch(self).await?;
         }

@@ -10,7 +10,7 @@ use aya::{
 };
 use tcpstate_common::{
     config::{Config, filter},
-    interpreted::{InterpretedStack, Recipe},
+    interpreted::{Begun, InterpretedStack, Recipe},
     leak::{CodeRanges, FoundRecord, KernelStack, MAX_TARGETS, StackHeader, Thread},
 };
 use tcpstate_core::model::{
@@ -61,6 +61,8 @@ pub(super) fn stacks_bytes(config: &Config) -> u32 {
 pub(super) struct LeakMaps {
     stacks: RingBuf<MapData>,
     readiness: AsyncFd<OwnedFd>,
+    begun: RingBuf<MapData>,
+    begins: AsyncFd<OwnedFd>,
     code: HashMap<MapData, u32, CodeRanges>,
     places: HashMap<MapData, u64, u64>,
     recipes: HashMap<MapData, u64, Recipe>,
@@ -76,10 +78,12 @@ pub(super) struct LeakMaps {
 
 impl LeakMaps {
     pub(super) fn new(ebpf: &mut Ebpf, hooks: &Hooks) -> Result<Self> {
-        let stacks = ring::take(ebpf, "STACKS")?;
+        let (stacks, begun) = (ring::take(ebpf, "STACKS")?, ring::take(ebpf, "BEGUN")?);
         Ok(Self {
             readiness: ring::watch(&stacks)?,
             stacks,
+            begins: ring::watch(&begun)?,
+            begun,
             code: ring::take(ebpf, "CODE")?,
             places: ring::take(ebpf, "PLACES")?,
             recipes: ring::take(ebpf, "RECIPES")?,
@@ -96,6 +100,20 @@ impl LeakMaps {
     /// Waits until a stack has come after all before it were taken. Cancellation-safe.
     pub(super) async fn stack_came(&self) -> Result<()> {
         ring::readable(&self.readiness).await
+    }
+
+    /// Waits until a program has begun after all before it were taken. Cancellation-safe.
+    pub(super) async fn program_began(&self) -> Result<()> {
+        ring::readable(&self.begins).await
+    }
+
+    /// Hands out the processes that have begun a program.
+    pub(super) fn begun(&mut self, mut take: impl FnMut(Begun)) {
+        while let Some(record) = self.begun.next() {
+            if let Ok(begun) = bytemuck::try_pod_read_unaligned(&record) {
+                take(begun);
+            }
+        }
     }
 
     /// Hands out the stacks that wait.

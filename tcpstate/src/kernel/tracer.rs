@@ -10,7 +10,7 @@ use tcpstate_common::{
     config::{Config, filter},
     counters::Counters,
     helper,
-    interpreted::Recipe,
+    interpreted::{Begun, Recipe},
     leak::{CodeRanges, FoundRecord},
 };
 use tcpstate_core::model::{
@@ -246,6 +246,25 @@ impl Tracer {
     pub fn stacks(&mut self, stack: impl FnMut(StackRecord<'_>)) {
         if let Some(leaks) = &mut self.leaks {
             leaks.stacks(stack);
+        }
+    }
+
+    /// Waits until a program has begun after all before it were taken. Cancellation-safe. Never comes back without leak hunting.
+    ///
+    /// # Errors
+    ///
+    /// When the runtime is shutting down.
+    pub async fn program_began(&self) -> Result<()> {
+        match &self.leaks {
+            Some(leaks) => leaks.program_began().await,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Hands out the processes that have begun a program.
+    pub fn begun(&mut self, take: impl FnMut(Begun)) {
+        if let Some(leaks) = &mut self.leaks {
+            leaks.begun(take);
         }
     }
 

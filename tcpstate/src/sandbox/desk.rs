@@ -13,16 +13,16 @@ use tcpstate_wire::{
     Backing, CodeAddress, ModuleId, Need, StackCopy, StackEnd, Subject, Task, Truncation, UnwoundStack, Waker,
     WorkerAnswer,
 };
-use tokio::sync::mpsc;
 
 use super::{
     aside::Aside,
-    interpreters::{self, Interpreters},
+    beginning::Beginning,
+    interpreters::{Interpretable, Interpreters},
     naming::{JitNames, KnownNames, at},
     patience::Patience,
     question::{BusyProcess, NamedStack, Question, SleeperStack, Wakers},
     staff::{Staff, TaskFailure},
-    taken::{Came, Interpreted, TakenCopy, TakenStack, Unwound},
+    taken::{Interpreted, TakenCopy, TakenStack, Unwound},
 };
 
 /// Addresses that are named at a time.
@@ -38,6 +38,8 @@ pub(super) struct Desk {
     patience: Patience,
     names: KnownNames,
     pub(super) interpreters: Interpreters,
+    interpretable: Interpretable,
+    pub(super) beginning: Beginning,
     /// By number and start of the stack, of programs whose copies came: they may have ended since.
     users: HashMap<(u32, u64), u32>,
 }
@@ -53,12 +55,17 @@ impl Desk {
         self.staff.start();
     }
 
-    pub(super) fn answer(&mut self, ask: Question, came: &mpsc::UnboundedSender<Came>) {
+    pub(super) fn answer(&mut self, ask: Question) {
         match ask {
-            Question::Interpreters { pids } => {
-                let pids = if pids.is_empty() { interpreters::running() } else { pids };
-                let found = pids.into_iter().filter_map(|pid| self.recipe_of(pid));
-                found.for_each(|(program, recipe)| drop(came.send(Came::Recipe(program, recipe))));
+            Question::Interpreters(interpretable) => {
+                let now = Instant::now();
+                interpretable.running().into_iter().for_each(|begun| self.beginning.is_there(begun, now));
+                self.interpretable = interpretable;
+            }
+            Question::Begun(begun) => {
+                if self.interpretable.interprets(begun.tgid) {
+                    self.beginning.wait_for(begun, Instant::now());
+                }
             }
             // An answer that nobody waits for is none too many.
             Question::Name { stacks, deadline, answer } => drop(answer.send(self.name(&stacks, deadline))),

@@ -1,16 +1,15 @@
 //! Interpreters of processes: what is known of them.
 
-use std::{
-    collections::HashMap,
-    fs,
-    time::{Duration, Instant},
-};
+use std::{collections::HashMap, fs, os::unix::fs::MetadataExt, time::Instant};
 
 use tcpstate_broker::Program;
-use tcpstate_common::interpreted::Recipe;
+use tcpstate_common::{
+    COMM_LEN,
+    interpreted::{Begun, Recipe},
+};
 use tcpstate_wire::{FrameRecipe, Interpreter, Subject};
 
-use super::interpreter;
+use super::{beginning::wait_after, interpreter};
 
 /// Processes of which it is remembered what interprets their programs.
 const MOST_KNOWN: usize = 4096;
@@ -19,8 +18,6 @@ const MOST_KNOWN: usize = 4096;
 const MOST_REGIONS: usize = 4;
 /// How often an interpreter is looked for in a process in which it was not fit to be looked into.
 const MOST_TRIES: u32 = 10;
-/// Half of the time that passes until it is looked for again, which doubles with each time.
-const FIRST_WAIT: Duration = Duration::from_millis(10);
 
 /// What was found out, by number and start of the stack of a process.
 #[derive(Debug, Default)]
@@ -47,8 +44,9 @@ impl InterpreterOf {
 
     /// Whether what is known may have changed: an interpreter that has just begun runs nothing yet.
     pub(super) fn is_due(&self) -> bool {
-        let waits = FIRST_WAIT.saturating_mul(1 << self.tries.min(MOST_TRIES));
-        matches!(self.interpreter, Interpreter::Unfit(_)) && self.tries < MOST_TRIES && self.tried.elapsed() >= waits
+        matches!(self.interpreter, Interpreter::Unfit(_))
+            && self.tries < MOST_TRIES
+            && self.tried.elapsed() >= wait_after(self.tries)
     }
 }
 
@@ -76,15 +74,44 @@ pub(super) fn regions(program: &Program) -> Vec<u64> {
     program.regions(interpreter::is_python).take(MOST_REGIONS).collect()
 }
 
-/// The processes whose executable is such an interpreter, as many as are remembered. Where it is a library of another one, it is found when
-/// a stack comes.
-pub(super) fn running() -> Vec<u32> {
-    let Ok(processes) = fs::read_dir("/proc") else { return Vec::new() };
-    let pids = processes.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok());
-    let interprets = |pid: &u32| {
+/// The processes that may be looked into before a socket of theirs is wanted: those that the filters do not leave out whatever sockets they
+/// have.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Interpretable {
+    /// Their numbers; all, where none is given.
+    pub(crate) pids: Vec<u32>,
+    /// Their names; any, where none is given.
+    pub(crate) comms: Vec<[u8; COMM_LEN]>,
+    /// The inode of their network namespace.
+    pub(crate) netns: Option<u32>,
+}
+
+impl Interpretable {
+    /// Those that are there, as many as are remembered. Where none is named, those whose executable is an interpreter: where it is a library
+    /// of another one, it is found when a stack comes.
+    pub(super) fn running(&self) -> Vec<Begun> {
+        let all = || {
+            let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
+            processes.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).filter(|&pid| self.interprets(pid))
+        };
+        let pids: Vec<u32> = if self.pids.is_empty() { all().take(MOST_KNOWN).collect() } else { self.pids.clone() };
+        let pids = pids.into_iter().filter(|&pid| self.is_named(pid));
+        pids.filter_map(|pid| Some(Begun { tgid: pid, uid: fs::metadata(format!("/proc/{pid}")).ok()?.uid() }))
+            .collect()
+    }
+
+    /// Whether a process of the right number and name executes an interpreter where it may be looked into.
+    pub(super) fn interprets(&self, pid: u32) -> bool {
         fs::read_link(format!("/proc/{pid}/exe")).is_ok_and(|executable| interpreter::is_python(&executable))
-    };
-    pids.filter(interprets).take(MOST_KNOWN).collect()
+            && self.netns.is_none_or(|netns| {
+                fs::metadata(format!("/proc/{pid}/ns/net")).is_ok_and(|namespace| namespace.ino() == u64::from(netns))
+            })
+    }
+
+    fn is_named(&self, pid: u32) -> bool {
+        let is = |name: &[u8]| self.comms.iter().any(|comm| comm.split(|byte| *byte == 0).next() == Some(name));
+        self.comms.is_empty() || fs::read(format!("/proc/{pid}/comm")).is_ok_and(|name| is(name.trim_ascii_end()))
+    }
 }
 
 /// The recipe as the kernel side takes it.

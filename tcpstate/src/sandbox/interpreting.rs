@@ -1,10 +1,13 @@
 //! What the desk has done about programs that an interpreter runs.
 
+use std::time::Instant;
+
 use tcpstate_broker::process::program;
 use tcpstate_common::interpreted::{Recipe, program as program_of};
 use tcpstate_wire::{FrameWords, InterpretedFrame, Interpreter, Subject, Task, WorkerAnswer};
 
 use super::{
+    beginning::Look,
     desk::Desk,
     interpreters::{self, InterpreterOf},
     staff::TaskFailure,
@@ -26,8 +29,17 @@ impl Desk {
         }
     }
 
-    /// The same of a process that no stack has come of, with what tells its program from others.
-    pub(super) fn recipe_of(&mut self, pid: u32) -> Option<(u64, Recipe)> {
+    /// The same of a process that no stack has come of, with what tells its program from others. Where there is none yet, it is looked into
+    /// again.
+    pub(super) fn look(&mut self, look: Look) -> Option<(u64, Recipe)> {
+        let found = self.recipe_of(look.begun.tgid);
+        if found.is_none() {
+            self.beginning.again(look, Instant::now());
+        }
+        found
+    }
+
+    fn recipe_of(&mut self, pid: u32) -> Option<(u64, Recipe)> {
         let start_stack = program::start_stack(pid)?;
         let subject = Subject { start_stack: Some(start_stack), ..Subject::numbered(pid) };
         self.staff.ask_for_mappings(subject).ok()?;

@@ -1,4 +1,4 @@
-//! What the thread is to do: what somebody waits for first, then copies.
+//! What the thread is to do: what somebody waits for first, then copies, and programs that begin.
 //!
 //! Of users the one comes next who was worked for least, so that whoever has ever so many stacks copied, or such as take long, delays
 //! his own.
@@ -45,8 +45,8 @@ struct Line<C> {
 pub(super) enum Next<A, C> {
     /// Somebody waits for this.
     Ask(A),
-    /// This came.
-    Copy(C),
+    /// This is to be done for a user.
+    Work(C),
     /// Nothing has come for so long.
     Nothing,
     /// Nothing will come any more.
@@ -78,7 +78,7 @@ impl<A, C> Queue<A, C> {
     }
 
     /// Hands over a copy of so many bytes of a user's program. Returns those that there is no room for.
-    pub(super) fn copy(&self, user: u32, copy: C, bytes: usize) -> Vec<C> {
+    pub(super) fn add(&self, user: u32, copy: C, bytes: usize) -> Vec<C> {
         let mut waiting = self.lock();
         waiting.push(user, copy, bytes);
         let mut left = Vec::new();
@@ -115,7 +115,7 @@ impl<A, C> Queue<A, C> {
         if let Some(ask) = waiting.asks.pop_front() {
             return Next::Ask(ask);
         }
-        waiting.pop().map_or(Next::Nothing, Next::Copy)
+        waiting.pop().map_or(Next::Nothing, Next::Work)
     }
 }
 
@@ -173,10 +173,10 @@ mod tests {
     fn what_somebody_waits_for_comes_first() {
         let queue = Queue::default();
         assert_eq!(queue.next(SOON), Next::<&str, u32>::Nothing);
-        assert!(queue.copy(7, 1, 10).is_empty() && queue.copy(7, 2, 10).is_empty());
+        assert!(queue.add(7, 1, 10).is_empty() && queue.add(7, 2, 10).is_empty());
         queue.ask("names");
-        assert_eq!([(); 3].map(|()| queue.next(SOON)), [Next::Ask("names"), Next::Copy(1), Next::Copy(2)]);
-        assert!(queue.copy(7, 4, 1).is_empty());
+        assert_eq!([(); 3].map(|()| queue.next(SOON)), [Next::Ask("names"), Next::Work(1), Next::Work(2)]);
+        assert!(queue.add(7, 4, 1).is_empty());
         queue.close();
         assert_eq!(queue.next(SOON), Next::Closed);
     }
@@ -184,15 +184,15 @@ mod tests {
     #[test]
     fn whoever_was_worked_for_least_comes_next() {
         let queue = Queue::<(), _>::default();
-        ["a1", "a2", "a3", "a4"].into_iter().for_each(|copy| drop(queue.copy(7, copy, 1)));
-        ["b1", "b2", "b3"].into_iter().for_each(|copy| drop(queue.copy(8, copy, 1)));
+        ["a1", "a2", "a3", "a4"].into_iter().for_each(|copy| drop(queue.add(7, copy, 1)));
+        ["b1", "b2", "b3"].into_iter().for_each(|copy| drop(queue.add(8, copy, 1)));
         let times = [(7, 10), (8, 3), (8, 5), (8, 4), (7, 1), (7, 1), (7, 1)];
         let order = times.map(|(user, time)| {
             let next = queue.next(SOON);
             queue.took(user, Duration::from_secs(time));
             next
         });
-        assert_eq!(order, ["a1", "b1", "b2", "b3", "a2", "a3", "a4"].map(Next::Copy));
+        assert_eq!(order, ["a1", "b1", "b2", "b3", "a2", "a3", "a4"].map(Next::Work));
         assert_eq!(queue.next(SOON), Next::Nothing);
         assert!(queue.lock().worked.is_empty(), "all begin anew");
     }
@@ -201,14 +201,14 @@ mod tests {
     fn whoever_has_most_makes_room() {
         let queue = Queue::<(), _>::default();
         let quarter = MOST_BYTES / 4;
-        assert!((0..3).all(|copy| queue.copy(7, copy, quarter).is_empty()));
-        assert_eq!(queue.copy(8, 10, quarter + 1), [2]);
-        assert_eq!(queue.copy(7, 3, quarter), [3], "its own");
-        assert!(queue.copy(8, 11, quarter - 2).is_empty());
+        assert!((0..3).all(|copy| queue.add(7, copy, quarter).is_empty()));
+        assert_eq!(queue.add(8, 10, quarter + 1), [2]);
+        assert_eq!(queue.add(7, 3, quarter), [3], "its own");
+        assert!(queue.add(8, 11, quarter - 2).is_empty());
         assert_eq!(
             [(); 5].map(|()| queue.next(SOON)),
-            [Next::Copy(0), Next::Copy(1), Next::Copy(10), Next::Copy(11), Next::Nothing]
+            [Next::Work(0), Next::Work(1), Next::Work(10), Next::Work(11), Next::Nothing]
         );
-        assert_eq!(queue.copy(9, 12, MOST_BYTES + 1), [12], "more than there is room for");
+        assert_eq!(queue.add(9, 12, MOST_BYTES + 1), [12], "more than there is room for");
     }
 }

@@ -12,11 +12,14 @@ use std::{
 };
 
 use rustix::thread::set_no_new_privs;
+use tcpstate_common::interpreted::Begun;
 use tcpstate_core::model::leak::PlaceId;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Notify, mpsc, oneshot};
 
 use super::{
+    beginning::Look,
     desk::Desk,
+    interpreters::Interpretable,
     question::{BusyProcess, Named, Question, SleeperStack, Sleeping, Wakers},
     queue::{Next, Queue},
     taken::{Came, TakenCopy, TakenStack},
@@ -29,13 +32,24 @@ const REST: u32 = 30;
 /// Nobody has asked for at least this long.
 const LEAST_REST: Duration = Duration::from_secs(1);
 
-type Jobs = Queue<Question, (PlaceId, TakenCopy)>;
+type Jobs = Queue<Question, Job>;
+
+/// What is done for a user.
+#[derive(Debug)]
+enum Job {
+    /// A copy of a stack is unwound.
+    Unwind(PlaceId, Box<TakenCopy>),
+    /// An interpreter is looked for in a program that has begun.
+    Look(Look),
+}
 
 /// The thread that has stacks unwound and named. It ends when this is dropped.
 #[derive(Debug)]
 pub(crate) struct Sandbox {
     jobs: Arc<Jobs>,
     came: mpsc::UnboundedReceiver<Came>,
+    /// Told when something that came has a recipe.
+    recipes: Arc<Notify>,
     thread: Option<JoinHandle<()>>,
     /// Copies that are on their way.
     pending: u64,
@@ -53,19 +67,26 @@ impl Sandbox {
         let jobs = Arc::new(Jobs::default());
         let (answers, came) = mpsc::unbounded_channel();
         let its = Arc::clone(&jobs);
+        let recipes = Arc::new(Notify::new());
+        let answers = Answers { came: answers, recipes: Arc::clone(&recipes) };
         let hurry = Arc::new(AtomicBool::new(false));
         let desk = Desk::new(Arc::clone(&hurry));
         let thread = thread::Builder::new().name("sandbox".to_owned()).spawn(move || run(&its, &answers, desk))?;
-        Ok(Self { jobs, came, thread: Some(thread), pending: 0, hurry })
+        Ok(Self { jobs, came, recipes, thread: Some(thread), pending: 0, hurry })
     }
 
     /// Has a copy unwound. Returns the places of which there is no room for the copies.
     pub(crate) fn unwind(&mut self, place: PlaceId, copy: TakenCopy) -> Vec<PlaceId> {
         let bytes = size_of::<TakenCopy>() + copy.copy.bytes.len();
-        let left = self.jobs.copy(copy.user, (place, copy), bytes);
+        let left = self.jobs.add(copy.user, Job::Unwind(place, Box::new(copy)), bytes);
+        let places = left.into_iter().filter_map(|job| match job {
+            Job::Unwind(place, _) => Some(place),
+            Job::Look(_) => None,
+        });
+        let places: Vec<PlaceId> = places.collect();
         self.pending += 1;
-        self.pending -= left.len() as u64;
-        left.into_iter().map(|(place, _)| place).collect()
+        self.pending -= places.len() as u64;
+        places
     }
 
     /// What has come back by now, one after the other.
@@ -77,9 +98,19 @@ impl Sandbox {
         Some(came)
     }
 
-    /// Has it found out how frames are found of programs that interpreters run in these processes; in all, where none is named.
-    pub(crate) fn look_for_interpreters(&mut self, pids: Vec<u32>) {
-        self.jobs.ask(Question::Interpreters { pids });
+    /// Has it found out how frames are found of programs that interpreters run in these processes, now and when one begins.
+    pub(crate) fn look_for_interpreters(&mut self, of: Interpretable) {
+        self.jobs.ask(Question::Interpreters(of));
+    }
+
+    /// Says that a program has begun.
+    pub(crate) fn begun(&mut self, begun: Begun) {
+        self.jobs.ask(Question::Begun(begun));
+    }
+
+    /// Waits until something has come back that tells how frames are found. Cancellation-safe.
+    pub(crate) async fn recipe_came(&self) {
+        self.recipes.notified().await;
     }
 
     /// Whether none is on its way.
@@ -133,7 +164,26 @@ impl Drop for Sandbox {
     }
 }
 
-fn run(jobs: &Jobs, came: &mpsc::UnboundedSender<Came>, mut desk: Desk) {
+/// What goes back to the tracer. Nobody takes it when that ends.
+struct Answers {
+    came: mpsc::UnboundedSender<Came>,
+    recipes: Arc<Notify>,
+}
+
+impl Answers {
+    fn send(&self, came: Came) {
+        let has_recipe = match &came {
+            Came::Recipe(..) => true,
+            Came::Stack(unwound) => unwound.recipe.is_some(),
+        };
+        drop(self.came.send(came));
+        if has_recipe {
+            self.recipes.notify_one();
+        }
+    }
+}
+
+fn run(jobs: &Jobs, answers: &Answers, mut desk: Desk) {
     // The executable may have file capabilities, which its children have to keep and not to gain.
     if let Err(error) = set_no_new_privs(true) {
         tracing::debug!(%error, "failed to have children gain no privileges");
@@ -145,24 +195,37 @@ fn run(jobs: &Jobs, came: &mpsc::UnboundedSender<Came>, mut desk: Desk) {
     // Nothing was read, so there is nothing to give back.
     let mut rest = Duration::MAX;
     loop {
-        match jobs.next(rest) {
+        let until_due = desk.beginning.until_due(Instant::now());
+        match jobs.next(until_due.map_or(rest, |due| due.min(rest))) {
             Next::Ask(ask) => {
                 let began = Instant::now();
-                desk.answer(ask, came);
+                desk.answer(ask);
                 rest = (began.elapsed() * REST).max(LEAST_REST);
             }
-            // Nobody takes them when it ends.
-            Next::Copy((place, copy)) => {
+            Next::Work(Job::Unwind(place, copy)) => {
                 let (user, began) = (copy.user, Instant::now());
-                drop(came.send(Came::Stack(Box::new(desk.unwound(place, copy)))));
+                answers.send(Came::Stack(Box::new(desk.unwound(place, *copy))));
                 jobs.took(user, began.elapsed());
             }
+            Next::Work(Job::Look(look)) => {
+                let began = Instant::now();
+                if let Some((program, recipe)) = desk.look(look) {
+                    answers.send(Came::Recipe(program, recipe));
+                }
+                jobs.took(look.begun.uid, began.elapsed());
+                rest = rest.min(LEAST_REST);
+            }
+            Next::Nothing if until_due.is_some() => {}
             Next::Nothing => {
                 desk.rest();
                 memory::release();
                 rest = Duration::MAX;
             }
             Next::Closed => return,
+        }
+        for look in desk.beginning.take_due(Instant::now()) {
+            // Of what there is no room for, a stack will tell.
+            drop(jobs.add(look.begun.uid, Job::Look(look), size_of::<Job>()));
         }
     }
 }

@@ -123,11 +123,22 @@ impl Filter {
         &self.pids
     }
 
-    /// Whether they say nothing but which processes are wanted, if that.
+    /// The names of processes and threads that are wanted, padded with zeros; empty means any.
     #[must_use]
-    pub fn is_of_pids_only(&self) -> bool {
-        let (pids, children) = (self.pids.clone(), self.children);
-        *self == Self { pids, children, ..Self::default() }
+    pub fn comms(&self) -> &[[u8; COMM_LEN]] {
+        &self.comms
+    }
+
+    /// The id of the cgroup that is wanted.
+    #[must_use]
+    pub fn cgroup(&self) -> Option<NonZeroU64> {
+        self.cgroup
+    }
+
+    /// The inode of the network namespace that is wanted.
+    #[must_use]
+    pub fn netns(&self) -> Option<u32> {
+        self.netns
     }
 
     /// Whether it is asked whose sockets they are.

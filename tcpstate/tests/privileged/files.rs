@@ -306,13 +306,20 @@ fn unfinished() -> Result<()> {
         let run = command.arg(&path).args(["--", "sleep", "60"]).spawn()?;
         let tracer = Pid::from_raw(run.id().cast_signed()).context("a pid")?;
         let deadline = Instant::now() + PATIENCE;
-        while !has_become(run.id(), "sleep") {
+        let command = loop {
+            if let Some(command) = child_that_is(run.id(), "sleep") {
+                break command;
+            }
             ensure!(Instant::now() < deadline, "the command does not start");
             std::thread::sleep(Duration::from_millis(5));
-        }
+        };
         ensure!(fs::read_to_string(&path)? == "of before", "{signal:?}: it is gone before there is another");
         scene.check()?;
         kill_process(tracer, signal)?;
+        if signal == Signal::KILL {
+            // It lives on, with what it writes to.
+            kill_process(command, signal)?;
+        }
         run.wait_with_output()?;
         scene.check().with_context(|| format!("{signal:?}"))?;
         let is_of_before = fs::read_to_string(&path)? == "of before";
@@ -323,13 +330,14 @@ fn unfinished() -> Result<()> {
     full_disk(&scene)
 }
 
-/// Whether a child of this process runs the program of this name.
-fn has_become(pid: u32, program: &str) -> bool {
+/// The child of this process that runs the program of this name.
+fn child_that_is(pid: u32, program: &str) -> Option<Pid> {
     let threads = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
     let children = threads.filter_map(|thread| fs::read_to_string(thread.path().join("children")).ok());
-    children
+    let child = children
         .flat_map(|pids| pids.split_whitespace().map(str::to_owned).collect::<Vec<_>>())
-        .any(|child| fs::read_to_string(format!("/proc/{child}/comm")).is_ok_and(|comm| comm.trim() == program))
+        .find(|child| fs::read_to_string(format!("/proc/{child}/comm")).is_ok_and(|comm| comm.trim() == program))?;
+    Pid::from_raw(child.parse().ok()?)
 }
 
 /// On a file system that has room for its names only.

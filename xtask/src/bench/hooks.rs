@@ -57,7 +57,7 @@ mod tests {
             role("accept", Some("tracepoint/syscalls:sys_exit_accept{,4}, io_uring:io_uring_complete")),
             role("eof-reads", Some("fexit/tcp_recvmsg")),
             role("splice-reads", None),
-            role("processes", Some("tp_btf/sched_process_{fork,exit}")),
+            role("processes", Some("tp_btf/sched_process_{fork,exec,exit}")),
             role("ends", Some("tp_btf/sched_process_exit")),
         ]});
         assert_eq!(

@@ -176,7 +176,10 @@ impl Machine {
             // nothing, and a guest on a busy machine misses no deadline. Who types lives in another time.
             qemu.args(["-icount", "shift=0,sleep=off"]);
         }
-        let parameters = format!("console=ttyS0 panic=-1 mitigations=off norandmaps rdinit=/init {}", self.parameters);
+        // Tests have more patience there.
+        let emulated = if self.processor == Processor::Emulated { "tcpstate.emulated" } else { "" };
+        let parameters =
+            format!("console=ttyS0 panic=-1 mitigations=off norandmaps rdinit=/init {} {emulated}", self.parameters);
         qemu.arg("-kernel").arg(&self.kernel).arg("-initrd").arg(&self.image);
         qemu.args(["-append", parameters.trim()]);
         let file = |id: &str, path: PathBuf| {

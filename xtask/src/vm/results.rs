@@ -8,6 +8,8 @@ use super::{inapplicable, qemu::End};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Verdict {
     Passed,
+    /// When it was tried once more.
+    PassedAgain,
     /// It cannot pass on this kernel, and did not: [`inapplicable`] says why.
     Inapplicable,
     Failed,
@@ -22,6 +24,7 @@ impl Verdict {
     pub(crate) fn word(self) -> &'static str {
         match self {
             Self::Passed => "ok",
+            Self::PassedAgain => "ok again",
             Self::Inapplicable => "n/a",
             Self::Failed => "FAILED",
             Self::Unexpected => "PASSED",
@@ -30,7 +33,7 @@ impl Verdict {
     }
 
     pub(crate) fn is_good(self) -> bool {
-        matches!(self, Self::Passed | Self::Inapplicable)
+        matches!(self, Self::Passed | Self::PassedAgain | Self::Inapplicable)
     }
 }
 
@@ -43,6 +46,8 @@ pub(crate) struct Said {
     pub(crate) hooks: Option<String>,
     /// Why tests failed, as their runner says at its end.
     pub(crate) failures: BTreeMap<String, String>,
+    /// Why tests were tried once more, as they say.
+    pub(crate) again: BTreeMap<String, String>,
     /// The one of them that is being told of.
     told: Option<String>,
     /// The test that runs: what it or its programs say comes between its name and how it went.
@@ -51,6 +56,9 @@ pub(crate) struct Said {
 
 /// Most bytes that are shown of why a test failed: a report in JSON may have many.
 const MOST_WHY: usize = 1000;
+
+/// What a test says that is tried once more, before it says why.
+const AGAIN: &str = "tried again: ";
 
 /// Before what `tcpstate` says about the hooks.
 pub(crate) const HOOKS: &str = "hooks of this kernel: ";
@@ -63,12 +71,19 @@ impl Said {
             let name = name.trim_end().to_owned();
             match passed(outcome) {
                 Some(passed) => drop(self.passed.insert(name, passed)),
-                None => self.begun = Some(name),
+                None => {
+                    self.tried_again(&name, outcome);
+                    self.begun = Some(name);
+                }
             }
         } else if let Some(passed) = passed(line)
             && let Some(name) = self.begun.take()
         {
             self.passed.insert(name, passed);
+        } else if line.starts_with(AGAIN)
+            && let Some(name) = self.begun.clone()
+        {
+            self.tried_again(&name, line);
         } else if let Some(name) = line.strip_prefix("---- ").and_then(|rest| rest.strip_suffix(" ----")) {
             self.told = Some(name.to_owned());
         } else if line == "failures:" {
@@ -80,10 +95,18 @@ impl Said {
         }
     }
 
+    fn tried_again(&mut self, name: &str, line: &str) {
+        if let Some(why) = line.strip_prefix(AGAIN) {
+            let why: String = why.chars().take(MOST_WHY).collect();
+            self.again.insert(name.to_owned(), why);
+        }
+    }
+
     /// Adds what another guest with the same kernel said.
     pub(crate) fn merge(&mut self, other: Self) {
         self.passed.extend(other.passed);
         self.failures.extend(other.failures);
+        self.again.extend(other.again);
         self.hooks = self.hooks.take().or(other.hooks);
     }
 
@@ -99,6 +122,7 @@ impl Said {
     pub(crate) fn verdicts<'a>(&self, kernel: &str, tests: &'a [String]) -> BTreeMap<&'a str, Verdict> {
         let verdict = |test: &str| match (self.passed.get(test), inapplicable::reason(kernel, test).is_some()) {
             (None, _) => Verdict::Missing,
+            (Some(true), false) if self.again.contains_key(test) => Verdict::PassedAgain,
             (Some(true), false) => Verdict::Passed,
             (Some(true), true) => Verdict::Unexpected,
             (Some(false), false) => Verdict::Failed,
@@ -158,10 +182,13 @@ mod tests {
             "ok",
             "test c        ... tried again: events were lost",
             "FAILED",
-            "test d        ... ",
+            "test d        ... tried again: too late",
+            "ok",
         ]);
         let verdicts = said.verdicts("6.1", &tests);
-        assert_eq!([Verdict::Passed, Verdict::Failed, Verdict::Missing], ["a::b", "c", "d"].map(|test| verdicts[test]));
+        let expected = [Verdict::Passed, Verdict::Failed, Verdict::PassedAgain];
+        assert_eq!(expected, ["a::b", "c", "d"].map(|test| verdicts[test]));
+        assert_eq!(said.again["d"], "too late");
     }
 
     #[test]

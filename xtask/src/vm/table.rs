@@ -18,6 +18,8 @@ pub(crate) struct Column {
     pub(crate) seconds: f64,
     /// Why tests failed, by name.
     pub(crate) failures: BTreeMap<String, String>,
+    /// Why tests were tried once more, by name.
+    pub(crate) again: BTreeMap<String, String>,
     /// Roles, each with the hook that is used for it.
     pub(crate) hooks: Vec<(String, String)>,
 }
@@ -37,7 +39,7 @@ impl Column {
             "{:7} {:28} {:3} of {} passed",
             if self.is_good() { "ok" } else { "FAILED" },
             format!("{} ({})", self.name, self.release),
-            self.count(|verdict| verdict == Verdict::Passed),
+            self.count(|verdict| matches!(verdict, Verdict::Passed | Verdict::PassedAgain)),
             self.verdicts.len()
         );
         let inapplicable = self.count(|verdict| verdict == Verdict::Inapplicable);
@@ -72,6 +74,10 @@ pub(crate) fn digest(columns: &[Column]) -> String {
         let failed = |(test, _): &(&String, &String)| column.verdicts.get(*test) == Some(&Verdict::Failed);
         for (test, why) in column.failures.iter().filter(failed) {
             let _ = writeln!(text, "{test} on {}: {}\n", column.name, why.trim());
+        }
+        let passed = |(test, _): &(&String, &String)| column.verdicts.get(*test) == Some(&Verdict::PassedAgain);
+        for (test, why) in column.again.iter().filter(passed) {
+            let _ = writeln!(text, "{test} on {}, the first time: {}\n", column.name, why.trim());
         }
     }
     for entry in inapplicable::INAPPLICABLE {
@@ -154,6 +160,7 @@ mod tests {
             troubles: Vec::new(),
             seconds: 61.4,
             failures: BTreeMap::from([("b::c".to_owned(), "3 instead of 4\n".to_owned())]),
+            again: BTreeMap::new(),
             hooks: vec![("accept".to_owned(), accept.to_owned())],
         }
     }

@@ -132,6 +132,7 @@ fn column(kernel: &'static Kernel, fetched: &Fetched, parts: Vec<Part>, tests: &
         troubles,
         seconds,
         failures: all.failures,
+        again: all.again,
         hooks: all.hooks.as_deref().map(hooks).unwrap_or_default(),
     }
 }

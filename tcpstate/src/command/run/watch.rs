@@ -74,6 +74,11 @@ impl Watch {
             came = hunt.tracer.stack_came() => came?,
             filled = hunt.tracer.filled() => filled?,
             _ = tick.tick() => hunt.tracer.tend()?,
+            look = hunt.is_to_look() => {
+                look?;
+                hunt.look();
+                return Ok(());
+            }
         }
         hunt.fetch()?;
         if hunt.leaks.unsettled_count() >= UNSETTLED {

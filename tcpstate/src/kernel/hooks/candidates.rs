@@ -70,7 +70,10 @@ pub(super) fn of(role: Role) -> Vec<Candidate> {
         ],
         Role::Sockets => vec![hook("iter/tcp", |target| iterators(target, "tcp", "snapshot_tcp", "leaking_tcp"))],
         Role::Threads => vec![hook("iter/task", |target| iterator(target, "task", "leaking_threads"))],
-        Role::Processes => vec![hook("tp_btf/sched_process_{fork,exit}", |target| {
+        Role::Processes => vec![hook("tp_btf/sched_process_{fork,exec,exit}", |target| {
+            if target.hunting {
+                tp_btf(target, "sched_process_exec", "sched_process_exec")?;
+            }
             if target.following {
                 tp_btf(target, "sched_process_fork", "sched_process_fork")?;
             }

@@ -8,7 +8,10 @@ use libtest_mimic::Trial;
 use crate::{
     scenarios::{
         compile,
-        leaks::report::{Group, Stack},
+        leaks::{
+            hunt::Hunt,
+            report::{Group, Stack},
+        },
         program::{Program, installed},
     },
     support::run::{trial, trials},
@@ -21,7 +24,7 @@ pub(crate) fn trials() -> Vec<Trial> {
     let more = env::var_os(MORE).unwrap_or_default();
     let more = env::split_paths(&more).filter(|path| !path.as_os_str().is_empty());
     let more = more.map(|python| trial(format!("hunts::python::{}", python.display()), move || agrees(&python)));
-    trials!["hunts::python"; as_it_says_itself, asleep].into_iter().chain(more).collect()
+    trials!["hunts::python"; as_it_says_itself, begun_later, asleep].into_iter().chain(more).collect()
 }
 
 fn as_it_says_itself() -> Result<()> {
@@ -36,10 +39,30 @@ type Places = BTreeMap<(Frames, Frames), usize>;
 
 /// Every stack is as Python says itself, and each pair of them a group.
 fn agrees(python: &Path) -> Result<()> {
-    let script = compile::source("python/functions.py");
-    let mut program = Program::start(python, &[script.to_str().context("a path of UTF-8")?])?;
+    let program = start(python)?;
     program.said("READY")?;
     let hunt = super::json(&["--older-than", "1ms", "--pid", &program.pid.to_string()])?;
+    leaks_as_it_says(program, hunt)
+}
+
+/// From the first stack on, of a program that begins after the hunt, whatever the hunt leaves out.
+fn begun_later() -> Result<()> {
+    let python = installed("python3")?;
+    for filter in [&["--comm", "python3"][..], &["--laddr", "127.0.0.1"], &[]] {
+        let hunt = super::json(&[&["--older-than", "1ms"], filter].concat())?;
+        let program = start(&python)?;
+        program.said("READY")?;
+        leaks_as_it_says(program, hunt).with_context(|| format!("{filter:?}"))?;
+    }
+    Ok(())
+}
+
+fn start(python: &Path) -> Result<Program> {
+    let script = compile::source("python/functions.py");
+    Program::start(python, &[script.to_str().context("a path of UTF-8")?])
+}
+
+fn leaks_as_it_says(mut program: Program, hunt: Hunt) -> Result<()> {
     program.tell("go")?;
     let sockets: usize = 16;
     let mut truth = Places::new();
@@ -51,7 +74,8 @@ fn agrees(python: &Path) -> Result<()> {
     ensure!(program.number::<usize>("LEAKED")? == sockets);
     let report = hunt.wait_until("all stacks", |report| {
         let mut found = Places::new();
-        for group in &report.groups {
+        let its = |group: &&Group| group.process.as_ref().is_some_and(|process| process.pid == program.pid);
+        for group in report.groups.iter().filter(its) {
             let (opened, told) = stacks(group)?;
             *found.entry((frames(opened)?, frames(told)?)).or_default() += group.sockets;
         }

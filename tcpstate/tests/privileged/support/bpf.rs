@@ -14,7 +14,9 @@ use aya::maps::MapInfo;
 pub(crate) fn held_in_kernel(pid: u32) -> Result<BTreeSet<(String, u32)>> {
     let mut held = BTreeSet::new();
     for entry in fs::read_dir(format!("/proc/{pid}/fdinfo"))? {
-        for line in fs::read_to_string(entry?.path())?.lines() {
+        // It may be closed by now.
+        let Ok(text) = fs::read_to_string(entry?.path()) else { continue };
+        for line in text.lines() {
             if let Some((kind @ ("prog_id" | "map_id" | "link_id"), id)) = line.split_once(":\t") {
                 held.insert((kind.to_owned(), id.trim().parse()?));
             }

@@ -15,3 +15,9 @@ pub(crate) fn is_confidential() -> bool {
     // Not there, or not mounted, where the kernel cannot be locked down.
     fs::read_to_string("/sys/kernel/security/lockdown").is_ok_and(|modes| modes.contains("[confidentiality]"))
 }
+
+/// Whether this is a guest with an emulated processor: who starts it tells its kernel (`xtask/src/vm/qemu.rs`).
+pub(crate) fn is_emulated() -> bool {
+    fs::read_to_string("/proc/cmdline")
+        .is_ok_and(|line| line.split_whitespace().any(|word| word == "tcpstate.emulated"))
+}
