@@ -6,12 +6,12 @@ use tcpstate_common::interpreted::Begun;
 
 /// Most that are waited for. Of others it is found out when a stack of theirs comes.
 const MOST: usize = 1024;
-/// How often one is looked into: for some 1.3 s.
-const TRIES: u32 = 8;
+/// How often one is looked into: for some 1.5 s.
+const TRIES: u32 = 10;
 /// How long an interpreter takes at least until it runs something.
-const FIRST: Duration = Duration::from_millis(8);
+const FIRST: Duration = Duration::from_millis(4);
 /// Half of the time that passes from one look to the next, which doubles with each.
-const BETWEEN: Duration = Duration::from_millis(5);
+const BETWEEN: Duration = Duration::from_micros(1500);
 
 /// Those that are waited for.
 #[derive(Debug, Default)]
@@ -94,7 +94,7 @@ mod tests {
             at.push((now - start).as_millis());
             beginning.again(look, now);
         }
-        assert_eq!(at, [8, 18, 38, 78, 158, 318, 638, 1278]);
+        assert_eq!(at, [4, 7, 13, 25, 49, 97, 193, 385, 769, 1537]);
     }
 
     #[test]
