@@ -81,6 +81,10 @@ pub struct StackHeader {
     pub undecided: u32,
     /// Real user of the process, in the initial user namespace.
     pub uid: u32,
+    /// Most bytes that were to be copied.
+    pub limit: u32,
+    /// Explicit padding.
+    pub pad: u32,
 }
 
 impl StackHeader {
@@ -240,7 +244,7 @@ pub struct Thread {
 
 const _: () = assert!(size_of::<EnteredRecord>() == 144);
 const _: () = assert!(size_of::<SocketEvent>() == 72);
-const _: () = assert!(size_of::<StackHeader>() == 72);
+const _: () = assert!(size_of::<StackHeader>() == 80);
 const _: () = assert!(size_of::<KernelStack>() == 264);
 const _: () = assert!(size_of::<CodeRanges>() == 64);
 const _: () = assert!(size_of::<FoundRecord>() == 200);

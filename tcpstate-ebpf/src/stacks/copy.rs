@@ -3,7 +3,7 @@
 use aya_ebpf::{
     helpers::generated::bpf_probe_read_user,
     macros::map,
-    maps::{PerCpuArray, RingBuf},
+    maps::{LruHashMap, PerCpuArray, RingBuf},
 };
 use tcpstate_common::{
     config::{MAX_STACK, STACK_PIECE},
@@ -27,12 +27,18 @@ const KERNEL: usize = size_of::<StackHeader>() + size_of::<InterpretedStack>();
 /// A piece lies in one page, and the bits of a word are enough for all of them.
 const _: () = assert!(PAGE.is_multiple_of(STACK_PIECE as u64) && MAX_STACK / STACK_PIECE <= u64::BITS);
 
+/// How many stacks of the usual size take as long to copy as one of the largest.
+const DEEP_ONES: u64 = 4;
 /// Time in which the number of copies is bounded, nanoseconds.
 const WINDOW_NS: u64 = 100_000_000;
 
 /// Stacks for user space, apart from the events, which they would crowd out. The loader sets the size.
 #[map]
 static STACKS: RingBuf = RingBuf::with_byte_size(4096, 0);
+
+/// Places whose stacks go on where their copies ended: copied in the largest size. User space enters them.
+#[map]
+static DEEP: LruHashMap<u64, u32> = LruHashMap::with_max_entries(1024, 0);
 
 /// How many stacks this CPU has copied of late.
 #[map]
@@ -50,14 +56,21 @@ struct Budget {
 /// It reads the registers once more: the BPF stack has no room to keep them.
 #[inline(always)]
 pub(super) fn copy(place: u64, undecided: u64) -> bool {
-    if !within_budget() {
+    let deep = DEEP.get_ptr(place).is_some();
+    if !within_budget(deep) {
         count!(stacks_skipped);
         return false;
     }
     let Some(UserRegisters { registers, .. }) = current::registers() else { return false };
     let tgid = current::tgid();
-    let stack_bytes = config!(stack_bytes) as usize;
-    let Some(mut entry) = STACKS.reserve_bytes(HEAD + stack_bytes, 0) else {
+    let stack_bytes = if deep { MAX_STACK } else { config!(stack_bytes) } as usize;
+    // The verifier wants to know the size.
+    let reserved = if deep {
+        STACKS.reserve_bytes(HEAD + MAX_STACK as usize, 0)
+    } else {
+        STACKS.reserve_bytes(HEAD + config!(stack_bytes) as usize, 0)
+    };
+    let Some(mut entry) = reserved else {
         count!(stacks_dropped);
         return false;
     };
@@ -76,6 +89,8 @@ pub(super) fn copy(place: u64, undecided: u64) -> bool {
         (*header).program = current::program();
         (*header).undecided = undecided as u32;
         (*header).uid = current::uid();
+        (*header).limit = stack_bytes as u32;
+        (*header).pad = 0;
     }
     for piece in 0..MAX_STACK / STACK_PIECE {
         let at = piece * STACK_PIECE;
@@ -108,9 +123,9 @@ pub(super) fn copy(place: u64, undecided: u64) -> bool {
     true
 }
 
-/// Whether this CPU may copy another stack now.
+/// Whether this CPU may copy another stack now; a deep one counts as several.
 #[inline(always)]
-fn within_budget() -> bool {
+fn within_budget(deep: bool) -> bool {
     let Some(budget) = BUDGET.get_ptr_mut(0) else { return false };
     // SAFETY: this CPU's own value.
     unsafe {
@@ -119,7 +134,7 @@ fn within_budget() -> bool {
             (*budget).window = window;
             (*budget).taken = 0;
         }
-        (*budget).taken += 1;
+        (*budget).taken += if deep { DEEP_ONES } else { 1 };
         (*budget).taken <= u64::from(config!(stacks_per_window))
     }
 }

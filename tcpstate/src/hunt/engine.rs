@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
-use tcpstate_common::{config::Config, counters::Counters};
+use tcpstate_common::counters::Counters;
 use tcpstate_core::{
     aggregate::leaks::Leaks,
     decode,
@@ -33,8 +33,6 @@ pub(crate) struct Hunt {
     pub(super) reconciled: Option<(Instant, Duration)>,
     /// Events that had been lost then.
     pub(super) lost_at_reconcile: u64,
-    /// Bytes of each user stack that are copied at most.
-    stack_bytes: usize,
     /// How long a report waits for names.
     pub(super) patience: Duration,
 }
@@ -43,7 +41,7 @@ impl Hunt {
     /// # Errors
     ///
     /// The system has no thread for the names of stacks.
-    pub(super) fn new(tracer: Tracer, leaks: Leaks, clock: Clock, config: &Config) -> Result<Self> {
+    pub(super) fn new(tracer: Tracer, leaks: Leaks, clock: Clock) -> Result<Self> {
         let stacks = Stacks::start().context("failed to start the thread that has stacks unwound and named")?;
         Ok(Self {
             tracer,
@@ -54,7 +52,6 @@ impl Hunt {
             cpu_times: CpuTimes::default(),
             reconciled: None,
             lost_at_reconcile: 0,
-            stack_bytes: config.stack_bytes as usize,
             patience: NAMING,
         })
     }
@@ -106,7 +103,7 @@ impl Hunt {
 
     /// Takes the stacks that wait.
     pub(crate) fn fetch_stacks(&mut self) {
-        self.stacks.fetch(&mut self.tracer, self.stack_bytes);
+        self.stacks.fetch(&mut self.tracer);
     }
 
     /// What was counted until now; what was lost of it is kept.

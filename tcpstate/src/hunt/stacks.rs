@@ -78,22 +78,21 @@ impl Stacks {
         self.sandbox.look_for_interpreters(of);
     }
 
-    /// Has the copies unwound that wait, of each of which at most `limit` bytes were copied, and takes what came of others. Tells the
-    /// kernel side where their processes have their code.
-    pub(crate) fn fetch(&mut self, tracer: &mut Tracer, limit: usize) {
+    /// Has the copies unwound that wait, and takes what came of others. Tells the kernel side where their processes have their code.
+    pub(crate) fn fetch(&mut self, tracer: &mut Tracer) {
         if let Err(error) = tracer.forget_places(&mem::take(&mut self.forgotten)) {
             // Their stacks are missing until they come by themselves.
             tracing::debug!("{error:#}");
         }
         tracer.stacks(|record| {
             if self.may_take(&record.header) {
-                self.hand_over(&record, limit);
+                self.hand_over(&record);
             } else {
                 self.forgotten.extend(self.undecided.keep(Copied::of(&record)));
             }
         });
         for copied in self.undecided.take() {
-            self.hand_over(&copied.record(), limit);
+            self.hand_over(&copied.record());
         }
         self.look(tracer);
     }
@@ -118,6 +117,7 @@ impl Stacks {
                         tracing::debug!("{error:#}");
                     }
                     let recipe = unwound.recipe;
+                    self.take_again_if_cut(tracer, &unwound);
                     self.keep(*unwound);
                     recipe
                 }
@@ -145,11 +145,23 @@ impl Stacks {
         header.undecided == 0 || self.known.contains_key(&place) || self.undecided.is_named(place)
     }
 
-    fn hand_over(&mut self, record: &StackRecord<'_>, limit: usize) {
+    fn hand_over(&mut self, record: &StackRecord<'_>) {
         let place = PlaceId(record.header.place);
-        let left = self.sandbox.unwind(place, TakenCopy::of_record(record, limit));
+        let left = self.sandbox.unwind(place, TakenCopy::of_record(record));
         self.dropped += left.len() as u64;
         self.forgotten.extend(left);
+    }
+
+    /// Has the stack of a place copied in the largest size, the next time, if it goes on where this copy ended.
+    fn take_again_if_cut(&mut self, tracer: &mut Tracer, &Unwound { place, is_cut, .. }: &Unwound) {
+        if !is_cut {
+            return;
+        }
+        match tracer.enter_deep(place) {
+            Ok(()) => self.forgotten.push(place),
+            // It stays as it is.
+            Err(error) => tracing::debug!("{error:#}"),
+        }
     }
 
     /// Keeps what came of a copy.
@@ -287,6 +299,7 @@ mod tests {
         stacks.keep(Unwound {
             place: PlaceId(place),
             stack: TakenStack::of(Subject::numbered(pid), stack),
+            is_cut: false,
             code: None,
             recipe: None,
         });

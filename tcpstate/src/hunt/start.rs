@@ -3,7 +3,6 @@
 use std::path::Path;
 
 use anyhow::Result;
-use tcpstate_common::config::Config;
 use tcpstate_core::aggregate::leaks::{LeakOptions, Leaks};
 
 use super::engine::Hunt;
@@ -22,7 +21,6 @@ use crate::{
 pub(crate) struct Attached {
     started: Started,
     leaks: Leaks,
-    config: Config,
     names_kernel: bool,
     /// The processes that may be looked into for interpreters before a socket of theirs is wanted.
     interpretable: Option<Interpretable>,
@@ -37,9 +35,8 @@ pub(crate) struct Attached {
 pub(crate) fn attach(host: &Host, settings: &HuntSettings, debug: bool) -> Result<Attached> {
     preflight::check_capabilities()?;
     host.check_pids()?;
-    let config = settings.config(settings.buffer.watermark());
     let started = start::start(&Tracing {
-        config,
+        config: settings.config(settings.buffer.watermark()),
         pids: settings.filter.pids(),
         children: settings.filter.children() && !settings.newborn,
         buffer: settings.buffer,
@@ -50,7 +47,7 @@ pub(crate) fn attach(host: &Host, settings: &HuntSettings, debug: bool) -> Resul
     let leaks = leaks.filtered_by_process(settings.filter.is_by_process() && !settings.newborn);
     // Of a command that has not begun, no process is there.
     let interpretable = interpretable(&settings.filter).filter(|_| !settings.newborn);
-    Ok(Attached { started, leaks, config, names_kernel: settings.kernel_stack, interpretable })
+    Ok(Attached { started, leaks, names_kernel: settings.kernel_stack, interpretable })
 }
 
 /// Those that filters do not leave out whatever sockets they have. Whether a process is in a cgroup is not asked: where one is named, none is
@@ -71,9 +68,9 @@ impl Attached {
     ///
     /// When the privileges cannot be given up, or the system has no more threads.
     pub(crate) fn begin(self, makes: &[&Path]) -> Result<(Hunt, Followed)> {
-        let Self { started: Started { tracer, followed, clock }, leaks, config, names_kernel, interpretable } = self;
+        let Self { started: Started { tracer, followed, clock }, leaks, names_kernel, interpretable } = self;
         confinement::tracer(&Duties { hunts: true, names_kernel, makes })?;
-        let mut hunt = Hunt::new(tracer, leaks, clock, &config)?;
+        let mut hunt = Hunt::new(tracer, leaks, clock)?;
         if let Some(interpretable) = interpretable {
             hunt.look_for_interpreters(interpretable);
         }

@@ -65,6 +65,7 @@ pub(super) struct LeakMaps {
     begins: AsyncFd<OwnedFd>,
     code: HashMap<MapData, u32, CodeRanges>,
     places: HashMap<MapData, u64, u64>,
+    deep: HashMap<MapData, u64, u32>,
     recipes: HashMap<MapData, u64, Recipe>,
     has_recipes: Array<MapData, u32>,
     epoch: Array<MapData, u64>,
@@ -86,6 +87,7 @@ impl LeakMaps {
             begun,
             code: ring::take(ebpf, "CODE")?,
             places: ring::take(ebpf, "PLACES")?,
+            deep: ring::take(ebpf, "DEEP")?,
             recipes: ring::take(ebpf, "RECIPES")?,
             has_recipes: ring::take(ebpf, "HAS_RECIPES")?,
             epoch: ring::take(ebpf, "EPOCH")?,
@@ -163,6 +165,11 @@ impl LeakMaps {
             let _ = self.places.remove(&place.0);
         }
         self.begin_epoch()
+    }
+
+    /// Tells the kernel side that the stack of a place goes on where its copies ended: from now on they are of the largest size.
+    pub(super) fn enter_deep(&mut self, place: PlaceId) -> Result<()> {
+        self.deep.insert(place.0, 1, 0).context("failed to enter that a stack is deep")
     }
 
     /// Has the kernel side look anew at whatever it has in mind.

@@ -286,6 +286,15 @@ impl Tracer {
         self.leaks.as_mut().map_or(Ok(()), |leaks| leaks.enter_recipe(program, recipe))
     }
 
+    /// Tells the kernel side that the stack of a place goes on where its copies ended: from now on they are of the largest size.
+    ///
+    /// # Errors
+    ///
+    /// When the kernel refuses to change a map.
+    pub fn enter_deep(&mut self, place: PlaceId) -> Result<()> {
+        self.leaks.as_mut().map_or(Ok(()), |leaks| leaks.enter_deep(place))
+    }
+
     /// Has the kernel side forget places: when it meets one again, it copies the stack.
     ///
     /// # Errors

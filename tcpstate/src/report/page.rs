@@ -1,6 +1,6 @@
 //! Labelled paragraphs that fit the width of a terminal. Nothing is cut off: what does not fit goes to the next line.
 
-use std::{fmt, io};
+use std::{collections::BTreeSet, fmt, io};
 
 use anstyle::Style;
 
@@ -75,12 +75,19 @@ pub(super) struct Page<'a, W> {
     out: &'a mut W,
     width: Option<usize>,
     color: bool,
+    /// What is to be said once.
+    said: BTreeSet<String>,
 }
 
 impl<'a, W: io::Write> Page<'a, W> {
     /// `width` in columns; without one lines are as long as their paragraphs.
     pub(super) fn new(out: &'a mut W, width: Option<usize>, color: bool) -> Self {
-        Self { out, width, color }
+        Self { out, width, color, said: BTreeSet::new() }
+    }
+
+    /// Whether this has not been asked of the same text on this page.
+    pub(super) fn is_new(&mut self, text: &str) -> bool {
+        self.said.insert(text.to_owned())
     }
 
     /// Writes a paragraph from the left edge on.

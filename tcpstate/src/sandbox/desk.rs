@@ -22,7 +22,7 @@ use super::{
     patience::Patience,
     question::{BusyProcess, NamedStack, Question, SleeperStack, Wakers},
     staff::{Staff, TaskFailure},
-    taken::{Interpreted, TakenCopy, TakenStack, Unwound},
+    taken::{Interpreted, TakenCopy, TakenStack, Unwound, is_cut},
 };
 
 /// Addresses that are named at a time.
@@ -75,7 +75,7 @@ impl Desk {
     }
 
     pub(super) fn unwound(&mut self, place: PlaceId, taken: TakenCopy) -> Unwound {
-        let TakenCopy { subject, user, program, copy, interpreted: (frames, end), kernel } = taken;
+        let TakenCopy { subject, user, is_largest, program, copy, interpreted: (frames, end), kernel } = taken;
         self.remember(subject, user);
         let mut stack = self.taken(subject, copy, kernel);
         let recipe = self.recipe(subject).map(|recipe| (program, recipe));
@@ -83,7 +83,8 @@ impl Desk {
             stack.interpreted = Interpreted { frames: self.name_interpreted(subject, frames), end };
         }
         let code = self.staff.relay.program(stack.subject).and_then(|program| program.code);
-        Unwound { place, stack, code, recipe }
+        let is_cut = !is_largest && is_cut(&stack.stack);
+        Unwound { place, stack, is_cut, code, recipe }
     }
 
     /// Follows a stack, which tells more of its process.

@@ -1,12 +1,14 @@
 //! Stacks as the tracer has them.
 
 use tcpstate_common::{
-    config::STACK_PIECE,
+    config::{MAX_STACK, STACK_PIECE},
     interpreted::{COMPLETE, InterpretedStack, NO_RECIPE, Recipe, TOO_DEEP},
     leak::{CodeRanges, KernelStack, StackHeader},
 };
 use tcpstate_core::model::leak::PlaceId;
-use tcpstate_wire::{Backing, CodeAddress, FrameWords, InterpretedFrame, ListEnd, StackCopy, Subject, UnwoundStack};
+use tcpstate_wire::{
+    Backing, CodeAddress, FrameWords, InterpretedFrame, ListEnd, StackCopy, StackEnd, Subject, Truncation, UnwoundStack,
+};
 
 use crate::kernel::StackRecord;
 
@@ -17,6 +19,8 @@ pub(crate) struct TakenCopy {
     pub(crate) subject: Subject,
     /// Its real user.
     pub(crate) user: u32,
+    /// Whether more would not be copied.
+    pub(crate) is_largest: bool,
     /// Tells its program from others ([`program()`](tcpstate_common::interpreted::program)).
     pub(crate) program: u64,
     /// Registers and bytes.
@@ -28,8 +32,8 @@ pub(crate) struct TakenCopy {
 }
 
 impl TakenCopy {
-    /// That of a record of the kernel side, which was to copy at most `limit` bytes.
-    pub(crate) fn of_record(record: &StackRecord<'_>, limit: usize) -> Self {
+    /// That of a record of the kernel side.
+    pub(crate) fn of_record(record: &StackRecord<'_>) -> Self {
         let StackRecord { header, interpreted, kernel, bytes } = record;
         let before = header.registers.sp - StackHeader::start(&header.registers);
         let from_sp = bytes.get(before as usize..).unwrap_or_default();
@@ -39,13 +43,14 @@ impl TakenCopy {
                 ..Subject::numbered(header.tgid)
             },
             user: header.uid,
+            is_largest: header.limit >= MAX_STACK,
             program: header.program,
             interpreted: list(interpreted),
             copy: StackCopy {
                 registers: header.registers,
                 bytes: from_sp.to_vec(),
                 missing: missing(header),
-                may_go_on: bytes.len() >= limit,
+                may_go_on: bytes.len() >= header.limit as usize,
             },
             kernel: addresses(kernel).to_vec(),
         }
@@ -125,8 +130,12 @@ impl TakenStack {
         if learns {
             self.interpreted.clone_from(&other.interpreted);
         }
-        if fixed(&self.stack).eq(fixed(&other.stack)) {
+        if fixed(&self.stack).eq(fixed(&other.stack)) || is_cut(&other.stack) && goes_on(&self.stack, &other.stack) {
             return learns;
+        }
+        if is_cut(&self.stack) && !self.varying && goes_on(&other.stack, &self.stack) {
+            self.stack.clone_from(&other.stack);
+            return true;
         }
         let frames = &mut self.stack.frames;
         let common = frames.iter().zip(&other.stack.frames).take_while(|(own, others)| own == others).count();
@@ -150,6 +159,17 @@ fn size(frame: &InterpretedFrame) -> usize {
     size_of::<InterpretedFrame>() + name + source.map_or(0, |source| source.file.as_os_str().len())
 }
 
+/// Whether it goes on where its copy ended.
+pub(super) fn is_cut(stack: &UnwoundStack) -> bool {
+    matches!(stack.end, StackEnd::Truncated(Truncation::CopyEnded(_)))
+}
+
+/// Whether a stack is another one that goes on, as far as their code does not move.
+fn goes_on(stack: &UnwoundStack, other: &UnwoundStack) -> bool {
+    let mut longer = fixed(stack);
+    fixed(other).all(|frame| longer.next() == Some(frame))
+}
+
 /// Its addresses but those of code that may move.
 fn fixed(stack: &UnwoundStack) -> impl Iterator<Item = &CodeAddress> {
     stack.frames.iter().filter(|address| address.backing != Backing::Jit)
@@ -171,6 +191,8 @@ pub(crate) struct Unwound {
     pub(crate) place: PlaceId,
     /// The stack.
     pub(crate) stack: TakenStack,
+    /// It goes on where its copy ended, and more can be copied.
+    pub(crate) is_cut: bool,
     /// Where the process has its code, for the kernel side, where that is known.
     pub(crate) code: Option<CodeRanges>,
     /// How frames are found of the program, for the kernel side, if an interpreter was found in it now.
@@ -180,7 +202,7 @@ pub(crate) struct Unwound {
 #[cfg(test)]
 mod tests {
     use bytemuck::Zeroable as _;
-    use tcpstate_wire::{ModuleId, StackEnd};
+    use tcpstate_wire::ModuleId;
 
     use super::*;
 
@@ -192,7 +214,10 @@ mod tests {
         (kernel.len, kernel.frames[0], kernel.frames[1]) = (8, 71, 72);
         let bytes: Vec<u8> = (0..32).collect();
         let interpreted = InterpretedStack::zeroed();
-        let of = |bytes, limit| TakenCopy::of_record(&StackRecord { header, interpreted, kernel, bytes }, limit);
+        let of = |bytes, limit| {
+            let header = StackHeader { limit, ..header };
+            TakenCopy::of_record(&StackRecord { header, interpreted, kernel, bytes })
+        };
         let taken = of(&bytes, 32);
         assert_eq!((taken.subject, &*taken.copy.bytes), (Subject::numbered(7), &bytes[24..]));
         assert!(taken.copy.may_go_on && taken.kernel == [71]);
@@ -216,7 +241,7 @@ mod tests {
         let mut header = StackHeader::zeroed();
         (header.registers.sp, header.missing) = (u64::MAX, u64::MAX);
         let (interpreted, kernel) = (InterpretedStack::zeroed(), KernelStack::zeroed());
-        let taken = TakenCopy::of_record(&StackRecord { header, interpreted, kernel, bytes: &[] }, 0);
+        let taken = TakenCopy::of_record(&StackRecord { header, interpreted, kernel, bytes: &[] });
         assert!(taken.copy.missing.iter().all(|missing| missing.start <= missing.end));
     }
 
@@ -238,6 +263,21 @@ mod tests {
         assert_eq!(known.stack.frames, stack(&[file(1), file(2)]).stack.frames);
         assert!(known.meet(&stack(&[file(9)])));
         assert_eq!(known.stack.frames, stack(&[file(1)]).stack.frames, "never empty");
+    }
+
+    #[test]
+    fn a_copy_that_ends_early_is_no_other_stack() {
+        let cut = |frames: &[_]| {
+            let mut stack = stack(frames);
+            stack.stack.end = StackEnd::Truncated(Truncation::CopyEnded(16_384));
+            stack
+        };
+        let whole = stack(&[file(1), file(2), file(3)]);
+        let mut known = cut(&[file(1), file(2)]);
+        assert!(known.meet(&whole) && !known.varying);
+        assert_eq!(known.stack, whole.stack);
+        assert!(!known.meet(&cut(&[file(1)])) && known.stack == whole.stack);
+        assert!(known.meet(&cut(&[file(1), file(4)])) && known.varying);
     }
 
     #[test]

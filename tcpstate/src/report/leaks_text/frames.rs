@@ -22,6 +22,8 @@ pub(super) fn write<W: io::Write>(
     stack: &Stack,
 ) -> io::Result<()> {
     let mut label = label;
+    // What helps one stack helps all of its kind.
+    let hint = stack.hint.as_ref().filter(|hint| page.is_new(hint));
     let mut next = |page: &mut Page<'_, W>, paragraph: &Paragraph| page.labelled(std::mem::take(&mut label), paragraph);
     if let Some(intro) = intro {
         next(page, &intro)?;
@@ -55,7 +57,7 @@ pub(super) fn write<W: io::Write>(
     if let Some(reason) = &stack.truncated {
         next(page, &Paragraph::new().word(WARNING, "[truncated]").text(Escaped(reason.as_bytes())))?;
     }
-    if let Some(hint) = &stack.hint {
+    if let Some(hint) = hint {
         next(page, &Paragraph::new().styled(DIM, format_args!("hint: {}", Escaped(hint.as_bytes()))))?;
     }
     Ok(())

@@ -5,6 +5,7 @@ mod callers;
 mod changes;
 mod closing;
 mod crowded;
+mod deep;
 mod errors;
 mod executed;
 mod farewell;
@@ -29,6 +30,7 @@ pub(crate) fn trials() -> Vec<Trial> {
     [
         awake::trials(),
         callers::trials(),
+        deep::trials(),
         changes::trials(),
         closing::trials(),
         crowded::trials(),
@@ -55,6 +57,7 @@ pub(crate) fn trials() -> Vec<Trial> {
 pub(crate) fn build() -> Result<()> {
     awake::program()?;
     callers::program()?;
+    deep::program()?;
     crowded::program()?;
     executed::programs()?;
     rings::program()?;
