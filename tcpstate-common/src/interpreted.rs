@@ -9,6 +9,9 @@ pub const INTERPRETED_FRAMES: usize = 64;
 /// Words that are taken of a frame.
 pub const FRAME_WORDS: usize = 3;
 
+/// Most bytes of a frame that are read, at once; a power of two.
+pub const FRAME_BYTES: usize = 128;
+
 /// Most pointers that are followed to the first frame.
 pub const HOPS: usize = 4;
 
@@ -35,8 +38,17 @@ pub struct Recipe {
     pub next: u32,
     /// Offsets in a frame of the words that are taken.
     pub words: [u32; FRAME_WORDS],
-    /// Explicit padding.
-    pub pad: u32,
+    /// Offset of the last byte of a frame that is read: nothing behind it, where there may be no memory.
+    pub last: u32,
+}
+
+impl Recipe {
+    /// Whether all words of a frame are words of [`FRAME_BYTES`] that are read.
+    #[must_use]
+    pub fn is_sound(&self) -> bool {
+        let is_read = |offset: u32| offset.is_multiple_of(8) && u64::from(offset) + 7 <= u64::from(self.last);
+        (self.last as usize) < FRAME_BYTES && is_read(self.next) && self.words.iter().all(|&offset| is_read(offset))
+    }
 }
 
 /// [`InterpretedStack::end`]: nobody has told how frames are found in this program.

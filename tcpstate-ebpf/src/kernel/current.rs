@@ -63,6 +63,12 @@ pub(crate) fn uid() -> u32 {
     bpf_get_current_uid_gid() as u32
 }
 
+/// Tells it from all tasks that live.
+#[inline(always)]
+pub(crate) fn id() -> u64 {
+    bpf_get_current_pid_tgid()
+}
+
 /// Its process and thread.
 #[inline(always)]
 fn ids() -> (u32, u32) {

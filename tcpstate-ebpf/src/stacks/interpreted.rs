@@ -5,11 +5,11 @@
 use aya_ebpf::{
     helpers::generated::bpf_probe_read_user,
     macros::map,
-    maps::{Array, LruHashMap, RingBuf},
+    maps::{Array, LruHashMap, PerCpuArray, RingBuf},
 };
 use tcpstate_common::interpreted::{
-    Begun, COMPLETE, FRAME_WORDS, INTERPRETED_FRAMES, InterpretedStack, MAX_RECIPES, NO_RECIPE, NOT_IN_MEMORY, Recipe,
-    TOO_DEEP,
+    Begun, COMPLETE, FRAME_BYTES, FRAME_WORDS, INTERPRETED_FRAMES, InterpretedStack, MAX_RECIPES, NO_RECIPE,
+    NOT_IN_MEMORY, Recipe, TOO_DEEP,
 };
 
 use crate::{kernel::current, stacks::place::mix};
@@ -110,22 +110,67 @@ fn walk(recipe: *const Recipe, mut take: impl FnMut(usize, [u64; FRAME_WORDS])) 
             None => return NOT_IN_MEMORY,
         }
     }
+    let Some(frame) = FRAME.get_ptr_mut(0) else { return NO_RECIPE };
+    // SAFETY: as above.
+    let last = unsafe { (*recipe).last };
     for index in 0..INTERPRETED_FRAMES {
-        let mut taken = [0; FRAME_WORDS];
-        for (taken, offset) in taken.iter_mut().zip(words) {
-            match word(at, *offset) {
-                Some(word) => *taken = word,
-                None => return NOT_IN_MEMORY,
-            }
+        // SAFETY: this CPU's own value.
+        let is_there = unsafe { read_frame(frame, at, last) };
+        if !is_there {
+            return NOT_IN_MEMORY;
+        }
+        // SAFETY: it was read.
+        let (taken, following) = unsafe { (words.map(|offset| frame_word(frame, offset)), frame_word(frame, *next)) };
+        // SAFETY: as above.
+        if unsafe { (&raw const (*frame).task).read_volatile() } != current::id() {
+            return NOT_IN_MEMORY;
         }
         take(index, taken);
-        match word(at, *next) {
-            Some(0) => return COMPLETE,
-            Some(frame) => at = frame,
-            None => return NOT_IN_MEMORY,
+        match following {
+            0 => return COMPLETE,
+            next => at = next,
         }
     }
     TOO_DEEP
+}
+
+/// A frame as it was read: too large for the BPF stack, where besides no verifier before Linux 5.12 lets a word be chosen.
+#[repr(C)]
+struct Frame {
+    /// Who reads: a task that preempts it may read here, too.
+    task: u64,
+    words: [u64; FRAME_BYTES / size_of::<u64>()],
+}
+
+#[map]
+static FRAME: PerCpuArray<Frame> = PerCpuArray::with_max_entries(1, 0);
+
+/// Reads a frame of the process's memory up to the byte at `last`, all at once: each call of the helper costs as much as 128 bytes do.
+///
+/// # Safety
+///
+/// `frame` has to be writable.
+#[inline(always)]
+unsafe fn read_frame(frame: *mut Frame, at: u64, last: u32) -> bool {
+    // In a form that the verifier sees the bounds of.
+    let bytes = (last & (FRAME_BYTES as u32 - 1)) + 1;
+    // SAFETY: the caller's promise; the helper fails on a bad address.
+    unsafe {
+        (&raw mut (*frame).task).write_volatile(current::id());
+        bpf_probe_read_user((&raw mut (*frame).words).cast(), bytes, at as *const _) == 0
+    }
+}
+
+/// A word of a frame.
+///
+/// # Safety
+///
+/// `frame` has to be readable.
+#[inline(always)]
+unsafe fn frame_word(frame: *const Frame, offset: u32) -> u64 {
+    let index = offset as usize / size_of::<u64>() % (FRAME_BYTES / size_of::<u64>());
+    // SAFETY: the caller's promise, and it lies within.
+    unsafe { (&raw const (*frame).words).cast::<u64>().add(index).read_volatile() }
 }
 
 /// A word of the process's memory.

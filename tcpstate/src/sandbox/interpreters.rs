@@ -114,8 +114,25 @@ impl Interpretable {
     }
 }
 
-/// The recipe as the kernel side takes it.
-pub(super) fn for_kernel(recipe: &FrameRecipe) -> Recipe {
+/// The recipe as the kernel side takes it; `None` of one that it cannot follow.
+pub(super) fn for_kernel(recipe: &FrameRecipe) -> Option<Recipe> {
     let FrameRecipe { start, hops, hop_count, next, words } = *recipe;
-    Recipe { start, hops, hop_count, next, words, pad: 0 }
+    let last = words.into_iter().fold(next, u32::max).saturating_add(7);
+    Some(Recipe { start, hops, hop_count, next, words, last }).filter(Recipe::is_sound)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_worker_says_of_frames_lies_within_what_is_read() {
+        let recipe = FrameRecipe { start: 0x318, hops: [0, 56, 0, 0], hop_count: 3, next: 48, words: [32, 56, 64] };
+        assert_eq!(for_kernel(&recipe).map(|recipe| recipe.last), Some(71));
+        assert!(for_kernel(&FrameRecipe { next: 120, ..recipe }).is_some());
+        for wrong in [4, 121, 128, u32::MAX, u32::MAX - 7] {
+            assert_eq!(for_kernel(&FrameRecipe { next: wrong, ..recipe }), None, "{wrong}");
+            assert_eq!(for_kernel(&FrameRecipe { words: [0, wrong, 8], ..recipe }), None, "{wrong}");
+        }
+    }
 }

@@ -24,7 +24,7 @@ impl Desk {
             self.interpreters.insert(subject, known);
         }
         match &self.interpreters.get(subject)?.interpreter {
-            Interpreter::Walked { recipe, .. } => Some(interpreters::for_kernel(recipe)),
+            Interpreter::Walked { recipe, .. } => interpreters::for_kernel(recipe),
             Interpreter::None | Interpreter::Unfit(_) => None,
         }
     }

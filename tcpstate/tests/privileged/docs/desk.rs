@@ -24,8 +24,8 @@ use crate::{
 
 /// For anything that a command does by itself.
 const PATIENCE: Duration = Duration::from_secs(40);
-/// From the first hook to the last.
-const WHILE_ATTACHING: Duration = Duration::from_millis(500);
+/// From the last hook to the end of the snapshot.
+const BEFORE_LEAK: Duration = Duration::from_millis(500);
 /// After so long the program leaks again, and somebody who watches it presses Ctrl-C.
 const BETWEEN_LEAKS: Duration = Duration::from_millis(700);
 const BEFORE_CTRL_C: Duration = Duration::from_millis(1500);
@@ -135,7 +135,7 @@ impl Desk {
         if traces {
             running.wait_attached()?;
         }
-        thread::sleep(WHILE_ATTACHING);
+        thread::sleep(BEFORE_LEAK);
         let from = time_of_day();
         self.running.leak()?;
         thread::sleep(BETWEEN_LEAKS);
@@ -177,11 +177,11 @@ impl Line {
         Ok(kill_process_group(group, signal)?)
     }
 
-    /// Waits until something of it holds a link of BPF, or all has ended.
+    /// Waits until something of it is attached, or all has ended.
     fn wait_attached(&mut self) -> Result<()> {
         let deadline = Instant::now() + PATIENCE;
-        while self.shell.try_wait()?.is_none() && !holds_link(self.shell.id()) {
-            ensure!(Instant::now() < deadline, "it did not attach anything in {PATIENCE:?}");
+        while self.shell.try_wait()?.is_none() && !is_attached(self.shell.id()) {
+            ensure!(Instant::now() < deadline, "it did not attach in {PATIENCE:?}");
             thread::sleep(Duration::from_millis(20));
         }
         Ok(())
@@ -224,17 +224,20 @@ fn cgroup(pid: &str) -> Result<String> {
     path.map(str::to_owned).context("no cgroup v2")
 }
 
-/// Whether a process of this group has a descriptor of a BPF link (`bpf_link_show_fdinfo()`, `kernel/bpf/syscall.c`).
-fn holds_link(group: u32) -> bool {
+/// Whether a process of this group has a descriptor of a BPF link (`bpf_link_show_fdinfo()`, `kernel/bpf/syscall.c`) and has given up what
+/// attaching took, so that no hook is missing.
+fn is_attached(group: u32) -> bool {
     let numbers = list("/proc").filter(|name| name.parse::<u32>().is_ok());
-    let members = numbers.filter(|pid| {
+    let mut members = numbers.filter(|pid| {
         let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
         stat.rsplit_once(") ").and_then(|(_, rest)| rest.split(' ').nth(2)?.parse().ok()) == Some(group)
     });
-    members
-        .map(|pid| format!("/proc/{pid}/fdinfo"))
-        .flat_map(|infos| list(&infos).map(|fd| format!("{infos}/{fd}")).collect::<Vec<_>>())
-        .any(|info| fs::read_to_string(info).is_ok_and(|text| text.contains("link_type:")))
+    members.any(|pid| {
+        let says = |path: String, line: &str| fs::read_to_string(path).is_ok_and(|text| text.contains(line));
+        let infos = format!("/proc/{pid}/fdinfo");
+        says(format!("/proc/{pid}/status"), "\nSeccomp:\t2\n")
+            && list(&infos).any(|fd| says(format!("{infos}/{fd}"), "link_type:"))
+    })
 }
 
 /// The names in a directory; none of one that is gone.

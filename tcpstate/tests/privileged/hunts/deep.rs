@@ -42,7 +42,10 @@ fn taken_again() -> Result<()> {
     hunt.wait_until("a stack that is cut", |report| {
         let [group] = &report.groups[..] else { anyhow::bail!("{:?}", report.groups) };
         let stack = group.opened.stack.as_ref().context("no stack")?;
-        ensure!(stack.truncated.as_deref().is_some_and(|why| why.starts_with("the copy of the stack ended")), "{stack:?}");
+        ensure!(
+            stack.truncated.as_deref().is_some_and(|why| why.starts_with("the copy of the stack ended")),
+            "{stack:?}"
+        );
         Ok(())
     })?;
     for _ in 1..SOCKETS {
