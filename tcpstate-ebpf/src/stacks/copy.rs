@@ -38,7 +38,7 @@ static STACKS: RingBuf = RingBuf::with_byte_size(4096, 0);
 
 /// Places whose stacks go on where their copies ended: copied in the largest size. User space enters them.
 #[map]
-static DEEP: LruHashMap<u64, u32> = LruHashMap::with_max_entries(1024, 0);
+static DEEP: LruHashMap<u64, u32> = LruHashMap::with_max_entries(4096, 0);
 
 /// How many stacks this CPU has copied of late.
 #[map]

@@ -21,7 +21,7 @@ pub struct AgeArgs {
 /// What a hunt has the kernel side copy, and into how much memory.
 #[derive(Args, Clone, Copy, Debug)]
 pub struct HuntArgs {
-    /// Bytes of each user stack to copy, up to 64K; K is 1024.
+    /// Bytes of each user stack to copy at first, up to 64K; K is 1024.
     #[arg(long, help_heading = LIMITS, value_name = "BYTES", default_value = "16K", value_parser = byte_count)]
     pub stack_size: u64,
 

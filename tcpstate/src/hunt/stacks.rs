@@ -52,6 +52,8 @@ struct Known {
     unnamed: bool,
     /// When a stack came last.
     came: u64,
+    /// One in the largest size was asked for at once.
+    taken_again: bool,
 }
 
 impl Stacks {
@@ -117,8 +119,11 @@ impl Stacks {
                         tracing::debug!("{error:#}");
                     }
                     let recipe = unwound.recipe;
-                    self.take_again_if_cut(tracer, &unwound);
+                    let (place, is_cut) = (unwound.place, unwound.is_cut);
                     self.keep(*unwound);
+                    if is_cut {
+                        self.take_again(tracer, place);
+                    }
                     recipe
                 }
             };
@@ -152,15 +157,16 @@ impl Stacks {
         self.forgotten.extend(left);
     }
 
-    /// Has the stack of a place copied in the largest size, the next time, if it goes on where this copy ended.
-    fn take_again_if_cut(&mut self, tracer: &mut Tracer, &Unwound { place, is_cut, .. }: &Unwound) {
-        if !is_cut {
-            return;
-        }
-        match tracer.enter_deep(place) {
-            Ok(()) => self.forgotten.push(place),
+    /// Has the stack of a place copied in the largest size from now on, the first time at once: it goes on where its copy ended.
+    fn take_again(&mut self, tracer: &mut Tracer, place: PlaceId) {
+        if let Err(error) = tracer.enter_deep(place) {
             // It stays as it is.
-            Err(error) => tracing::debug!("{error:#}"),
+            tracing::debug!("{error:#}");
+        } else if let Some(known) = self.known.get_mut(&place)
+            && !known.taken_again
+        {
+            known.taken_again = true;
+            self.forgotten.push(place);
         }
     }
 
@@ -173,7 +179,7 @@ impl Stacks {
             self.bytes += known.stack.size();
         } else {
             self.bytes += stack.size();
-            self.known.insert(place, Known { stack, unnamed: true, came: self.came });
+            self.known.insert(place, Known { stack, unnamed: true, came: self.came, taken_again: false });
         }
     }
 

@@ -9,7 +9,7 @@ use aya::{
     programs::Iter,
 };
 use tcpstate_common::{
-    config::{Config, filter},
+    config::{Config, MAX_STACK, filter},
     interpreted::{Begun, InterpretedStack, Recipe},
     leak::{CodeRanges, FoundRecord, KernelStack, MAX_TARGETS, StackHeader, Thread},
 };
@@ -48,13 +48,16 @@ pub struct FoundThread {
     pub kernel: KernelStack,
 }
 
-/// Stacks of the largest size that wait for user space, which fetches them every 50 ms. Their memory is resident, twice.
+/// Stacks of the usual size that wait for user space, which fetches them every 50 ms. Their memory is resident, twice.
 const WAITING_STACKS: u32 = 128;
+/// The same of the largest size.
+const WAITING_DEEP: u32 = 24;
 
 /// Bytes of the ring buffer of stacks: a page where none are taken.
 pub(super) fn stacks_bytes(config: &Config) -> u32 {
     let hunting = config.filters & filter::LEAKS != 0;
-    if hunting { (WAITING_STACKS * config.stack_bytes).next_power_of_two() } else { 4096 }
+    let waiting = (WAITING_STACKS * config.stack_bytes).max(WAITING_DEEP * MAX_STACK);
+    if hunting { waiting.next_power_of_two() } else { 4096 }
 }
 
 /// Maps of leak hunting, and which of its iterators are loaded.

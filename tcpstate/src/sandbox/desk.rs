@@ -2,7 +2,6 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
-    fs,
     sync::{Arc, atomic::AtomicBool},
     time::Instant,
 };
@@ -16,8 +15,7 @@ use tcpstate_wire::{
 
 use super::{
     aside::Aside,
-    beginning::Beginning,
-    interpreters::{Interpretable, Interpreters},
+    interpreters::{Interpretable, Interpreters, real_user},
     naming::{JitNames, KnownNames, at},
     patience::Patience,
     question::{BusyProcess, NamedStack, Question, SleeperStack, Wakers},
@@ -34,12 +32,11 @@ const MOST_USERS: usize = 4096;
 #[derive(Debug, Default)]
 pub(super) struct Desk {
     pub(super) staff: Staff,
-    aside: Aside,
-    patience: Patience,
+    pub(super) aside: Aside,
+    pub(super) patience: Patience,
     names: KnownNames,
     pub(super) interpreters: Interpreters,
-    interpretable: Interpretable,
-    pub(super) beginning: Beginning,
+    pub(super) interpretable: Interpretable,
     /// By number and start of the stack, of programs whose copies came: they may have ended since.
     users: HashMap<(u32, u64), u32>,
 }
@@ -57,16 +54,6 @@ impl Desk {
 
     pub(super) fn answer(&mut self, ask: Question) {
         match ask {
-            Question::Interpreters(interpretable) => {
-                let now = Instant::now();
-                interpretable.running().into_iter().for_each(|begun| self.beginning.is_there(begun, now));
-                self.interpretable = interpretable;
-            }
-            Question::Begun(begun) => {
-                if self.interpretable.interprets(begun.tgid) {
-                    self.beginning.wait_for(begun, Instant::now());
-                }
-            }
             // An answer that nobody waits for is none too many.
             Question::Name { stacks, deadline, answer } => drop(answer.send(self.name(&stacks, deadline))),
             Question::Sleepers { threads, deadline, answer } => drop(answer.send(self.sleepers(threads, deadline))),
@@ -92,7 +79,7 @@ impl Desk {
         let stack = self.unwind(subject, copy);
         let subject = self.staff.relay.program(subject).map_or(subject, |program| program.subject);
         let interpreted = Interpreted::default();
-        TakenStack { subject, stack, varying: false, interpreted, kernel, asleep: false }
+        TakenStack { subject, stack, varying: false, was_cut: false, interpreted, kernel, asleep: false }
     }
 
     /// Follows a stack. Where that fails, it is known where it begins.
@@ -149,11 +136,7 @@ impl Desk {
         if let Some(&user) = start_stack.and_then(|start_stack| self.users.get(&(pid, start_stack))) {
             return Some(user);
         }
-        // A name need not be UTF-8.
-        let status = fs::read(format!("/proc/{pid}/status")).ok()?;
-        let status = String::from_utf8_lossy(&status);
-        let line = status.lines().find_map(|line| line.strip_prefix("Uid:"))?;
-        line.split_ascii_whitespace().next()?.parse().ok()
+        real_user(pid)
     }
 
     /// Names stacks, as far as time allows.

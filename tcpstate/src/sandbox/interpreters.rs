@@ -16,8 +16,6 @@ const MOST_KNOWN: usize = 4096;
 
 /// Most regions in which an interpreter is looked for.
 const MOST_REGIONS: usize = 4;
-/// How often an interpreter is looked for in a process in which it was not fit to be looked into.
-const MOST_TRIES: u32 = 10;
 
 /// What was found out, by number and start of the stack of a process.
 #[derive(Debug, Default)]
@@ -31,22 +29,24 @@ pub(super) struct InterpreterOf {
     /// The first address of the region that has the interpreter's code.
     pub(super) region: u64,
     pub(super) interpreter: Interpreter,
-    /// How often that was looked for, and when last.
-    tries: u32,
+    /// How often that was looked for because stacks came, and when last.
+    pub(super) tries: u32,
     tried: Instant,
 }
 
 impl InterpreterOf {
-    pub(super) fn new(region: u64, interpreter: Interpreter, before: Option<&Self>) -> Self {
-        let tries = before.map_or(0, |before| before.tries) + 1;
+    pub(super) fn new(region: u64, interpreter: Interpreter, tries: u32) -> Self {
         Self { region, interpreter, tries, tried: Instant::now() }
     }
 
-    /// Whether what is known may have changed: an interpreter that has just begun runs nothing yet.
+    /// Whether frames can be followed.
+    pub(super) fn is_walked(&self) -> bool {
+        matches!(self.interpreter, Interpreter::Walked { .. })
+    }
+
+    /// Whether a stack that comes is a reason to look again: an interpreter that has just begun runs nothing yet, and may not be mapped.
     pub(super) fn is_due(&self) -> bool {
-        matches!(self.interpreter, Interpreter::Unfit(_))
-            && self.tries < MOST_TRIES
-            && self.tried.elapsed() >= wait_after(self.tries)
+        !self.is_walked() && self.tried.elapsed() >= wait_after(self.tries)
     }
 }
 
@@ -92,26 +92,38 @@ impl Interpretable {
     pub(super) fn running(&self) -> Vec<Begun> {
         let all = || {
             let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
-            processes.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).filter(|&pid| self.interprets(pid))
+            let pids = processes.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+            pids.filter(|&pid| executes_one(pid)).take(MOST_KNOWN).collect()
         };
-        let pids: Vec<u32> = if self.pids.is_empty() { all().take(MOST_KNOWN).collect() } else { self.pids.clone() };
-        let pids = pids.into_iter().filter(|&pid| self.is_named(pid));
-        pids.filter_map(|pid| Some(Begun { tgid: pid, uid: fs::metadata(format!("/proc/{pid}")).ok()?.uid() }))
-            .collect()
+        let pids = if self.pids.is_empty() { all() } else { self.pids.clone() };
+        let pids = pids.into_iter().filter(|&pid| self.leaves_in(pid));
+        pids.filter_map(|pid| Some(Begun { tgid: pid, uid: real_user(pid)? })).collect()
     }
 
-    /// Whether a process of the right number and name executes an interpreter where it may be looked into.
-    pub(super) fn interprets(&self, pid: u32) -> bool {
-        fs::read_link(format!("/proc/{pid}/exe")).is_ok_and(|executable| interpreter::is_python(&executable))
-            && self.netns.is_none_or(|netns| {
-                fs::metadata(format!("/proc/{pid}/ns/net")).is_ok_and(|namespace| namespace.ino() == u64::from(netns))
-            })
-    }
-
-    fn is_named(&self, pid: u32) -> bool {
+    /// Whether a process has a right name and network namespace.
+    pub(super) fn leaves_in(&self, pid: u32) -> bool {
         let is = |name: &[u8]| self.comms.iter().any(|comm| comm.split(|byte| *byte == 0).next() == Some(name));
-        self.comms.is_empty() || fs::read(format!("/proc/{pid}/comm")).is_ok_and(|name| is(name.trim_ascii_end()))
+        let is_named =
+            || fs::read(format!("/proc/{pid}/comm")).is_ok_and(|name| is(name.strip_suffix(b"\n").unwrap_or(&name)));
+        let is_in = |netns: u32| {
+            fs::metadata(format!("/proc/{pid}/ns/net")).is_ok_and(|namespace| namespace.ino() == u64::from(netns))
+        };
+        (self.comms.is_empty() || is_named()) && self.netns.is_none_or(is_in)
     }
+}
+
+/// Whether the executable of a process is an interpreter.
+pub(super) fn executes_one(pid: u32) -> bool {
+    fs::read_link(format!("/proc/{pid}/exe")).is_ok_and(|executable| interpreter::is_python(&executable))
+}
+
+/// Whose a process is.
+pub(super) fn real_user(pid: u32) -> Option<u32> {
+    // A name need not be UTF-8.
+    let status = fs::read(format!("/proc/{pid}/status")).ok()?;
+    let status = String::from_utf8_lossy(&status);
+    let line = status.lines().find_map(|line| line.strip_prefix("Uid:"))?;
+    line.split_ascii_whitespace().next()?.parse().ok()
 }
 
 /// The recipe as the kernel side takes it; `None` of one that it cannot follow.

@@ -105,7 +105,7 @@ impl KnownNames {
         }
         calls.push_rest(&mut frames);
         let hint = if is_whole {
-            given_up(stack, &relay.vault, aside).or_else(|| hint(stack, &frames, relay, found))
+            given_up(stack, &relay.vault, aside).or_else(|| hint(stack, &frames, relay, found)).or_else(|| cut(stack))
         } else {
             Some("names are still being read".to_owned())
         };
@@ -185,6 +185,12 @@ fn given_up(stack: &TakenStack, vault: &Vault, aside: &Aside) -> Option<String> 
             None => format!("some names of `{name}` are missing: its debug info is too much to read"),
         })
     })
+}
+
+/// What was not seen of the first stack of a place.
+fn cut(stack: &TakenStack) -> Option<String> {
+    let said = "less of this stack was copied the first time: of that socket the outer callers were not seen";
+    stack.was_cut.then(|| said.to_owned())
 }
 
 fn hint(stack: &TakenStack, frames: &[Frame], relay: &Relay, found: Option<&Interpreter>) -> Option<String> {

@@ -2,11 +2,11 @@
 
 use std::time::Instant;
 
-use tcpstate_common::{interpreted::Begun, leak::Registers};
+use tcpstate_common::leak::Registers;
 use tcpstate_core::model::{ProcessId, activity::WokenBy, stack::Stack};
 use tokio::sync::oneshot;
 
-use super::{interpreters::Interpretable, taken::TakenStack};
+use super::taken::TakenStack;
 
 /// Named stacks that are on their way.
 pub(crate) type Named = oneshot::Receiver<Vec<NamedStack>>;
@@ -58,11 +58,6 @@ pub(super) enum Question {
     Name { stacks: Vec<TakenStack>, deadline: Instant, answer: oneshot::Sender<Vec<NamedStack>> },
     /// Where threads sleep. What cannot be read is left out.
     Sleepers { threads: Vec<SleeperStack>, deadline: Instant, answer: oneshot::Sender<Vec<Option<Stack>>> },
-    /// How frames are found of programs that interpreters run in these processes, now and when one begins. Answers come as
-    /// [`Came::Recipe`](super::taken::Came::Recipe).
-    Interpreters(Interpretable),
-    /// The same of a program that has just begun.
-    Begun(Begun),
     /// What wakes processes.
     Wakers { processes: Vec<BusyProcess>, deadline: Instant, answer: oneshot::Sender<Wakers> },
 }

@@ -30,6 +30,8 @@ struct Waiting<A, C> {
     worked: BTreeMap<u32, Duration>,
     /// Of all users.
     bytes: usize,
+    /// Something outside of the queue is to be looked at.
+    woken: bool,
     closed: bool,
 }
 
@@ -47,7 +49,7 @@ pub(super) enum Next<A, C> {
     Ask(A),
     /// This is to be done for a user.
     Work(C),
-    /// Nothing has come for so long.
+    /// Nothing has come for so long, or somebody has woken whoever waits.
     Nothing,
     /// Nothing will come any more.
     Closed,
@@ -60,6 +62,7 @@ impl<A, C> Default for Queue<A, C> {
             copies: BTreeMap::new(),
             worked: BTreeMap::new(),
             bytes: 0,
+            woken: false,
             closed: false,
         };
         Self { waiting: Mutex::new(waiting), came: Condvar::new() }
@@ -92,6 +95,18 @@ impl<A, C> Queue<A, C> {
         left
     }
 
+    /// Puts something before all else that waits for a user. There has to be a bound to how much that is: it takes no room from copies.
+    pub(super) fn add_first(&self, user: u32, work: C) {
+        self.lock().line(user).copies.push_front((work, 0));
+        self.came.notify_one();
+    }
+
+    /// Has whoever waits for what is next come back at once.
+    pub(super) fn wake(&self) {
+        self.lock().woken = true;
+        self.came.notify_one();
+    }
+
     /// Says that the last copy of a user took so long.
     pub(super) fn took(&self, user: u32, time: Duration) {
         self.lock().took(user, time);
@@ -105,10 +120,12 @@ impl<A, C> Queue<A, C> {
 
     /// Waits for what is next, at most so long.
     pub(super) fn next(&self, patience: Duration) -> Next<A, C> {
-        let is_empty =
-            |waiting: &mut Waiting<A, C>| waiting.asks.is_empty() && waiting.copies.is_empty() && !waiting.closed;
+        let is_empty = |waiting: &mut Waiting<A, C>| {
+            waiting.asks.is_empty() && waiting.copies.is_empty() && !waiting.woken && !waiting.closed
+        };
         let waited = self.came.wait_timeout_while(self.lock(), patience, is_empty);
         let (mut waiting, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        waiting.woken = false;
         if waiting.closed {
             return Next::Closed;
         }
@@ -120,8 +137,12 @@ impl<A, C> Queue<A, C> {
 }
 
 impl<A, C> Waiting<A, C> {
+    fn line(&mut self, user: u32) -> &mut Line<C> {
+        self.copies.entry(user).or_insert_with(|| Line { copies: VecDeque::new(), bytes: 0 })
+    }
+
     fn push(&mut self, user: u32, copy: C, bytes: usize) {
-        let line = self.copies.entry(user).or_insert_with(|| Line { copies: VecDeque::new(), bytes: 0 });
+        let line = self.line(user);
         line.copies.push_back((copy, bytes));
         line.bytes += bytes;
         self.bytes += bytes;
@@ -179,6 +200,20 @@ mod tests {
         assert!(queue.add(7, 4, 1).is_empty());
         queue.close();
         assert_eq!(queue.next(SOON), Next::Closed);
+    }
+
+    #[test]
+    fn what_comes_first_for_a_user_leaves_room_to_copies() {
+        let queue = Queue::<(), _>::default();
+        assert!(queue.add(7, 1, MOST_BYTES).is_empty());
+        (10..13).for_each(|work| queue.add_first(7, work));
+        assert_eq!(queue.add(7, 2, 1), [2]);
+        assert_eq!(
+            [(); 5].map(|()| queue.next(SOON)),
+            [12, 11, 10, 1].map(Next::Work).into_iter().chain([Next::Nothing]).collect::<Vec<_>>()[..]
+        );
+        queue.wake();
+        assert_eq!([(); 2].map(|()| queue.next(SOON)), [Next::Nothing, Next::Nothing]);
     }
 
     #[test]

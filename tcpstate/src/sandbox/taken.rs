@@ -92,6 +92,8 @@ pub(crate) struct TakenStack {
     pub(crate) stack: UnwoundStack,
     /// Whether other stacks were met that go on otherwise: `stack` is what is common, see [`Self::meet`].
     pub(crate) varying: bool,
+    /// Whether a copy ended earlier that came first: who called its functions further out need not be who it is here.
+    pub(crate) was_cut: bool,
     /// Frames of the programs that an interpreter runs, which belong between these.
     pub(crate) interpreted: Interpreted,
     /// Addresses in the kernel, innermost first; none where they are not wanted.
@@ -114,7 +116,7 @@ impl TakenStack {
     #[cfg(test)]
     pub(crate) fn of(subject: Subject, stack: UnwoundStack) -> Self {
         let (interpreted, kernel) = (Interpreted::default(), Vec::new());
-        Self { subject, stack, varying: false, interpreted, kernel, asleep: false }
+        Self { subject, stack, varying: false, was_cut: false, interpreted, kernel, asleep: false }
     }
 
     /// Takes in another stack that was met at the same place. Where the two differ, only what is common is kept. Returns whether this one
@@ -135,6 +137,7 @@ impl TakenStack {
         }
         if is_cut(&self.stack) && !self.varying && goes_on(&other.stack, &self.stack) {
             self.stack.clone_from(&other.stack);
+            self.was_cut = true;
             return true;
         }
         let frames = &mut self.stack.frames;

@@ -4,7 +4,7 @@ use std::{
     io,
     panic::resume_unwind,
     sync::{
-        Arc,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
     thread::{self, JoinHandle},
@@ -17,9 +17,9 @@ use tcpstate_core::model::leak::PlaceId;
 use tokio::sync::{Notify, mpsc, oneshot};
 
 use super::{
-    beginning::Look,
+    beginning::{Beginning, Look},
     desk::Desk,
-    interpreters::Interpretable,
+    interpreters::{Interpretable, executes_one},
     question::{BusyProcess, Named, Question, SleeperStack, Sleeping, Wakers},
     queue::{Next, Queue},
     taken::{Came, TakenCopy, TakenStack},
@@ -32,7 +32,16 @@ const REST: u32 = 30;
 /// Nobody has asked for at least this long.
 const LEAST_REST: Duration = Duration::from_secs(1);
 
-type Jobs = Queue<Question, Job>;
+type Jobs = Queue<Asked, Job>;
+
+/// What somebody waits for.
+#[derive(Debug)]
+enum Asked {
+    /// An answer.
+    Question(Question),
+    /// How frames are found of programs that interpreters run in these processes.
+    Interpreters(Interpretable),
+}
 
 /// What is done for a user.
 #[derive(Debug)]
@@ -48,6 +57,7 @@ enum Job {
 pub(crate) struct Sandbox {
     jobs: Arc<Jobs>,
     came: mpsc::UnboundedReceiver<Came>,
+    beginning: Arc<Mutex<Beginning>>,
     /// Told when something that came has a recipe.
     recipes: Arc<Notify>,
     thread: Option<JoinHandle<()>>,
@@ -68,11 +78,14 @@ impl Sandbox {
         let (answers, came) = mpsc::unbounded_channel();
         let its = Arc::clone(&jobs);
         let recipes = Arc::new(Notify::new());
+        let beginning = Arc::<Mutex<Beginning>>::default();
+        let begins = Arc::clone(&beginning);
         let answers = Answers { came: answers, recipes: Arc::clone(&recipes) };
         let hurry = Arc::new(AtomicBool::new(false));
         let desk = Desk::new(Arc::clone(&hurry));
-        let thread = thread::Builder::new().name("sandbox".to_owned()).spawn(move || run(&its, &answers, desk))?;
-        Ok(Self { jobs, came, recipes, thread: Some(thread), pending: 0, hurry })
+        let thread =
+            thread::Builder::new().name("sandbox".to_owned()).spawn(move || run(&its, &answers, &begins, desk))?;
+        Ok(Self { jobs, came, beginning, recipes, thread: Some(thread), pending: 0, hurry })
     }
 
     /// Has a copy unwound. Returns the places of which there is no room for the copies.
@@ -100,12 +113,15 @@ impl Sandbox {
 
     /// Has it found out how frames are found of programs that interpreters run in these processes, now and when one begins.
     pub(crate) fn look_for_interpreters(&mut self, of: Interpretable) {
-        self.jobs.ask(Question::Interpreters(of));
+        self.jobs.ask(Asked::Interpreters(of));
     }
 
-    /// Says that a program has begun.
+    /// A program has begun: it is looked into if it is an interpreter. Most are not, and are not heard of any more.
     pub(crate) fn begun(&mut self, begun: Begun) {
-        self.jobs.ask(Question::Begun(begun));
+        if executes_one(begun.tgid) {
+            lock(&self.beginning).wait_for(begun, Instant::now());
+            self.jobs.wake();
+        }
     }
 
     /// Waits until something has come back that tells how frames are found. Cancellation-safe.
@@ -121,14 +137,14 @@ impl Sandbox {
     /// Has stacks named in their order, as far as time allows.
     pub(crate) fn name(&mut self, stacks: Vec<TakenStack>, deadline: Instant) -> Named {
         let (answer, named) = oneshot::channel();
-        self.jobs.ask(Question::Name { stacks, deadline, answer });
+        self.jobs.ask(Asked::Question(Question::Name { stacks, deadline, answer }));
         named
     }
 
     /// Has it found out where threads sleep, as far as time allows.
     pub(crate) fn sleepers(&mut self, threads: Vec<SleeperStack>, deadline: Instant) -> Sleeping {
         let (answer, named) = oneshot::channel();
-        self.jobs.ask(Question::Sleepers { threads, deadline, answer });
+        self.jobs.ask(Asked::Question(Question::Sleepers { threads, deadline, answer }));
         named
     }
 
@@ -140,7 +156,7 @@ impl Sandbox {
     /// Has it found out what wakes processes, as far as time allows.
     pub(crate) fn wakers(&mut self, processes: Vec<BusyProcess>, deadline: Instant) -> oneshot::Receiver<Wakers> {
         let (answer, wakers) = oneshot::channel();
-        self.jobs.ask(Question::Wakers { processes, deadline, answer });
+        self.jobs.ask(Asked::Question(Question::Wakers { processes, deadline, answer }));
         wakers
     }
 
@@ -183,7 +199,11 @@ impl Answers {
     }
 }
 
-fn run(jobs: &Jobs, answers: &Answers, mut desk: Desk) {
+fn lock(beginning: &Mutex<Beginning>) -> MutexGuard<'_, Beginning> {
+    beginning.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn run(jobs: &Jobs, answers: &Answers, beginning: &Mutex<Beginning>, mut desk: Desk) {
     // The executable may have file capabilities, which its children have to keep and not to gain.
     if let Err(error) = set_no_new_privs(true) {
         tracing::debug!(%error, "failed to have children gain no privileges");
@@ -192,40 +212,53 @@ fn run(jobs: &Jobs, answers: &Answers, mut desk: Desk) {
     if cfg!(not(test)) {
         desk.open();
     }
-    // Nothing was read, so there is nothing to give back.
-    let mut rest = Duration::MAX;
+    // How long nobody has to have asked and no copy to have come until memory is given back, and when that will be: nothing was read yet.
+    let mut quiet = LEAST_REST;
+    let mut rest: Option<Instant> = None;
     loop {
-        let until_due = desk.beginning.until_due(Instant::now());
-        match jobs.next(until_due.map_or(rest, |due| due.min(rest))) {
-            Next::Ask(ask) => {
+        let now = Instant::now();
+        let (due, until_due) = {
+            let mut beginning = lock(beginning);
+            (beginning.take_due(now), beginning.until_due(now))
+        };
+        due.into_iter().for_each(|look| jobs.add_first(look.begun.uid, Job::Look(look)));
+        let until_rest = rest.map(|at| at.saturating_duration_since(now));
+        match jobs.next([until_due, until_rest].into_iter().flatten().min().unwrap_or(Duration::MAX)) {
+            Next::Ask(Asked::Interpreters(of)) => {
+                let running = of.running();
+                let mut beginning = lock(beginning);
+                running.into_iter().for_each(|begun| beginning.is_there(begun, now));
+                desk.interpretable = of;
+            }
+            Next::Ask(Asked::Question(question)) => {
                 let began = Instant::now();
-                desk.answer(ask);
-                rest = (began.elapsed() * REST).max(LEAST_REST);
+                desk.answer(question);
+                quiet = (began.elapsed() * REST).max(LEAST_REST);
+                rest = Some(Instant::now() + quiet);
             }
             Next::Work(Job::Unwind(place, copy)) => {
                 let (user, began) = (copy.user, Instant::now());
                 answers.send(Came::Stack(Box::new(desk.unwound(place, *copy))));
                 jobs.took(user, began.elapsed());
+                rest = rest.map(|_| Instant::now() + quiet);
             }
             Next::Work(Job::Look(look)) => {
                 let began = Instant::now();
-                if let Some((program, recipe)) = desk.look(look) {
+                let (came, found) = desk.look(look);
+                if let Some((program, recipe)) = found {
                     answers.send(Came::Recipe(program, recipe));
                 }
                 jobs.took(look.begun.uid, began.elapsed());
-                rest = rest.min(LEAST_REST);
+                lock(beginning).looked(look, came, Instant::now());
             }
-            Next::Nothing if until_due.is_some() => {}
             Next::Nothing => {
-                desk.rest();
-                memory::release();
-                rest = Duration::MAX;
+                if rest.is_some_and(|at| Instant::now() >= at) {
+                    desk.rest();
+                    memory::release();
+                    rest = None;
+                }
             }
             Next::Closed => return,
-        }
-        for look in desk.beginning.take_due(Instant::now()) {
-            // Of what there is no room for, a stack will tell.
-            drop(jobs.add(look.begun.uid, Job::Look(look), size_of::<Job>()));
         }
     }
 }

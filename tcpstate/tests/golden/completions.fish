@@ -76,7 +76,7 @@ complete -c tcpstate -n "__fish_tcpstate_using_subcommand leaks" -l older-than -
 complete -c tcpstate -n "__fish_tcpstate_using_subcommand leaks" -l interval -d 'Time between two reports' -r
 complete -c tcpstate -n "__fish_tcpstate_using_subcommand leaks" -l top -d 'Show this many groups of sockets at most' -r
 complete -c tcpstate -n "__fish_tcpstate_using_subcommand leaks" -l duration -d 'Stop after this long, such as 30s or 5m' -r
-complete -c tcpstate -n "__fish_tcpstate_using_subcommand leaks" -l stack-size -d 'Bytes of each user stack to copy, up to 64K; K is 1024' -r
+complete -c tcpstate -n "__fish_tcpstate_using_subcommand leaks" -l stack-size -d 'Bytes of each user stack to copy at first, up to 64K; K is 1024' -r
 complete -c tcpstate -n "__fish_tcpstate_using_subcommand leaks" -l buffer -d 'Ring buffer between kernel and tcpstate; K, M and G are powers of 1024' -r
 complete -c tcpstate -n "__fish_tcpstate_using_subcommand leaks" -s o -l output -d 'Text for people, one JSON object a report, or the stacks of the last report as a flame graph' -r -f -a "text\t'For people; on a terminal each report replaces the one before'
 json\t'One JSON object a report, as documented by `leaks-v1.schema.json`'
@@ -109,7 +109,7 @@ complete -c tcpstate -n "__fish_tcpstate_using_subcommand record" -l interval -d
 complete -c tcpstate -n "__fish_tcpstate_using_subcommand record" -l states-interval -d 'Time between two looks at all sockets, as `states` makes them; they are rarer where they are dear' -r
 complete -c tcpstate -n "__fish_tcpstate_using_subcommand record" -l older-than -d 'Take stacks of closes that come so long after the peer\'s' -r
 complete -c tcpstate -n "__fish_tcpstate_using_subcommand record" -l duration -d 'Stop after this long, such as 30s or 8h' -r
-complete -c tcpstate -n "__fish_tcpstate_using_subcommand record" -l stack-size -d 'Bytes of each user stack to copy, up to 64K; K is 1024' -r
+complete -c tcpstate -n "__fish_tcpstate_using_subcommand record" -l stack-size -d 'Bytes of each user stack to copy at first, up to 64K; K is 1024' -r
 complete -c tcpstate -n "__fish_tcpstate_using_subcommand record" -l buffer -d 'Ring buffer between kernel and tcpstate; K, M and G are powers of 1024' -r
 complete -c tcpstate -n "__fish_tcpstate_using_subcommand record" -l overwrite -d 'Write over a file that exists'
 complete -c tcpstate -n "__fish_tcpstate_using_subcommand record" -l children -d 'With --pid: also its descendants, those of now and those it will fork'
@@ -213,7 +213,7 @@ complete -c tcpstate -n "__fish_tcpstate_using_subcommand run" -l top -d 'Show t
 complete -c tcpstate -n "__fish_tcpstate_using_subcommand run" -l color -d 'Whether the text is coloured: auto means on a terminal, unless `NO_COLOR` is set' -r -f -a "auto\t''
 always\t''
 never\t''"
-complete -c tcpstate -n "__fish_tcpstate_using_subcommand run" -l stack-size -d 'Bytes of each user stack to copy, up to 64K; K is 1024' -r
+complete -c tcpstate -n "__fish_tcpstate_using_subcommand run" -l stack-size -d 'Bytes of each user stack to copy at first, up to 64K; K is 1024' -r
 complete -c tcpstate -n "__fish_tcpstate_using_subcommand run" -l buffer -d 'Ring buffer between kernel and tcpstate; K, M and G are powers of 1024' -r
 complete -c tcpstate -n "__fish_tcpstate_using_subcommand run" -l best-effort -d 'Run CMD even if sockets cannot be traced, such as without the needed privilege'
 complete -c tcpstate -n "__fish_tcpstate_using_subcommand run" -s v -l verbose -d 'Say more: the hooks in use (-v), diagnostics of the BPF programs (-vv)'

@@ -78,7 +78,7 @@ _arguments "${_arguments_options[@]}" : \
 '--interval=[Time between two reports]:TIME:_default' \
 '--top=[Show this many groups of sockets at most]:N:_default' \
 '--duration=[Stop after this long, such as 30s or 5m]:TIME:_default' \
-'--stack-size=[Bytes of each user stack to copy, up to 64K; K is 1024]:BYTES:_default' \
+'--stack-size=[Bytes of each user stack to copy at first, up to 64K; K is 1024]:BYTES:_default' \
 '--buffer=[Ring buffer between kernel and tcpstate; K, M and G are powers of 1024]:BYTES:_default' \
 '-o+[Text for people, one JSON object a report, or the stacks of the last report as a flame graph]:FORMAT:((text\:"For people; on a terminal each report replaces the one before"
 json\:"One JSON object a report, as documented by \`leaks-v1.schema.json\`"
@@ -122,7 +122,7 @@ _arguments "${_arguments_options[@]}" : \
 '--states-interval=[Time between two looks at all sockets, as \`states\` makes them; they are rarer where they are dear]:TIME:_default' \
 '--older-than=[Take stacks of closes that come so long after the peer'\''s]:TIME:_default' \
 '--duration=[Stop after this long, such as 30s or 8h]:TIME:_default' \
-'--stack-size=[Bytes of each user stack to copy, up to 64K; K is 1024]:BYTES:_default' \
+'--stack-size=[Bytes of each user stack to copy at first, up to 64K; K is 1024]:BYTES:_default' \
 '--buffer=[Ring buffer between kernel and tcpstate; K, M and G are powers of 1024]:BYTES:_default' \
 '--overwrite[Write over a file that exists]' \
 '--children[With --pid\: also its descendants, those of now and those it will fork]' \
@@ -279,7 +279,7 @@ _arguments "${_arguments_options[@]}" : \
 '--report=[Write a JSON report, as documented by \`run-v1.schema.json\`]:FILE:_files' \
 '--top=[Show this many groups of sockets at most; the files have all]:N:_default' \
 '--color=[Whether the text is coloured\: auto means on a terminal, unless \`NO_COLOR\` is set]:WHEN:(auto always never)' \
-'--stack-size=[Bytes of each user stack to copy, up to 64K; K is 1024]:BYTES:_default' \
+'--stack-size=[Bytes of each user stack to copy at first, up to 64K; K is 1024]:BYTES:_default' \
 '--buffer=[Ring buffer between kernel and tcpstate; K, M and G are powers of 1024]:BYTES:_default' \
 '--best-effort[Run CMD even if sockets cannot be traced, such as without the needed privilege]' \
 '*-v[Say more\: the hooks in use (-v), diagnostics of the BPF programs (-vv)]' \

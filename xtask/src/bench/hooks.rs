@@ -69,6 +69,9 @@ mod tests {
                 "io_uring:io_uring_complete"
             ]
         );
-        assert_eq!(names(&report, &["processes", "ends"]), ["sched_process_fork", "sched_process_exit"]);
+        assert_eq!(
+            names(&report, &["processes", "ends"]),
+            ["sched_process_fork", "sched_process_exec", "sched_process_exit"]
+        );
     }
 }

@@ -25,10 +25,10 @@ use crate::{
 /// For anything that a command does by itself.
 const PATIENCE: Duration = Duration::from_secs(40);
 /// From the last hook to the end of the snapshot.
-const BEFORE_LEAK: Duration = Duration::from_millis(500);
+const BEFORE_LEAK: Duration = Duration::from_millis(300);
 /// After so long the program leaks again, and somebody who watches it presses Ctrl-C.
 const BETWEEN_LEAKS: Duration = Duration::from_millis(700);
-const BEFORE_CTRL_C: Duration = Duration::from_millis(1500);
+const BEFORE_CTRL_C: Duration = Duration::from_millis(1000);
 
 /// The scenario that leaks: a gateway.
 const SCENARIO: &str = "relay";
