@@ -61,8 +61,8 @@ impl Beginning {
     }
 
     fn wait(&mut self, begun: Begun, due: Instant) {
-        if self.0.len() >= MOST && !self.0.contains_key(&begun.tgid) {
-            self.make_room();
+        if self.0.len() >= MOST && !self.0.contains_key(&begun.tgid) && !self.make_room() {
+            return;
         }
         let look = Look { begun, start_stack: None };
         match self.0.entry(begun.tgid) {
@@ -72,13 +72,14 @@ impl Beginning {
         }
     }
 
-    /// Leaves one of the user who has most.
-    fn make_room(&mut self) {
-        let mut counts = BTreeMap::<u32, usize>::new();
-        self.0.values().for_each(|waiting| *counts.entry(waiting.look.begun.uid).or_default() += 1);
-        let most = counts.into_iter().max_by_key(|&(_, count)| count).map(|(uid, _)| uid);
-        let its = self.0.iter().find(|(_, waiting)| Some(waiting.look.begun.uid) == most).map(|(&pid, _)| pid);
-        its.map(|pid| self.0.remove(&pid));
+    /// Leaves one of the user who has most that wait. Returns whether there was one: those that are looked into keep their room, so that no
+    /// more are on their way than there is room for.
+    fn make_room(&mut self) -> bool {
+        let waits = |(pid, waiting): (&u32, &Waiting)| waiting.due.map(|_| (waiting.look.begun.uid, *pid));
+        let mut by_user = BTreeMap::<u32, Vec<u32>>::new();
+        self.0.iter().filter_map(waits).for_each(|(uid, pid)| by_user.entry(uid).or_default().push(pid));
+        let most = by_user.into_values().max_by_key(Vec::len);
+        most.and_then(|pids| self.0.remove(pids.first()?)).is_some()
     }
 
     /// Time until one is due.
@@ -170,5 +171,10 @@ mod tests {
         let due = beginning.take_due(now);
         assert_eq!(due.len(), MOST);
         assert_eq!(due.iter().filter(|look| look.begun.uid == 8).count(), 3);
+        beginning.is_there(Begun { tgid: 5, uid: 9 }, now);
+        assert!(beginning.take_due(now).is_empty(), "all are being looked into");
+        beginning.looked(due[0], Looked::Over, now);
+        beginning.is_there(Begun { tgid: 5, uid: 9 }, now);
+        assert_eq!(beginning.take_due(now).len(), 1);
     }
 }

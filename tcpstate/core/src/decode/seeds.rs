@@ -12,6 +12,6 @@ pub(super) fn assert_seed(name: &str, bytes: &[u8]) {
     let kept = fs::read(&path).unwrap_or_default();
     assert!(
         kept == bytes,
-        "the seed `{name}` is of another layout: `UPDATE_GOLDEN=1 cargo test -p tcpstate-core seed`"
+        "the seed `{name}` is of another layout: `UPDATE_GOLDEN=1 cargo test -p tcpstate-core`"
     );
 }
