@@ -10,8 +10,5 @@ pub(super) fn assert_seed(name: &str, bytes: &[u8]) {
         fs::write(&path, bytes).expect("the sources can be written to");
     }
     let kept = fs::read(&path).unwrap_or_default();
-    assert!(
-        kept == bytes,
-        "the seed `{name}` is of another layout: `UPDATE_GOLDEN=1 cargo test -p tcpstate-core`"
-    );
+    assert!(kept == bytes, "the seed `{name}` is of another layout: `UPDATE_GOLDEN=1 cargo test -p tcpstate-core`");
 }
