@@ -167,7 +167,7 @@ pub(crate) fn names(scene: &mut Scene) {
         if place == 60 {
             stack.kernel = vec!["__sys_connect".to_owned(), "0xffffffff81000010".to_owned()];
         }
-        if place == 40 {
+        if place == 40 || place == 60 {
             stack.hint = Some("start Python 3.12 or later with `-X perf` to see its functions".to_owned());
         }
         if place == 60 {
