@@ -158,9 +158,7 @@ pub(super) fn warnings(report: &LeakReport) -> Vec<String> {
     }
     if losses.stacks_dropped > 0 {
         let dropped = Count(losses.stacks_dropped, "stack");
-        warnings.push(format!(
-            "{dropped} lost, their buffer was full; a smaller `--stack-size` or a filter helps"
-        ));
+        warnings.push(format!("{dropped} lost, their buffer was full; a smaller `--stack-size` or a filter helps"));
     }
     warnings
 }
